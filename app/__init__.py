@@ -1,0 +1,101 @@
+"""The gateway: OpenAI's API outside, one supervised `codex app-server` child inside.
+
+`create_app` is the only place that wires the layers together. Their modules are imported inside it, so that the demo
+upstream, a process of its own in this package, starts without loading Flask.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from app.runtime.gateway import Gateway
+    from app.settings import Settings
+
+VERSION = "0.1.0"
+
+
+def create_app(settings: Settings | None = None) -> Flask:
+    """Return the WSGI application. Starts no process: gunicorn's hooks run `extensions["gateway"]`.
+
+    Raises `SettingsError` with every problem at once.
+    """
+    from flask import Flask  # noqa: PLC0415
+
+    from app import api  # noqa: PLC0415
+    from app.codex.turn import Pace  # noqa: PLC0415
+    from app.edge import auth, context, error_handlers  # noqa: PLC0415
+    from app.settings import load_settings  # noqa: PLC0415
+
+    settings = settings or load_settings()
+    gateway = _build_gateway(settings)
+    app = Flask(__name__, static_folder=None)
+    # No redirect for a trailing or doubled slash: clients lose their Authorization header on one.
+    app.url_map.strict_slashes = False
+    app.url_map.merge_slashes = False
+    app.config.update(
+        MAX_BODY_BYTES=settings.max_body_bytes,
+        BODY_TIMEOUT_S=settings.body_timeout_ms / 1000,
+        SYSTEM_FINGERPRINT=f"fp_codex_{VERSION.replace('.', '_')}",
+        VERSIONS={"gateway": VERSION},
+    )
+    app.extensions["gateway"] = gateway
+    app.extensions["codex"] = gateway.codex
+    app.extensions["pace"] = Pace(
+        first_s=settings.request_timeout_ms / 1000,
+        total_s=settings.timeout_ms / 1000,
+        commit_s=settings.stream_commit_ms / 1000,
+        tick_s=settings.sse_keepalive_ms / 1000,
+    )
+    access = api.access_by_blueprint(protect_models=settings.protect_models)
+    context.init_app(app)
+    auth.init_app(app, settings.client_keys, access)
+    error_handlers.init_app(app)
+    api.init_app(app)
+    return app
+
+
+def _build_gateway(settings: Settings) -> Gateway:
+    """Decide who answers in the end, and wire the child to it."""
+    from codex_cli_bin import bundled_codex_path  # noqa: PLC0415
+
+    from app.codex.client import Codex, Limits  # noqa: PLC0415
+    from app.codex.config import Upstream, UpstreamKind  # noqa: PLC0415
+    from app.codex.home import Home  # noqa: PLC0415
+    from app.codex.launch import Launcher  # noqa: PLC0415
+    from app.runtime.demo import DemoUpstream  # noqa: PLC0415
+    from app.runtime.gateway import Gateway  # noqa: PLC0415
+
+    home = Home(settings.codex_home)
+    demo = None
+    if settings.upstream_url:
+        upstream = Upstream(
+            UpstreamKind.CONFIGURED,
+            settings.upstream_url,
+            has_key=bool(settings.upstream_api_key),
+            websockets=settings.upstream_websockets,
+        )
+    elif settings.env == "prod" or home.was_login_configured():
+        upstream = Upstream(UpstreamKind.OPENAI)
+    else:
+        demo = DemoUpstream()
+        upstream = Upstream(UpstreamKind.DEMO, demo.base_url)
+    launcher = Launcher(
+        home,
+        settings.codex_bin or bundled_codex_path(),
+        upstream,
+        settings.upstream_api_key,
+        settings.request_timeout_ms,
+    )
+    limits = Limits(
+        max_concurrency=settings.max_concurrency,
+        queue_max=settings.queue_max,
+        queue_timeout_ms=settings.queue_timeout_ms,
+        rpc_timeout_ms=settings.rpc_timeout_ms,
+        startup_timeout_ms=settings.startup_timeout_ms,
+        backoff_initial_ms=settings.backoff_initial_ms,
+        backoff_max_ms=settings.backoff_max_ms,
+    )
+    return Gateway(Codex(launcher, limits, VERSION), demo)

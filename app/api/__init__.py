@@ -1,0 +1,31 @@
+"""The endpoints: one folder each, or one module while it needs no schema.
+
+This table is where an endpoint is switched on, and where one sees at a glance who may call it.
+"""
+
+from __future__ import annotations
+
+from flask import Blueprint, Flask
+
+from app.api import chat_completions, health, models
+from app.edge.auth import Access
+
+BLUEPRINTS: tuple[tuple[Blueprint, Access], ...] = (
+    (chat_completions.blueprint, Access.KEY),
+    (models.blueprint, Access.KEY),
+    (health.blueprint, Access.PUBLIC),
+)
+
+
+def init_app(app: Flask) -> None:
+    """Register every endpoint."""
+    for blueprint, _ in BLUEPRINTS:
+        app.register_blueprint(blueprint)
+
+
+def access_by_blueprint(*, protect_models: bool) -> dict[str, Access]:
+    """Return who may call what; `PROXY_PROTECT_MODELS=false` opens the model list."""
+    access = {blueprint.name: needed for blueprint, needed in BLUEPRINTS}
+    if not protect_models:
+        access[models.blueprint.name] = Access.PUBLIC
+    return access

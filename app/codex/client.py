@@ -1,0 +1,200 @@
+"""The one door to codex: starts turns, knows the models, swaps generations.
+
+It decides who may start a turn and on which generation; it does not parse, render or retry.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+
+from app.codex.admission import Admission
+from app.codex.config import UpstreamKind
+from app.codex.events import TurnRequest
+from app.codex.generation import Generation
+from app.codex.launch import Launcher
+from app.codex.methods import Model
+from app.codex.turn import Turn
+from app.errors import Draining, GatewayError, WorkerUnavailable
+from app.process.child import Child, ChildSpec
+from app.process.lifecycle import BackoffPolicy
+from app.process.supervisor import LastExit, Supervisor
+
+log = logging.getLogger("codex_api.codex")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Milliseconds, and counts."""
+
+    max_concurrency: int
+    queue_max: int
+    queue_timeout_ms: int
+    rpc_timeout_ms: int
+    startup_timeout_ms: int
+    backoff_initial_ms: int
+    backoff_max_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """A moment of the child, for the health routes. `reason` says why it is not ready."""
+
+    ready: bool
+    degraded: bool
+    reason: str | None
+    state: str
+    generation: int
+    pid: int | None
+    user_agent: str
+    restarts: int
+    failures: int
+    backoff_ms: int
+    last_exit: LastExit | None
+    running: int
+    waiting: int
+    counters: dict[str, int]
+
+
+class Codex:
+    """One child, kept alive, and the turns on it."""
+
+    def __init__(self, launcher: Launcher, limits: Limits, version: str) -> None:
+        self._launcher = launcher
+        self._limits = limits
+        self._version = version
+        self._generation: Generation | None = None
+        self._generations = 0
+        self._draining = False
+        self.admission = Admission(limits.max_concurrency, limits.queue_max)
+        self.supervisor = Supervisor(
+            "codex",
+            BackoffPolicy(limits.backoff_initial_ms, limits.backoff_max_ms),
+            prepare=self._prepare,
+            attach=self._attach,
+        )
+
+    @property
+    def upstream(self) -> UpstreamKind:
+        """Who answers in the end."""
+        return self._launcher.upstream.kind
+
+    # Life
+
+    def run(self) -> None:
+        """Keep the child alive until `stop`. Blocks: the supervisor greenlet."""
+        self.supervisor.run()
+
+    def _prepare(self) -> ChildSpec:
+        return self._launcher.prepare()
+
+    def _attach(self, child: Child) -> Generation:
+        self._generations += 1
+        generation = Generation(
+            self._generations,
+            child,
+            rpc_timeout_s=self._limits.rpc_timeout_ms / 1000,
+            on_lost=self._lose,
+        )
+        try:
+            generation.shake_hands(
+                self._version,
+                self._limits.startup_timeout_ms / 1000,
+                self._launcher.home.silence_log_database,
+            )
+        except BaseException:
+            child.kill()
+            generation.detach()
+            raise
+        self._generation = generation
+        return generation
+
+    def _lose(self, generation: Generation) -> None:
+        if generation is self._generation:
+            # A child whose pipe is closed is of no use, even if its process lives on.
+            self.supervisor.recycle("pipe_closed")
+
+    def begin_drain(self) -> None:
+        """Admit no new turn; running ones go on."""
+        self._draining = True
+
+    def end_turns(self, error: GatewayError) -> None:
+        """End every running turn with `error`; their clients get one error frame or answer."""
+        if self._generation is not None:
+            self._generation.fail_turns(error)
+
+    def stop(self) -> None:
+        """End the child. Blocks until it is gone."""
+        self.begin_drain()
+        self.supervisor.stop()
+
+    # Turns
+
+    def start_turn(self, request: TurnRequest) -> Turn:
+        """Wait for a slot and a ready child, then begin the turn. The caller must `close` it. Blocks.
+
+        Raises `WorkerBusy`, `WorkerUnavailable`, `Draining`, `InvalidRequest`.
+        """
+        deadline = time.monotonic() + self._limits.queue_timeout_ms / 1000
+        slot = self.admission.acquire(self._limits.queue_timeout_ms / 1000)
+        try:
+            generation = self._ready_generation(deadline)
+            return generation.start_turn(request, on_close=slot.release)
+        except BaseException:
+            slot.release()
+            raise
+
+    def _ready_generation(self, deadline: float) -> Generation:
+        if self._draining:
+            raise Draining("This worker is shutting down; send the request again.")
+        ready = self.supervisor.wait_ready(max(0.0, deadline - time.monotonic()))
+        generation = self._generation
+        if not ready or generation is None or generation.channel.is_closed:
+            raise WorkerUnavailable(
+                "The codex process is not running yet; try again shortly.",
+                retry_after_s=max(1, round(self.supervisor.lifecycle.backoff_ms / 1000)),
+            )
+        return generation
+
+    def models(self) -> tuple[Model, ...]:
+        """Return the child's models, waiting for its handshake if need be. Raises `WorkerUnavailable`."""
+        if self._generation is not None and self._generation.models:
+            return self._generation.models
+        deadline = time.monotonic() + self._limits.queue_timeout_ms / 1000
+        return self._ready_generation(deadline).models
+
+    def status(self) -> Status:
+        """Return where the child is now. Does not block."""
+        life, child = self.supervisor.lifecycle, self.supervisor.child
+        generation = self._generation
+        counters = dict(generation.counters + generation.channel.counters) if generation else {}
+        return Status(
+            ready=life.is_ready and not self._draining,
+            degraded=life.is_degraded,
+            reason=self._reason(),
+            state=life.state.value,
+            generation=self._generations,
+            pid=child.pid if child else None,
+            user_agent=generation.user_agent if generation else "",
+            restarts=life.restarts,
+            failures=life.failures,
+            backoff_ms=life.backoff_ms,
+            last_exit=self.supervisor.last_exit,
+            running=self.admission.running,
+            waiting=self.admission.waiting,
+            counters=counters,
+        )
+
+    def _reason(self) -> str | None:
+        life = self.supervisor.lifecycle
+        if self._draining:
+            return "draining"
+        if life.is_ready:
+            return None
+        if life.is_degraded:
+            return "degraded"
+        return {"backing_off": "backoff", "stopped": "starting"}.get(life.state.value, "starting")
+
+    def __repr__(self) -> str:
+        return f"<Codex {self.supervisor!r} {self._generation!r} {self.admission!r}>"

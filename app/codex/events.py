@@ -1,0 +1,223 @@
+"""What a turn tells us, as frozen events; and what a turn is asked, as one `TurnRequest`. Pure.
+
+`PARSERS` is the table from notification method to event. A method that is not in it is no error: codex adds some with
+every version. Field names follow the schema that the pinned binary generates (`codex app-server generate-json-schema`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from types import MappingProxyType
+from typing import Any, NewType, TypeAlias
+
+ThreadId = NewType("ThreadId", str)
+TurnId = NewType("TurnId", str)
+
+
+class ProtocolError(Exception):
+    """The child sent something that its own schema does not allow. `field` says where."""
+
+    def __init__(self, where: str, field: str) -> None:
+        super().__init__(f"{where}: {field} is missing or has the wrong type")
+        self.field = field
+
+
+@dataclass(frozen=True, slots=True)
+class TurnRequest:
+    """One question to the model: the whole history, as Responses API input items, and how to answer it."""
+
+    model: str
+    items: tuple[Mapping[str, Any], ...]
+    effort: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens, as the upstream counted them. `cached_input` is part of `input`, `reasoning_output` of `output`."""
+
+    input: int
+    cached_input: int
+    output: int
+    reasoning_output: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class TextDelta:
+    """A piece of the answer, exactly as the upstream sent it."""
+
+    item_id: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReasoningDelta:
+    """A piece of the model's reasoning (a summary, or the raw text where the upstream gives it)."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class UsageUpdated:
+    """The thread's running total. Our threads serve one turn, so it is the turn's usage."""
+
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseCompleted:
+    """One upstream response is whole; a turn has more than one if codex answered a tool call by itself."""
+
+    usage: Usage | None
+
+
+@dataclass(frozen=True, slots=True)
+class RawItem:
+    """An output item as the upstream sent it, verbatim."""
+
+    item: Mapping[str, Any]
+
+
+class TurnStatus(Enum):
+    """How codex says that a turn ended (`TurnStatus` of its schema, without `inProgress`)."""
+
+    COMPLETED = "completed"
+    INTERRUPTED = "interrupted"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class TurnFailure:
+    """codex's reason (`TurnError`). `kind` is the name of `codexErrorInfo`, `http_status` what the upstream sent."""
+
+    message: str
+    kind: str = "other"
+    http_status: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TurnEnded:
+    """The last event of a turn."""
+
+    status: TurnStatus
+    failure: TurnFailure | None = None
+
+
+Event: TypeAlias = (
+    TextDelta | ReasoningDelta | UsageUpdated | ResponseCompleted | RawItem | TurnEnded
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Addressed:
+    """An event and the turn that it belongs to."""
+
+    thread_id: ThreadId
+    turn_id: TurnId
+    event: Event
+
+
+def parse_event(method: str, params: Mapping[str, Any]) -> Addressed | None:
+    """Return the event, or None if this method says nothing that we use. Raises `ProtocolError`."""
+    parser = PARSERS.get(method)
+    if parser is None:
+        return None
+    thread_id = _string(params, "threadId", method)
+    event = parser(params)
+    # turn/completed carries its id inside `turn`; the usage notification, beside the thread's.
+    turn_id = params.get("turnId") or _mapping(params, "turn", method).get("id")
+    return Addressed(ThreadId(thread_id), TurnId(str(turn_id)), event)
+
+
+def _text_delta(params: Mapping[str, Any]) -> TextDelta:
+    where = "item/agentMessage/delta"
+    return TextDelta(_string(params, "itemId", where), _string(params, "delta", where))
+
+
+def _reasoning_delta(params: Mapping[str, Any]) -> ReasoningDelta:
+    return ReasoningDelta(_string(params, "delta", "item/reasoning"))
+
+
+def _usage_updated(params: Mapping[str, Any]) -> UsageUpdated:
+    where = "thread/tokenUsage/updated"
+    return UsageUpdated(_usage(_mapping(_mapping(params, "tokenUsage", where), "total", where)))
+
+
+def _response_completed(params: Mapping[str, Any]) -> ResponseCompleted:
+    usage = params.get("usage")
+    return ResponseCompleted(_usage(usage) if isinstance(usage, Mapping) else None)
+
+
+def _raw_item(params: Mapping[str, Any]) -> RawItem:
+    return RawItem(_mapping(params, "item", "rawResponseItem/completed"))
+
+
+def _turn_ended(params: Mapping[str, Any]) -> TurnEnded:
+    where = "turn/completed"
+    turn = _mapping(params, "turn", where)
+    try:
+        status = TurnStatus(turn.get("status"))
+    except ValueError:
+        raise ProtocolError(where, "turn.status") from None
+    error = turn.get("error")
+    return TurnEnded(status, parse_failure(error) if isinstance(error, Mapping) else None)
+
+
+PARSERS: Mapping[str, Callable[[Mapping[str, Any]], Event]] = MappingProxyType(
+    {
+        "item/agentMessage/delta": _text_delta,
+        "item/reasoning/summaryTextDelta": _reasoning_delta,
+        "item/reasoning/textDelta": _reasoning_delta,
+        "thread/tokenUsage/updated": _usage_updated,
+        "rawResponse/completed": _response_completed,
+        "rawResponseItem/completed": _raw_item,
+        "turn/completed": _turn_ended,
+    }
+)
+
+
+def parse_failure(error: Mapping[str, Any]) -> TurnFailure:
+    """Read a `TurnError`. `codexErrorInfo` is a bare name, or an object with one name and maybe an HTTP status."""
+    message = error.get("message")
+    text = message if isinstance(message, str) else ""
+    info = error.get("codexErrorInfo")
+    if isinstance(info, str):
+        return TurnFailure(text, info)
+    if isinstance(info, Mapping) and info:
+        kind, detail = next(iter(info.items()))
+        status = detail.get("httpStatusCode") if isinstance(detail, Mapping) else None
+        return TurnFailure(text, str(kind), status if isinstance(status, int) else None)
+    return TurnFailure(text)
+
+
+_USAGE_FIELDS = (
+    "inputTokens",
+    "cachedInputTokens",
+    "outputTokens",
+    "reasoningOutputTokens",
+    "totalTokens",
+)
+
+
+def _usage(raw: Mapping[str, Any]) -> Usage:
+    counts = [raw.get(name) for name in _USAGE_FIELDS]
+    for name, count in zip(_USAGE_FIELDS, counts, strict=True):
+        if not isinstance(count, int):
+            raise ProtocolError("usage", name)
+    return Usage(*counts)  # type: ignore[arg-type]  # each was checked above
+
+
+def _string(params: Mapping[str, Any], name: str, where: str) -> str:
+    value = params.get(name)
+    if not isinstance(value, str):
+        raise ProtocolError(where, name)
+    return value
+
+
+def _mapping(params: Mapping[str, Any], name: str, where: str) -> Mapping[str, Any]:
+    value = params.get(name)
+    if not isinstance(value, Mapping):
+        raise ProtocolError(where, name)
+    return value

@@ -1,0 +1,134 @@
+"""CODEX_HOME on disk: what the gateway prepares there before a child starts.
+
+    CODEX_HOME/               0700; codex's own state (auth.json, databases) and ours
+      gunicorn.pid
+      gateway/
+        catalog-<hash>.json   the stripped model catalog; its name is its content, so it never changes
+        no-roots-<hash>.pem   one certificate, for a child that only ever speaks plain HTTP
+        login-seen            written once a login was found: after that, there is no demo
+        workspace/            the child's working directory, empty
+        tmp/                  the child's TMPDIR
+
+All functions do file I/O and raise `OSError` if the disk refuses, `HomeRefused` if a person has to decide.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sqlite3
+import tempfile
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+
+from app.codex import catalog
+
+_LOG_DATABASE = "logs_2.sqlite"
+_KEEP_CATALOGS = 4
+_KEEP_NO_LOG = """
+create trigger if not exists gateway_keeps_no_log
+before insert on logs begin select raise(ignore); end
+"""
+
+
+class HomeRefused(OSError):
+    """CODEX_HOME holds something that we must not touch and cannot ignore."""
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """The places below CODEX_HOME."""
+
+    root: Path
+
+    @property
+    def private(self) -> Path:
+        """What the gateway itself writes."""
+        return self.root / "gateway"
+
+    @property
+    def workspace(self) -> Path:
+        """The child's working directory."""
+        return self.private / "workspace"
+
+    @property
+    def tmp(self) -> Path:
+        """The child's directory for temporary files."""
+        return self.private / "tmp"
+
+    @property
+    def auth_file(self) -> Path:
+        """The login that codex keeps (`auth.json`)."""
+        return self.root / "auth.json"
+
+    @property
+    def login_marker(self) -> Path:
+        """Present once a login was ever seen here."""
+        return self.private / "login-seen"
+
+    def prepare(self) -> None:
+        """Create the folders, closed to others; refuse a `config.toml`, which would give the child other rules."""
+        for folder in (self.root, self.private, self.workspace, self.tmp):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.root.chmod(0o700)
+        if (self.root / "config.toml").exists():
+            raise HomeRefused(
+                "CODEX_HOME contains a config.toml. The gateway configures its child completely and must not run "
+                "with settings it does not know: move that file away, or point CODEX_HOME to another folder."
+            )
+
+    def was_login_configured(self) -> bool:
+        """True if there is a login, or ever was one: an expired or removed login must not turn into the demo."""
+        if self.auth_file.exists():
+            self.login_marker.touch(mode=0o600)
+            return True
+        return self.login_marker.exists()
+
+    def write_catalog(self, printed: bytes) -> Path:
+        """Store the stripped form of the catalog that `codex debug models` printed; return its path."""
+        content = orjson.dumps(catalog.strip(orjson.loads(printed)))
+        path = self._write_once("catalog", ".json", content)
+        self._forget_old_catalogs(path)
+        return path
+
+    def write_certificates(self, bundle: Path) -> Path:
+        """Store the first certificate of `bundle` alone and return its path.
+
+        codex parses its whole bundle again for every turn (9 ms of CPU); a child that never speaks TLS needs none,
+        but codex refuses an empty file.
+        """
+        end = b"-----END CERTIFICATE-----\n"
+        pem = bundle.read_bytes()
+        start = pem.index(b"-----BEGIN CERTIFICATE-----")
+        return self._write_once("no-roots", ".pem", pem[start : pem.index(end, start) + len(end)])
+
+    def silence_log_database(self) -> None:
+        """Keep codex's trace log from growing (27 KB a request, and it can quote prompts): refuse its inserts.
+
+        Does nothing before the database exists, that is before the first child ran. Raises `sqlite3.Error`.
+        """
+        path = self.root / _LOG_DATABASE
+        if not path.is_file():
+            return
+        with closing(sqlite3.connect(path, timeout=2)) as database:
+            database.execute(_KEEP_NO_LOG)
+            database.commit()
+
+    def _write_once(self, stem: str, suffix: str, content: bytes) -> Path:
+        """Write under a name made from the content, atomically; a file that is there already is left alone."""
+        path = self.private / f"{stem}-{hashlib.sha256(content).hexdigest()[:16]}{suffix}"
+        if not path.exists():
+            descriptor, temporary = tempfile.mkstemp(dir=self.private, suffix=".part")
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
+            Path(temporary).replace(path)
+        return path
+
+    def _forget_old_catalogs(self, current: Path) -> None:
+        found = sorted(self.private.glob("catalog-*.json"), key=lambda path: path.stat().st_mtime)
+        for path in found[:-_KEEP_CATALOGS]:
+            if path != current:
+                path.unlink(missing_ok=True)

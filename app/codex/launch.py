@@ -1,0 +1,88 @@
+"""From settings to the command that starts the child: binary, configuration, environment.
+
+The environment is an allow-list. The gateway's own variables never get in: the model must find no key in a child that
+it might one day talk into printing its environment.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import certifi
+from gevent import subprocess
+
+from app.codex.config import (
+    UPSTREAM_KEY_VARIABLE,
+    Upstream,
+    UpstreamKind,
+    child_config,
+    to_arguments,
+)
+from app.codex.home import Home
+from app.process.child import ChildSpec
+
+_CATALOG_TIMEOUT_S = 20
+
+_PASSED_ON = ("LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR")
+_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+
+
+@dataclass(frozen=True, slots=True)
+class Launcher:
+    """Prepares CODEX_HOME and says how to start the child in it."""
+
+    home: Home
+    binary: Path
+    upstream: Upstream
+    upstream_key: str
+    stream_idle_timeout_ms: int
+
+    def prepare(self) -> ChildSpec:
+        """Return what to start. Raises `OSError` or `ValueError`. Blocks while the binary prints its catalog."""
+        self.home.prepare()
+        env = self.environment(os.environ)
+        catalog = self.home.write_catalog(self._print_catalog(env))
+        config = child_config(
+            self.upstream, catalog=catalog, stream_idle_timeout_ms=self.stream_idle_timeout_ms
+        )
+        if not self.upstream.needs_tls:
+            env["SSL_CERT_FILE"] = str(self.home.write_certificates(Path(certifi.where())))
+        return ChildSpec(
+            name="codex",
+            argv=(str(self.binary), "app-server", *to_arguments(config)),
+            env=env,
+            cwd=self.home.workspace,
+        )
+
+    def environment(self, ours: Mapping[str, str]) -> dict[str, str]:
+        """Return the child's whole environment."""
+        names = list(_PASSED_ON)
+        if self.upstream.kind is not UpstreamKind.DEMO:  # that one is on loopback
+            names += [*_PROXIES, *(name.lower() for name in _PROXIES)]
+        env = {name: ours[name] for name in names if name in ours}
+        env |= {
+            "PATH": "/usr/bin:/bin",
+            "HOME": str(self.home.root),
+            "CODEX_HOME": str(self.home.root),
+            "TMPDIR": str(self.home.tmp),
+        }
+        if self.upstream.has_key:
+            env[UPSTREAM_KEY_VARIABLE] = self.upstream_key
+        return env
+
+    def _print_catalog(self, env: Mapping[str, str]) -> bytes:
+        done = subprocess.run(
+            [str(self.binary), "debug", "models", "--bundled"],
+            env=dict(env),
+            cwd=self.home.workspace,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_CATALOG_TIMEOUT_S,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise OSError(f"the codex binary could not print its models (exit {done.returncode})")
+        return bytes(done.stdout)

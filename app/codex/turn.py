@@ -1,0 +1,183 @@
+"""One turn: a state table, a bounded queue between the pipe's reader and the HTTP side, and a certain end.
+
+The reader puts events in and never waits; the HTTP side takes them out in batches. Whoever is first to end the turn
+(codex, a lost child, a deadline, a client that left) decides its outcome. `close` is what gives everything back.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from types import MappingProxyType
+
+from gevent.event import Event as Flag
+
+from app.codex.events import (
+    Addressed,
+    Event,
+    RawItem,
+    ReasoningDelta,
+    TextDelta,
+    ThreadId,
+    TurnEnded,
+    TurnId,
+    TurnStatus,
+)
+from app.errors import GatewayError, SlowReader, WorkerTimeout
+
+QUEUE_BYTES = 2 * 1024 * 1024
+"""Unread text that one turn may hold. More means a client that does not read: the turn is interrupted."""
+
+_EVENT_COST = 200  # bytes that an event costs beside its text, about
+
+
+class TurnState(Enum):
+    """Where a turn is. ABANDONED: we stopped caring and codex has not confirmed the end yet."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+    ABANDONED = "abandoned"
+
+
+OPEN_STATES = frozenset({TurnState.PENDING, TurnState.RUNNING})
+
+_END_STATES: Mapping[TurnStatus, TurnState] = MappingProxyType(
+    {
+        TurnStatus.COMPLETED: TurnState.COMPLETED,
+        TurnStatus.FAILED: TurnState.FAILED,
+        TurnStatus.INTERRUPTED: TurnState.INTERRUPTED,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How long a turn may take, in seconds. `first_s` and `total_s` count from its start.
+
+    `commit_s` is the first quiet time after which `follow` yields an empty batch, `tick_s` every later one.
+    """
+
+    first_s: float
+    total_s: float
+    commit_s: float
+    tick_s: float
+
+
+class Turn:
+    """See the module. Made by the client; one consumer iterates it; `close` may be called by anyone, at any time."""
+
+    def __init__(
+        self, thread_id: ThreadId, generation: int, on_close: Callable[[Turn], None]
+    ) -> None:
+        self.thread_id = thread_id
+        self.generation = generation
+        self.turn_id: TurnId | None = None
+        self.state = TurnState.PENDING
+        self.started = time.monotonic()
+        self.first_event_at: float | None = None
+        self.ended = Flag()  # codex said turn/completed, or the child is gone
+        self._queue: deque[Addressed] = deque()
+        self._queued_bytes = 0
+        self._error: GatewayError | None = None
+        self._news = Flag()
+        self._on_close: Callable[[Turn], None] | None = on_close
+
+    # The reader's side: never blocks
+
+    def deliver(self, addressed: Addressed) -> None:
+        """Queue one event. A turn that was ended by us takes no more, but still learns that codex ended it."""
+        event = addressed.event
+        if isinstance(event, TurnEnded):
+            self.ended.set()
+        if self._error is not None or self.state not in OPEN_STATES:
+            return
+        if isinstance(event, TurnEnded):
+            self.state = _END_STATES[event.status]
+        if isinstance(event, TextDelta | ReasoningDelta):
+            self._queued_bytes += _EVENT_COST + len(event.text)
+            if self._queued_bytes > QUEUE_BYTES:
+                self.fail(SlowReader("The client reads too slowly; its answer was cut off."))
+                return
+        self._queue.append(addressed)
+        self._news.set()
+
+    def fail(self, error: GatewayError) -> None:
+        """End the turn from our side: what is queued is still read, then `error` is raised. The first error stays."""
+        if self._error is None and self.state in OPEN_STATES:
+            self._error = error
+            self.state = TurnState.FAILED
+            self._news.set()
+
+    # The consumer's side
+
+    def begin(self, turn_id: TurnId) -> None:
+        """Note that codex accepted the turn."""
+        self.turn_id = turn_id
+        if self.state is TurnState.PENDING:
+            self.state = TurnState.RUNNING
+
+    def follow(self, pace: Pace) -> Iterator[list[Event]]:
+        """Yield what happened, in batches, until the turn has ended; an empty batch for each quiet tick.
+
+        Raises `WorkerTimeout` at the deadlines of `pace`; `ChannelClosed`, `Draining`, `SlowReader` if the turn was
+        ended from our side. Blocks.
+        """
+        tick_ends = time.monotonic() + pace.commit_s
+        while True:
+            batch = self.take(min(tick_ends, self._deadline(pace)) - time.monotonic())
+            if not batch:
+                self._check_deadlines(pace)
+                if time.monotonic() < tick_ends:
+                    continue
+            tick_ends = time.monotonic() + pace.tick_s
+            yield batch
+            if any(isinstance(event, TurnEnded) for event in batch):
+                return
+
+    def take(self, timeout_s: float) -> list[Event]:
+        """Return everything queued; wait for the first for at most `timeout_s`. Raises what `fail` was given."""
+        if not self._queue:
+            if self._error is not None:
+                raise self._error
+            self._news.clear()
+            self._news.wait(max(0.0, timeout_s))
+        batch = [addressed.event for addressed in self._queue if self._is_ours(addressed)]
+        self._queue.clear()
+        self._queued_bytes = 0
+        if batch and self.first_event_at is None:
+            self.first_event_at = time.monotonic()
+        if not batch and self._error is not None:
+            raise self._error
+        return batch
+
+    def _is_ours(self, addressed: Addressed) -> bool:
+        # codex also reports the items that we injected ourselves, under no turn of ours.
+        return not isinstance(addressed.event, RawItem) or addressed.turn_id == self.turn_id
+
+    def _deadline(self, pace: Pace) -> float:
+        total = self.started + pace.total_s
+        return total if self.first_event_at else min(total, self.started + pace.first_s)
+
+    def _check_deadlines(self, pace: Pace) -> None:
+        if time.monotonic() < self._deadline(pace):
+            return
+        if self.first_event_at is None:
+            raise WorkerTimeout(f"The upstream stayed silent for {pace.first_s:g} seconds.")
+        raise WorkerTimeout(f"The answer took longer than {pace.total_s:g} seconds.")
+
+    def close(self) -> None:
+        """Give everything back; interrupts the turn if it still runs. Idempotent, does not block."""
+        if self.state in OPEN_STATES:
+            self.state = TurnState.ABANDONED
+        on_close, self._on_close = self._on_close, None
+        if on_close is not None:
+            on_close(self)
+
+    def __repr__(self) -> str:
+        return f"<Turn {self.thread_id} {self.state.name} queued={len(self._queue)}>"

@@ -1,0 +1,55 @@
+"""Who may pass: one check for every route, closed unless a route's blueprint says otherwise."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Mapping
+from enum import Enum
+
+from flask import Flask, request
+
+from app.edge.context import current_record
+from app.errors import InvalidApiKey
+
+
+class Access(Enum):
+    """What a blueprint asks of its callers."""
+
+    KEY = "key"
+    PUBLIC = "public"
+
+
+def init_app(app: Flask, keys: Mapping[str, str], access: Mapping[str, Access]) -> None:
+    """Check the bearer key before every view. `access` is by blueprint name; a name that is missing needs a key."""
+    encoded = {name: key.encode() for name, key in keys.items()}
+
+    def check() -> None:
+        name = caller_name(encoded)
+        current_record().key_name = name
+        rule = request.url_rule
+        if rule is None or request.method == "OPTIONS":
+            return  # 404, 405 and preflights say nothing that a key protects
+        if name is None and access.get(request.blueprint or "", Access.KEY) is not Access.PUBLIC:
+            raise InvalidApiKey(_complaint())
+
+    app.before_request(check)
+
+
+def caller_name(keys: Mapping[str, bytes]) -> str | None:
+    """Return the name of the key that the request carries, None if it carries none of ours. Constant time."""
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    offered = token.strip().encode("utf-8", "surrogateescape")
+    found = None
+    for name, key in keys.items():  # all of them: the time must not tell which one was close
+        if hmac.compare_digest(offered, key) and scheme.lower() == "bearer":
+            found = name
+    return found
+
+
+def _complaint() -> str:
+    if request.headers.get("Authorization"):
+        return "Incorrect API key provided. Ask this gateway's operator for a key."
+    return (
+        "You didn't provide an API key. Send it in an Authorization header with Bearer auth "
+        "(Authorization: Bearer YOUR_KEY)."
+    )

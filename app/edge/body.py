@@ -1,0 +1,68 @@
+"""The request's body: read whole, within a limit and a deadline, and only then parsed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+from flask import current_app, request
+from gevent import Timeout
+
+from app.errors import (
+    BodyTimeout,
+    BodyTooLarge,
+    InvalidJson,
+    InvalidRequest,
+    UnsupportedContentType,
+)
+from app.translation.invalid import invalid_type
+
+
+def read_json_object() -> dict[str, Any]:
+    """Return the body as a dictionary. Blocks while it arrives.
+
+    Raises `UnsupportedContentType`, `BodyTooLarge`, `BodyTimeout`, `InvalidJson`, or `InvalidRequest` for JSON that
+    is no object. The limit holds for chunked bodies too, which declare no length.
+    """
+    _check_content_type()
+    raw = _read(current_app.config["MAX_BODY_BYTES"], current_app.config["BODY_TIMEOUT_S"])
+    try:
+        body = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise InvalidJson(
+            f"We could not parse the JSON body of your request: {error.msg} (position {error.pos}). "
+            "It must be a JSON object in UTF-8."
+        ) from error
+    if not isinstance(body, dict):
+        raise invalid_type("body", "an object", body)
+    return body
+
+
+def _check_content_type() -> None:
+    encoding = request.headers.get("Content-Encoding", "identity").lower()
+    if encoding != "identity":
+        raise UnsupportedContentType("Send the body uncompressed, without Content-Encoding.")
+    if request.mimetype != "application/json" and not request.mimetype.endswith("+json"):
+        declared = f"'{request.mimetype[:80]}'" if request.mimetype else "no Content-Type"
+        raise UnsupportedContentType(
+            f"This endpoint accepts only 'application/json', but your request declared {declared}. "
+            "Add the header 'Content-Type: application/json'."
+        )
+
+
+def _read(limit: int, timeout_s: float) -> bytes:
+    declared = request.content_length
+    if declared is not None and declared > limit:
+        raise _too_large(limit)
+    with Timeout(timeout_s, BodyTimeout(f"The body did not arrive within {timeout_s:g} seconds.")):
+        # Straight from the server: werkzeug's own limit cuts a chunked body off silently.
+        raw: bytes = request.environ["wsgi.input"].read(limit + 1)
+    if len(raw) > limit:
+        raise _too_large(limit)
+    if declared is not None and len(raw) < declared:
+        raise InvalidRequest("The body ended before its declared length.", code="INCOMPLETE_BODY")
+    return raw
+
+
+def _too_large(limit: int) -> BodyTooLarge:
+    return BodyTooLarge(f"The body is larger than this gateway accepts ({limit} bytes).")

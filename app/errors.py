@@ -1,0 +1,226 @@
+"""Every error this gateway can answer with, on one page.
+
+Raised low, rendered once: only `app.edge.error_handlers` and `app.edge.sse` turn one into bytes. Each class
+carries the HTTP status, the OpenAI `type`, the `code` and whether the same request may succeed when sent again.
+A code that OpenAI defines keeps OpenAI's spelling; a code that only this gateway has is UPPER_SNAKE, so that a
+reader sees who speaks. Messages are sentences for the caller: never a URL of the upstream, a path, a stack or a key.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class GatewayError(Exception):
+    """The root: abstract, with the fields that every answer in the error envelope has.
+
+    `param` names the offending field of the request (`messages[3].role`), `retry_after_s` becomes `Retry-After`.
+    """
+
+    status: ClassVar[int] = 500
+    type: ClassVar[str] = "server_error"
+    default_code: ClassVar[str] = "INTERNAL_ERROR"
+    retryable: ClassVar[bool] = False
+    default_retry_after_s: ClassVar[int | None] = None
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        param: str | None = None,
+        code: str | None = None,
+        retry_after_s: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.code = code or self.default_code
+        self.retry_after_s = retry_after_s or self.default_retry_after_s
+
+    def to_envelope(self) -> dict[str, Any]:
+        """Return the one error body: OpenAI's four members and `retryable`, all five always present."""
+        return {
+            "error": {
+                "message": self.message,
+                "type": self.type,
+                "param": self.param,
+                "code": self.code,
+                "retryable": self.retryable,
+            }
+        }
+
+
+# The caller's request is at fault.
+
+
+class InvalidRequest(GatewayError):
+    """A field is missing, has the wrong type or a value that is not accepted."""
+
+    status = 400
+    type = "invalid_request_error"
+    default_code = "invalid_value"
+
+
+class InvalidJson(InvalidRequest):
+    """The body is not JSON (RFC 8259) in UTF-8."""
+
+    default_code = "INVALID_JSON"
+
+
+class ContextLengthExceeded(InvalidRequest):
+    """The conversation is longer than the model's context window."""
+
+    default_code = "context_length_exceeded"
+
+
+class InvalidApiKey(InvalidRequest):
+    """The bearer key is missing or wrong."""
+
+    status = 401
+    default_code = "invalid_api_key"
+
+
+class UnknownUrl(InvalidRequest):
+    """No route has this path."""
+
+    status = 404
+    default_code = "unknown_url"
+
+
+class ModelNotFound(InvalidRequest):
+    """No model has this name."""
+
+    status = 404
+    default_code = "model_not_found"
+
+
+class MethodNotSupported(InvalidRequest):
+    """The path exists, but not for this method."""
+
+    status = 405
+    default_code = "method_not_supported"
+
+
+class BodyTimeout(InvalidRequest):
+    """The request's body did not arrive in time or was cut off."""
+
+    status = 408
+    default_code = "BODY_TIMEOUT"
+
+
+class BodyTooLarge(InvalidRequest):
+    """The request's body is longer than `PROXY_MAX_BODY_BYTES`."""
+
+    status = 413
+    default_code = "BODY_TOO_LARGE"
+
+
+class UnsupportedContentType(InvalidRequest):
+    """The body is declared as something other than JSON."""
+
+    status = 415
+    default_code = "unsupported_content_type"
+
+
+# The upstream, or the account behind it, refused or failed.
+
+
+class RateLimited(GatewayError):
+    """The upstream's rate limit: the account's, not this gateway's."""
+
+    status = 429
+    type = "rate_limit_error"
+    default_code = "rate_limit_exceeded"
+    retryable = True
+    default_retry_after_s = 5
+
+
+class QuotaExhausted(GatewayError):
+    """The account's usage limit or credit is spent; trying again soon does not help."""
+
+    status = 429
+    type = "insufficient_quota"
+    default_code = "insufficient_quota"
+
+
+class UpstreamError(GatewayError):
+    """The upstream failed or broke off."""
+
+    status = 502
+    default_code = "UPSTREAM_ERROR"
+    retryable = True
+
+
+class UpstreamOverloaded(GatewayError):
+    """The upstream says that it has no capacity left."""
+
+    status = 503
+    default_code = "server_is_overloaded"
+    retryable = True
+    default_retry_after_s = 5
+
+
+class UpstreamForbidden(GatewayError):
+    """The upstream understood the request and does not allow it (region, policy, no access to the model)."""
+
+    status = 403
+    type = "permission_error"
+    default_code = "UPSTREAM_FORBIDDEN"
+
+
+class UpstreamAuth(GatewayError):
+    """The service's own login is missing, expired or refused. The caller's key is fine, so this is not a 401."""
+
+    status = 503
+    default_code = "UPSTREAM_AUTH"
+
+
+# This gateway or its child cannot serve now.
+
+
+class WorkerBusy(GatewayError):
+    """Every turn slot is taken and the queue is full or did not move in time."""
+
+    status = 429
+    type = "rate_limit_error"
+    default_code = "WORKER_BUSY"
+    retryable = True
+    default_retry_after_s = 1
+
+
+class WorkerUnavailable(GatewayError):
+    """The child is starting, restarting or went away under the request."""
+
+    status = 503
+    default_code = "WORKER_UNAVAILABLE"
+    retryable = True
+    default_retry_after_s = 1
+
+
+class Draining(GatewayError):
+    """This worker is shutting down and ended the request."""
+
+    status = 503
+    default_code = "DRAINING"
+    retryable = True
+    default_retry_after_s = 1
+
+
+class WorkerTimeout(GatewayError):
+    """The upstream stayed silent for too long, or the whole request took too long."""
+
+    status = 504
+    type = "timeout_error"
+    default_code = "WORKER_TIMEOUT"
+    retryable = True
+
+
+class SlowReader(GatewayError):
+    """The client read so slowly that its unread answer outgrew the memory set aside for one turn."""
+
+    status = 503
+    default_code = "SLOW_READER"
+
+
+class InternalError(GatewayError):
+    """A defect of this gateway. The log has the details, the caller gets the request id."""

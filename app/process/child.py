@@ -1,0 +1,183 @@
+"""One running child: how it is born, how it is ended for certain.
+
+Its stdin and stdout are the two directions of one end of a socketpair: a plain socket on our side, one descriptor,
+half-close for EOF. It gets a session of its own (so that a Ctrl-C in the operator's terminal does not reach it, and
+so that its helpers can be ended with it), no inherited descriptor, and a death signal tied to this worker.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+import gevent
+from gevent import socket, subprocess
+
+from app.process import stderr as stderr_lines
+
+log = logging.getLogger("codex_api.process")
+
+_PR_SET_PDEATHSIG = 1
+_STDERR_LINE_LIMIT = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class ChildSpec:
+    """What to start: program and arguments, the whole environment, the working directory.
+
+    `pass_fds` are handed over beside stdin, stdout and stderr; nothing else is inherited.
+    """
+
+    name: str
+    argv: tuple[str, ...]
+    env: dict[str, str] = field(repr=False)
+    cwd: Path
+    pass_fds: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StopLadder:
+    """How long each rung may take, in seconds: EOF on stdin, then SIGTERM, then SIGKILL."""
+
+    eof_s: float = 2.0
+    term_s: float = 2.0
+    kill_s: float = 2.0
+
+
+class Child:
+    """A started process. `socket` is our end of its stdin and stdout; whoever reads it must read to the end."""
+
+    def __init__(self, spec: ChildSpec) -> None:
+        """Start the process. Raises `OSError` when it cannot be started. Blocks for the fork only."""
+        # gevent reaps children through SIGCHLD; gunicorn resets that signal after post_fork. A child born before
+        # the reset would never be reaped (server lifecycle: variant S).
+        ours, theirs = socket.socketpair()
+        try:
+            self._popen = subprocess.Popen(
+                spec.argv,
+                stdin=theirs.fileno(),
+                stdout=theirs.fileno(),
+                stderr=subprocess.PIPE,
+                env=spec.env,
+                cwd=spec.cwd,
+                close_fds=True,
+                pass_fds=spec.pass_fds,
+                start_new_session=True,
+                preexec_fn=_prepare_process(os.getpid()),
+            )
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        self.name = spec.name
+        self.socket = ours
+        self._stderr = gevent.spawn(self._drain_stderr, self._popen.stderr)
+
+    @property
+    def pid(self) -> int:
+        """The process id, which is also its session and process group."""
+        return int(self._popen.pid)
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs; negative for the signal that ended it."""
+        code = self._popen.poll()
+        return None if code is None else int(code)
+
+    def wait(self, timeout_s: float | None = None) -> int | None:
+        """Block until it exits or the time is up; return the exit code, or None if it still runs."""
+        try:
+            return int(self._popen.wait(timeout=timeout_s))
+        except subprocess.TimeoutExpired:
+            return None
+
+    def stop(self, ladder: StopLadder) -> int | None:
+        """End it: EOF, SIGTERM, SIGKILL, each with its time. Blocks; returns the exit code.
+
+        The caller goes on reading `socket` meanwhile: a child that is blocked on a full stdout cannot exit.
+        """
+        self.send_eof()
+        code = self.wait(ladder.eof_s)
+        if code is None:
+            self._signal(signal.SIGTERM)
+            code = self.wait(ladder.term_s)
+        if code is None:
+            log.warning("child_killed", extra={"child": self.name, "pid": self.pid})
+            self._signal(signal.SIGKILL)
+            code = self.wait(ladder.kill_s)
+        self.reap()
+        return code
+
+    def send_eof(self) -> None:
+        """Close our direction of the pipe: the child's cue to finish and exit."""
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_WR)
+
+    def kill(self) -> None:
+        """SIGKILL the whole session, at once."""
+        self._signal(signal.SIGKILL)
+
+    def reap(self) -> None:
+        """After the exit: end what is left of its session (helpers it started)."""
+        self._signal(signal.SIGKILL)
+
+    def close(self) -> None:
+        """Release our descriptors. Call once the reader is done."""
+        self.socket.close()
+        self._stderr.join(timeout=1)
+        self._stderr.kill(block=False)
+        if self._popen.stderr is not None:
+            self._popen.stderr.close()
+
+    def _signal(self, number: int) -> None:
+        # The group, not the process: the child may have started helpers of its own.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, number)
+
+    def _drain_stderr(self, stream: IO[bytes] | None) -> None:
+        if stream is None:
+            return
+        with contextlib.suppress(OSError, ValueError):  # closed under us while stopping
+            while line := stream.readline(_STDERR_LINE_LIMIT):
+                category = stderr_lines.classify(line.decode(errors="replace"))
+                log.log(
+                    logging.getLevelNamesMapping()[category.level.upper()],
+                    "child_stderr",
+                    extra={
+                        "child": self.name,
+                        "pid": self.pid,
+                        "category": category.name,
+                        "size": len(line),
+                    },
+                )
+
+    def __repr__(self) -> str:
+        code = self.exit_code
+        return f"<Child {self.name} pid={self.pid} {'running' if code is None else f'exit={code}'}>"
+
+
+def _prepare_process(parent: int) -> Callable[[], None]:
+    """Return what runs in the child between fork and exec.
+
+    On Linux it asks for SIGKILL when the thread that forked it dies (prctl(2)); elsewhere EOF on stdin must do.
+    """
+    prctl = ctypes.CDLL(None, use_errno=True).prctl if sys.platform == "linux" else None
+
+    def prepare() -> None:
+        os.umask(0o077)  # what it writes (databases, auth.json) is nobody else's
+        if prctl is None:
+            return
+        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # the worker died between fork and prctl
+            os._exit(1)
+
+    return prepare

@@ -1,0 +1,232 @@
+"""Calls, answers and notifications over one socket shared by every request of this worker.
+
+Who runs here: one *writer* greenlet owns the sending side, so that a deadline can never tear a line in two; one
+*reader* greenlet drains the receiving side to its end, batch by batch, and yields after each so that a burst starves
+nobody; callers only enqueue whole lines and wait for their own answer.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections import Counter, deque
+from collections.abc import Callable
+from typing import Any
+
+import gevent
+from gevent import socket
+from gevent.event import AsyncResult, Event
+from gevent.lock import RLock, Semaphore
+
+from app.errors import GatewayError, WorkerUnavailable
+from app.rpc import messages
+from app.rpc.messages import ErrorResponse, Malformed, Notification, Request, Response
+
+log = logging.getLogger("codex_api.rpc")
+
+MAX_INFLIGHT = 64
+"""Calls awaiting an answer. app-server's ingress queue holds 128, and part of its overload answers never arrives."""
+
+MAX_LINE_BYTES = 64 * 1024 * 1024
+MAX_OUTBOX_BYTES = 256 * 1024 * 1024
+_READ_BYTES = 64 * 1024
+
+
+class ChannelClosed(WorkerUnavailable):
+    """The pipe to the child is gone, and the call with it."""
+
+
+class RpcTimeout(WorkerUnavailable):
+    """The child did not answer a call before its deadline."""
+
+
+class RpcError(GatewayError):
+    """The child refused a call. `rpc_code` and `rpc_message` are its own words, for the layer that knows them."""
+
+    def __init__(self, method: str, rpc_code: int, rpc_message: str) -> None:
+        super().__init__("The codex process refused an internal call.")
+        self.method = method
+        self.rpc_code = rpc_code
+        self.rpc_message = rpc_message
+
+
+class Channel:
+    """One conversation with one child. Safe to use from any greenlet of the worker.
+
+    `on_notification` and `on_request` run in the reader: they must not block. `on_close` runs once, after every
+    waiter has failed. `counters` counts what is odd but survived: unknown ids, malformed lines.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        *,
+        on_notification: Callable[[Notification], None],
+        on_request: Callable[[Request], None],
+        on_close: Callable[[], None],
+    ) -> None:
+        self._sock = sock
+        self._on_notification = on_notification
+        self._on_request = on_request
+        self._on_close = on_close
+        self._ids = itertools.count(1)
+        self._pending: dict[messages.MessageId, AsyncResult[Response | ErrorResponse]] = {}
+        self._slots = Semaphore(MAX_INFLIGHT)
+        self._lock = RLock()  # guards _outbox, _outbox_bytes and _closed; held for no I/O
+        self._outbox: deque[bytes] = deque()
+        self._outbox_bytes = 0
+        self._has_mail = Event()
+        self._closed = False
+        self.counters: Counter[str] = Counter()
+        self._greenlets = [gevent.spawn(self._write_loop), gevent.spawn(self._read_loop)]
+
+    @property
+    def is_closed(self) -> bool:
+        """True once the child's end is gone or `close` was called."""
+        return self._closed
+
+    # Calling the child
+
+    def call(self, method: str, params: object, timeout_s: float) -> Any:
+        """Send one request and block until its result; the deadline covers the wait for a slot as well.
+
+        Raises `RpcError` (the child refused), `RpcTimeout`, `ChannelClosed`. Hold no lock while calling.
+        """
+        # gevent.Timeout is a BaseException, which Flask's error handling would miss: name our own instead.
+        deadline = RpcTimeout("The codex process did not answer in time.")
+        with gevent.Timeout(timeout_s, deadline), self._slots:
+            return self._call(method, params)
+
+    def _call(self, method: str, params: object) -> Any:
+        message_id = next(self._ids)
+        line = messages.encode_request(message_id, method, params)
+        waiter: AsyncResult[Response | ErrorResponse] = AsyncResult()
+        self._pending[message_id] = waiter
+        try:
+            self._enqueue(line)
+            answer = waiter.get()
+        finally:
+            self._pending.pop(message_id, None)
+        if isinstance(answer, Response):
+            return answer.result
+        if isinstance(answer, ErrorResponse):
+            raise RpcError(method, answer.code, answer.message)
+        raise ChannelClosed("The codex process went away during the call.")
+
+    def notify(self, method: str) -> None:
+        """Send a notification without parameters. Raises `ChannelClosed`."""
+        self._enqueue(messages.encode_notification(method))
+
+    def answer(self, request: Request, result: object) -> None:
+        """Answer a server request; nothing happens if the channel has closed meanwhile."""
+        self._answer(messages.encode_result(request.id, result))
+
+    def refuse(self, request: Request, code: int, message: str) -> None:
+        """Refuse a server request; nothing happens if the channel has closed meanwhile."""
+        self._answer(messages.encode_error(request.id, code, message))
+
+    def _answer(self, line: bytes) -> None:
+        try:
+            self._enqueue(line)
+        except ChannelClosed:
+            self.counters["answer_after_close"] += 1
+
+    def close(self) -> None:
+        """Fail every waiter and stop writing. The reader goes on draining until the child's end is closed."""
+        self._shut("closed")
+
+    # The writer
+
+    def _enqueue(self, line: bytes) -> None:
+        with self._lock:
+            if self._closed:
+                raise ChannelClosed("The codex process is not running.")
+            if self._outbox_bytes + len(line) > MAX_OUTBOX_BYTES:
+                self.counters["outbox_full"] += 1
+                raise WorkerUnavailable("The codex process is not keeping up; try again shortly.")
+            self._outbox.append(line)
+            self._outbox_bytes += len(line)
+        self._has_mail.set()
+
+    def _take_mail(self) -> list[bytes]:
+        with self._lock:
+            batch = list(self._outbox)
+            self._outbox.clear()
+            self._outbox_bytes = 0
+            self._has_mail.clear()
+        return batch
+
+    def _write_loop(self) -> None:
+        try:
+            while not self._closed:
+                self._has_mail.wait()
+                if batch := self._take_mail():
+                    self._sock.sendall(b"".join(batch) if len(batch) > 1 else batch[0])
+        except OSError:
+            # A write that fails must fail its caller, not only the log.
+            self._shut("write_failed")
+
+    # The reader
+
+    def _read_loop(self) -> None:
+        splitter = messages.LineSplitter(MAX_LINE_BYTES)
+        try:
+            while data := self._sock.recv(_READ_BYTES):
+                for line in splitter.feed(data):
+                    self._dispatch(
+                        line if isinstance(line, Malformed) else messages.parse_line(line)
+                    )
+                # recv does not yield while data is ready: without this a burst starves every other greenlet.
+                gevent.sleep(0)
+        except OSError:
+            self.counters["read_failed"] += 1
+        finally:
+            self._shut("eof")
+
+    def _dispatch(self, message: messages.Message) -> None:
+        try:
+            match message:
+                case Notification():
+                    self._on_notification(message)
+                case Response() | ErrorResponse():
+                    self._resolve(message)
+                case Request():
+                    self._on_request(message)
+                case Malformed():
+                    self.counters["malformed"] += 1
+                    log.warning(
+                        "rpc_malformed_line", extra={"size": message.size, "reason": message.reason}
+                    )
+        # One bad message must not end the conversation of every other request.
+        except Exception:
+            self.counters["dispatch_failed"] += 1
+            log.exception("rpc_dispatch_failed", extra={"kind": type(message).__name__})
+
+    def _resolve(self, answer: Response | ErrorResponse) -> None:
+        waiter = self._pending.pop(answer.id, None)
+        if waiter is None:  # its caller gave up before
+            self.counters["unknown_id"] += 1
+        else:
+            waiter.set(answer)
+
+    def _shut(self, why: str) -> None:
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            waiters = list(self._pending.values())
+            self._pending.clear()
+        self._has_mail.set()  # lets the writer see that it is over
+        log.info("rpc_channel_closed", extra={"reason": why, "waiters": len(waiters)})
+        for waiter in waiters:
+            waiter.set_exception(ChannelClosed("The codex process went away during the call."))
+        self._on_close()
+
+    def join(self, timeout_s: float) -> None:
+        """Block until reader and writer have ended, or the time is up; then end them."""
+        gevent.joinall(self._greenlets, timeout=timeout_s)
+        gevent.killall(self._greenlets)
+
+    def __repr__(self) -> str:
+        state = "CLOSED" if self._closed else "OPEN"
+        return f"<Channel {state} pending={len(self._pending)} outbox={self._outbox_bytes}B>"

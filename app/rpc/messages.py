@@ -1,0 +1,159 @@
+"""Bytes to lines to messages and back, for JSON-RPC without the `jsonrpc` member (app-server's dialect).
+
+Pure: no I/O, no clock, no logging. A line that makes no sense becomes `Malformed`, which carries its size and what is
+wrong with it but never its text, because the text may hold a prompt.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import orjson
+
+MessageId: TypeAlias = int | str
+
+METHOD_NOT_FOUND = -32601
+"""JSON-RPC 2.0, section 5.1: the method does not exist."""
+
+OVERLOADED = -32001
+"""app-server: its ingress queue (128) is full. Part of these answers is never sent, so every call has a deadline."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request *from* the child ("server request"). It must be answered, or its turn hangs."""
+
+    id: MessageId
+    method: str
+    params: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """Something that happened. No answer is expected."""
+
+    method: str
+    params: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """The child's result for one of our calls."""
+
+    id: MessageId
+    result: Any
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorResponse:
+    """The child's refusal of one of our calls."""
+
+    id: MessageId
+    code: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Malformed:
+    """A line that is no message. `size` is in bytes; `reason` is one of a few fixed words."""
+
+    size: int
+    reason: str
+
+
+Message: TypeAlias = Request | Notification | Response | ErrorResponse | Malformed
+
+
+def parse_line(line: bytes) -> Message:
+    """Classify one line: method and id = request, method = notification, id = response (JSON-RPC 2.0, section 4)."""
+    try:
+        raw = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return Malformed(len(line), "not_json")
+    if not isinstance(raw, dict):
+        return Malformed(len(line), "not_an_object")
+    method, message_id = raw.get("method"), raw.get("id")
+    if isinstance(method, str):
+        params = raw.get("params")
+        if not isinstance(params, dict):
+            params = {}
+        if message_id is None:
+            return Notification(method, params)
+        return Request(message_id, method, params)
+    if message_id is None:
+        return Malformed(len(line), "neither_method_nor_id")
+    return _parse_answer(raw, message_id, len(line))
+
+
+def _parse_answer(raw: dict[str, Any], message_id: MessageId, size: int) -> Message:
+    error = raw.get("error")
+    if isinstance(error, dict):
+        code, text = error.get("code"), error.get("message")
+        return ErrorResponse(
+            message_id, code if isinstance(code, int) else 0, text if isinstance(text, str) else ""
+        )
+    if "result" in raw:
+        return Response(message_id, raw["result"])
+    return Malformed(size, "neither_result_nor_error")
+
+
+def encode_request(message_id: MessageId, method: str, params: object) -> bytes:
+    """Return one line. Raises `orjson.JSONEncodeError` if `params` cannot be JSON (a lone surrogate, say)."""
+    return orjson.dumps({"id": message_id, "method": method, "params": params}) + b"\n"
+
+
+def encode_notification(method: str) -> bytes:
+    """Return one line for a notification without parameters."""
+    return orjson.dumps({"method": method}) + b"\n"
+
+
+def encode_result(message_id: MessageId, result: object) -> bytes:
+    """Return one line that answers a server request."""
+    return orjson.dumps({"id": message_id, "result": result}) + b"\n"
+
+
+def encode_error(message_id: MessageId, code: int, message: str) -> bytes:
+    """Return one line that refuses a server request."""
+    return orjson.dumps({"id": message_id, "error": {"code": code, "message": message}}) + b"\n"
+
+
+class LineSplitter:
+    """Turn a byte stream, cut anywhere, into whole lines.
+
+    Holds at most `max_line` bytes. A longer line is dropped as it arrives and reported as `Malformed` with its full
+    size once its end is seen; what follows is read as usual. Feeding costs time linear in the bytes fed.
+    """
+
+    def __init__(self, max_line: int) -> None:
+        self._max_line = max_line
+        self._parts: list[bytes] = []
+        self._size = 0
+        self._dropped = 0
+
+    def feed(self, data: bytes) -> list[bytes | Malformed]:
+        """Return the lines that `data` completes, in order, without their newline; empty lines are skipped."""
+        *complete, tail = data.split(b"\n")
+        lines: list[bytes | Malformed] = []
+        for piece in complete:
+            line = self._finish(piece)
+            if line:
+                lines.append(line)
+        self._keep(tail)
+        return lines
+
+    def _finish(self, piece: bytes) -> bytes | Malformed:
+        self._keep(piece)
+        parts, dropped = self._parts, self._dropped
+        self._parts, self._size, self._dropped = [], 0, 0
+        if dropped:
+            return Malformed(dropped, "oversized")
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _keep(self, piece: bytes) -> None:
+        if self._dropped or self._size + len(piece) > self._max_line:
+            self._dropped += self._size + len(piece)
+            self._parts, self._size = [], 0
+        elif piece:
+            self._parts.append(piece)
+            self._size += len(piece)

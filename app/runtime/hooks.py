@@ -1,0 +1,44 @@
+"""What gunicorn's hooks do, once the worker is patched and may import the application."""
+
+from __future__ import annotations
+
+import signal
+from types import FrameType
+from typing import Any
+
+import gevent
+
+from app.runtime.gateway import Gateway
+
+
+def gateway_of(worker: Any) -> Gateway:
+    """Return the gateway of the application that the worker loaded."""
+    gateway: Gateway = worker.wsgi.extensions["gateway"]
+    return gateway
+
+
+def supervise(worker: Any) -> None:
+    """Run the supervisor. This is the body of the greenlet that `post_fork` spawned; blocks for the worker's life."""
+    if signal.getsignal(signal.SIGCHLD) != signal.SIG_DFL:
+        # A child born before gunicorn reset this signal would never be reaped.
+        raise RuntimeError("the supervisor ran before the worker had reset its signals")
+    gateway_of(worker).run()
+
+
+def drain_on_term(worker: Any, grace_s: float) -> None:
+    """Let TERM also begin the gateway's own drain; gunicorn's part (stop accepting) stays as it is."""
+    gateway = gateway_of(worker)
+    stop_accepting = signal.getsignal(signal.SIGTERM)
+
+    def on_term(number: int, frame: FrameType | None) -> None:
+        # A signal handler runs between two instructions of any greenlet: hand over to the hub, do nothing here.
+        gevent.get_hub().loop.run_callback_threadsafe(gevent.spawn, gateway.drain, grace_s)
+        if callable(stop_accepting):
+            stop_accepting(number, frame)
+
+    signal.signal(signal.SIGTERM, on_term)
+
+
+def stop(worker: Any) -> None:
+    """End the worker's processes; runs in the worker, after its last request."""
+    gateway_of(worker).stop()

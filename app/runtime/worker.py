@@ -1,0 +1,79 @@
+"""gunicorn's gevent worker, except that a request which never reaches the application is also answered in JSON.
+
+Run by path from `gunicorn.conf.py`, so this module imports nothing from `app`.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from http import HTTPStatus
+from socket import socket
+from typing import Any, cast
+
+from gunicorn import util
+from gunicorn.workers.ggevent import GeventWorker
+
+_SENTENCES = {
+    414: "The request's URL is too long.",
+    431: "The request's headers are too long or too many.",
+    500: "This gateway made a mistake before it could read the request.",
+    501: "The request uses a transfer coding that this gateway does not know.",
+}
+
+
+class Captured:
+    """Stands in for the client's socket while gunicorn writes its own HTML answer, and keeps what it wrote."""
+
+    def __init__(self) -> None:
+        self.written = b""
+
+    def sendall(self, data: bytes) -> None:
+        """Keep `data`."""
+        self.written += data
+
+    def gettimeout(self) -> float:
+        """Say that the socket is non-blocking, so that nothing is changed on it."""
+        return 0.0
+
+    def status(self) -> int:
+        """Return the status that gunicorn chose; 400 if it wrote none."""
+        words = self.written.split(b" ", 2)
+        return int(words[1]) if len(words) > 1 and words[1].isdigit() else 400
+
+
+class Worker(GeventWorker):
+    """See the module."""
+
+    def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
+        """Let gunicorn choose the status, then answer with the error envelope."""
+        captured = Captured()
+        super().handle_error(req, cast("socket", captured), addr, exc)
+        if captured.written:
+            util.write_nonblock(client, json_answer(captured.status()))
+
+
+def json_answer(status: int) -> bytes:
+    """Return a whole HTTP response with the error envelope."""
+    is_ours = status >= HTTPStatus.INTERNAL_SERVER_ERROR and status != HTTPStatus.NOT_IMPLEMENTED
+    body = json.dumps(
+        {
+            "error": {
+                "message": _SENTENCES.get(status, "The request is not valid HTTP/1.1."),
+                "type": "server_error" if is_ours else "invalid_request_error",
+                "param": None,
+                "code": "INTERNAL_ERROR" if is_ours else "INVALID_HTTP",
+                "retryable": False,
+            }
+        }
+    ).encode()
+    head = (
+        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n"
+        "Connection: close\r\n"
+        "Content-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\n"
+        f"X-Request-Id: req_{secrets.token_hex(16)}\r\n"
+        "x-should-retry: false\r\n"
+        "\r\n"
+    )
+    return head.encode() + body

@@ -1,0 +1,207 @@
+"""Every setting: its variable, its default, one sentence. Read once into a frozen `Settings`.
+
+The environment wins over `.env`, which is read afresh each time (so that a value changes at HUP) and never copied into
+`os.environ` (so that it does not stick, and does not reach the child). All problems are reported together, by name.
+
+This module imports nothing from `app`: `gunicorn.conf.py` runs it by path in the master, where the application must
+not be loaded (a module that the master has loaded would not be loaded afresh by a worker after HUP).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import Field, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from dotenv import dotenv_values
+
+ROOT = Path(__file__).resolve().parent.parent
+"""The checkout: relative paths in settings start here, wherever the service was started from."""
+
+MIN_PROD_KEY_LENGTH = 24
+
+
+class SettingsError(Exception):
+    """One or more settings are wrong. `problems` has a sentence for each."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("Settings refused: " + " ".join(problems))
+        self.problems = problems
+
+
+# Parsers: text to value, or ValueError with what was expected.
+
+
+def _text(value: str) -> str:
+    return value
+
+
+def _flag(value: str) -> bool:
+    known = {"true": True, "1": True, "yes": True, "on": True}
+    known |= {"false": False, "0": False, "no": False, "off": False}
+    if value.lower() not in known:
+        raise ValueError("true or false")
+    return known[value.lower()]
+
+
+def _whole(low: int, high: int) -> Callable[[str], int]:
+    def parse(value: str) -> int:
+        if not value.isascii() or not value.isdigit() or not low <= int(value) <= high:
+            raise ValueError(f"a whole number from {low} to {high}")
+        return int(value)
+
+    return parse
+
+
+def _one_of(*names: str) -> Callable[[str], str]:
+    def parse(value: str) -> str:
+        if value.lower() not in names:
+            raise ValueError("one of " + ", ".join(names))
+        return value.lower()
+
+    return parse
+
+
+def _path(value: str) -> Path:
+    return (ROOT / Path(value).expanduser()).resolve()
+
+
+def _optional_path(value: str) -> Path | None:
+    return _path(value) if value else None
+
+
+def _upstream_url(value: str) -> str:
+    if not value:
+        return ""
+    parts = urlsplit(value)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError("an address like https://host/v1")
+    if parts.username or parts.password:
+        raise ValueError("an address without a key in it (CODEX_UPSTREAM_API_KEY is for that)")
+    return value.rstrip("/")
+
+
+def _named_keys(value: str) -> Mapping[str, str]:
+    """Parse `name=key,name=key`."""
+    keys: dict[str, str] = {}
+    for entry in filter(None, (part.strip() for part in value.split(","))):
+        name, separator, key = entry.partition("=")
+        if not separator or not name.strip() or not key.strip() or name.strip() in keys:
+            raise ValueError("name=key,name=key with every name once")
+        keys[name.strip()] = key.strip()
+    return keys
+
+
+_MS = _whole(1, 86_400_000)
+
+
+def _var(
+    name: str, default: str, parse: Callable[[str], Any], meaning: str, *, secret: bool = False
+) -> Any:
+    """Declare one setting; `default` is text, so that the documentation can show it."""
+    return field(
+        repr=not secret,
+        metadata={"name": name, "default": default, "parse": parse, "meaning": meaning},
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The whole configuration of one worker generation. Units are in the names: ms, s, bytes."""
+
+    # fmt: off
+    env: str = _var("PROXY_ENV", "dev", _one_of("dev", "staging", "prod"), "Profile: dev, staging or prod; prod refuses unsafe settings.")
+    host: str = _var("PROXY_HOST", "127.0.0.1", _text, "Address to listen on.")
+    port: int = _var("PORT", "11435", _whole(0, 65535), "Port to listen on; 0 takes a free one.")
+    api_key: str = _var("PROXY_API_KEY", "", _text, "The key that clients send as bearer; required.", secret=True)
+    api_keys: Mapping[str, str] = _var("PROXY_API_KEYS", "", _named_keys, "More client keys: name=key,name=key.", secret=True)
+    use_app_server: bool = _var("PROXY_USE_APP_SERVER", "true", _flag, "Answer through codex app-server; false is refused until another backend exists.")
+    protect_models: bool = _var("PROXY_PROTECT_MODELS", "true", _flag, "Ask for a key on the model list, too.")
+    trusted_proxies: str = _var("PROXY_TRUSTED_PROXIES", "127.0.0.1", _text, "Addresses whose X-Forwarded-* headers are believed, separated by commas.")
+    stream_commit_ms: int = _var("PROXY_STREAM_COMMIT_MS", "300", _MS, "How long a stream waits for its first event before the 200 is sent; a failure in that time is an ordinary HTTP error.")
+    sse_keepalive_ms: int = _var("PROXY_SSE_KEEPALIVE_MS", "15000", _MS, "Silence after which a stream sends a comment, so that proxies keep it open.")
+    timeout_ms: int = _var("PROXY_TIMEOUT_MS", "1800000", _MS, "Longest time for a whole request.")
+    keepalive_s: int = _var("PROXY_KEEPALIVE_S", "95", _whole(1, 3600), "How long an idle client connection stays open.")
+    body_timeout_ms: int = _var("PROXY_BODY_TIMEOUT_MS", "30000", _MS, "Longest pause while a request's body arrives.")
+    max_body_bytes: int = _var("PROXY_MAX_BODY_BYTES", "33554432", _whole(1024, 1 << 30), "Longest request body.")
+    max_concurrency: int = _var("WORKER_MAX_CONCURRENCY", "64", _whole(1, 1024), "Turns that run at once.")
+    queue_max: int = _var("WORKER_QUEUE_MAX", "256", _whole(0, 100_000), "Requests that may wait for a turn; one more is answered 429.")
+    queue_timeout_ms: int = _var("WORKER_QUEUE_TIMEOUT_MS", "10000", _MS, "Longest wait for a turn slot, or for a child that restarts.")
+    request_timeout_ms: int = _var("WORKER_REQUEST_TIMEOUT_MS", "300000", _MS, "Longest silence of the upstream, before the first event and between events.")
+    rpc_timeout_ms: int = _var("WORKER_RPC_TIMEOUT_MS", "10000", _MS, "Longest wait for the child to acknowledge one call.")
+    startup_timeout_ms: int = _var("WORKER_STARTUP_TIMEOUT_MS", "8000", _MS, "Longest wait for the child's handshake.")
+    backoff_initial_ms: int = _var("WORKER_BACKOFF_INITIAL_MS", "250", _MS, "Wait before the first restart of the child; doubles with each failure in a row.")
+    backoff_max_ms: int = _var("WORKER_BACKOFF_MAX_MS", "5000", _MS, "Longest wait between restarts of the child.")
+    shutdown_grace_ms: int = _var("WORKER_SHUTDOWN_GRACE_MS", "10000", _MS, "How long open requests may finish after TERM or HUP.")
+    codex_home: Path = _var("CODEX_HOME", "./.codex-api", _path, "Where everything that the service writes lives.")
+    codex_bin: Path | None = _var("CODEX_BIN", "", _optional_path, "Another codex binary than the one that requirements.txt brings.")
+    upstream_url: str = _var("CODEX_UPSTREAM_URL", "", _upstream_url, "A Responses API to use instead of OpenAI's, like http://host/v1.")
+    upstream_api_key: str = _var("CODEX_UPSTREAM_API_KEY", "", _text, "The key for CODEX_UPSTREAM_URL.", secret=True)
+    upstream_websockets: bool = _var("CODEX_UPSTREAM_WEBSOCKETS", "false", _flag, "Whether that upstream also speaks the WebSocket variant.")
+    log_level: str = _var("LOG_LEVEL", "info", _one_of("debug", "info", "warning", "error"), "Least severe level that is logged.")
+    # fmt: on
+
+    @property
+    def client_keys(self) -> Mapping[str, str]:
+        """Every key that opens `/v1`, by its name; `PROXY_API_KEY` is called `default`."""
+        return {"default": self.api_key, **self.api_keys}
+
+
+VARIABLES: tuple[Field[Any], ...] = fields(Settings)
+
+
+def read_environment(env_file: Path = ROOT / ".env") -> dict[str, str]:
+    """Return `.env` overlaid with the environment. An entry without a value counts as absent."""
+    from_file = {name: value for name, value in dotenv_values(env_file).items() if value}
+    return from_file | {name: value for name, value in os.environ.items() if value}
+
+
+def load_settings(variables: Mapping[str, str] | None = None) -> Settings:
+    """Parse and check every setting. Raises `SettingsError` with all problems at once; values are never quoted."""
+    source = read_environment() if variables is None else variables
+    values: dict[str, Any] = {}
+    problems: list[str] = []
+    for variable in VARIABLES:
+        name = variable.metadata["name"]
+        try:
+            values[variable.name] = variable.metadata["parse"](
+                source.get(name, variable.metadata["default"]).strip()
+            )
+        except ValueError as error:
+            problems.append(f"{name} must be {error}.")
+    problems += _conflicts(values)
+    if problems:
+        raise SettingsError(problems)
+    return Settings(**values)
+
+
+def _conflicts(values: Mapping[str, Any]) -> list[str]:
+    """Check what no single parser can see. A value that did not parse is simply not there."""
+    problems = []
+    if not values.get("api_key"):
+        problems.append("PROXY_API_KEY is required: the key that clients send as bearer.")
+    if values.get("use_app_server") is False:
+        problems.append("PROXY_USE_APP_SERVER=false: there is no other backend yet.")
+    if values.get("backoff_initial_ms", 0) > values.get("backoff_max_ms", 0):
+        problems.append("WORKER_BACKOFF_INITIAL_MS must not exceed WORKER_BACKOFF_MAX_MS.")
+    named = values.get("api_keys", {})
+    if "default" in named:
+        problems.append("PROXY_API_KEYS: the name default belongs to PROXY_API_KEY.")
+    keys = [values.get("api_key", ""), *named.values()]
+    if len(set(keys)) != len(keys):
+        problems.append("PROXY_API_KEYS: every key must differ from every other.")
+    if values.get("env") == "prod" and any(0 < len(key) < MIN_PROD_KEY_LENGTH for key in keys):
+        problems.append(
+            f"PROXY_ENV=prod: every client key needs {MIN_PROD_KEY_LENGTH} characters or more."
+        )
+    return problems
+
+
+def unknown_names(variables: Mapping[str, str]) -> list[str]:
+    """Return names that look like settings of ours and are none: a typing error that would be ignored silently."""
+    known = {variable.metadata["name"] for variable in VARIABLES}
+    ours = ("PROXY_", "WORKER_", "CODEX_")
+    return sorted(name for name in variables if name.startswith(ours) and name not in known)

@@ -1,0 +1,60 @@
+"""The sentences for a field that is wrong, in OpenAI's words and with OpenAI's codes. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from app.errors import InvalidRequest
+
+_JSON_NAMES: Mapping[type, str] = MappingProxyType(
+    {
+        dict: "an object",
+        list: "an array",
+        str: "a string",
+        bool: "a boolean",
+        int: "an integer",
+        float: "a decimal",
+        type(None): "null",
+    }
+)
+
+
+_SHOWN = 60
+"""Characters of a wrong value that an error repeats."""
+
+
+def invalid_type(where: str, expected: str, value: Any) -> InvalidRequest:
+    """Return the error for a value of the wrong JSON type, in OpenAI's words."""
+    got = _JSON_NAMES.get(type(value), "something else")
+    return InvalidRequest(
+        f"Invalid type for '{where}': expected {expected}, but got {got} instead.",
+        param=where,
+        code="invalid_type",
+    )
+
+
+def invalid_value(where: str, value: Any, supported: Iterable[str]) -> InvalidRequest:
+    """Return the error for a value that is none of the supported ones."""
+    names = ", ".join(f"'{name}'" for name in supported)
+    shown = repr(value)
+    if len(shown) > _SHOWN:
+        shown = shown[:_SHOWN] + "..."
+    return InvalidRequest(f"Invalid value: {shown}. Supported values are: {names}.", param=where)
+
+
+def missing(where: str) -> InvalidRequest:
+    """Return the error for a required field that is absent or null."""
+    return InvalidRequest(
+        f"Missing required parameter: '{where}'.", param=where, code="missing_required_parameter"
+    )
+
+
+def unsupported(where: str) -> InvalidRequest:
+    """Return the error for a parameter that this gateway does not serve."""
+    return InvalidRequest(
+        f"Unsupported parameter: '{where}' is not supported by this gateway.",
+        param=where,
+        code="unsupported_parameter",
+    )

@@ -1,0 +1,145 @@
+"""How a turn ended, as OpenAI says it: a finish reason, or one of our errors. Pure.
+
+codex tells failures apart by `codexErrorInfo`, by the upstream's HTTP status, or only by its sentence (protocol notes,
+section 11). Each way is one table below. codex's own sentences can carry the upstream's URL, so they never pass; what
+passes is the upstream's own error body where it is the caller's request that was refused.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+import orjson
+
+from app.codex.events import TurnEnded, TurnFailure, TurnStatus
+from app.errors import (
+    ContextLengthExceeded,
+    GatewayError,
+    InvalidRequest,
+    ModelNotFound,
+    QuotaExhausted,
+    RateLimited,
+    UpstreamAuth,
+    UpstreamError,
+    UpstreamForbidden,
+    UpstreamOverloaded,
+)
+
+_RATE_LIMITED = "The upstream's rate limit for this account was reached (it is not this gateway's)."
+_LOGIN_REFUSED = "The upstream refused this service's own login; its operator has to log in again. Your key is fine."
+_BROKE_OFF = "The upstream broke off its answer."
+_FAILED = "The upstream failed to answer."
+
+
+def _context_length(_: TurnFailure) -> GatewayError:
+    return ContextLengthExceeded(
+        "The conversation is longer than this model's context window. Please shorten the messages.",
+        param="messages",
+    )
+
+
+def _quota(_: TurnFailure) -> GatewayError:
+    return QuotaExhausted(
+        "The account behind this service has reached its usage limit or spent its quota."
+    )
+
+
+def _model_not_found(_: TurnFailure) -> GatewayError:
+    return ModelNotFound("The upstream does not know this model.", param="model")
+
+
+def _always(error: type[GatewayError], sentence: str) -> Callable[[TurnFailure], GatewayError]:
+    return lambda _: error(sentence)
+
+
+BY_KIND: Mapping[str, Callable[[TurnFailure], GatewayError]] = MappingProxyType(
+    {
+        "contextWindowExceeded": _context_length,
+        "usageLimitExceeded": _quota,
+        "sessionBudgetExceeded": _quota,
+        "rateLimitExceeded": _always(RateLimited, _RATE_LIMITED),
+        "serverOverloaded": _always(
+            UpstreamOverloaded, "The upstream has no capacity for this model right now."
+        ),
+        "flexUnavailable": _always(
+            UpstreamOverloaded, "The upstream has no capacity for this service tier right now."
+        ),
+        "internalServerError": _always(UpstreamError, "The upstream reported an internal error."),
+        "unauthorized": _always(UpstreamAuth, _LOGIN_REFUSED),
+        "modelNotFound": _model_not_found,
+        "responseStreamDisconnected": _always(UpstreamError, _BROKE_OFF),
+    }
+)
+"""By the name of `codexErrorInfo`. Names with an HTTP status are looked up in `BY_STATUS`."""
+
+BY_STATUS: Mapping[int, Callable[[TurnFailure], GatewayError]] = MappingProxyType(
+    {
+        401: _always(UpstreamAuth, _LOGIN_REFUSED),
+        403: _always(UpstreamForbidden, "The upstream does not allow this request."),
+        404: _model_not_found,
+        429: _always(RateLimited, _RATE_LIMITED),
+    }
+)
+"""By the HTTP status that the upstream answered with; any other one is `UpstreamError`."""
+
+_INCOMPLETE = re.compile(r"Incomplete response returned, reason: (\w+)")
+
+FINISH_REASONS: Mapping[str, str] = MappingProxyType(
+    {"max_output_tokens": "length", "content_filter": "content_filter"}
+)
+"""By the reason of the upstream's `response.incomplete`."""
+
+_OUR_FAULT = (
+    (re.compile(r"^stream disconnected before completion"), UpstreamError, _BROKE_OFF),
+    (re.compile(r"^Missing environment variable"), UpstreamAuth, _LOGIN_REFUSED),
+    (
+        re.compile(r"error sending request|connection|timed? ?out", re.IGNORECASE),
+        UpstreamError,
+        _FAILED,
+    ),
+)
+
+
+def finish_reason(ended: TurnEnded) -> str:
+    """Return OpenAI's `finish_reason`; raise the error that the failure means."""
+    if ended.status is TurnStatus.COMPLETED:
+        return "stop"
+    if ended.failure is None:
+        raise UpstreamError("The turn was interrupted before its answer was complete.")
+    incomplete = _INCOMPLETE.search(ended.failure.message)
+    if incomplete and incomplete[1] in FINISH_REASONS:
+        return FINISH_REASONS[incomplete[1]]
+    raise to_error(ended.failure)
+
+
+def to_error(failure: TurnFailure) -> GatewayError:
+    """Return the error for a failed turn."""
+    by_kind = BY_KIND.get(failure.kind)
+    if by_kind is not None:
+        return by_kind(failure)
+    if failure.http_status is not None:
+        by_status = BY_STATUS.get(failure.http_status, _always(UpstreamError, _FAILED))
+        return by_status(failure)
+    for pattern, error, sentence in _OUR_FAULT:
+        if pattern.search(failure.message):
+            return error(sentence)
+    return _from_upstream_body(failure.message)
+
+
+def _from_upstream_body(message: str) -> GatewayError:
+    """Read the upstream's own 400, which codex hands on as its message: raw JSON, or the bare sentence of it."""
+    try:
+        body = orjson.loads(message)
+    except orjson.JSONDecodeError:
+        return UpstreamError(_FAILED)
+    error = body.get("error") if isinstance(body, dict) else None
+    if not isinstance(error, dict) or not isinstance(error.get("message"), str):
+        return UpstreamError(_FAILED)
+    code, param = error.get("code"), error.get("param")
+    return InvalidRequest(
+        error["message"],
+        code=code if isinstance(code, str) else None,
+        param=param if isinstance(param, str) else None,
+    )
