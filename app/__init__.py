@@ -25,6 +25,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     from flask import Flask  # noqa: PLC0415
 
     from app import api  # noqa: PLC0415
+    from app.cli import login  # noqa: PLC0415
     from app.codex.turn import Pace  # noqa: PLC0415
     from app.edge import auth, context, error_handlers  # noqa: PLC0415
     from app.settings import load_settings  # noqa: PLC0415
@@ -43,6 +44,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     )
     app.extensions["gateway"] = gateway
     app.extensions["codex"] = gateway.codex
+    app.extensions["launcher"] = gateway.codex.launcher
     app.extensions["pace"] = Pace(
         first_s=settings.request_timeout_ms / 1000,
         total_s=settings.timeout_ms / 1000,
@@ -54,6 +56,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     auth.init_app(app, settings.client_keys, access)
     error_handlers.init_app(app)
     api.init_app(app)
+    app.cli.add_command(login.group)
     return app
 
 

@@ -125,7 +125,7 @@ class Settings:
     sse_keepalive_ms: int = _var("PROXY_SSE_KEEPALIVE_MS", "15000", _MS, "Silence after which a stream sends a comment, so that proxies keep it open.")
     timeout_ms: int = _var("PROXY_TIMEOUT_MS", "1800000", _MS, "Longest time for a whole request.")
     keepalive_s: int = _var("PROXY_KEEPALIVE_S", "95", _whole(1, 3600), "How long an idle client connection stays open.")
-    body_timeout_ms: int = _var("PROXY_BODY_TIMEOUT_MS", "30000", _MS, "Longest pause while a request's body arrives.")
+    body_timeout_ms: int = _var("PROXY_BODY_TIMEOUT_MS", "60000", _MS, "Longest time for a request's body to arrive.")
     max_body_bytes: int = _var("PROXY_MAX_BODY_BYTES", "33554432", _whole(1024, 1 << 30), "Longest request body.")
     max_concurrency: int = _var("WORKER_MAX_CONCURRENCY", "64", _whole(1, 1024), "Turns that run at once.")
     queue_max: int = _var("WORKER_QUEUE_MAX", "256", _whole(0, 100_000), "Requests that may wait for a turn; one more is answered 429.")
@@ -154,22 +154,24 @@ VARIABLES: tuple[Field[Any], ...] = fields(Settings)
 
 
 def read_environment(env_file: Path = ROOT / ".env") -> dict[str, str]:
-    """Return `.env` overlaid with the environment. An entry without a value counts as absent."""
-    from_file = {name: value for name, value in dotenv_values(env_file).items() if value}
-    return from_file | {name: value for name, value in os.environ.items() if value}
+    """Return `.env` overlaid with the environment, also where the environment's value is empty."""
+    from_file = {name: value or "" for name, value in dotenv_values(env_file).items()}
+    return from_file | dict(os.environ)
 
 
 def load_settings(variables: Mapping[str, str] | None = None) -> Settings:
-    """Parse and check every setting. Raises `SettingsError` with all problems at once; values are never quoted."""
+    """Parse and check every setting; an empty value means the default.
+
+    Raises `SettingsError` with all problems at once; values are never quoted, since one of them may be a key.
+    """
     source = read_environment() if variables is None else variables
     values: dict[str, Any] = {}
     problems: list[str] = []
     for variable in VARIABLES:
         name = variable.metadata["name"]
+        text = source.get(name, "").strip() or variable.metadata["default"]
         try:
-            values[variable.name] = variable.metadata["parse"](
-                source.get(name, variable.metadata["default"]).strip()
-            )
+            values[variable.name] = variable.metadata["parse"](text)
         except ValueError as error:
             problems.append(f"{name} must be {error}.")
     problems += _conflicts(values)

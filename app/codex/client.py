@@ -16,7 +16,7 @@ from app.codex.generation import Generation
 from app.codex.launch import Launcher
 from app.codex.methods import Model
 from app.codex.turn import Turn
-from app.errors import Draining, GatewayError, WorkerUnavailable
+from app.errors import Draining, GatewayError, UpstreamAuth, WorkerUnavailable
 from app.process.child import Child, ChildSpec
 from app.process.lifecycle import BackoffPolicy
 from app.process.supervisor import LastExit, Supervisor
@@ -61,12 +61,13 @@ class Codex:
     """One child, kept alive, and the turns on it."""
 
     def __init__(self, launcher: Launcher, limits: Limits, version: str) -> None:
-        self._launcher = launcher
+        self.launcher = launcher
         self._limits = limits
         self._version = version
         self._generation: Generation | None = None
         self._generations = 0
         self._draining = False
+        self._stopped = False
         self.admission = Admission(limits.max_concurrency, limits.queue_max)
         self.supervisor = Supervisor(
             "codex",
@@ -78,7 +79,7 @@ class Codex:
     @property
     def upstream(self) -> UpstreamKind:
         """Who answers in the end."""
-        return self._launcher.upstream.kind
+        return self.launcher.upstream.kind
 
     # Life
 
@@ -87,7 +88,7 @@ class Codex:
         self.supervisor.run()
 
     def _prepare(self) -> ChildSpec:
-        return self._launcher.prepare()
+        return self.launcher.prepare()
 
     def _attach(self, child: Child) -> Generation:
         self._generations += 1
@@ -101,7 +102,7 @@ class Codex:
             generation.shake_hands(
                 self._version,
                 self._limits.startup_timeout_ms / 1000,
-                self._launcher.home.silence_log_database,
+                self.launcher.home.silence_log_database,
             )
         except BaseException:
             child.kill()
@@ -116,7 +117,7 @@ class Codex:
             self.supervisor.recycle("pipe_closed")
 
     def begin_drain(self) -> None:
-        """Admit no new turn; running ones go on."""
+        """Report not ready. What still arrives is served: gunicorn closes its listener a moment later."""
         self._draining = True
 
     def end_turns(self, error: GatewayError) -> None:
@@ -125,8 +126,9 @@ class Codex:
             self._generation.fail_turns(error)
 
     def stop(self) -> None:
-        """End the child. Blocks until it is gone."""
+        """Start no more turns and end the child. Blocks until it is gone."""
         self.begin_drain()
+        self._stopped = True
         self.supervisor.stop()
 
     # Turns
@@ -134,8 +136,9 @@ class Codex:
     def start_turn(self, request: TurnRequest) -> Turn:
         """Wait for a slot and a ready child, then begin the turn. The caller must `close` it. Blocks.
 
-        Raises `WorkerBusy`, `WorkerUnavailable`, `Draining`, `InvalidRequest`.
+        Raises `UpstreamAuth`, `WorkerBusy`, `WorkerUnavailable`, `Draining`, `InvalidRequest`.
         """
+        self._check_login()
         deadline = time.monotonic() + self._limits.queue_timeout_ms / 1000
         slot = self.admission.acquire(self._limits.queue_timeout_ms / 1000)
         try:
@@ -145,8 +148,16 @@ class Codex:
             slot.release()
             raise
 
+    def _check_login(self) -> None:
+        # codex itself would send the turn without a key.
+        if self.upstream is UpstreamKind.OPENAI and not self.launcher.home.auth_file.exists():
+            raise UpstreamAuth(
+                "This service is not logged in to OpenAI. Its operator has to run: "
+                "flask --app wsgi codex login. Your key is fine."
+            )
+
     def _ready_generation(self, deadline: float) -> Generation:
-        if self._draining:
+        if self._stopped:
             raise Draining("This worker is shutting down; send the request again.")
         ready = self.supervisor.wait_ready(max(0.0, deadline - time.monotonic()))
         generation = self._generation

@@ -1,0 +1,46 @@
+# Two commands for a fresh machine with Python 3.11, make and git: `make run` and `make test`.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: help run test test-system check bench clean
+
+help:  ## List the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: .venv/run-ready  ## Set up if need be, then serve in the foreground
+	@$(BIN)/python scripts/first_run.py
+	@exec $(BIN)/gunicorn -c gunicorn.conf.py wsgi:app
+
+test: .venv/dev-ready  ## Every test that needs no account and no system package
+	$(BIN)/python -m pytest -m "not system"
+
+test-system: .venv/dev-ready  ## Tests with real neighbours; installs what they need, skips nothing
+	$(BIN)/python -m pytest -m system
+
+check: .venv/dev-ready  ## Style, types, spelling, layer contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/codespell
+	$(BIN)/lint-imports
+
+bench: .venv/dev-ready  ## The gateway against a minimal client of the same child
+	$(BIN)/python -m bench
+
+clean:  ## Remove the virtual environment and every cache
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+.venv/run-ready: requirements.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "Installing requirements.txt into .venv ..."
+	@$(PIP) -r requirements.txt
+	@touch $@
+
+.venv/dev-ready: requirements.txt requirements-dev.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "Installing requirements-dev.txt into .venv ..."
+	@$(PIP) -r requirements-dev.txt
+	@touch $@
