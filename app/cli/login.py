@@ -45,6 +45,7 @@ def _run_codex(*arguments: str) -> None:
         [str(launcher.binary), *_IN_A_FILE, *arguments],
         env=launcher.environment(os.environ),
         cwd=launcher.home.workspace,
+        umask=0o077,
         check=False,
     )
     if done.returncode != 0:

@@ -60,6 +60,11 @@ class Home:
         return self.private / "tmp"
 
     @property
+    def pid_file(self) -> Path:
+        """The gunicorn master's process id."""
+        return self.root / "gunicorn.pid"
+
+    @property
     def auth_file(self) -> Path:
         """The login that codex keeps (`auth.json`)."""
         return self.root / "auth.json"

@@ -35,6 +35,9 @@ Describe = Callable[[], dict[str, Any]]
 class Answer(Protocol[C]):
     """What an endpoint brings: how events become its chunks, and chunks its bytes."""
 
+    usage: Usage | None
+    finish_reason: str | None
+
     def open(self) -> list[C]:
         """The chunks that come first."""
 
@@ -46,10 +49,6 @@ class Answer(Protocol[C]):
 
     def fold(self, chunks: list[C], describe: Describe) -> dict[str, Any]:
         """Chunks as one object."""
-
-    @property
-    def usage(self) -> Usage | None:
-        """Tokens, once known."""
 
 
 def whole(turn: Turn, answer: Answer[C], pace: Pace, describe: Describe) -> Response:
@@ -159,6 +158,7 @@ class Frames(Iterator[bytes]):
 def _note(record: RequestRecord, turn: Turn, answer: Answer[Any]) -> None:
     record.thread_id = turn.thread_id
     record.ttft_ms = ttft_ms(turn)
+    record.finish_reason = answer.finish_reason
     if answer.usage is not None:
         record.prompt_tokens = answer.usage.input
         record.completion_tokens = answer.usage.output

@@ -59,11 +59,15 @@ class Envelope:
 
 
 class ChatAnswer:
-    """One answer in the making: feed it the turn's events, render the chunks that come out."""
+    """One answer in the making: feed it the turn's events, render the chunks that come out.
+
+    `usage` and `finish_reason` are None until codex has said them.
+    """
 
     def __init__(self, envelope: Envelope) -> None:
+        self.usage: Usage | None = None
+        self.finish_reason: str | None = None
         self._envelope = envelope
-        self._usage: Usage | None = None
         head = {
             "id": envelope.id,
             "object": "chat.completion.chunk",
@@ -89,20 +93,16 @@ class ChatAnswer:
             case TextDelta(text=text):
                 return [Content(text)]
             case UsageUpdated(usage=usage):
-                self._usage = usage
+                self.usage = usage
             case TurnEnded():
                 return self._end(event)
         return []
 
-    @property
-    def usage(self) -> Usage | None:
-        """The tokens, once codex has reported them."""
-        return self._usage
-
     def _end(self, ended: TurnEnded) -> list[Chunk]:
-        chunks: list[Chunk] = [Finish(finish_reason(ended))]
-        if self._usage is not None:
-            chunks.append(Tokens(self._usage))
+        self.finish_reason = finish_reason(ended)
+        chunks: list[Chunk] = [Finish(self.finish_reason)]
+        if self.usage is not None:
+            chunks.append(Tokens(self.usage))
         return chunks
 
     # Stream

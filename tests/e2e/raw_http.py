@@ -1,0 +1,66 @@
+"""HTTP spoken by hand, for what a client library would hide: exact bytes, exact frames, half-sent requests."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+from harness import KEY, Gateway
+
+TIMEOUT_S = 30
+
+
+def request_bytes(method: str, path: str, body: bytes = b"", **headers: str) -> bytes:
+    fields = {"Host": "test", "Authorization": f"Bearer {KEY}", "Connection": "close"}
+    if body:
+        fields |= {"Content-Type": "application/json", "Content-Length": str(len(body))}
+    fields |= {name.replace("_", "-"): value for name, value in headers.items()}
+    head = "".join(f"{name}: {value}\r\n" for name, value in fields.items() if value)
+    return f"{method} {path} HTTP/1.1\r\n{head}\r\n".encode() + body
+
+
+def exchange(gateway: Gateway, data: bytes) -> tuple[int, dict[str, str], bytes]:
+    """Send bytes, read to the end; return status, headers in lower case, and the body unchunked."""
+    with socket.create_connection(("127.0.0.1", gateway.port), TIMEOUT_S) as connection:
+        connection.sendall(data)
+        raw = b"".join(iter(lambda: connection.recv(65536), b""))
+    head, _, body = raw.partition(b"\r\n\r\n")
+    status_line, *lines = head.decode("latin-1").split("\r\n")
+    headers = {k.lower(): v for k, v in (line.split(": ", 1) for line in lines)}
+    if headers.get("transfer-encoding") == "chunked":
+        body = b"".join(unchunk(body))
+    return int(status_line.split()[1]), headers, body
+
+
+def unchunk(data: bytes) -> Iterator[bytes]:
+    while data:
+        size, _, rest = data.partition(b"\r\n")
+        length = int(size, 16)
+        yield rest[:length]
+        data = rest[length + 2 :]
+
+
+def stream_frames(gateway: Gateway, body: dict[str, Any]) -> tuple[dict[str, str], list[Any]]:
+    """Run one streamed request; return its headers and its frames, the last as the text [DONE]."""
+    sent = request_bytes(
+        "POST", "/v1/chat/completions", json.dumps({**body, "stream": True}).encode()
+    )
+    status, headers, raw = exchange(gateway, sent)
+    assert status == 200, raw
+    return headers, parse_frames(raw)
+
+
+def parse_frames(raw: bytes) -> list[Any]:
+    """Split server-sent events strictly: one data line a frame, nothing else but comments."""
+    assert raw.endswith(b"\n\n"), raw[-200:]
+    frames: list[Any] = []
+    for block in raw[:-2].split(b"\n\n"):
+        if block.startswith(b":"):
+            continue
+        assert block.startswith(b"data: "), block
+        assert b"\n" not in block, block
+        data = block.removeprefix(b"data: ")
+        frames.append("[DONE]" if data == b"[DONE]" else json.loads(data))
+    return frames

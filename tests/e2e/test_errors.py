@@ -1,0 +1,204 @@
+"""Whatever is wrong with a request: one envelope, in JSON, with a sentence that names the field."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from harness import KEY, MODEL, Gateway, Upstream, end, start_gateway
+from raw_http import exchange, request_bytes
+
+GOOD = json.dumps({"model": MODEL, "messages": [{"role": "user", "content": "x"}]}).encode()
+CHAT = "/v1/chat/completions"
+
+
+def check(
+    answer: tuple[int, dict[str, str], bytes], status: int, code: str | None, param: str | None
+) -> dict[str, Any]:
+    got, headers, body = answer
+    error = json.loads(body)["error"]
+    assert (got, error["code"], error["param"]) == (status, code, param)
+    assert set(error) == {"message", "type", "param", "code", "retryable"}
+    assert headers["content-type"] == "application/json"
+    assert headers["x-request-id"]
+    assert headers["x-should-retry"] == str(error["retryable"]).lower()
+    assert error["message"].endswith((".", "..."))
+    return dict(error)
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "param"),
+    [
+        (b"{", "INVALID_JSON", None),
+        (b"\xff\xfe", "INVALID_JSON", None),
+        (b'{"model": "\\ud800"}', "INVALID_JSON", None),
+        (b"[" * 2000, "INVALID_JSON", None),
+        (b"NaN", "INVALID_JSON", None),
+        (b"[]", "invalid_type", "body"),
+        (b'[{"model": "x"}]', "invalid_type", "body"),
+        (b'"text"', "invalid_type", "body"),
+        (b"null", "invalid_type", "body"),
+        (b"{}", "missing_required_parameter", "model"),
+        (b'{"model": "gpt-5.5"}', "missing_required_parameter", "messages"),
+        (b'{"model": 5, "messages": []}', "invalid_type", "model"),
+        (b'{"model": "gpt-5.5", "messages": "hi"}', "invalid_type", "messages"),
+        (b'{"model": "gpt-5.5", "messages": []}', "empty_array", "messages"),
+    ],
+)
+def test_a_bad_body_is_named(gateway: Gateway, body: bytes, code: str, param: str | None) -> None:
+    check(exchange(gateway, request_bytes("POST", CHAT, body)), 400, code, param)
+
+
+def test_an_empty_body_is_no_json(gateway: Gateway) -> None:
+    sent = request_bytes("POST", CHAT, Content_Type="application/json", Content_Length="0")
+    check(exchange(gateway, sent), 400, "INVALID_JSON", None)
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", ""])
+def test_another_content_type_is_refused(gateway: Gateway, kind: str) -> None:
+    sent = request_bytes("POST", CHAT, GOOD, Content_Type=kind)
+    check(exchange(gateway, sent), 415, "unsupported_content_type", None)
+
+
+def test_a_compressed_body_is_refused(gateway: Gateway) -> None:
+    sent = request_bytes("POST", CHAT, GOOD, Content_Encoding="gzip")
+    check(exchange(gateway, sent), 415, "unsupported_content_type", None)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        ("GET", "/", 404, "unknown_url"),
+        ("GET", "/v1/nothing", 404, "unknown_url"),
+        ("POST", "/v1/embeddings", 404, "unknown_url"),
+        ("POST", "/v1//chat/completions", 404, "unknown_url"),
+        ("GET", "/static/x", 404, "unknown_url"),
+        ("GET", CHAT, 405, "method_not_supported"),
+        ("DELETE", CHAT, 405, "method_not_supported"),
+        ("PATCH", "/readyz", 405, "method_not_supported"),
+        ("BREW", "/livez", 405, "method_not_supported"),
+    ],
+)
+@pytest.mark.parametrize("authorization", [f"Bearer {KEY}", ""])
+def test_another_path_or_method_is_answered_in_json(
+    gateway: Gateway, method: str, path: str, status: int, code: str, authorization: str
+) -> None:
+    answer = exchange(gateway, request_bytes(method, path, Authorization=authorization))
+    check(answer, status, code, None)
+    assert status != 405 or answer[1]["allow"]
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    ["", "Bearer", "Bearer ", "Bearer wrong", f"Basic {KEY}", KEY, f"Bearer {KEY}x", "Bearer \xe9"],
+)
+@pytest.mark.parametrize(("method", "path"), [("POST", CHAT), ("GET", "/v1/models")])
+def test_without_the_key_nothing_opens(
+    gateway: Gateway, authorization: str, method: str, path: str
+) -> None:
+    body = GOOD if method == "POST" else b""
+    answer = exchange(gateway, request_bytes(method, path, body, Authorization=authorization))
+    error = check(answer, 401, "invalid_api_key", None)
+    assert answer[1]["www-authenticate"].startswith("Bearer")
+    assert error["type"] == "invalid_request_error"
+
+
+@pytest.mark.parametrize("path", ["/v1/models/", "/v1/chat/completions/", "/readyz/", "/livez/"])
+def test_a_trailing_slash_is_served_without_a_redirect(gateway: Gateway, path: str) -> None:
+    method, body = ("POST", GOOD) if "chat" in path else ("GET", b"")
+    status, _, _ = exchange(gateway, request_bytes(method, path, body))
+    assert status == 200
+
+
+def test_a_trailing_slash_is_no_way_past_the_key(gateway: Gateway) -> None:
+    check(
+        exchange(gateway, request_bytes("GET", "/v1/models/", Authorization="")),
+        401,
+        "invalid_api_key",
+        None,
+    )
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (b"NONSENSE\r\n\r\n", 400),
+        (b"GET /" + b"a" * 8000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 414),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 20000 + b"\r\n\r\n", 431),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nbad header\r\n\r\n", 400),
+    ],
+)
+def test_what_is_no_http_is_answered_in_json_too(
+    gateway: Gateway, head: bytes, status: int
+) -> None:
+    check(exchange(gateway, head), status, "INVALID_HTTP", None)
+
+
+LIMIT = 4096
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory, upstream: Upstream) -> Iterator[Gateway]:
+    """A gateway that takes only small bodies, and waits only shortly for them."""
+    settings = {"PROXY_MAX_BODY_BYTES": str(LIMIT), "PROXY_BODY_TIMEOUT_MS": "300"}
+    running = start_gateway(tmp_path_factory.mktemp("small"), upstream, **settings)
+    running.wait_ready()
+    yield running
+    end(running)
+
+
+def body_of(size: int) -> bytes:
+    empty = json.dumps({"model": MODEL, "messages": [{"role": "user", "content": ""}]})
+    return empty.replace('""', '"' + "x" * (size - len(empty)) + '"').encode()
+
+
+def chunked(body: bytes) -> bytes:
+    parts = [body[i : i + 1000] for i in range(0, len(body), 1000)]
+    framed = b"".join(f"{len(part):x}\r\n".encode() + part + b"\r\n" for part in parts)
+    head = request_bytes("POST", CHAT, Content_Type="application/json", Transfer_Encoding="chunked")
+    return head + framed + b"0\r\n\r\n"
+
+
+def declared(body: bytes) -> bytes:
+    return request_bytes("POST", CHAT, body)
+
+
+@pytest.mark.parametrize("send", [declared, chunked])
+def test_a_body_at_the_limit_is_served(small: Gateway, send: Callable[[bytes], bytes]) -> None:
+    status, _, _ = exchange(small, send(body_of(LIMIT)))
+    assert status == 200
+
+
+@pytest.mark.parametrize("send", [declared, chunked])
+def test_a_body_over_the_limit_is_refused(small: Gateway, send: Callable[[bytes], bytes]) -> None:
+    check(exchange(small, send(body_of(LIMIT + 1))), 413, "BODY_TOO_LARGE", None)
+
+
+def test_a_body_that_does_not_come_is_not_waited_for(small: Gateway) -> None:
+    sent = request_bytes("POST", CHAT, b"{", Content_Length="100")
+    check(exchange(small, sent), 408, "BODY_TIMEOUT", None)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "code"),
+    [
+        ("tools", [{"type": "function", "function": {"name": "f"}}], "unsupported_parameter"),
+        ("n", 2, "unsupported_parameter"),
+        ("stop", ["x"], "unsupported_parameter"),
+        ("logprobs", True, "unsupported_parameter"),
+        ("response_format", {"type": "json_object"}, "unsupported_parameter"),
+        ("stream", "yes", "invalid_type"),
+        ("temperature", "hot", "invalid_type"),
+        ("temperature", 3, "invalid_value"),
+        ("max_tokens", 0, "invalid_value"),
+        ("reasoning_effort", "bogus", "unsupported_value"),
+        ("stream_options", {"include_usage": True}, "invalid_value"),
+    ],
+)
+def test_a_field_that_would_change_the_answer_is_never_half_done(
+    gateway: Gateway, field: str, value: Any, code: str
+) -> None:
+    body = json.dumps({**json.loads(GOOD), field: value}).encode()
+    check(exchange(gateway, request_bytes("POST", CHAT, body)), 400, code, field)

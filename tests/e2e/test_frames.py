@@ -1,0 +1,178 @@
+"""The frame contract of a streamed chat completion, frame by frame."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import pytest
+from harness import KEY, MODEL, Gateway, Upstream, ask
+from openai.types.chat import ChatCompletion, ChatCompletionChunk
+from raw_http import exchange, request_bytes, stream_frames
+
+ENVELOPE = {"id", "object", "created", "model", "system_fingerprint", "choices"}
+METADATA = {
+    "thread_id",
+    "turn_id",
+    "model",
+    "effort",
+    "ignored_parameters",
+    "ttft_ms",
+    "duration_ms",
+    "upstream",
+}
+
+
+def test_the_headers_of_a_stream(gateway: Gateway, upstream: Upstream) -> None:
+    headers, _ = stream_frames(gateway, ask(upstream.say("x")))
+    assert headers["content-type"] == "text/event-stream"
+    assert headers["cache-control"] == "no-cache, no-transform"
+    assert headers["x-accel-buffering"] == "no"
+    assert headers["x-request-id"].startswith("req_")
+
+
+@pytest.mark.parametrize("include_usage", [True, False, None])
+def test_every_frame_of_a_stream(
+    gateway: Gateway, upstream: Upstream, include_usage: bool | None
+) -> None:
+    options = {} if include_usage is None else {"stream_options": {"include_usage": include_usage}}
+    before = int(time.time())
+    _, frames = stream_frames(gateway, ask(upstream.say("a", "a", "b"), **options))
+    assert frames.pop() == "[DONE]"
+    usage_frames = [frames.pop()] if include_usage else []
+    role, *contents, finish = frames
+
+    members = ENVELOPE | ({"usage"} if include_usage else set())
+    for frame in (role, *contents, finish, *usage_frames):
+        assert set(frame) - {"codex_metadata"} == members
+        assert frame["object"] == "chat.completion.chunk"
+        assert frame["model"] == MODEL
+        strict_chunk(frame)
+    everything = [*frames, *usage_frames]
+    assert len({frame["id"] for frame in everything}) == 1
+    assert role["id"].startswith("chatcmpl-")
+    assert len({frame["created"] for frame in everything}) == 1
+    assert before <= role["created"] <= time.time()
+
+    assert choice(role)["delta"] == {"role": "assistant", "content": ""}
+    assert [choice(frame)["delta"] for frame in contents] == [{"content": c} for c in "aab"]
+    assert [choice(frame)["finish_reason"] for frame in (role, *contents)] == [None] * 4
+    assert choice(finish) == {"index": 0, "delta": {}, "logprobs": None, "finish_reason": "stop"}
+    assert set(finish["codex_metadata"]) == METADATA
+    assert all("codex_metadata" not in frame for frame in (role, *contents, *usage_frames))
+    if include_usage:
+        assert all(frame["usage"] is None for frame in frames)
+        assert usage_frames[0]["choices"] == []
+        assert usage_frames[0]["usage"]["completion_tokens"] == 3
+
+
+def test_a_whole_answer_is_what_the_openai_types_say(gateway: Gateway, upstream: Upstream) -> None:
+    answer = gateway.post(ask(upstream.say("a", "b"), temperature=0.3, seed=7)).json()
+    checked = ChatCompletion.model_validate(answer, strict=True)
+    assert set(checked.model_extra or {}) == {"codex_metadata"}
+    assert not extras_below(checked)
+    assert answer["codex_metadata"]["ignored_parameters"] == ["temperature", "seed"]
+    assert answer["codex_metadata"]["upstream"] == "custom"
+
+
+def test_the_role_frame_goes_out_while_the_upstream_is_still_silent(
+    gateway: Gateway, upstream: Upstream
+) -> None:
+    marker = upstream.play(
+        {"hold_before_headers": True, "items": [{"type": "message", "text": "x"}]}
+    )
+    with gateway.post(ask(marker, stream=True), stream=True) as response:
+        lines = response.iter_lines()
+        first = json.loads(next(lines).removeprefix(b"data: "))
+        assert choice(first)["delta"] == {"role": "assistant", "content": ""}
+        upstream.control.release(marker)
+        assert list(lines)[-2:] == [b"data: [DONE]", b""]
+
+
+def test_a_quiet_stream_is_kept_open_by_comments(make_gateway: Any, upstream: Upstream) -> None:
+    gateway = make_gateway(PROXY_SSE_KEEPALIVE_MS="50", PROXY_STREAM_COMMIT_MS="20")
+    marker = upstream.play({"hold": True, "items": [{"type": "message", "deltas": ["a", "b"]}]})
+    with gateway.post(ask(marker, stream=True), stream=True) as response:
+        comments = 0
+        for line in response.iter_lines():
+            comments += line == b": keepalive"
+            if comments == 3:
+                upstream.control.release(marker)
+    assert comments >= 3
+
+
+def test_a_failure_after_the_first_text_is_one_error_frame(
+    gateway: Gateway, upstream: Upstream
+) -> None:
+    script = {
+        "items": [{"type": "message", "deltas": ["a", "b", "c"]}],
+        "failure": {"name": "cut_mid_stream", "after_deltas": 2},
+        "interval_ms": 30,
+    }
+    _, frames = stream_frames(gateway, ask(upstream.play(script)))
+    *contents, error, done = frames
+    assert done == "[DONE]"
+    assert set(error) == {"error"}
+    assert error["error"]["code"] == "UPSTREAM_ERROR"
+    assert error["error"]["retryable"] is True
+    assert [choice(frame)["delta"].get("content") for frame in contents] == ["", "a", "b"]
+    assert all(choice(frame)["finish_reason"] is None for frame in contents)
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"), [("max_output_tokens", "length"), ("content_filter", "content_filter")]
+)
+def test_an_incomplete_answer_has_its_finish_reason(
+    gateway: Gateway, upstream: Upstream, status: str, reason: str
+) -> None:
+    marker = upstream.say("part", "ial", status=status)
+    answer = gateway.post(ask(marker)).json()
+    assert answer["choices"][0]["finish_reason"] == reason
+    assert answer["choices"][0]["message"]["content"] == "partial"
+
+
+def test_an_answer_cut_at_its_length_has_its_usage(gateway: Gateway, upstream: Upstream) -> None:
+    usage = {"input_tokens": 50, "output_tokens": 33}
+    marker = upstream.say("part", "ial", status="max_output_tokens", usage=usage)
+    assert gateway.post(ask(marker)).json()["usage"]["total_tokens"] == 83
+
+
+def test_a_request_id_of_the_caller_comes_back(gateway: Gateway) -> None:
+    _, headers, _ = exchange(gateway, request_bytes("GET", "/livez", X_Request_Id="abc-1.2_3"))
+    assert headers["x-request-id"] == "abc-1.2_3"
+
+
+@pytest.mark.parametrize("offered", ["a" * 129, "a b", "ä", "<x>", '"'])
+def test_a_request_id_of_another_form_is_replaced(gateway: Gateway, offered: str) -> None:
+    sent = request_bytes("GET", "/livez", X_Request_Id=offered)
+    _, headers, _ = exchange(gateway, sent)
+    assert headers["x-request-id"].startswith("req_")
+
+
+def test_the_key_is_accepted_whatever_the_case_of_its_scheme(gateway: Gateway) -> None:
+    status, _, _ = exchange(
+        gateway, request_bytes("GET", "/v1/models", Authorization=f"bearer {KEY}")
+    )
+    assert status == 200
+
+
+def choice(frame: dict[str, Any]) -> dict[str, Any]:
+    (only,) = frame["choices"]
+    return dict(only)
+
+
+def strict_chunk(frame: dict[str, Any]) -> None:
+    checked = ChatCompletionChunk.model_validate(frame, strict=True)
+    assert set(checked.model_extra or {}) <= {"codex_metadata"}
+    assert not extras_below(checked)
+
+
+def extras_below(model: Any) -> list[str]:
+    """Names that the OpenAI types do not know, anywhere below the top."""
+    found: list[str] = []
+    for value in vars(model).values():
+        for part in value if isinstance(value, list) else [value]:
+            if hasattr(part, "model_extra"):
+                found += list(part.model_extra or {}) + extras_below(part)
+    return found
