@@ -20,16 +20,20 @@ from app.codex.events import (
     Event,
     RawItem,
     ReasoningDelta,
+    ResponseCompleted,
     TextDelta,
     ThreadId,
     TurnEnded,
     TurnId,
     TurnStatus,
 )
-from app.errors import GatewayError, SlowReader, WorkerTimeout
+from app.errors import GatewayError, SlowReader, UpstreamError, WorkerTimeout
 
 QUEUE_BYTES = 2 * 1024 * 1024
 """Unread text that one turn may hold. More means a client that does not read: the turn is interrupted."""
+
+MAX_RESPONSES = 4
+"""Upstream responses in one turn. codex asks again by itself when the model calls a tool that was never offered."""
 
 _EVENT_COST = 200  # bytes that an event costs beside its text, about
 
@@ -84,6 +88,7 @@ class Turn:
         self.ended = Flag()  # codex said turn/completed, or the child is gone
         self._queue: deque[Addressed] = deque()
         self._queued_bytes = 0
+        self._responses = 0
         self._error: GatewayError | None = None
         self._news = Flag()
         self._on_close: Callable[[Turn], None] | None = on_close
@@ -99,13 +104,23 @@ class Turn:
             return
         if isinstance(event, TurnEnded):
             self.state = _END_STATES[event.status]
+        elif excess := self._excess(event):
+            self.fail(excess)
+            return
+        self._queue.append(addressed)
+        self._news.set()
+
+    def _excess(self, event: Event) -> GatewayError | None:
+        """Count what is bounded, and return the error if `event` goes beyond a bound."""
         if isinstance(event, TextDelta | ReasoningDelta):
             self._queued_bytes += _EVENT_COST + len(event.text)
             if self._queued_bytes > QUEUE_BYTES:
-                self.fail(SlowReader("The client reads too slowly; its answer was cut off."))
-                return
-        self._queue.append(addressed)
-        self._news.set()
+                return SlowReader("The client reads too slowly; its answer was cut off.")
+        elif isinstance(event, ResponseCompleted):
+            self._responses += 1
+            if self._responses >= MAX_RESPONSES:
+                return UpstreamError("The model kept calling tools that were not offered to it.")
+        return None
 
     def fail(self, error: GatewayError) -> None:
         """End the turn from our side: what is queued is still read, then `error` is raised. The first error stays."""

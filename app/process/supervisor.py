@@ -30,10 +30,11 @@ class Attachment(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LastExit:
-    """How the previous child ended. `reason` is one of a few fixed words."""
+    """How the previous child ended: a word, and for a start that failed the system's own sentence, for operators."""
 
     exit_code: int | None
     reason: str
+    detail: str = ""
 
 
 class Supervisor:
@@ -66,10 +67,10 @@ class Supervisor:
         self._advance(Signal.START)
         try:
             while not self._stopping.is_set():
-                reason, exit_code = self._live_once()
+                ended = self._live_once()
                 if self._stopping.is_set():
                     break
-                self._back_off(reason, exit_code)
+                self._back_off(ended)
         finally:
             self._settle()
             self._stopped.set()
@@ -96,25 +97,25 @@ class Supervisor:
 
     # One child, from birth to death
 
-    def _live_once(self) -> tuple[str, int | None]:
-        """Start a child and stay with it until it is gone; return why it ended and its exit code."""
+    def _live_once(self) -> LastExit:
+        """Start a child and stay with it until it is gone; return how it ended."""
         started = time.monotonic()
         try:
             child = self.child = Child(self._prepare())
         except (OSError, ValueError) as error:
-            log.exception("child_start_failed", extra={"child": self.name})
-            return f"start_failed_{type(error).__name__}", None
+            log.exception("child_start_failed", extra={"child": self.name, "detail": str(error)})
+            return LastExit(None, "start_failed", str(error))
         attachment: Attachment | None = None
         try:
             log.info("child_started", extra={"child": self.name, "pid": child.pid})
             attachment = self._shake_hands(child)
             if attachment is None:
-                return "handshake_failed", self._end(child)
+                return LastExit(self._end(child), "handshake_failed")
             if not self._stopping.is_set():
                 self._announce(child, started)
                 self._watch(child)
             asked = self._stopping.is_set()
-            return ("stopped" if asked else "exited"), self._end(child)
+            return LastExit(self._end(child), "stopped" if asked else "exited")
         finally:
             self.child = None
             if attachment is not None:
@@ -162,15 +163,15 @@ class Supervisor:
 
     # Between two children
 
-    def _back_off(self, reason: str, exit_code: int | None) -> None:
+    def _back_off(self, ended: LastExit) -> None:
         self._ready.clear()
-        self.last_exit = LastExit(exit_code, reason)
+        self.last_exit = ended
         self._advance(Signal.EXITED)
         life = self.lifecycle
         fields = {
             "child": self.name,
-            "reason": reason,
-            "exit_code": exit_code,
+            "reason": ended.reason,
+            "exit_code": ended.exit_code,
             "backoff_ms": life.backoff_ms,
             "failures": life.failures,
         }

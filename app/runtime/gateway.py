@@ -19,7 +19,6 @@ class Gateway:
     def __init__(self, codex: Codex, demo: DemoUpstream | None) -> None:
         self.codex = codex
         self._demo = demo
-        self._is_draining = False
 
     def run(self) -> None:
         """Keep the processes alive. Blocks: this is the supervisor greenlet."""
@@ -35,10 +34,7 @@ class Gateway:
         self.codex.run()
 
     def drain(self, grace_s: float) -> None:
-        """Report not ready, let running turns finish for `grace_s`, then end the rest. Blocks; idempotent."""
-        if self._is_draining:
-            return
-        self._is_draining = True
+        """Report not ready, let running turns finish for `grace_s`, then end the rest. Blocks."""
         self.codex.begin_drain()
         log.info("drain_began", extra={"grace_s": grace_s, "running": self.codex.admission.running})
         gevent.sleep(grace_s)

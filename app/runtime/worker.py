@@ -1,4 +1,8 @@
-"""gunicorn's gevent worker, except that a request which never reaches the application is also answered in JSON.
+"""gunicorn's gevent worker, with two things put right.
+
+A request that never reaches the application is answered in JSON too. And a worker that retires closes connections on
+which nobody is asking anything: gunicorn would wait for them until its patience is over and then kill the worker,
+since every client library keeps its connections open.
 
 Run by path from `gunicorn.conf.py`, so this module imports nothing from `app`.
 """
@@ -7,8 +11,10 @@ from __future__ import annotations
 
 import json
 import secrets
+import time
+from contextlib import suppress
 from http import HTTPStatus
-from socket import socket
+from socket import SHUT_RD, socket
 from typing import Any, cast
 
 from gunicorn import util
@@ -44,6 +50,39 @@ class Captured:
 
 class Worker(GeventWorker):
     """See the module."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        # Connections that wait for a request, and since when (monotonic seconds).
+        self._idle: dict[Any, float] = {}
+
+    def handle(self, listener: Any, client: Any, addr: Any) -> None:
+        """Serve one connection to its end."""
+        self._idle[client] = time.monotonic()
+        try:
+            super().handle(listener, client, addr)
+        finally:
+            self._idle.pop(client, None)
+
+    def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> Any:
+        """Serve one request of a connection."""
+        self._idle.pop(sock, None)
+        result = super().handle_request(listener_name, req, sock, addr)
+        self._idle[sock] = time.monotonic()
+        return result
+
+    def close_idle(self, for_s: float) -> int:
+        """Tell connections that have been idle for that long that nothing more is read; return how many.
+
+        What a client has sent already is still read and answered.
+        """
+        limit = time.monotonic() - for_s
+        idle = [sock for sock, since in self._idle.items() if since <= limit]
+        for sock in idle:
+            self._idle.pop(sock, None)
+            with suppress(OSError):
+                sock.shutdown(SHUT_RD)
+        return len(idle)
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
         """Let gunicorn choose the status, then answer with the error envelope."""

@@ -148,6 +148,7 @@ def start_gateway(folder: Path, upstream: Upstream | None, **settings: str) -> G
     environment |= {
         "PATH": os.environ["PATH"],
         "HOME": str(folder),
+        "TMPDIR": str(folder),
         "PROXY_API_KEY": KEY,
         "PORT": "0",
         "CODEX_HOME": str(home),

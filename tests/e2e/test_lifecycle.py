@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import psutil
-from harness import Gateway, Upstream, ask, wait_until
+import requests
+from harness import DEADLINE_S, Gateway, Upstream, ask, wait_until
 from raw_http import stream_frames
 
 OPEN_STREAMS = 5
@@ -122,6 +124,15 @@ def test_term_ends_what_outlives_the_grace_with_a_frame(
     assert gateway.process.wait(20) == 0
     assert not child.is_running()
     upstream.control.wait("peer_closed", marker)
+
+
+def test_a_connection_that_idles_does_not_hold_up_the_exit(make_gateway: Any) -> None:
+    gateway: Gateway = make_gateway()
+    with requests.Session() as session, socket.create_connection(("127.0.0.1", gateway.port)):
+        session.get(f"{gateway.url}/livez", timeout=DEADLINE_S)
+        assert gateway.stop() == 0
+    assert any("Worker exiting" in entry["event"] for entry in gateway.log())
+    assert gateway.events("child_stopped")
 
 
 def test_hup_lets_streams_finish_and_loads_a_new_generation(
