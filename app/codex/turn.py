@@ -98,6 +98,9 @@ class Turn:
     def deliver(self, addressed: Addressed) -> None:
         """Queue one event. A turn that was ended by us takes no more, but still learns that codex ended it."""
         event = addressed.event
+        if self.turn_id is None and not isinstance(event, RawItem):
+            # The answer to turn/start may come later, or never; an interrupt needs the id all the same.
+            self.turn_id = addressed.turn_id
         if isinstance(event, TurnEnded):
             self.ended.set()
         if self._error is not None or self.state not in OPEN_STATES:

@@ -35,7 +35,24 @@ class JsonFormatter(logging.Formatter):
         entry |= {name: value for name, value in vars(record).items() if name not in _STANDARD}
         if record.exc_info and record.exc_info[0] is not None:
             entry["exception"] = _describe(record.exc_info)
-        return json.dumps(entry, default=repr, ensure_ascii=False)
+        return json.dumps(entry, default=repr)
+
+
+class GunicornFilter(logging.Filter):
+    """Takes what a client sent out of gunicorn's own lines: a broken header can hold a key, a URL anything."""
+
+    _QUOTING = (
+        ("Invalid request from ip=", "invalid_http_request"),
+        ("Error handling request ", "request_failed"),
+    )
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Give a line that quotes the client a static name instead; let every line pass."""
+        text = record.getMessage()
+        for start, event in self._QUOTING:
+            if text.startswith(start):
+                record.msg, record.args = event, None
+        return True
 
 
 def _component(logger: str) -> str:
@@ -62,6 +79,7 @@ def log_config(level: str) -> dict[str, Any]:
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {"json": {"()": JsonFormatter}},
+        "filters": {"gunicorn": {"()": GunicornFilter}},
         "handlers": {
             "stdout": {
                 "class": "logging.StreamHandler",
@@ -72,7 +90,7 @@ def log_config(level: str) -> dict[str, Any]:
         "root": {"level": "WARNING", "handlers": ["stdout"]},
         "loggers": {
             "codex_api": {"level": level.upper(), **handlers},
-            "gunicorn.error": {"level": level.upper(), **handlers},
+            "gunicorn.error": {"level": level.upper(), "filters": ["gunicorn"], **handlers},
             "gunicorn.access": {"level": "CRITICAL", **handlers},
         },
     }

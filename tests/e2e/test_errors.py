@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from harness import KEY, MODEL, Gateway, Upstream, end, start_gateway
+from harness import KEY, MODEL, Gateway, Upstream, end, start_gateway, wait_until
 from raw_http import exchange, request_bytes
 
 GOOD = json.dumps({"model": MODEL, "messages": [{"role": "user", "content": "x"}]}).encode()
@@ -134,6 +134,13 @@ def test_what_is_no_http_is_answered_in_json_too(
     gateway: Gateway, head: bytes, status: int
 ) -> None:
     check(exchange(gateway, head), status, "INVALID_HTTP", None)
+
+
+def test_a_key_in_a_broken_header_stays_out_of_the_log(gateway: Gateway) -> None:
+    head = b"GET / HTTP/1.1\r\nHost: x\r\nAuthorization Bearer sk-leaked\r\n\r\n"
+    check(exchange(gateway, head), 400, "INVALID_HTTP", None)
+    wait_until(lambda: gateway.events("invalid_http_request"), "it is logged")
+    assert "sk-leaked" not in gateway.log_path.read_text()
 
 
 LIMIT = 4096

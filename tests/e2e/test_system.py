@@ -1,0 +1,138 @@
+"""What only a system package or the package registry can show: run by `make test-system`."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+from harness import DEADLINE_S, KEY, ROOT, ask, wait_until
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
+
+CHANGING = "openat,open,creat,mkdir,mkdirat,rename,renameat,renameat2,symlink,symlinkat,link,linkat"
+
+
+def test_nothing_is_written_outside_codex_home(tmp_path: Path) -> None:
+    """Every system call of gunicorn, the child and the demo upstream that could create or change a file."""
+    home, trace, port = tmp_path / "codex-home", tmp_path / "trace", free_port()
+    gunicorn = [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "wsgi:app"]
+    tracer = ["strace", "-f", "-qq", "-y", "-e", f"trace={CHANGING}", "-o", str(trace)]
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [*tracer, *gunicorn],
+            cwd=ROOT,
+            env={
+                "PATH": os.environ["PATH"], "HOME": str(tmp_path), "PORT": str(port),
+                "PROXY_API_KEY": KEY, "CODEX_HOME": str(home),
+            },
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+        try:
+            url = f"http://127.0.0.1:{port}"
+            wait_until(lambda: requests.get(f"{url}/readyz", timeout=5).ok, "ready", 60)
+            answer = requests.post(
+                f"{url}/v1/chat/completions",
+                json=ask("hello"),
+                headers={"Authorization": f"Bearer {KEY}"},
+                timeout=DEADLINE_S,
+            )
+            assert answer.status_code == 200
+        finally:
+            os.kill(int((home / "gunicorn.pid").read_text()), signal.SIGTERM)
+            process.wait(60)
+    allowed = (str(home), "/dev/shm/", "/dev/null", "/proc/", "/dev/pts/", "/dev/tty")
+    outside = [path for path in changed_paths(trace.read_text()) if not path.startswith(allowed)]
+    assert outside == []
+
+
+def changed_paths(trace: str) -> Iterator[str]:
+    """Paths that a successful call opened for writing or made; a relative one is joined to its folder.
+
+    strace -y shows every directory descriptor with its path, AT_FDCWD too.
+    """
+    for line in trace.splitlines():
+        is_open = re.search(r"\b(open|openat|creat)\(", line)
+        if " = -1 " in line or (is_open and not re.search(r"O_WRONLY|O_RDWR|O_CREAT", line)):
+            continue
+        # The last path is the one that is made: symlink(target, PATH), rename(old, PATH).
+        paths = re.findall(r'(?:(?:\d+|AT_FDCWD)<([^>]*)>, )?"([^"]*)"', line)
+        if paths:
+            folder, name = paths[-1]
+            yield str(Path(folder or "/") / name)
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """A stranger's clone: what is committed, in an empty folder."""
+    folder = tmp_path / "clone"
+    subprocess.run(["git", "clone", "-q", str(ROOT), str(folder)], check=True)
+    return folder
+
+
+def test_a_stranger_types_make_run_and_pastes_the_curl_line(clone: Path, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    path = [folder for folder in os.environ["PATH"].split(":") if not has_codex_or_node(folder)]
+    env = {"PATH": ":".join(path), "HOME": str(home), "PORT": str(free_port())}
+    env |= {name: value for name, value in os.environ.items() if name.startswith(("PIP_", "SSL_"))}
+    log_path = tmp_path / "make.log"
+    with log_path.open("wb") as log:
+        process = subprocess.Popen(
+            ["make", "run", f"PYTHON={base_python()}"],
+            cwd=clone,
+            env=env,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+        try:
+            wait_until(lambda: '"child_ready"' in log_path.read_text(), "the child is ready", 300)
+            printed = log_path.read_text()
+            command = re.search(r"^curl .*?(?=\n\n)", printed, re.MULTILINE | re.DOTALL)
+            assert command, printed
+            streamed = subprocess.run(
+                ["sh", "-c", command[0]], capture_output=True, text=True, check=True, env=env
+            ).stdout
+        finally:
+            os.killpg(process.pid, signal.SIGTERM)
+            process.wait(60)
+    assert streamed.startswith("data: {")
+    assert streamed.endswith("data: [DONE]\n\n")
+    env_file = clone / ".env"
+    assert stat.S_IMODE(env_file.stat().st_mode) == 0o600
+    key = env_file.read_text().split("=", 1)[1].strip()
+    after_the_invitation = printed.split("}'\n", 1)[1]
+    assert key not in after_the_invitation
+    assert set(changed_in(clone)) <= {".env", ".venv", ".codex-api"}
+
+
+def changed_in(clone: Path) -> list[str]:
+    status = ["git", "status", "--porcelain", "--ignored", "--untracked-files=normal"]
+    lines = subprocess.run(status, cwd=clone, capture_output=True, text=True, check=True).stdout
+    return [line[3:].rstrip("/") for line in lines.splitlines()]
+
+
+def has_codex_or_node(folder: str) -> bool:
+    return any(shutil.which(name, path=folder) for name in ("codex", "node", "docker"))
+
+
+def base_python() -> str:
+    return str(Path(sys.base_prefix) / "bin" / "python3")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
