@@ -11,7 +11,7 @@ help:  ## List the targets
 
 run: .venv/run-ready  ## Set up if need be, then serve in the foreground
 	@$(BIN)/python scripts/first_run.py
-	@exec $(BIN)/gunicorn -c gunicorn.conf.py wsgi:app
+	@PYTHONDONTWRITEBYTECODE=1 exec $(BIN)/gunicorn -c gunicorn.conf.py wsgi:app
 
 test: .venv/dev-ready  ## Every test that needs no account and no system package
 	$(BIN)/python -m pytest -m "not system"

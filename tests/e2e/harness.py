@@ -153,6 +153,7 @@ def start_gateway(folder: Path, upstream: Upstream | None, **settings: str) -> G
         "PORT": "0",
         "CODEX_HOME": str(home),
         "PYTHONWARNINGS": "error",
+        "PYTHONDONTWRITEBYTECODE": "1",
     }
     if upstream is not None:
         environment |= {
