@@ -38,7 +38,7 @@ class LastExit:
 
 
 class Supervisor:
-    """See the module. `prepare` returns what to start and may raise `OSError`; `attach` performs the handshake."""
+    """See the module. `prepare` returns what to start and may raise anything; `attach` performs the handshake."""
 
     def __init__(
         self,
@@ -102,7 +102,8 @@ class Supervisor:
         started = time.monotonic()
         try:
             child = self.child = Child(self._prepare())
-        except (OSError, ValueError) as error:
+        # Whatever keeps a child from starting (a full disk, a broken binary) may pass: the supervisor outlives it.
+        except Exception as error:
             log.exception("child_start_failed", extra={"child": self.name, "detail": str(error)})
             return LastExit(None, "start_failed", str(error))
         attachment: Attachment | None = None
