@@ -73,6 +73,12 @@ class ContextLengthExceeded(InvalidRequest):
     default_code = "context_length_exceeded"
 
 
+class PromptRefused(InvalidRequest):
+    """The upstream will not answer this prompt (usage policy)."""
+
+    default_code = "invalid_prompt"
+
+
 class InvalidApiKey(InvalidRequest):
     """The bearer key is missing or wrong."""
 

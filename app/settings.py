@@ -9,6 +9,7 @@ not be loaded (a module that the master has loaded would not be loaded afresh by
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields
@@ -49,7 +50,8 @@ def _flag(value: str) -> bool:
 
 def _whole(low: int, high: int) -> Callable[[str], int]:
     def parse(value: str) -> int:
-        if not value.isascii() or not value.isdigit() or not low <= int(value) <= high:
+        is_number = value.isascii() and value.isdigit() and len(value) <= len(str(high))
+        if not is_number or not low <= int(value) <= high:
             raise ValueError(f"a whole number from {low} to {high}")
         return int(value)
 
@@ -66,7 +68,10 @@ def _one_of(*names: str) -> Callable[[str], str]:
 
 
 def _path(value: str) -> Path:
-    return (ROOT / Path(value).expanduser()).resolve()
+    try:
+        return (ROOT / Path(value).expanduser()).resolve()
+    except (RuntimeError, OSError):
+        raise ValueError("a path") from None
 
 
 def _optional_path(value: str) -> Path | None:
@@ -76,9 +81,15 @@ def _optional_path(value: str) -> Path | None:
 def _upstream_url(value: str) -> str:
     if not value:
         return ""
-    parts = urlsplit(value)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
-        raise ValueError("an address like https://host/v1")
+    expected = "an address like https://host/v1"
+    try:
+        parts = urlsplit(value)
+        is_whole = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        # Not the parser's own sentence: it quotes the value, which may hold a key.
+        raise ValueError(expected) from None
+    if parts.scheme not in {"http", "https"} or not is_whole or set(value) & set(" \t?#"):
+        raise ValueError(expected)
     if parts.username or parts.password:
         raise ValueError("an address without a key in it (CODEX_UPSTREAM_API_KEY is for that)")
     return value.rstrip("/")
@@ -187,7 +198,7 @@ def _conflicts(values: Mapping[str, Any]) -> list[str]:
         problems.append("PROXY_API_KEY is required: the key that clients send as bearer.")
     if values.get("use_app_server") is False:
         problems.append("PROXY_USE_APP_SERVER=false: there is no other backend yet.")
-    if values.get("backoff_initial_ms", 0) > values.get("backoff_max_ms", 0):
+    if values.get("backoff_initial_ms", 0) > values.get("backoff_max_ms", math.inf):
         problems.append("WORKER_BACKOFF_INITIAL_MS must not exceed WORKER_BACKOFF_MAX_MS.")
     named = values.get("api_keys", {})
     if "default" in named:
@@ -195,10 +206,20 @@ def _conflicts(values: Mapping[str, Any]) -> list[str]:
     keys = [values.get("api_key", ""), *named.values()]
     if len(set(keys)) != len(keys):
         problems.append("PROXY_API_KEYS: every key must differ from every other.")
-    if values.get("env") == "prod" and any(0 < len(key) < MIN_PROD_KEY_LENGTH for key in keys):
-        problems.append(
-            f"PROXY_ENV=prod: every client key needs {MIN_PROD_KEY_LENGTH} characters or more."
-        )
+    if values.get("env") == "prod":
+        problems += _unsafe(values.get("api_key", ""), named)
+    return problems
+
+
+def _unsafe(api_key: str, named: Mapping[str, str]) -> list[str]:
+    """Check what production does not allow."""
+    rule = f"needs {MIN_PROD_KEY_LENGTH} characters or more where PROXY_ENV is prod."
+    problems = []
+    if 0 < len(api_key) < MIN_PROD_KEY_LENGTH:
+        problems.append(f"PROXY_API_KEY {rule}")
+    short = [name for name, key in named.items() if len(key) < MIN_PROD_KEY_LENGTH]
+    if short:
+        problems.append(f"PROXY_API_KEYS: the key of {', '.join(short)} {rule}")
     return problems
 
 

@@ -42,8 +42,8 @@ ANSWERS: Mapping[str, Answer | Refusal] = MappingProxyType(
             {"contentItems": [{"type": "inputText", "text": _NO_TOOL}], "success": False}
         ),
         "mcpServer/elicitation/request": Answer({"action": "decline", "content": None}),
-        "applyPatchApproval": Answer({"decision": "denied"}),
-        "execCommandApproval": Answer({"decision": "denied"}),
+        "applyPatchApproval": Answer({"decision": {"denied": {"rejection": _NO_TOOL}}}),
+        "execCommandApproval": Answer({"decision": {"denied": {"rejection": _NO_TOOL}}}),
         "account/chatgptAuthTokens/refresh": Refusal(
             METHOD_NOT_FOUND, "The codex process keeps its own login."
         ),

@@ -38,11 +38,13 @@ STRIPPED: Mapping[str, Any] = MappingProxyType(
 )
 
 
-def strip(catalog: Mapping[str, Any]) -> dict[str, Any]:
+def strip(catalog: Any) -> dict[str, Any]:
     """Return the catalog with every model rewritten. Members that an entry does not have are not added."""
-    models = catalog.get("models")
+    models = catalog.get("models") if isinstance(catalog, Mapping) else None
     if not isinstance(models, list) or not models:
         raise ValueError("the codex binary printed a model catalog without models")
+    if not all(isinstance(model, Mapping) for model in models):
+        raise ValueError("the codex binary printed a model catalog with an entry that is no object")
     return {"models": [_strip_model(model) for model in models]}
 
 

@@ -127,8 +127,12 @@ def parse_event(method: str, params: Mapping[str, Any]) -> Addressed | None:
     thread_id = _string(params, "threadId", method)
     event = parser(params)
     # turn/completed carries its id inside `turn`; the usage notification, beside the thread's.
-    turn_id = params.get("turnId") or _mapping(params, "turn", method).get("id")
-    return Addressed(ThreadId(thread_id), TurnId(str(turn_id)), event)
+    turn_id = (
+        _string(params, "turnId", method)
+        if "turnId" in params
+        else _string(_mapping(params, "turn", method), "id", method)
+    )
+    return Addressed(ThreadId(thread_id), TurnId(turn_id), event)
 
 
 def _text_delta(params: Mapping[str, Any]) -> TextDelta:
@@ -204,7 +208,7 @@ _USAGE_FIELDS = (
 def _usage(raw: Mapping[str, Any]) -> Usage:
     counts = [raw.get(name) for name in _USAGE_FIELDS]
     for name, count in zip(_USAGE_FIELDS, counts, strict=True):
-        if not isinstance(count, int):
+        if not isinstance(count, int) or isinstance(count, bool):
             raise ProtocolError("usage", name)
     return Usage(*counts)  # type: ignore[arg-type]  # each was checked above
 

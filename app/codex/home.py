@@ -88,6 +88,7 @@ class Home:
     def was_login_configured(self) -> bool:
         """True if there is a login, or ever was one: an expired or removed login must not turn into the demo."""
         if self.auth_file.exists():
+            self.private.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.login_marker.touch(mode=0o600)
             return True
         return self.login_marker.exists()

@@ -35,7 +35,7 @@ class JsonFormatter(logging.Formatter):
         entry |= {name: value for name, value in vars(record).items() if name not in _STANDARD}
         if record.exc_info and record.exc_info[0] is not None:
             entry["exception"] = _describe(record.exc_info)
-        return json.dumps(entry, default=repr)
+        return json.dumps(entry, default=repr, skipkeys=True)
 
 
 class GunicornFilter(logging.Filter):

@@ -91,7 +91,8 @@ class Lifecycle:
     @property
     def is_degraded(self) -> bool:
         """True from the fifth failure in a row until the next handshake."""
-        return self.failures >= DEGRADED_AFTER and not self.is_ready
+        trying = self.state in {State.STARTING, State.BACKING_OFF}
+        return trying and self.failures >= DEGRADED_AFTER
 
     def advance(self, signal: Signal, now: float) -> Lifecycle:
         """Return the lifecycle after `signal`; raise `IllegalTransitionError` if the table has no such row."""
@@ -104,7 +105,7 @@ class Lifecycle:
             return replace(self, state=target, ready_since=now, backoff_ms=0)
         if signal is Signal.BACKOFF_OVER:
             return replace(self, state=target, restarts=self.restarts + 1, backoff_ms=0)
-        return replace(self, state=target, backoff_ms=0)
+        return replace(self, state=target, backoff_ms=0, ready_since=None)
 
     def _failed(self, now: float) -> Lifecycle:
         stable = self.ready_since is not None and now - self.ready_since >= self.policy.stable_s

@@ -74,19 +74,23 @@ def parse_line(line: bytes) -> Message:
     if not isinstance(raw, dict):
         return Malformed(len(line), "not_an_object")
     method, message_id = raw.get("method"), raw.get("id")
+    # A boolean is an int in Python: {"id": true} must not resolve call 1.
+    if isinstance(message_id, bool) or not isinstance(message_id, int | str | None):
+        return Malformed(len(line), "bad_id")
     if isinstance(method, str):
-        params = raw.get("params")
-        if not isinstance(params, dict):
-            params = {}
-        if message_id is None:
-            return Notification(method, params)
-        return Request(message_id, method, params)
-    if message_id is None:
-        return Malformed(len(line), "neither_method_nor_id")
+        given = raw.get("params")
+        params = given if isinstance(given, dict) else {}
+        return (
+            Notification(method, params)
+            if message_id is None
+            else Request(message_id, method, params)
+        )
     return _parse_answer(raw, message_id, len(line))
 
 
-def _parse_answer(raw: dict[str, Any], message_id: MessageId, size: int) -> Message:
+def _parse_answer(raw: dict[str, Any], message_id: MessageId | None, size: int) -> Message:
+    if message_id is None:
+        return Malformed(size, "neither_method_nor_id")
     error = raw.get("error")
     if isinstance(error, dict):
         code, text = error.get("code"), error.get("message")

@@ -19,6 +19,7 @@ from app.errors import (
     GatewayError,
     InvalidRequest,
     ModelNotFound,
+    PromptRefused,
     QuotaExhausted,
     RateLimited,
     UpstreamAuth,
@@ -29,6 +30,7 @@ from app.errors import (
 
 _RATE_LIMITED = "The upstream's rate limit for this account was reached (it is not this gateway's)."
 _LOGIN_REFUSED = "The upstream refused this service's own login; its operator has to log in again. Your key is fine."
+_REFUSED = "The upstream refused this prompt: it goes against the usage policy of the model."
 _BROKE_OFF = "The upstream broke off its answer."
 _FAILED = "The upstream failed to answer."
 
@@ -70,6 +72,10 @@ BY_KIND: Mapping[str, Callable[[TurnFailure], GatewayError]] = MappingProxyType(
         "unauthorized": _always(UpstreamAuth, _LOGIN_REFUSED),
         "modelNotFound": _model_not_found,
         "responseStreamDisconnected": _always(UpstreamError, _BROKE_OFF),
+        "badRequest": _always(InvalidRequest, "The upstream refused this request as not valid."),
+        "cyberPolicy": _always(PromptRefused, _REFUSED),
+        "misalignmentPolicyViolation": _always(PromptRefused, _REFUSED),
+        "tooManyDenials": _always(UpstreamError, "The model kept asking for what it may not do."),
     }
 )
 """By the name of `codexErrorInfo`. Names with an HTTP status are looked up in `BY_STATUS`."""
@@ -84,14 +90,17 @@ BY_STATUS: Mapping[int, Callable[[TurnFailure], GatewayError]] = MappingProxyTyp
 )
 """By the HTTP status that the upstream answered with; any other one is `UpstreamError`."""
 
-_INCOMPLETE = re.compile(r"Incomplete response returned, reason: (\w+)")
+_INCOMPLETE = re.compile(
+    r"^(?:stream disconnected before completion: )?Incomplete response returned, reason: (\w+)"
+)
 
 FINISH_REASONS: Mapping[str, str] = MappingProxyType(
     {"max_output_tokens": "length", "content_filter": "content_filter"}
 )
 """By the reason of the upstream's `response.incomplete`."""
 
-_OUR_FAULT = (
+_BY_SENTENCE: tuple[tuple[re.Pattern[str], type[GatewayError], str], ...] = (
+    (re.compile(r"^Invalid prompt"), PromptRefused, _REFUSED),
     (re.compile(r"^stream disconnected before completion"), UpstreamError, _BROKE_OFF),
     (re.compile(r"^Missing environment variable"), UpstreamAuth, _LOGIN_REFUSED),
     (
@@ -122,24 +131,32 @@ def to_error(failure: TurnFailure) -> GatewayError:
     if failure.http_status is not None:
         by_status = BY_STATUS.get(failure.http_status, _always(UpstreamError, _FAILED))
         return by_status(failure)
-    for pattern, error, sentence in _OUR_FAULT:
+    refused = _from_upstream_body(failure.message)
+    if refused is not None:
+        return refused
+    for pattern, error, sentence in _BY_SENTENCE:
         if pattern.search(failure.message):
             return error(sentence)
-    return _from_upstream_body(failure.message)
+    return UpstreamError(_FAILED)
 
 
-def _from_upstream_body(message: str) -> GatewayError:
-    """Read the upstream's own 400, which codex hands on as its message: raw JSON, or the bare sentence of it."""
+_TELLTALE = re.compile(r"https?://\S+|\breq_\w+")
+"""What an upstream's sentence may carry that is none of the caller's business: addresses, its own request ids."""
+
+
+def _from_upstream_body(message: str) -> GatewayError | None:
+    """Read the upstream's own 400, which codex hands on raw as its message; None if it is no such body."""
     try:
         body = orjson.loads(message)
     except orjson.JSONDecodeError:
-        return UpstreamError(_FAILED)
+        return None
     error = body.get("error") if isinstance(body, dict) else None
-    if not isinstance(error, dict) or not isinstance(error.get("message"), str):
-        return UpstreamError(_FAILED)
+    sentence = error.get("message") if isinstance(error, dict) else None
+    if not isinstance(error, dict) or not isinstance(sentence, str) or not sentence:
+        return None
     code, param = error.get("code"), error.get("param")
     return InvalidRequest(
-        error["message"],
+        _TELLTALE.sub("...", sentence),
         code=code if isinstance(code, str) else None,
         param=param if isinstance(param, str) else None,
     )

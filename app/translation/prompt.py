@@ -55,6 +55,8 @@ def _assistant(message: Mapping[str, Any], where: str) -> Item:
     if content is None:
         # What a client echoes back of a refusal: no content, the sentence beside it.
         content = message.get("refusal") or ""
+        if not isinstance(content, str):
+            raise invalid_type(f"{where}.refusal", "a string", content)
     return {
         "type": "message",
         "role": "assistant",

@@ -80,6 +80,8 @@ class ChatCompletionSchema(Schema):
     max_completion_tokens = Ranged(1, 1 << 40, whole=True)
     seed = Ranged(-(1 << 63), (1 << 63) - 1, whole=True)
     n = Ranged(1, 128, whole=True)
+    logprobs = Typed(bool, "a boolean")
+    top_logprobs = Ranged(0, 20, whole=True)
 
 
 IGNORED: Mapping[str, tuple[Any, ...]] = MappingProxyType(

@@ -1,0 +1,69 @@
+import logging
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.process.stderr import CATEGORIES, UNCLASSIFIED, Category, classify
+
+DISK = Category("disk_full", "error")
+READ_ONLY = Category("not_writable", "error")
+PANIC = Category("panic", "error")
+DESCRIPTORS = Category("descriptors_exhausted", "error")
+CONFIGURATION = Category("configuration", "warning")
+SANDBOX = Category("sandbox_unavailable", "debug")
+ALIASES = Category("path_aliases", "debug")
+DATABASE = Category("database", "warning")
+ERROR = Category("error", "warning")
+WARNING = Category("warning", "info")
+
+LINES: list[tuple[str, Category]] = [
+    ("write failed: No space left on device (os error 28)", DISK),
+    ("database or disk is full", DISK),
+    ("errno ENOSPC", DISK),
+    ("Read-only file system (os error 30)", READ_ONLY),
+    ("open /x: Permission denied", READ_ONLY),
+    ("thread 'main' panicked at src/main.rs:1:1:", PANIC),
+    ("stack backtrace:", PANIC),
+    ("Too many open files (os error 24)", DESCRIPTORS),
+    ("EMFILE", DESCRIPTORS),
+    ("error loading config: bad", CONFIGURATION),
+    ("unknown variant `x`, expected `y`", CONFIGURATION),
+    ("TOML parse error at line 1", CONFIGURATION),
+    ("Codex could not find bubblewrap on PATH", SANDBOX),
+    ("WARNING: proceeding, even though we could not create PATH aliases: refused", ALIASES),
+    ("sqlite error: locked", DATABASE),
+    ("the DATABASE is busy", DATABASE),
+    ("2026-01-01T00:00:00Z ERROR codex_core: it failed", ERROR),
+    ("error: it failed", ERROR),
+    ("2026-01-01T00:00:00Z  WARN codex_core: careful", WARNING),
+    ("WARNING: careful", WARNING),
+    ("terrors and forewarnings", UNCLASSIFIED),
+    ("", UNCLASSIFIED),
+    ("a user's prompt", UNCLASSIFIED),
+]
+
+
+@pytest.mark.parametrize(("line", "category"), LINES)
+def test_a_line_leaves_as_its_category(line: str, category: Category) -> None:
+    assert classify(line) == category
+
+
+def test_the_table_has_a_line_for_every_category() -> None:
+    assert {category.name for _, category in LINES} == CATEGORIES
+
+
+@pytest.mark.parametrize("category", {category for _, category in LINES})
+def test_every_level_is_the_name_of_a_log_level(category: Category) -> None:
+    assert category.level.upper() in logging.getLevelNamesMapping()
+
+
+def test_the_graver_category_wins_over_the_plainer_word() -> None:
+    assert classify("ERROR sqlite: disk is full") == DISK
+    assert classify("ERROR sqlite: locked") == DATABASE
+    assert classify("WARN then ERROR") == ERROR
+
+
+@given(st.text())
+def test_no_line_says_more_than_one_of_the_known_words(line: str) -> None:
+    assert classify(line).name in CATEGORIES

@@ -1,0 +1,397 @@
+import dataclasses
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.settings import (
+    ROOT,
+    VARIABLES,
+    Settings,
+    SettingsError,
+    load_settings,
+    read_environment,
+    unknown_names,
+)
+
+KEY = "k" * 24
+
+# variable: attribute, default
+DEFAULTS: dict[str, tuple[str, Any]] = {
+    "PROXY_ENV": ("env", "dev"),
+    "PROXY_HOST": ("host", "127.0.0.1"),
+    "PORT": ("port", 11435),
+    "PROXY_API_KEY": ("api_key", ""),
+    "PROXY_API_KEYS": ("api_keys", {}),
+    "PROXY_USE_APP_SERVER": ("use_app_server", True),
+    "PROXY_PROTECT_MODELS": ("protect_models", True),
+    "PROXY_TRUSTED_PROXIES": ("trusted_proxies", "127.0.0.1"),
+    "PROXY_STREAM_COMMIT_MS": ("stream_commit_ms", 300),
+    "PROXY_SSE_KEEPALIVE_MS": ("sse_keepalive_ms", 15_000),
+    "PROXY_TIMEOUT_MS": ("timeout_ms", 1_800_000),
+    "PROXY_KEEPALIVE_S": ("keepalive_s", 95),
+    "PROXY_BODY_TIMEOUT_MS": ("body_timeout_ms", 60_000),
+    "PROXY_MAX_BODY_BYTES": ("max_body_bytes", 33_554_432),
+    "WORKER_MAX_CONCURRENCY": ("max_concurrency", 64),
+    "WORKER_QUEUE_MAX": ("queue_max", 256),
+    "WORKER_QUEUE_TIMEOUT_MS": ("queue_timeout_ms", 10_000),
+    "WORKER_REQUEST_TIMEOUT_MS": ("request_timeout_ms", 300_000),
+    "WORKER_RPC_TIMEOUT_MS": ("rpc_timeout_ms", 10_000),
+    "WORKER_STARTUP_TIMEOUT_MS": ("startup_timeout_ms", 8_000),
+    "WORKER_BACKOFF_INITIAL_MS": ("backoff_initial_ms", 250),
+    "WORKER_BACKOFF_MAX_MS": ("backoff_max_ms", 5_000),
+    "WORKER_SHUTDOWN_GRACE_MS": ("shutdown_grace_ms", 10_000),
+    "CODEX_HOME": ("codex_home", ROOT / ".codex-api"),
+    "CODEX_BIN": ("codex_bin", None),
+    "CODEX_UPSTREAM_URL": ("upstream_url", ""),
+    "CODEX_UPSTREAM_API_KEY": ("upstream_api_key", ""),
+    "CODEX_UPSTREAM_WEBSOCKETS": ("upstream_websockets", False),
+    "LOG_LEVEL": ("log_level", "info"),
+}
+
+FREE_TEXT = {
+    "PROXY_HOST",
+    "PROXY_API_KEY",
+    "PROXY_TRUSTED_PROXIES",
+    "CODEX_HOME",
+    "CODEX_BIN",
+    "CODEX_UPSTREAM_API_KEY",
+}
+
+DAY_MS = [name for name in DEFAULTS if name.endswith("_MS")]
+
+VALID: list[tuple[str, str, Any]] = [
+    ("PROXY_ENV", "staging", "staging"),
+    ("PROXY_ENV", "DEV", "dev"),
+    ("PROXY_HOST", "0.0.0.0", "0.0.0.0"),
+    ("PORT", "0", 0),
+    ("PORT", "65535", 65_535),
+    ("PORT", " 8080 ", 8080),
+    ("PROXY_API_KEY", "  other  ", "other"),
+    ("PROXY_API_KEYS", "ann=1, bob=2=3,", {"ann": "1", "bob": "2=3"}),
+    ("PROXY_API_KEYS", " ann = 1 ", {"ann": "1"}),
+    *(("PROXY_PROTECT_MODELS", text, True) for text in ("true", "TRUE", "1", "yes", "on")),
+    *(("PROXY_PROTECT_MODELS", text, False) for text in ("false", "False", "0", "no", "off")),
+    ("PROXY_USE_APP_SERVER", "on", True),
+    ("PROXY_TRUSTED_PROXIES", "10.0.0.1,10.0.0.2", "10.0.0.1,10.0.0.2"),
+    *((name, "4999", 4999) for name in DAY_MS),
+    ("PROXY_TIMEOUT_MS", "86400000", 86_400_000),
+    ("PROXY_STREAM_COMMIT_MS", "1", 1),
+    ("PROXY_KEEPALIVE_S", "3600", 3600),
+    ("PROXY_MAX_BODY_BYTES", "1024", 1024),
+    ("WORKER_MAX_CONCURRENCY", "1", 1),
+    ("WORKER_QUEUE_MAX", "0", 0),
+    ("CODEX_HOME", "/srv/codex", Path("/srv/codex")),
+    ("CODEX_HOME", "state/../home", ROOT / "home"),
+    ("CODEX_HOME", "~/codex", Path.home() / "codex"),
+    ("CODEX_BIN", "/opt/codex", Path("/opt/codex")),
+    ("CODEX_UPSTREAM_URL", "http://host/v1", "http://host/v1"),
+    ("CODEX_UPSTREAM_URL", "https://host:8443/v1//", "https://host:8443/v1"),
+    ("CODEX_UPSTREAM_API_KEY", "sk-1", "sk-1"),
+    ("CODEX_UPSTREAM_WEBSOCKETS", "true", True),
+    ("LOG_LEVEL", "WARNING", "warning"),
+]
+
+MS_SENTENCE = "a whole number from 1 to 86400000."
+ADDRESS_SENTENCE = "an address like https://host/v1."
+SECRET_SENTENCE = "an address without a key in it (CODEX_UPSTREAM_API_KEY is for that)."
+NAMED_SENTENCE = "name=key,name=key with every name once."
+FLAG_SENTENCE = "true or false."
+
+INVALID: list[tuple[str, str, str]] = [
+    ("PROXY_ENV", "production", "one of dev, staging, prod."),
+    *(
+        ("PORT", text, "a whole number from 0 to 65535.")
+        for text in ("65536", "-7", "80.9", "http", "٣", "1_0", "+8")
+    ),
+    *(
+        ("PROXY_API_KEYS", text, NAMED_SENTENCE)
+        for text in ("canary", "=canary", "canary=", "canary= ,bob=2", "ann=canary,ann=2")
+    ),
+    ("PROXY_USE_APP_SERVER", "maybe", FLAG_SENTENCE),
+    ("PROXY_PROTECT_MODELS", "2", FLAG_SENTENCE),
+    *((name, text, MS_SENTENCE) for name in DAY_MS for text in ("86400001", "soon", "-5")),
+    ("PROXY_KEEPALIVE_S", "3601", "a whole number from 1 to 3600."),
+    ("PROXY_MAX_BODY_BYTES", "1023", "a whole number from 1024 to 1073741824."),
+    ("PROXY_MAX_BODY_BYTES", "1073741825", "a whole number from 1024 to 1073741824."),
+    ("WORKER_MAX_CONCURRENCY", "1025", "a whole number from 1 to 1024."),
+    ("WORKER_QUEUE_MAX", "100001", "a whole number from 0 to 100000."),
+    *(
+        ("CODEX_UPSTREAM_URL", text, ADDRESS_SENTENCE)
+        for text in ("canary", "ftp://canary/v1", "http://", "http://canary/?q", "http://canary/#f")
+    ),
+    *(
+        ("CODEX_UPSTREAM_URL", text, SECRET_SENTENCE)
+        for text in ("http://canary@host/v1", "https://me:canary@host/v1")
+    ),
+    ("CODEX_UPSTREAM_WEBSOCKETS", "ja", FLAG_SENTENCE),
+    ("LOG_LEVEL", "trace", "one of debug, info, warning, error."),
+]
+
+
+def problems_of(variables: Mapping[str, str]) -> list[str]:
+    with pytest.raises(SettingsError) as raised:
+        load_settings(variables)
+    return raised.value.problems
+
+
+def test_the_table_has_every_variable() -> None:
+    declared = {field.metadata["name"]: field.name for field in VARIABLES}
+    assert declared == {name: attribute for name, (attribute, _) in DEFAULTS.items()}
+
+
+def test_every_variable_that_can_be_wrong_has_a_row_that_is() -> None:
+    assert {name for name, _, _ in INVALID} == set(DEFAULTS) - FREE_TEXT
+    assert {name for name, _, _ in VALID} == set(DEFAULTS)
+
+
+@pytest.mark.parametrize("given", [{}, {"PROXY_API_KEY": ""}, {"PROXY_API_KEY": "  "}])
+def test_the_one_variable_without_a_default_is_required(given: dict[str, str]) -> None:
+    assert problems_of(given) == ["PROXY_API_KEY is required: the key that clients send as bearer."]
+
+
+@pytest.mark.parametrize("text", [None, "", "  "])
+@pytest.mark.parametrize(
+    ("name", "row"), [row for row in DEFAULTS.items() if row[0] != "PROXY_API_KEY"]
+)
+def test_a_variable_that_is_absent_or_empty_has_its_default(
+    name: str, row: tuple[str, Any], text: str | None
+) -> None:
+    attribute, default = row
+    given = {"PROXY_API_KEY": KEY} | ({} if text is None else {name: text})
+    assert getattr(load_settings(given), attribute) == default
+
+
+@pytest.mark.parametrize(("name", "text", "value"), VALID)
+def test_a_valid_value_is_parsed(name: str, text: str, value: Any) -> None:
+    settings = load_settings({"PROXY_API_KEY": KEY, name: text})
+    assert getattr(settings, DEFAULTS[name][0]) == value
+
+
+@pytest.mark.parametrize(("name", "text", "expected"), INVALID)
+def test_an_invalid_value_is_named_and_never_quoted(name: str, text: str, expected: str) -> None:
+    problems = problems_of({"PROXY_API_KEY": KEY, name: text})
+    assert problems == [f"{name} must be {expected}"]
+    assert text not in problems[0].removeprefix(name)
+
+
+@pytest.mark.parametrize("field", VARIABLES, ids=lambda field: field.metadata["name"])
+def test_every_variable_says_what_it_means_in_one_sentence(field: Any) -> None:
+    assert field.metadata["meaning"].endswith(".")
+
+
+def test_all_problems_are_reported_together() -> None:
+    problems = problems_of({"PORT": "x", "LOG_LEVEL": "x", "PROXY_USE_APP_SERVER": "false"})
+    assert problems == [
+        "PORT must be a whole number from 0 to 65535.",
+        "LOG_LEVEL must be one of debug, info, warning, error.",
+        "PROXY_API_KEY is required: the key that clients send as bearer.",
+        "PROXY_USE_APP_SERVER=false: there is no other backend yet.",
+    ]
+    assert str(SettingsError(problems)) == "Settings refused: " + " ".join(problems)
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        (
+            {"PROXY_USE_APP_SERVER": "no"},
+            "PROXY_USE_APP_SERVER=false: there is no other backend yet.",
+        ),
+        (
+            {"WORKER_BACKOFF_INITIAL_MS": "600", "WORKER_BACKOFF_MAX_MS": "599"},
+            "WORKER_BACKOFF_INITIAL_MS must not exceed WORKER_BACKOFF_MAX_MS.",
+        ),
+        (
+            {"PROXY_API_KEYS": "default=1"},
+            "PROXY_API_KEYS: the name default belongs to PROXY_API_KEY.",
+        ),
+        (
+            {"PROXY_API_KEYS": f"ann={KEY}"},
+            "PROXY_API_KEYS: every key must differ from every other.",
+        ),
+        (
+            {"PROXY_API_KEYS": "ann=1,bob=1"},
+            "PROXY_API_KEYS: every key must differ from every other.",
+        ),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(
+    given: dict[str, str], problem: str
+) -> None:
+    assert problems_of({"PROXY_API_KEY": KEY, **given}) == [problem]
+
+
+def test_equal_backoffs_do_not_contradict_each_other() -> None:
+    given = {"WORKER_BACKOFF_INITIAL_MS": "600", "WORKER_BACKOFF_MAX_MS": "600"}
+    assert load_settings({"PROXY_API_KEY": KEY, **given}).backoff_max_ms == 600
+
+
+PROD_RULE = "needs 24 characters or more where PROXY_ENV is prod."
+
+
+@pytest.mark.parametrize(
+    ("key", "named", "problems"),
+    [
+        (KEY, "", []),
+        (KEY, f"ann={'a' * 24}", []),
+        (KEY[1:], "", [f"PROXY_API_KEY {PROD_RULE}"]),
+        (KEY, f"ann={'a' * 23}", [f"PROXY_API_KEYS: the key of ann {PROD_RULE}"]),
+        ("", "", ["PROXY_API_KEY is required: the key that clients send as bearer."]),
+    ],
+)
+def test_prod_refuses_short_keys(key: str, named: str, problems: list[str]) -> None:
+    given = {"PROXY_ENV": "prod", "PROXY_API_KEY": key, "PROXY_API_KEYS": named}
+    if problems:
+        assert problems_of(given) == problems
+    else:
+        assert load_settings(given).env == "prod"
+
+
+@pytest.mark.parametrize("env", ["dev", "staging"])
+def test_outside_prod_a_short_key_will_do(env: str) -> None:
+    assert load_settings({"PROXY_ENV": env, "PROXY_API_KEY": "short"}).api_key == "short"
+
+
+def test_client_keys_are_all_keys_by_name() -> None:
+    settings = load_settings({"PROXY_API_KEY": "one", "PROXY_API_KEYS": "ann=two"})
+    assert settings.client_keys == {"default": "one", "ann": "two"}
+
+
+def test_the_repr_shows_no_secret() -> None:
+    settings = load_settings(
+        {
+            "PROXY_API_KEY": "canary-one",
+            "PROXY_API_KEYS": "ann=canary-two",
+            "CODEX_UPSTREAM_API_KEY": "canary-three",
+        }
+    )
+    assert "canary" not in repr(settings)
+    assert "port=11435" in repr(settings)
+
+
+def test_settings_cannot_be_changed() -> None:
+    settings = load_settings({"PROXY_API_KEY": KEY})
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        settings.port = 1  # type: ignore[misc]
+    assert isinstance(settings, Settings)
+
+
+# .env and the environment
+
+
+@pytest.fixture
+def env_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in DEFAULTS:
+        monkeypatch.delenv(name, raising=False)
+    path = tmp_path / ".env"
+    path.write_text("PORT=1\nPROXY_HOST='::1'\n# a comment\nPROXY_ENV=\nLOG_LEVEL\n")
+    return path
+
+
+def ours(variables: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in variables.items() if name in DEFAULTS}
+
+
+def test_the_file_is_read_and_an_entry_without_a_value_is_empty(env_file: Path) -> None:
+    from_file = {"PORT": "1", "PROXY_HOST": "::1", "PROXY_ENV": "", "LOG_LEVEL": ""}
+    assert ours(read_environment(env_file)) == from_file
+
+
+def test_the_environment_wins_over_the_file(
+    env_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PORT", "2")
+    read = read_environment(env_file)
+    assert (read["PORT"], read["PROXY_HOST"]) == ("2", "::1")
+
+
+def test_an_empty_value_of_the_environment_hides_that_of_the_file(
+    env_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PORT", "")
+    monkeypatch.setenv("PROXY_API_KEY", KEY)
+    assert load_settings(read_environment(env_file)).port == 11435
+
+
+def test_a_value_that_changes_in_the_file_is_seen_at_the_next_reading(env_file: Path) -> None:
+    assert read_environment(env_file)["PORT"] == "1"
+    env_file.write_text("PORT=3\n")
+    assert read_environment(env_file)["PORT"] == "3"
+
+
+def test_the_file_is_never_copied_into_the_environment(env_file: Path) -> None:
+    before = dict(os.environ)
+    read_environment(env_file)
+    assert dict(os.environ) == before
+    assert "PROXY_HOST" not in os.environ
+
+
+def test_a_missing_file_is_an_empty_one(env_file: Path) -> None:
+    assert ours(read_environment(env_file.with_name("none"))) == {}
+
+
+def test_without_an_argument_the_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, (_, default) in DEFAULTS.items():
+        if isinstance(default, str | int | bool) and default != "":
+            monkeypatch.setenv(name, str(default))
+    monkeypatch.setenv("PROXY_API_KEY", "from-the-environment")
+    assert load_settings().api_key == "from-the-environment"
+
+
+@pytest.mark.parametrize(
+    ("given", "unknown"),
+    [
+        ([], []),
+        (list(DEFAULTS), []),
+        (["PATH", "HTTP_PROXY", "LOG_LEVELS"], []),
+        (["WORKER_X", "PROXY_PORT", "CODEX_BINARY"], ["CODEX_BINARY", "PROXY_PORT", "WORKER_X"]),
+    ],
+)
+def test_a_name_that_looks_like_ours_and_is_none_is_found(
+    given: list[str], unknown: list[str]
+) -> None:
+    assert unknown_names(dict.fromkeys(given, "value")) == unknown
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "http://[canary]/v1",
+        "http://me:canary\u2100@host/v1",
+        "http://[::1/v1",
+        "http://host:canary/v1",
+        "http://ca nary/v1",
+    ],
+)
+def test_an_address_that_cannot_be_taken_apart_is_not_quoted(text: str) -> None:
+    with pytest.raises(SettingsError) as raised:
+        load_settings({"PROXY_API_KEY": "k", "CODEX_UPSTREAM_URL": text})
+    assert raised.value.problems == ["CODEX_UPSTREAM_URL must be an address like https://host/v1."]
+
+
+def test_the_home_of_nobody_is_a_problem_like_any_other() -> None:
+    with pytest.raises(SettingsError):
+        load_settings({"PROXY_API_KEY": "k", "CODEX_HOME": "~nobody-has-this-name/x"})
+
+
+def test_a_number_of_thousands_of_digits_is_a_problem_like_any_other() -> None:
+    with pytest.raises(SettingsError) as raised:
+        load_settings({"PROXY_API_KEY": "k", "PORT": "9" * 5000})
+    assert raised.value.problems == ["PORT must be a whole number from 0 to 65535."]
+
+
+def test_a_backoff_that_did_not_parse_contradicts_nothing() -> None:
+    with pytest.raises(SettingsError) as raised:
+        load_settings({"PROXY_API_KEY": "k", "WORKER_BACKOFF_MAX_MS": "soon"})
+    assert len(raised.value.problems) == 1
+
+
+def test_prod_names_the_settings_whose_keys_are_too_short() -> None:
+    with pytest.raises(SettingsError) as raised:
+        load_settings(
+            {"PROXY_ENV": "prod", "PROXY_API_KEY": "k" * 24, "PROXY_API_KEYS": "ann=short"}
+        )
+    assert "PROXY_API_KEYS" in raised.value.problems[0]
