@@ -52,12 +52,15 @@ class Admission:
         self._queue.append(turn_comes)
         try:
             turn_comes.wait(timeout_s)
-        finally:
-            # Handed over means out of the queue; also where the wait was cut short from outside.
-            handed_over = turn_comes.is_set()
-            if not handed_over:
+        except BaseException:
+            # Cut short from outside, maybe between the handing over and the waking up: then it goes to the next.
+            if turn_comes.is_set():
+                self._release()
+            else:
                 self._queue.remove(turn_comes)
-        if not handed_over:
+            raise
+        if not turn_comes.is_set():
+            self._queue.remove(turn_comes)
             raise WorkerBusy("This gateway is busy and no turn became free in time.")
         return Slot(self._release)
 

@@ -18,9 +18,9 @@ from app.codex.approvals import Refusal, answer_to
 from app.codex.events import ProtocolError, ThreadId, TurnRequest, parse_event
 from app.codex.methods import Model
 from app.codex.turn import Turn
-from app.errors import GatewayError, InvalidRequest, WorkerUnavailable
+from app.errors import GatewayError, InvalidRequest, UpstreamError, WorkerUnavailable
 from app.process.child import Child
-from app.rpc.channel import Channel, ChannelClosed, RpcError
+from app.rpc.channel import Channel, ChannelClosed, RpcError, RpcTimeout
 from app.rpc.messages import OVERLOADED, Notification, Request
 
 log = logging.getLogger("codex_api.codex")
@@ -28,6 +28,7 @@ log = logging.getLogger("codex_api.codex")
 _INTERRUPT_ATTEMPTS = 20
 _INTERRUPT_PAUSE_S = 0.1
 _DETACH_S = 1.0
+_MAX_MODEL_PAGES = 50
 
 
 class Generation:
@@ -79,12 +80,13 @@ class Generation:
     def _list_models(self) -> list[Model]:
         models: list[Model] = []
         cursor: str | None = None
-        while True:
+        for _ in range(_MAX_MODEL_PAGES):
             result = self._call("model/list", methods.model_list_params(cursor))
             page, cursor = methods.parse_models(result)
             models += page
-            if cursor is None or not page:
-                return models
+            if cursor is None:
+                break
+        return models
 
     # Turns
 
@@ -149,6 +151,8 @@ class Generation:
                 self.channel.call("turn/interrupt", params, self._rpc_timeout_s)
             except RpcError:
                 self.counters["interrupt_refused"] += 1
+            except RpcTimeout:
+                break  # asking again would only keep the slot; the thread is still given back
             if turn.ended.wait(_INTERRUPT_PAUSE_S):
                 return
         self.counters["interrupt_failed"] += 1
@@ -162,6 +166,8 @@ class Generation:
         except ProtocolError as error:
             self.counters["protocol_error"] += 1
             log.warning("codex_protocol_error", extra={"field": error.field})
+            if notification.method == "turn/completed":
+                self._end_unread(notification)
             return
         if addressed is None:
             self.counters["ignored_notification"] += 1
@@ -171,6 +177,13 @@ class Generation:
             self.counters["orphan_event"] += 1
         else:
             turn.deliver(addressed)
+
+    def _end_unread(self, notification: Notification) -> None:
+        """An end that we cannot read is an end all the same: nothing more will come."""
+        turn = self._turns.get(ThreadId(str(notification.params.get("threadId"))))
+        if turn is not None:
+            turn.ended.set()
+            turn.fail(UpstreamError("The answer ended in a way that this gateway does not know."))
 
     def _on_request(self, request: Request) -> None:
         self.counters["server_request"] += 1

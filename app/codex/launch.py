@@ -80,6 +80,7 @@ class Launcher:
             cwd=self.home.workspace,
             stdin=subprocess.DEVNULL,
             capture_output=True,
+            umask=0o077,  # it writes to CODEX_HOME, too
             timeout=_CATALOG_TIMEOUT_S,
             check=False,
         )

@@ -33,7 +33,7 @@ QUEUE_BYTES = 2 * 1024 * 1024
 """Unread text that one turn may hold. More means a client that does not read: the turn is interrupted."""
 
 MAX_RESPONSES = 4
-"""Upstream responses in one turn. codex asks again by itself when the model calls a tool that was never offered."""
+"""Most upstream responses in one turn: codex asks again by itself after a call of a tool that nobody offered."""
 
 _EVENT_COST = 200  # bytes that an event costs beside its text, about
 
@@ -121,7 +121,7 @@ class Turn:
                 return SlowReader("The client reads too slowly; its answer was cut off.")
         elif isinstance(event, ResponseCompleted):
             self._responses += 1
-            if self._responses >= MAX_RESPONSES:
+            if self._responses > MAX_RESPONSES:
                 return UpstreamError("The model kept calling tools that were not offered to it.")
         return None
 
@@ -157,6 +157,7 @@ class Turn:
             yield batch
             if any(isinstance(event, TurnEnded) for event in batch):
                 return
+            self._check_deadlines(pace)  # also where news never pauses
 
     def take(self, timeout_s: float) -> list[Event]:
         """Return everything queued; wait for the first for at most `timeout_s`. Raises what `fail` was given."""

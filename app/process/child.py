@@ -134,7 +134,8 @@ class Child:
         """Release our descriptors. Call once the reader is done."""
         self.socket.close()
         self._stderr.join(timeout=1)
-        self._stderr.kill(block=False)
+        # To its end before the stream is closed: closing a stream under its reader is a RuntimeError.
+        self._stderr.kill()
         if self._popen.stderr is not None:
             self._popen.stderr.close()
 

@@ -86,11 +86,17 @@ class Supervisor:
         self._ready.clear()
         if self.lifecycle.state is State.STOPPED:
             return
+        if self.lifecycle.state is State.STARTING and self.child is not None:
+            # The handshake waits by its own deadline, which may be longer than ours: a dead child ends it now.
+            self.child.kill()
         budget = self._ladder.eof_s + self._ladder.term_s + self._ladder.kill_s + 1
         self._stopped.wait(budget)
 
     def recycle(self, reason: str) -> None:
-        """Kill the child; the exit is then handled like any other. Does not block."""
+        """Kill the child; the exit is then handled like any other. Does not block; nothing to do while stopping."""
+        if self._stopping.is_set():
+            return
+        self._ready.clear()  # whoever asks from now on waits for the next one
         if self.child is not None and self.child.exit_code is None:
             log.warning("child_recycled", extra={"child": self.name, "reason": reason})
             self.child.kill()
@@ -101,7 +107,10 @@ class Supervisor:
         """Start a child and stay with it until it is gone; return how it ended."""
         started = time.monotonic()
         try:
-            child = self.child = Child(self._prepare())
+            spec = self._prepare()
+            if self._stopping.is_set():
+                return LastExit(None, "stopped")
+            child = self.child = Child(spec)
         # Whatever keeps a child from starting (a full disk, a broken binary) may pass: the supervisor outlives it.
         except Exception as error:
             log.exception("child_start_failed", extra={"child": self.name, "detail": str(error)})

@@ -130,6 +130,9 @@ class Channel:
             self._enqueue(line)
         except ChannelClosed:
             self.counters["answer_after_close"] += 1
+        except WorkerUnavailable:
+            # The child reads nothing any more, and a request of its that stays unanswered hangs its turn for ever.
+            self._shut("outbox_full")
 
     def close(self) -> None:
         """Fail every waiter and stop writing. The reader goes on draining until the child's end is closed."""

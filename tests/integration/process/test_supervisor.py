@@ -1,0 +1,374 @@
+"""The supervisor over real processes: it keeps one alive, whatever happens to it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import gevent
+import pytest
+from gevent.event import Event
+from gevent.subprocess import TimeoutExpired
+
+from app.process.child import Child, ChildSpec, StopLadder
+from app.process.lifecycle import BackoffPolicy, State
+from app.process.supervisor import LastExit, Supervisor
+from tests.fakes import children
+from tests.fakes.waiting import DEADLINE_S, deadline, eventually, in_background, is_known, result
+
+FAST = BackoffPolicy(initial_ms=10, maximum_ms=40)
+FOREVER = BackoffPolicy(initial_ms=600_000, maximum_ms=600_000)
+SHORT_S = 0.05
+
+
+class Conversation:
+    """What the handshake leaves: reads the child to its end, counts its leave-takings."""
+
+    def __init__(self, child: Child, detached: Counter[int]) -> None:
+        self._pid = child.pid
+        self._detached = detached
+        self._reading = gevent.spawn(children.read_to_end, child.socket)
+
+    def detach(self) -> None:
+        self._detached[self._pid] += 1
+        self._reading.join(DEADLINE_S)
+        self._reading.kill()
+
+
+class Ward:
+    """A supervisor with knobs: what it starts, what its handshake does."""
+
+    def __init__(self, folder: Path, policy: BackoffPolicy) -> None:
+        self.program = children.POLITE
+        self.start_error: Exception | None = None
+        self.handshake: Callable[[Child], None] = lambda _: None
+        self.born: list[int] = []
+        self.detached: Counter[int] = Counter()
+        self._folder = folder
+        self.supervisor = Supervisor(
+            "fake",
+            policy,
+            prepare=self._prepare,
+            attach=self._attach,
+            ladder=StopLadder(DEADLINE_S, DEADLINE_S, DEADLINE_S),
+        )
+        self.running: gevent.Greenlet[..., object] | None = None
+
+    def _prepare(self) -> ChildSpec:
+        if self.start_error is not None:
+            raise self.start_error
+        return children.spec(self.program, self._folder)
+
+    def _attach(self, child: Child) -> Conversation:
+        self.born.append(child.pid)
+        children.read_line(child)
+        self.handshake(child)
+        return Conversation(child, self.detached)
+
+    def run(self) -> Supervisor:
+        self.running = in_background(self.supervisor.run)
+        return self.supervisor
+
+    def run_until_ready(self) -> Supervisor:
+        self.run()
+        assert self.supervisor.wait_ready(DEADLINE_S)
+        return self.supervisor
+
+    def end(self) -> None:
+        with deadline():
+            self.supervisor.stop()
+        if self.running is not None:
+            assert result(self.running) is None
+        assert self.supervisor.lifecycle.state is State.STOPPED
+        assert self.supervisor.child is None
+        assert [pid for pid in self.born if is_known(pid)] == []
+
+    @property
+    def pid(self) -> int:
+        assert self.supervisor.child is not None
+        return self.supervisor.child.pid
+
+
+Make = Callable[..., Ward]
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Make]:
+    made: list[Ward] = []
+
+    def make(policy: BackoffPolicy = FAST) -> Ward:
+        made.append(Ward(tmp_path, policy))
+        return made[-1]
+
+    yield make
+    for ward in made:
+        ward.end()
+
+
+@pytest.fixture
+def ward(make: Make) -> Ward:
+    return make()
+
+
+def refuse(_: Child) -> None:
+    raise EOFError("not the answer we hoped for")
+
+
+# Ready, and ready again
+
+
+def test_it_is_ready_after_the_handshake_and_not_before(ward: Ward) -> None:
+    states: list[State] = []
+    ward.handshake = lambda _: states.append(ward.supervisor.lifecycle.state)
+    supervisor = ward.run_until_ready()
+    assert states == [State.STARTING]
+    assert supervisor.lifecycle.state is State.READY
+    assert (supervisor.lifecycle.failures, supervisor.lifecycle.restarts) == (0, 0)
+    assert supervisor.last_exit is None
+    assert ward.born == [ward.pid]
+
+
+def test_waiting_for_a_child_that_never_gets_ready_gives_up(make: Make) -> None:
+    ward = make(FOREVER)
+    ward.handshake = refuse
+    assert not ward.run().wait_ready(SHORT_S)
+
+
+def test_a_killed_child_is_started_again(ward: Ward) -> None:
+    supervisor = ward.run_until_ready()
+    first = ward.pid
+    os.kill(first, signal.SIGKILL)
+    eventually(lambda: supervisor.lifecycle.restarts == 1)
+    assert supervisor.wait_ready(DEADLINE_S)
+    assert ward.pid != first
+    assert not is_known(first)
+    assert supervisor.last_exit == LastExit(-signal.SIGKILL, "exited")
+    assert supervisor.lifecycle.failures == 1
+    assert ward.detached == {first: 1}
+
+
+def test_each_crash_counts_until_a_child_was_stable(ward: Ward) -> None:
+    supervisor = ward.run_until_ready()
+    for crash in range(1, 4):
+        os.kill(ward.pid, signal.SIGKILL)
+        eventually(lambda crash=crash: len(ward.born) == crash + 1)  # type: ignore[misc]
+        assert supervisor.wait_ready(DEADLINE_S)
+        assert (supervisor.lifecycle.failures, supervisor.lifecycle.restarts) == (crash, crash)
+
+
+def test_a_stable_child_is_forgiven_its_past(make: Make) -> None:
+    ward = make(BackoffPolicy(initial_ms=10, maximum_ms=40, stable_s=0))
+    supervisor = ward.run_until_ready()
+    for crash in range(1, 4):
+        os.kill(ward.pid, signal.SIGKILL)
+        eventually(lambda crash=crash: len(ward.born) == crash + 1)  # type: ignore[misc]
+        assert supervisor.wait_ready(DEADLINE_S)
+        assert (supervisor.lifecycle.failures, supervisor.lifecycle.restarts) == (1, crash)
+
+
+def test_a_child_that_leaves_by_itself_is_started_again(ward: Ward) -> None:
+    ward.program = 'print("ready", flush=True); raise SystemExit(3)'
+    supervisor = ward.run()
+    eventually(lambda: supervisor.lifecycle.restarts >= 2)
+    assert supervisor.last_exit == LastExit(3, "exited")
+
+
+def test_a_recycled_child_is_replaced(ward: Ward, caplog: pytest.LogCaptureFixture) -> None:
+    supervisor = ward.run_until_ready()
+    first = ward.pid
+    supervisor.recycle("probe_failed")
+    eventually(lambda: len(ward.born) == 2)
+    assert supervisor.wait_ready(DEADLINE_S)
+    assert supervisor.last_exit == LastExit(-signal.SIGKILL, "exited")
+    assert ward.detached == {first: 1}
+    (record,) = [one for one in caplog.records if one.getMessage() == "child_recycled"]
+    assert vars(record)["reason"] == "probe_failed"
+
+
+def test_recycling_without_a_child_does_nothing(make: Make) -> None:
+    ward = make(FOREVER)
+    ward.supervisor.recycle("probe_failed")
+    ward.start_error = FileNotFoundError()
+    supervisor = ward.run()
+    eventually(lambda: supervisor.lifecycle.state is State.BACKING_OFF)
+    supervisor.recycle("probe_failed")
+    assert supervisor.lifecycle.failures == 1
+
+
+# What goes wrong at the start
+
+
+def test_a_handshake_that_raises_is_tried_again(ward: Ward) -> None:
+    ward.handshake = refuse
+    supervisor = ward.run()
+    eventually(lambda: supervisor.lifecycle.restarts >= 2)
+    assert supervisor.last_exit is not None
+    assert supervisor.last_exit.reason == "handshake_failed"
+    assert not supervisor.lifecycle.is_ready
+    ward.handshake = lambda _: None
+    assert supervisor.wait_ready(DEADLINE_S)
+    assert set(ward.detached) == set()  # there was never a conversation to leave
+
+
+def test_a_handshake_that_hangs_fails_by_its_own_deadline(ward: Ward) -> None:
+    ward.program = 'print("ready", flush=True)\n' + children.NEVER_SPEAKS
+
+    def hang(child: Child) -> None:
+        with gevent.Timeout(SHORT_S, TimeoutError("it said nothing")):
+            child.socket.recv(1)
+
+    ward.handshake = hang
+    supervisor = ward.run()
+    eventually(lambda: supervisor.lifecycle.restarts >= 1)
+    assert supervisor.last_exit == LastExit(0, "handshake_failed")
+
+
+def test_a_child_that_dies_in_the_handshake_is_tried_again(ward: Ward) -> None:
+    ward.handshake = lambda child: os.kill(child.pid, signal.SIGKILL) or refuse(child)
+    supervisor = ward.run()
+    eventually(lambda: supervisor.lifecycle.restarts >= 1)
+    assert supervisor.last_exit == LastExit(-signal.SIGKILL, "handshake_failed")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [FileNotFoundError("codex"), PermissionError(), ValueError("x"), TimeoutExpired("codex", 1)],
+)
+def test_what_cannot_be_prepared_is_a_named_reason(ward: Ward, error: Exception) -> None:
+    ward.start_error = error
+    supervisor = ward.run()
+    eventually(lambda: supervisor.lifecycle.restarts >= 1)
+    assert supervisor.last_exit == LastExit(None, "start_failed", str(error))
+    assert ward.born == []
+    ward.start_error = None
+    assert supervisor.wait_ready(DEADLINE_S)
+
+
+def test_after_five_failures_it_is_degraded_says_so_once_and_goes_on(
+    ward: Ward, caplog: pytest.LogCaptureFixture
+) -> None:
+    ward.start_error = FileNotFoundError()
+    supervisor = ward.run()
+    eventually(lambda: supervisor.lifecycle.failures >= 4)
+    eventually(lambda: supervisor.lifecycle.is_degraded)
+    assert supervisor.lifecycle.failures == 5
+    eventually(lambda: supervisor.lifecycle.failures >= 8)
+    ward.start_error = None
+    assert supervisor.wait_ready(DEADLINE_S)
+    assert not supervisor.lifecycle.is_degraded
+    assert supervisor.lifecycle.backoff_ms == 0
+    critical = [record for record in caplog.records if record.levelno == logging.CRITICAL]
+    assert [record.getMessage() for record in critical] == ["child_degraded"]
+    assert vars(critical[0])["failures"] == 5
+
+
+def test_the_backoff_grows_to_its_maximum_and_is_shown(
+    ward: Ward, caplog: pytest.LogCaptureFixture
+) -> None:
+    ward.start_error = FileNotFoundError()
+    supervisor = ward.run()
+    eventually(lambda: supervisor.lifecycle.failures >= 4)
+    failures = [one for one in caplog.records if one.getMessage() == "child_exited"]
+    assert [vars(one)["backoff_ms"] for one in failures[:4]] == [10, 20, 40, 40]
+
+
+# Stopping
+
+
+def test_stopping_a_ready_one_ends_its_child_politely(ward: Ward) -> None:
+    supervisor = ward.run_until_ready()
+    pid = ward.pid
+    with deadline():
+        supervisor.stop()
+    assert not is_known(pid)
+    assert supervisor.lifecycle.state is State.STOPPED
+    assert supervisor.last_exit is None
+    assert ward.detached == {pid: 1}
+    assert not supervisor.wait_ready(0)
+
+
+def test_stopping_while_backing_off_does_not_wait_for_its_end(make: Make) -> None:
+    ward = make(FOREVER)
+    ward.start_error = FileNotFoundError()
+    supervisor = ward.run()
+    eventually(lambda: supervisor.backoff_until is not None)
+    with deadline():
+        supervisor.stop()
+    assert supervisor.lifecycle.state is State.STOPPED
+    assert supervisor.backoff_until is None
+
+
+def test_stopping_before_it_ran_keeps_it_from_running(ward: Ward) -> None:
+    supervisor = ward.supervisor
+    with deadline():
+        supervisor.stop()
+    ward.run()
+    assert ward.running is not None
+    assert result(ward.running) is None
+    assert ward.born == []
+
+
+def test_stopping_twice_and_from_two_sides_is_one_stop(ward: Ward) -> None:
+    supervisor = ward.run_until_ready()
+    pid = ward.pid
+    stops = [in_background(supervisor.stop) for _ in range(3)]
+    assert [result(stop) for stop in stops] == [None] * 3
+    with deadline():
+        supervisor.stop()
+    assert ward.detached == {pid: 1}
+
+
+def test_a_stop_overtakes_a_crash(ward: Ward) -> None:
+    supervisor = ward.run_until_ready()
+    os.kill(ward.pid, signal.SIGKILL)
+    with deadline():
+        supervisor.stop()
+    assert supervisor.lifecycle.state is State.STOPPED
+    assert len(ward.born) == 1
+
+
+def test_it_shows_its_state(ward: Ward) -> None:
+    assert repr(ward.supervisor) == "<Supervisor fake STOPPED child=None>"
+    supervisor = ward.run_until_ready()
+    assert repr(supervisor) == f"<Supervisor fake READY child=<Child fake pid={ward.pid} running>>"
+
+
+def test_stopping_while_starting_ends_the_child(ward: Ward) -> None:
+    ward.program = 'print("ready", flush=True)\n' + children.NEVER_SPEAKS
+    shaking = Event()
+
+    def until_the_child_leaves(child: Child) -> None:
+        shaking.set()
+        assert child.socket.recv(1) == b""
+        refuse(child)
+
+    ward.handshake = until_the_child_leaves
+    supervisor = ward.run()
+    with deadline():
+        shaking.wait()
+        supervisor.stop()
+    assert supervisor.lifecycle.state is State.STOPPED
+    assert not is_known(ward.born[0])
+
+
+def test_stopping_while_preparing_starts_no_child(tmp_path: Path) -> None:
+    preparing, go = Event(), Event()
+
+    def prepare() -> ChildSpec:
+        preparing.set()
+        go.wait()
+        return children.spec(children.POLITE, tmp_path)
+
+    born: list[Child] = []
+    supervisor = Supervisor("fake", FAST, prepare=prepare, attach=born.append)
+    running = in_background(supervisor.run)
+    with deadline():
+        preparing.wait()
+    stopping = in_background(supervisor.stop)
+    eventually(supervisor._stopping.is_set)
+    go.set()
+    assert (result(stopping), result(running), born) == (None, None, [])
