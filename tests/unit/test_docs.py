@@ -1,0 +1,229 @@
+"""The documents against the code, both ways: what exists is described, and what is described exists."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from flask import Flask
+
+from app import create_app, errors
+from app.codex.turn import TurnState
+from app.errors import GatewayError
+from app.observability.logs import GunicornFilter
+from app.process.lifecycle import TRANSITIONS
+from app.settings import ROOT, VARIABLES, load_settings
+
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(DOCS.rglob("*.md"))]
+NONE = "\N{EN DASH}"
+LOG_METHODS = {"debug", "info", "warning", "error", "exception", "critical", "log"}
+
+
+def page(name: str) -> str:
+    return (DOCS / name).read_text()
+
+
+def cells(text: str) -> Iterator[list[str]]:
+    """Every table row: its cells without backticks."""
+    for line in text.splitlines():
+        if line.startswith("| "):
+            # An escaped bar is part of its cell.
+            row = re.split(r"(?<!\\)\|", line.strip()[1:-1])
+            yield [cell.strip().replace("`", "") for cell in row]
+
+
+def calls() -> Iterator[ast.Call]:
+    """Every call in the modules that the service uses: what gunicorn.conf.py and create_app lead to."""
+    found: set[Path] = set()
+    to_read = [ROOT / "app" / "__init__.py", ROOT / "gunicorn.conf.py"]
+    while to_read:
+        path = to_read.pop()
+        if path in found or not path.is_file():
+            continue
+        found.add(path)
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call):
+                yield node
+            elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("app"):
+                place = ROOT.joinpath(*str(node.module).split("."))
+                places = [place, *(place / alias.name for alias in node.names)]
+                to_read += [p.with_suffix(".py") for p in places]
+                to_read += [p / "__init__.py" for p in places]
+
+
+# Settings
+
+DEFAULTS = {variable.metadata["name"]: variable.metadata["default"] for variable in VARIABLES}
+
+
+def test_every_setting_is_in_the_configuration_table_with_its_default() -> None:
+    table = page("configuration.md").split("## Where a value comes from")[0]
+    rows = {row[0]: row[1] for row in cells(table) if row[0].isupper()}
+    assert rows == {name: default or NONE for name, default in DEFAULTS.items()}
+
+
+def test_every_setting_is_in_the_example_file_with_its_default_and_its_sentence() -> None:
+    lines = (ROOT / ".env.example").read_text().splitlines()
+    given = {}
+    for sentence, line in pairwise(lines):
+        if match := re.fullmatch(r"#?([A-Z_]+)=(.*)", line):
+            given[match[1]] = (match[2], sentence.removeprefix("# "))
+    wanted = {v.metadata["name"]: (v.metadata["default"], v.metadata["meaning"]) for v in VARIABLES}
+    assert {name: value[0] for name, value in given.items()} == DEFAULTS
+    # make run creates the first line of a real .env, and the example says so.
+    del given["PROXY_API_KEY"], wanted["PROXY_API_KEY"]
+    assert given == wanted
+
+
+# Routes
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Flask:
+    return create_app(
+        load_settings(
+            {
+                "PROXY_API_KEY": "x" * 32,
+                "CODEX_HOME": str(tmp_path),
+                "CODEX_UPSTREAM_URL": "http://127.0.0.1:9/v1",
+            }
+        )
+    )
+
+
+def test_every_route_has_a_heading(app: Flask) -> None:
+    automatic = {"HEAD", "OPTIONS"}
+    routes = {
+        f"{method} {rule.rule}"
+        for rule in app.url_map.iter_rules()
+        for method in (rule.methods or set()) - automatic
+    }
+    assert set(re.findall(r"^## `([A-Z]+ /\S+)`$", page("api.md"), re.MULTILINE)) == routes
+
+
+# Errors
+
+
+def error_classes() -> dict[str, type[GatewayError]]:
+    return {
+        name: found
+        for name, found in inspect.getmembers(errors, inspect.isclass)
+        if issubclass(found, GatewayError) and found is not GatewayError
+    }
+
+
+def test_every_error_has_a_row_that_is_right() -> None:
+    known = error_classes()
+    tree = page("errors.md").split("## The tree")[1].split("## Finer codes")[0]
+    rows = {row[0]: row[1:6] for row in cells(tree) if re.fullmatch(r"[A-Z]\w+[a-z]\w*", row[0])}
+    rows.pop("Class")
+    assert set(rows) == set(known)
+    for name, (status, kind, code, retryable, retry_after) in rows.items():
+        error = known[name]
+        assert (status, kind) == (str(error.status), error.type), name
+        assert code.split(",")[0] == error.default_code, name
+        assert retryable == ("yes" if error.retryable else "no"), name
+        assert retry_after == str(error.default_retry_after_s or NONE), name
+
+
+def test_every_finer_code_has_a_row() -> None:
+    used = {"INVALID_HTTP"}  # app/runtime/worker.py answers below the application
+    for call in calls():
+        used |= {
+            keyword.value.value
+            for keyword in call.keywords
+            if keyword.arg == "code"
+            and isinstance(keyword.value, ast.Constant)
+            and isinstance(keyword.value.value, str)
+        }
+    finer = page("errors.md").split("## Finer codes")[1]
+    assert used <= {row[0] for row in cells(finer)}
+
+
+# Logging
+
+
+def log_events() -> set[str]:
+    found = {event for _, event in GunicornFilter._QUOTING}
+    for call in calls():
+        function = call.func
+        if not (isinstance(function, ast.Attribute) and isinstance(function.value, ast.Name)):
+            continue
+        if function.value.id == "log" and function.attr in LOG_METHODS:
+            name = call.args[1] if function.attr == "log" else call.args[0]
+            assert isinstance(name, ast.Constant), f"no static event name: {ast.unparse(call)}"
+            found.add(str(name.value))
+    return found
+
+
+def test_every_log_event_has_a_row() -> None:
+    table = page("logging.md").split("## Every event")[1]
+    rows = [row[0] for row in cells(table) if row[0] != "Event"]
+    assert len(rows) == len(set(rows))
+    assert set(rows) == log_events()
+
+
+# Pictures
+
+
+def picture(heading: str) -> str:
+    section = page("architecture.md").split(f"### {heading}\n")[1]
+    return section.split("```mermaid\n")[1].split("```")[0]
+
+
+def test_the_picture_of_the_process_is_its_table() -> None:
+    edges = re.findall(r"(\w+) --> (\w+): (\w+)", picture("The process"))
+    assert len(edges) == len(set(edges))
+    assert set(edges) == {
+        (state.name, target.name, signal.value) for (state, signal), target in TRANSITIONS.items()
+    }
+
+
+def test_the_picture_of_the_turn_has_its_states() -> None:
+    edges = re.findall(r"(\w+) --> (\w+): ", picture("The turn"))
+    assert {state for edge in edges for state in edge} == {state.name for state in TurnState}
+
+
+# Links, lengths, lists
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_relative_link_leads_somewhere(path: Path) -> None:
+    prose = re.sub(r"^```.*?^```", "", path.read_text(), flags=re.MULTILINE | re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose):
+        if re.match(r"[a-z]+:", target):
+            continue
+        file, _, anchor = target.partition("#")
+        led_to = (path.parent / file).resolve() if file else path
+        assert led_to.exists(), target
+        if anchor:
+            assert anchor in anchors(led_to), target
+
+
+def anchors(path: Path) -> set[str]:
+    """Headings as GitHub makes anchors of them."""
+    headings = re.findall(r"^#+ (.+)$", path.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-") for text in headings}
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 150
+
+
+ADR_HEADINGS = ["Context", "Decision", "Consequences", "We would revisit this if"]
+
+
+def test_every_decision_is_in_the_index_and_has_the_four_headings() -> None:
+    files = sorted((DOCS / "adr").glob("[0-9]*.md"))
+    assert re.findall(r"\]\((\d{4}-[\w-]+\.md)\)", page("adr/README.md")) == [f.name for f in files]
+    for number, path in enumerate(files, 1):
+        text = path.read_text()
+        assert path.name.startswith(f"{number:04d}-")
+        assert text.startswith(f"# ADR-{number:04d}: ")
+        assert re.findall(r"^## (.+)$", text, re.MULTILINE) == ADR_HEADINGS, path.name
