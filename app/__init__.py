@@ -1,20 +1,26 @@
 """The gateway: OpenAI's API outside, one supervised `codex app-server` child inside.
 
-`create_app` is the only place that wires the layers together. Their modules are imported inside it, so that the demo
-upstream, a process of its own in this package, starts without loading Flask.
+`create_app` is the only place that wires the layers together. Their modules are imported inside its functions, so that
+the demo upstream, a process of its own in this package, starts without loading Flask.
 """
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from flask import Flask
 
+    from app.codex.client import Codex
+    from app.codex.config import Upstream
+    from app.runtime.demo import DemoUpstream
     from app.runtime.gateway import Gateway
     from app.settings import Settings
 
 VERSION = "0.1.0"
+
+log = logging.getLogger("codex_api.settings")
 
 
 def create_app(settings: Settings | None = None) -> Flask:
@@ -25,54 +31,77 @@ def create_app(settings: Settings | None = None) -> Flask:
     from flask import Flask  # noqa: PLC0415
 
     from app import api  # noqa: PLC0415
-    from app.cli import login  # noqa: PLC0415
-    from app.codex.turn import Pace  # noqa: PLC0415
-    from app.edge import auth, context, error_handlers  # noqa: PLC0415
-    from app.settings import load_settings  # noqa: PLC0415
+    from app.cli import group  # noqa: PLC0415
+    from app.edge import auth, context, cors, error_handlers  # noqa: PLC0415
 
-    settings = settings or load_settings()
-    gateway = _build_gateway(settings)
+    settings = settings or _load_settings()
     app = Flask(__name__, static_folder=None)
     # No redirect for a trailing or doubled slash: clients lose their Authorization header on one.
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
+    _configure(app, settings, _build_gateway(settings))
+    access = api.access_by_blueprint(protect_models=settings.protect_models)
+    context.init_app(app)
+    cors.init_app(app, settings.cors_origins)  # before auth: a preflight carries no key
+    auth.init_app(app, settings.client_keys, access)
+    error_handlers.init_app(app)
+    api.init_app(app)
+    app.cli.add_command(group.group)
+    return app
+
+
+def _load_settings() -> Settings:
+    from app.settings import load_settings, read_environment, unknown_names  # noqa: PLC0415
+
+    variables = read_environment()
+    for name in unknown_names(variables):
+        log.warning("setting_unknown", extra={"name_given": name})
+    return load_settings(variables)
+
+
+def _configure(app: Flask, settings: Settings, gateway: Gateway) -> None:
+    """Hand every layer above codex what it needs of the settings."""
+    from app.codex.reasoning import ReasoningStore  # noqa: PLC0415
+    from app.codex.turn import Pace  # noqa: PLC0415
+    from app.edge.image_download import Limits  # noqa: PLC0415
+    from app.edge.images import ImageFetcher  # noqa: PLC0415
+    from app.translation.models import Names  # noqa: PLC0415
+
     app.config.update(
-        MAX_BODY_BYTES=settings.max_body_bytes,
         BODY_TIMEOUT_S=settings.body_timeout_ms / 1000,
+        MAX_BODY_BYTES=settings.max_body_bytes,
+        MAX_CHOICES=min(settings.max_choices, settings.max_concurrency),
+        SHOWS_REASONING=settings.reasoning == "reasoning_content",
         SYSTEM_FINGERPRINT=f"fp_codex_{VERSION.replace('.', '_')}",
         VERSIONS={"gateway": VERSION},
     )
     app.extensions["gateway"] = gateway
     app.extensions["codex"] = gateway.codex
     app.extensions["launcher"] = gateway.codex.launcher
+    app.extensions["reasoning"] = ReasoningStore()
+    most = settings.max_body_bytes * 3 // 4  # as data URLs they are as long as the longest body
+    app.extensions["images"] = ImageFetcher(
+        enabled=settings.fetch_images,
+        limits=Limits(image_bytes=min(20 << 20, most), request_bytes=most),
+    )
+    app.extensions["model_names"] = Names(settings.model_aliases, settings.default_model)
     app.extensions["pace"] = Pace(
         first_s=settings.request_timeout_ms / 1000,
         total_s=settings.timeout_ms / 1000,
         commit_s=settings.stream_commit_ms / 1000,
         tick_s=settings.sse_keepalive_ms / 1000,
     )
-    access = api.access_by_blueprint(protect_models=settings.protect_models)
-    context.init_app(app)
-    auth.init_app(app, settings.client_keys, access)
-    error_handlers.init_app(app)
-    api.init_app(app)
-    app.cli.add_command(login.group)
-    return app
 
 
 def _build_gateway(settings: Settings) -> Gateway:
     """Decide who answers in the end, and wire the child to it."""
-    from codex_cli_bin import bundled_codex_path  # noqa: PLC0415
-
-    from app.codex.client import Codex, Limits  # noqa: PLC0415
     from app.codex.config import Upstream, UpstreamKind  # noqa: PLC0415
     from app.codex.home import Home  # noqa: PLC0415
-    from app.codex.launch import Launcher  # noqa: PLC0415
     from app.runtime.demo import DemoUpstream  # noqa: PLC0415
     from app.runtime.gateway import Gateway  # noqa: PLC0415
 
     home = Home(settings.codex_home)
-    demo = None
+    demo: DemoUpstream | None = None
     if settings.upstream_url:
         upstream = Upstream(
             UpstreamKind.CONFIGURED,
@@ -85,8 +114,20 @@ def _build_gateway(settings: Settings) -> Gateway:
     else:
         demo = DemoUpstream()
         upstream = Upstream(UpstreamKind.DEMO, demo.base_url)
+    return Gateway(_build_codex(settings, upstream), demo)
+
+
+def _build_codex(settings: Settings, upstream: Upstream) -> Codex:
+    from codex_cli_bin import bundled_codex_path  # noqa: PLC0415
+
+    from app.api.models import warn_of_dangling  # noqa: PLC0415
+    from app.codex.client import Codex, Limits  # noqa: PLC0415
+    from app.codex.home import Home  # noqa: PLC0415
+    from app.codex.launch import Launcher  # noqa: PLC0415
+    from app.translation.models import Names  # noqa: PLC0415
+
     launcher = Launcher(
-        home,
+        Home(settings.codex_home),
         settings.codex_bin or bundled_codex_path(),
         upstream,
         settings.upstream_api_key,
@@ -101,4 +142,5 @@ def _build_gateway(settings: Settings) -> Gateway:
         backoff_initial_ms=settings.backoff_initial_ms,
         backoff_max_ms=settings.backoff_max_ms,
     )
-    return Gateway(Codex(launcher, limits, VERSION), demo)
+    names = Names(settings.model_aliases, settings.default_model)
+    return Codex(launcher, limits, VERSION, lambda models: warn_of_dangling(models, names))

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
@@ -95,15 +96,28 @@ def _upstream_url(value: str) -> str:
     return value.rstrip("/")
 
 
-def _named_keys(value: str) -> Mapping[str, str]:
+def _named(value: str, what: str = "key") -> Mapping[str, str]:
     """Parse `name=key,name=key`."""
     keys: dict[str, str] = {}
     for entry in filter(None, (part.strip() for part in value.split(","))):
         name, separator, key = entry.partition("=")
         if not separator or not name.strip() or not key.strip() or name.strip() in keys:
-            raise ValueError("name=key,name=key with every name once")
+            raise ValueError(f"name={what},name={what} with every name once")
         keys[name.strip()] = key.strip()
     return keys
+
+
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?")
+
+
+def _origins(value: str) -> tuple[str, ...]:
+    """Parse web origins as browsers write them; `*` is every one, `off` is none."""
+    if value.lower() == "off":
+        return ()
+    origins = tuple(filter(None, (part.strip().lower() for part in value.split(","))))
+    if origins != ("*",) and not all(map(_ORIGIN.fullmatch, origins)):
+        raise ValueError("*, off, or origins like https://host:port without a path, and commas")
+    return origins
 
 
 _MS = _whole(1, 86_400_000)
@@ -128,15 +142,21 @@ class Settings:
     host: str = _var("PROXY_HOST", "127.0.0.1", _text, "Address to listen on.")
     port: int = _var("PORT", "11435", _whole(0, 65535), "Port to listen on; 0 takes a free one.")
     api_key: str = _var("PROXY_API_KEY", "", _text, "The key that clients send as bearer; required.", secret=True)
-    api_keys: Mapping[str, str] = _var("PROXY_API_KEYS", "", _named_keys, "More client keys: name=key,name=key.", secret=True)
+    api_keys: Mapping[str, str] = _var("PROXY_API_KEYS", "", _named, "More client keys: name=key,name=key.", secret=True)
     use_app_server: bool = _var("PROXY_USE_APP_SERVER", "true", _flag, "Answer through codex app-server; false is refused until another backend exists.")
     protect_models: bool = _var("PROXY_PROTECT_MODELS", "true", _flag, "Ask for a key on the model list, too.")
+    default_model: str = _var("PROXY_DEFAULT_MODEL", "", _text, "The model of a request that names none; without it such a request is refused.")
+    model_aliases: Mapping[str, str] = _var("PROXY_MODEL_ALIASES", "", lambda text: _named(text, "model"), "More names for models: name=model,name=model-effort.")
+    cors_origins: tuple[str, ...] = _var("PROXY_CORS_ALLOWED_ORIGINS", "*", _origins, "Web origins whose pages may call from a browser, separated by commas; * for all, off for none.")
     trusted_proxies: str = _var("PROXY_TRUSTED_PROXIES", "127.0.0.1", _text, "Addresses whose X-Forwarded-* headers are believed, separated by commas.")
     stream_commit_ms: int = _var("PROXY_STREAM_COMMIT_MS", "300", _MS, "How long a stream waits for its first event before the 200 is sent; a failure in that time is an ordinary HTTP error.")
     sse_keepalive_ms: int = _var("PROXY_SSE_KEEPALIVE_MS", "15000", _MS, "Silence after which a stream sends a comment, so that proxies keep it open.")
     timeout_ms: int = _var("PROXY_TIMEOUT_MS", "1800000", _MS, "Longest time for a whole request.")
     keepalive_s: int = _var("PROXY_KEEPALIVE_S", "95", _whole(1, 3600), "How long an idle client connection stays open.")
     body_timeout_ms: int = _var("PROXY_BODY_TIMEOUT_MS", "60000", _MS, "Longest time for a request's body to arrive.")
+    fetch_images: bool = _var("PROXY_FETCH_IMAGES", "true", _flag, "Download images that a request names by http(s) address; false refuses them.")
+    max_choices: int = _var("PROXY_MAX_CHOICES", "8", _whole(1, 128), "Most choices (n) that one request may ask for; each is a turn, so never more than WORKER_MAX_CONCURRENCY.")
+    reasoning: str = _var("PROXY_REASONING", "reasoning_content", _one_of("reasoning_content", "off"), "Where the model's reasoning is shown: in reasoning_content beside the content, or not at all (off).")
     max_body_bytes: int = _var("PROXY_MAX_BODY_BYTES", "33554432", _whole(1024, 1 << 30), "Longest request body.")
     max_concurrency: int = _var("WORKER_MAX_CONCURRENCY", "64", _whole(1, 1024), "Turns that run at once.")
     queue_max: int = _var("WORKER_QUEUE_MAX", "256", _whole(0, 100_000), "Requests that may wait for a turn; one more is answered 429.")

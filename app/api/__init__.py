@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from flask import Blueprint, Flask
 
-from app.api import chat_completions, health, models
+from app.api import chat_completions, completions, health, models
 from app.edge.auth import Access
 
 BLUEPRINTS: tuple[tuple[Blueprint, Access], ...] = (
     (chat_completions.blueprint, Access.KEY),
+    (completions.blueprint, Access.KEY),
     (models.blueprint, Access.KEY),
     (health.blueprint, Access.PUBLIC),
 )

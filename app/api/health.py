@@ -50,7 +50,11 @@ def _status() -> Status:
 def _word(status: Status) -> str:
     if status.ready:
         return "ok"
-    return status.reason if status.reason in {"draining", "degraded"} else "starting"
+    return _WORDS.get(status.reason or "", "starting")
+
+
+_WORDS = {"draining": "draining", "degraded": "degraded", "upstream_auth": "degraded"}
+"""What a reason means for the service as a whole; every other one passes by itself."""
 
 
 def _details(status: Status) -> dict[str, Any]:

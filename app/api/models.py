@@ -1,25 +1,51 @@
-"""`GET /v1/models`: what the child offers, as OpenAI lists it."""
+"""`GET /v1/models` and `GET /v1/models/{name}`: what the child offers, as OpenAI shows it."""
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
 from typing import Any
 
 from flask import Blueprint, current_app
 
 from app.codex.client import Codex
 from app.codex.methods import Model
+from app.translation.models import Names, dangling, listed, resolve
 
 blueprint = Blueprint("models", __name__)
+
+log = logging.getLogger("codex_api.models")
 
 
 @blueprint.get("/v1/models")
 def list_models() -> dict[str, Any]:
-    """List every model; blocks while the child is still shaking hands."""
+    """List every model and alias; blocks while the child is still shaking hands."""
     codex: Codex = current_app.extensions["codex"]
-    owner = f"codex-{codex.upstream.value}"
-    return {"object": "list", "data": [_render(model, owner) for model in codex.models()]}
+    names: Names = current_app.extensions["model_names"]
+    return {"object": "list", "data": [_render(name) for name in listed(codex.models(), names)]}
 
 
-def _render(model: Model, owner: str) -> dict[str, Any]:
-    # codex's catalog has no date; OpenAI's type asks for one.
-    return {"id": model.id, "object": "model", "created": 0, "owned_by": owner}
+# A path, since the name of an alias may hold a slash.
+@blueprint.get("/v1/models/<path:name>")
+def retrieve_model(name: str) -> dict[str, Any]:
+    """Show one model by any name that a request may use, effort variants included. Raises `ModelNotFound`."""
+    codex: Codex = current_app.extensions["codex"]
+    names: Names = current_app.extensions["model_names"]
+    return _render(resolve(codex.models(), names, name.removesuffix("/")).name)
+
+
+def warn_of_dangling(models: Sequence[Model], names: Names) -> None:
+    """Log the aliases, and the default, that name no model: requests for them are answered 404."""
+    if wrong := dangling(models, names):
+        log.warning("model_name_unknown", extra={"names": list(wrong)})
+
+
+def _render(name: str) -> dict[str, Any]:
+    codex: Codex = current_app.extensions["codex"]
+    # codex's catalog has no date; OpenAI's type asks for one, in whole seconds.
+    return {
+        "id": name,
+        "object": "model",
+        "created": 0,
+        "owned_by": f"codex-{codex.upstream.value}",
+    }

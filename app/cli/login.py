@@ -1,4 +1,4 @@
-"""`flask --app wsgi codex login` and `logout`: codex's own login, kept in CODEX_HOME.
+"""`codex login` and `codex logout`: codex's own login, kept in CODEX_HOME.
 
 The bundled binary does the work; what is added is the right CODEX_HOME, a bare environment, and the next step.
 """
@@ -6,48 +6,94 @@ The bundled binary does the work; what is added is the right CODEX_HOME, a bare 
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
-import sys
 
 import click
-from flask import current_app
-from flask.cli import AppGroup
 
+from app.cli.child import ChildFailed, launcher_of
+from app.cli.outcome import give_up, load
+from app.cli.running import pid_of
+from app.codex.home import Home
 from app.codex.launch import Launcher
-
-group = AppGroup("codex", help="The codex child: its login.")
+from app.settings import Settings
 
 # The login is a file below CODEX_HOME, never a desktop keyring that the service could not reach.
 _IN_A_FILE = ("-c", 'cli_auth_credentials_store="file"')
 
+_USAGE = 2
 
-@group.command("login")
+
+# Unknown options become arguments, and those are refused without being repeated.
+@click.command("login", context_settings={"ignore_unknown_options": True})
 @click.option("--api-key-stdin", is_flag=True, help="Read an OpenAI API key from standard input.")
-def login(*, api_key_stdin: bool) -> None:
+@click.argument("unexpected", nargs=-1, metavar="")
+def login(*, api_key_stdin: bool, unexpected: tuple[str, ...]) -> None:
     """Log the service in: with a device code, or with an API key from standard input."""
-    _run_codex("login", "--with-api-key" if api_key_stdin else "--device-auth")
-    click.echo(
-        "A running gateway takes the login after a reload: kill -HUP $(cat CODEX_HOME/gunicorn.pid)"
-    )
+    if unexpected:
+        # click's own words would repeat what was typed, and that may be a key.
+        give_up(
+            "login takes --api-key-stdin or nothing. If what was typed was a key, it is now in this shell's history "
+            "and was in the process table: revoke it, and give the new one with --api-key-stdin.",
+            _USAGE,
+        )
+    settings = load()
+    launcher = _prepare(settings)
+    code = _run_codex(launcher, "login", "--with-api-key" if api_key_stdin else "--device-auth")
+    if code != 0:
+        give_up(f"The login was refused: codex ended with exit code {code}.", code)
+    launcher.home.was_login_configured()
+    click.echo(f"The login is in {launcher.home.auth_file}.")
+    if settings.upstream_url:
+        click.echo("It is not used as long as CODEX_UPSTREAM_URL is set.")
+    click.echo(_next_step(launcher.home))
 
 
-@group.command("logout")
+@click.command("logout")
 def logout() -> None:
     """Remove the service's login."""
-    _run_codex("logout")
+    launcher = _prepare(load())
+    # Before it is gone: the demo must not come back in the place of a login.
+    was_logged_in = launcher.home.was_login_configured() and launcher.home.auth_file.exists()
+    code = _run_codex(launcher, "logout")
+    if code != 0:
+        give_up(f"The login was not removed: codex ended with exit code {code}.", code)
+    if was_logged_in:
+        click.echo(_next_step(launcher.home))
 
 
-def _run_codex(*arguments: str) -> None:
-    """Run the binary with our terminal as its own; exit with its code if it fails."""
-    launcher: Launcher = current_app.extensions["launcher"]
-    launcher.home.prepare()
-    done = subprocess.run(
-        [str(launcher.binary), *_IN_A_FILE, *arguments],
-        env=launcher.environment(os.environ),
-        cwd=launcher.home.workspace,
-        umask=0o077,
-        check=False,
+def _prepare(settings: Settings) -> Launcher:
+    home = Home(settings.codex_home)
+    try:
+        home.prepare()
+        launcher = launcher_of(settings, home)
+    except ChildFailed as error:
+        give_up(str(error))
+    except OSError as error:
+        give_up(f"CODEX_HOME ({home.root}) cannot be used: {error}")
+    return launcher
+
+
+def _run_codex(launcher: Launcher, *arguments: str) -> int:
+    """Run the binary with our terminal as its own; return its exit code, as a shell would."""
+    try:
+        done = subprocess.run(
+            [str(launcher.binary), *_IN_A_FILE, *arguments],
+            env=launcher.environment(os.environ),
+            cwd=launcher.home.workspace,
+            umask=0o077,
+            check=False,
+        )
+    except OSError as error:
+        give_up(f"codex could not be started: {error}")
+    return done.returncode if done.returncode >= 0 else 128 - done.returncode
+
+
+def _next_step(home: Home) -> str:
+    """Return how the change reaches the service."""
+    if pid_of(home.pid_file) is None:
+        return "No gateway runs with this CODEX_HOME; the next one that starts takes the change."
+    return (
+        "The running gateway takes the change after a reload: "
+        f"kill -HUP $(cat {shlex.quote(str(home.pid_file))})"
     )
-    if done.returncode != 0:
-        sys.exit(done.returncode)
-    launcher.home.was_login_configured()

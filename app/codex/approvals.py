@@ -1,6 +1,7 @@
 """The answer to each request that the *child* makes of us. Pure.
 
-The gateway is nobody's hands: every approval is declined, every question is left unanswered, every tool call fails.
+The gateway is nobody's hands: every approval is declined, every question is left unanswered, and a call of a tool
+that no client offered fails.
 An unanswered request would hang its turn for ever, so a method that is not in the table is refused, not ignored.
 Shapes: `ServerRequest` and the `*Response` schemas of the pinned binary.
 """
@@ -30,6 +31,9 @@ class Refusal:
     message: str
 
 
+TOOL_CALL = "item/tool/call"
+"""The one request that may concern a tool of the client; see `app.codex.generation`."""
+
 _NO_TOOL = "This gateway runs no tools."
 
 ANSWERS: Mapping[str, Answer | Refusal] = MappingProxyType(
@@ -38,7 +42,7 @@ ANSWERS: Mapping[str, Answer | Refusal] = MappingProxyType(
         "item/fileChange/requestApproval": Answer({"decision": "decline"}),
         "item/permissions/requestApproval": Answer({"permissions": {}, "scope": "turn"}),
         "item/tool/requestUserInput": Answer({"answers": {}}),
-        "item/tool/call": Answer(
+        TOOL_CALL: Answer(
             {"contentItems": [{"type": "inputText", "text": _NO_TOOL}], "success": False}
         ),
         "mcpServer/elicitation/request": Answer({"action": "decline", "content": None}),

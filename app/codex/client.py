@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from app.codex.admission import Admission
 from app.codex.config import UpstreamKind
-from app.codex.events import TurnRequest
 from app.codex.generation import Generation
 from app.codex.launch import Launcher
-from app.codex.methods import Model
+from app.codex.methods import Model, TurnRequest
 from app.codex.turn import Turn
 from app.errors import Draining, GatewayError, UpstreamAuth, WorkerUnavailable
 from app.process.child import Child, ChildSpec
@@ -58,10 +58,17 @@ class Status:
 
 
 class Codex:
-    """One child, kept alive, and the turns on it."""
+    """One child, kept alive, and the turns on it. `on_models` is told once what the first child offers."""
 
-    def __init__(self, launcher: Launcher, limits: Limits, version: str) -> None:
+    def __init__(
+        self,
+        launcher: Launcher,
+        limits: Limits,
+        version: str,
+        on_models: Callable[[tuple[Model, ...]], None] = lambda _: None,
+    ) -> None:
         self.launcher = launcher
+        self._on_models = on_models
         self._limits = limits
         self._version = version
         self._generation: Generation | None = None
@@ -108,6 +115,8 @@ class Codex:
             child.kill()
             generation.detach()
             raise
+        if self._generation is None:
+            self._on_models(generation.models)
         self._generation = generation
         return generation
 
@@ -133,24 +142,33 @@ class Codex:
 
     # Turns
 
-    def start_turn(self, request: TurnRequest) -> Turn:
-        """Wait for a slot and a ready child, then begin the turn. The caller must `close` it. Blocks.
+    def start_turns(self, *requests: TurnRequest) -> list[Turn]:
+        """Wait for slots and a ready child, then begin a turn for each request: all or none, the caller closes them.
 
-        Raises `UpstreamAuth`, `WorkerBusy`, `WorkerUnavailable`, `Draining`, `InvalidRequest`.
+        Blocks. Raises `UpstreamAuth`, `WorkerBusy`, `WorkerUnavailable`, `Draining`, `InvalidRequest`.
         """
         self._check_login()
         deadline = time.monotonic() + self._limits.queue_timeout_ms / 1000
-        slot = self.admission.acquire(self._limits.queue_timeout_ms / 1000)
+        slots = self.admission.acquire(self._limits.queue_timeout_ms / 1000, len(requests))
+        turns: list[Turn] = []
         try:
             generation = self._ready_generation(deadline)
-            return generation.start_turn(request, on_close=slot.release)
+            # One by one: whatever fails, the turns that were begun are known and can be closed.
+            turns.extend(
+                generation.start_turn(request, on_close=slot.release)
+                for request, slot in zip(requests, slots, strict=True)
+            )
         except BaseException:
-            slot.release()
+            for turn in turns:
+                turn.close()
+            for slot in slots[len(turns) :]:
+                slot.release()
             raise
+        return turns
 
     def _check_login(self) -> None:
         # codex itself would send the turn without a key.
-        if self.upstream is UpstreamKind.OPENAI and not self.launcher.home.auth_file.exists():
+        if self._lacks_login:
             raise UpstreamAuth(
                 "This service is not logged in to OpenAI. Its operator has to run: "
                 "flask --app wsgi codex login. Your key is fine."
@@ -181,7 +199,7 @@ class Codex:
         generation = self._generation
         counters = dict(generation.counters + generation.channel.counters) if generation else {}
         return Status(
-            ready=life.is_ready and not self._draining,
+            ready=self._reason() is None,
             degraded=life.is_degraded,
             reason=self._reason(),
             state=life.state.value,
@@ -197,12 +215,16 @@ class Codex:
             counters=counters,
         )
 
+    @property
+    def _lacks_login(self) -> bool:
+        return self.upstream is UpstreamKind.OPENAI and not self.launcher.home.auth_file.exists()
+
     def _reason(self) -> str | None:
         life = self.supervisor.lifecycle
         if self._draining:
             return "draining"
         if life.is_ready:
-            return None
+            return "upstream_auth" if self._lacks_login else None
         if life.is_degraded:
             return "degraded"
         return {"backing_off": "backoff", "stopped": "starting"}.get(life.state.value, "starting")

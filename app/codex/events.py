@@ -1,4 +1,4 @@
-"""What a turn tells us, as frozen events; and what a turn is asked, as one `TurnRequest`. Pure.
+"""What a turn tells us, as frozen events. Pure.
 
 `PARSERS` is the table from notification method to event. A method that is not in it is no error: codex adds some with
 every version. Field names follow the schema that the pinned binary generates (`codex app-server generate-json-schema`).
@@ -22,15 +22,6 @@ class ProtocolError(Exception):
     def __init__(self, where: str, field: str) -> None:
         super().__init__(f"{where}: {field} is missing or has the wrong type")
         self.field = field
-
-
-@dataclass(frozen=True, slots=True)
-class TurnRequest:
-    """One question to the model: the whole history, as Responses API input items, and how to answer it."""
-
-    model: str
-    items: tuple[Mapping[str, Any], ...]
-    effort: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +89,13 @@ class TurnFailure:
 
 
 @dataclass(frozen=True, slots=True)
+class Retrying:
+    """codex could not reach the upstream and waits for it, for ever if need be (its own retries are switched off)."""
+
+    failure: TurnFailure
+
+
+@dataclass(frozen=True, slots=True)
 class TurnEnded:
     """The last event of a turn."""
 
@@ -106,7 +104,7 @@ class TurnEnded:
 
 
 Event: TypeAlias = (
-    TextDelta | ReasoningDelta | UsageUpdated | ResponseCompleted | RawItem | TurnEnded
+    TextDelta | ReasoningDelta | UsageUpdated | ResponseCompleted | RawItem | Retrying | TurnEnded
 )
 
 
@@ -126,6 +124,8 @@ def parse_event(method: str, params: Mapping[str, Any]) -> Addressed | None:
         return None
     thread_id = _string(params, "threadId", method)
     event = parser(params)
+    if event is None:
+        return None
     # turn/completed carries its id inside `turn`; the usage notification, beside the thread's.
     turn_id = (
         _string(params, "turnId", method)
@@ -158,6 +158,13 @@ def _raw_item(params: Mapping[str, Any]) -> RawItem:
     return RawItem(_mapping(params, "item", "rawResponseItem/completed"))
 
 
+def _retrying(params: Mapping[str, Any]) -> Retrying | None:
+    # Without a retry the same failure ends the turn, so this says nothing new.
+    if params.get("willRetry") is not True:
+        return None
+    return Retrying(parse_failure(_mapping(params, "error", "error")))
+
+
 def _turn_ended(params: Mapping[str, Any]) -> TurnEnded:
     where = "turn/completed"
     turn = _mapping(params, "turn", where)
@@ -169,8 +176,9 @@ def _turn_ended(params: Mapping[str, Any]) -> TurnEnded:
     return TurnEnded(status, parse_failure(error) if isinstance(error, Mapping) else None)
 
 
-PARSERS: Mapping[str, Callable[[Mapping[str, Any]], Event]] = MappingProxyType(
+PARSERS: Mapping[str, Callable[[Mapping[str, Any]], Event | None]] = MappingProxyType(
     {
+        "error": _retrying,
         "item/agentMessage/delta": _text_delta,
         "item/reasoning/summaryTextDelta": _reasoning_delta,
         "item/reasoning/textDelta": _reasoning_delta,

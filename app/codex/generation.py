@@ -14,9 +14,9 @@ from functools import partial
 from gevent.pool import Group
 
 from app.codex import methods
-from app.codex.approvals import Refusal, answer_to
-from app.codex.events import ProtocolError, ThreadId, TurnRequest, parse_event
-from app.codex.methods import Model
+from app.codex.approvals import TOOL_CALL, Refusal, answer_to
+from app.codex.events import ProtocolError, ThreadId, parse_event
+from app.codex.methods import Model, TurnRequest
 from app.codex.turn import Turn
 from app.errors import GatewayError, InvalidRequest, UpstreamError, WorkerUnavailable
 from app.process.child import Child
@@ -29,6 +29,9 @@ _INTERRUPT_ATTEMPTS = 20
 _INTERRUPT_PAUSE_S = 0.1
 _DETACH_S = 1.0
 _MAX_MODEL_PAGES = 50
+PARKED_S = 30.0
+"""How long a call of a client's tool waits for its response to be whole. codex tells that a response broke off only
+once its calls are answered; without this the turn would hang until its deadline."""
 
 
 class Generation:
@@ -41,6 +44,7 @@ class Generation:
         *,
         rpc_timeout_s: float,
         on_lost: Callable[[Generation], None],
+        parked_s: float = PARKED_S,
     ) -> None:
         self.number = number
         self.pid = child.pid
@@ -49,6 +53,7 @@ class Generation:
         self.counters: Counter[str] = Counter()
         self._rpc_timeout_s = rpc_timeout_s
         self._on_lost = on_lost
+        self._parked_s = parked_s
         self._turns: dict[ThreadId, Turn] = {}
         self._endings = Group()
         self.channel = Channel(
@@ -98,7 +103,8 @@ class Generation:
         """
         started = self._call("thread/start", methods.thread_start_params(request))
         thread_id = methods.parse_thread_id(started)
-        turn = Turn(thread_id, self.number, partial(self._give_back, on_close))
+        give_back = partial(self._give_back, on_close)
+        turn = Turn(thread_id, self.number, give_back, has_tools=bool(request.tools))
         # Before turn/start: the first event may overtake its answer.
         self._turns[thread_id] = turn
         try:
@@ -187,12 +193,33 @@ class Generation:
 
     def _on_request(self, request: Request) -> None:
         self.counters["server_request"] += 1
+        if request.method == TOOL_CALL and self._is_for_a_client(request):
+            return
+        self._decline(request)
+
+    def _decline(self, request: Request) -> None:
         log.warning("codex_request_declined", extra={"method": request.method})
         answer = answer_to(request.method)
         if isinstance(answer, Refusal):
             self.channel.refuse(request, answer.code, answer.message)
         else:
             self.channel.answer(request, answer.result)
+
+    def _is_for_a_client(self, request: Request) -> bool:
+        """True for a call of a tool that the client offered: the client runs it, so codex gets no answer.
+
+        The turn is interrupted as soon as all its calls are known; an answer would make the model go on without them.
+        """
+        turn = self._turns.get(ThreadId(str(request.params.get("threadId"))))
+        if turn is None or not turn.has_tools:
+            return False
+        self._endings.spawn(self._answer_late, request, turn)
+        return True
+
+    def _answer_late(self, request: Request, turn: Turn) -> None:
+        if not turn.ended.wait(self._parked_s):
+            self.counters["parked_call_given_up"] += 1
+            self._decline(request)
 
     def _on_close(self) -> None:
         for turn in list(self._turns.values()):
@@ -215,4 +242,6 @@ def _translate(error: RpcError) -> GatewayError:
         return WorkerUnavailable("The codex process is overloaded; try again shortly.")
     if error.method == "thread/inject_items":
         return InvalidRequest("The conversation was refused by codex.", param="messages")
+    if error.method == "thread/start" and "dynamic" in error.rpc_message.lower():
+        return InvalidRequest("A tool was refused by codex.", param="tools")
     return error

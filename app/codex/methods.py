@@ -1,4 +1,4 @@
-"""The RPCs that we use: parameters in, validated results out. Pure.
+"""The RPCs that we use: what a turn is asked (`TurnRequest`), parameters in, validated results out. Pure.
 
 One function for each direction of each method, so that what we say to codex and what we believe of its answers stands
 in one place. Results are checked before anything is streamed; `ProtocolError` names what is wrong.
@@ -7,10 +7,10 @@ in one place. Results are checked before anything is streamed; `ProtocolError` n
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from app.codex.events import ProtocolError, ThreadId, TurnId, TurnRequest
+from app.codex.events import ProtocolError, ThreadId, TurnId
 
 CLIENT_NAME = "codex_completions_api"
 
@@ -24,7 +24,6 @@ UNUSED_NOTIFICATIONS = (
     "item/started",
     "item/completed",
     "item/reasoning/summaryPartAdded",
-    "error",
     "warning",
     "configWarning",
     "deprecationNotice",
@@ -33,7 +32,28 @@ UNUSED_NOTIFICATIONS = (
     "mcpServer/startupStatus/updated",
     "skills/changed",
 )
-"""Not sent to us (`optOutNotificationMethods`). `error` repeats what `turn/completed` says when retries are off."""
+"""Not sent to us (`optOutNotificationMethods`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class TurnRequest:
+    """One question to the model: the whole history, as Responses API input items, and how to answer it.
+
+    `tools` are codex's `DynamicToolSpec`s. `summary` asks for reasoning summaries. None leaves a matter to codex.
+    """
+
+    model: str
+    items: tuple[Mapping[str, Any], ...]
+    effort: str | None = None
+    summary: str | None = None
+    tools: tuple[Mapping[str, Any], ...] = ()
+    output_schema: Mapping[str, Any] | None = None
+    service_tier: str | None = None
+    verbosity: str | None = None
+
+    def with_item(self, item: Mapping[str, Any]) -> TurnRequest:
+        """Return the same question with one more item at its end."""
+        return replace(self, items=(*self.items, item))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +84,7 @@ def parse_user_agent(result: Any) -> str:
 
 def thread_start_params(request: TurnRequest) -> dict[str, Any]:
     """Parameters of `thread/start` for a thread that is nothing but the caller's conversation."""
-    return {
+    params: dict[str, Any] = {
         "model": request.model,
         "ephemeral": True,
         "sandbox": "read-only",
@@ -74,6 +94,12 @@ def thread_start_params(request: TurnRequest) -> dict[str, Any]:
         "developerInstructions": "",
         "experimentalRawEvents": True,
     }
+    if request.tools:
+        params["dynamicTools"] = list(request.tools)
+    if request.verbosity is not None:
+        # The only thing that has no other way; a thread with a configuration of its own starts more slowly.
+        params["config"] = {"model_verbosity": request.verbosity}
+    return params
 
 
 def parse_thread_id(result: Any) -> ThreadId:
@@ -89,10 +115,14 @@ def inject_items_params(thread_id: ThreadId, request: TurnRequest) -> dict[str, 
 
 def turn_start_params(thread_id: ThreadId, request: TurnRequest) -> dict[str, Any]:
     """Parameters of `turn/start`. The input is empty: everything was injected, nothing is added."""
-    params: dict[str, Any] = {"threadId": thread_id, "input": []}
-    if request.effort is not None:
-        params["effort"] = request.effort
-    return params
+    options = {
+        "effort": request.effort,
+        "summary": request.summary,
+        "outputSchema": request.output_schema,
+        "serviceTier": request.service_tier,
+    }
+    given = {name: value for name, value in options.items() if value is not None}
+    return {"threadId": thread_id, "input": [], **given}
 
 
 def parse_turn_id(result: Any) -> TurnId:

@@ -21,6 +21,7 @@ from app.codex.events import (
     RawItem,
     ReasoningDelta,
     ResponseCompleted,
+    Retrying,
     TextDelta,
     ThreadId,
     TurnEnded,
@@ -77,10 +78,16 @@ class Turn:
     """See the module. Made by the client; one consumer iterates it; `close` may be called by anyone, at any time."""
 
     def __init__(
-        self, thread_id: ThreadId, generation: int, on_close: Callable[[Turn], None]
+        self,
+        thread_id: ThreadId,
+        generation: int,
+        on_close: Callable[[Turn], None],
+        *,
+        has_tools: bool = False,
     ) -> None:
         self.thread_id = thread_id
         self.generation = generation
+        self.has_tools = has_tools
         self.turn_id: TurnId | None = None
         self.state = TurnState.PENDING
         self.started = time.monotonic()
@@ -114,11 +121,13 @@ class Turn:
         self._news.set()
 
     def _excess(self, event: Event) -> GatewayError | None:
-        """Count what is bounded, and return the error if `event` goes beyond a bound."""
+        """Count what is bounded; return the error if `event` goes beyond a bound, or can only be waited for."""
         if isinstance(event, TextDelta | ReasoningDelta):
             self._queued_bytes += _EVENT_COST + len(event.text)
             if self._queued_bytes > QUEUE_BYTES:
                 return SlowReader("The client reads too slowly; its answer was cut off.")
+        elif isinstance(event, Retrying):
+            return UpstreamError("The upstream cannot be reached.")
         elif isinstance(event, ResponseCompleted):
             self._responses += 1
             if self._responses > MAX_RESPONSES:
@@ -148,6 +157,8 @@ class Turn:
         """
         tick_ends = time.monotonic() + pace.commit_s
         while True:
+            if self.state is TurnState.ABANDONED:
+                return  # closed by us: nothing more is of interest
             batch = self.take(min(tick_ends, self._deadline(pace)) - time.monotonic())
             if not batch:
                 self._check_deadlines(pace)
@@ -157,7 +168,8 @@ class Turn:
             yield batch
             if any(isinstance(event, TurnEnded) for event in batch):
                 return
-            self._check_deadlines(pace)  # also where news never pauses
+            if self._on_close is not None:  # not closed meanwhile
+                self._check_deadlines(pace)  # also where news never pauses
 
     def take(self, timeout_s: float) -> list[Event]:
         """Return everything queued; wait for the first for at most `timeout_s`. Raises what `fail` was given."""
@@ -194,6 +206,7 @@ class Turn:
         """Give everything back; interrupts the turn if it still runs. Idempotent, does not block."""
         if self.state in OPEN_STATES:
             self.state = TurnState.ABANDONED
+            self._news.set()  # whoever follows it sees that it is over
         on_close, self._on_close = self._on_close, None
         if on_close is not None:
             on_close(self)

@@ -91,6 +91,8 @@ def log_config(level: str) -> dict[str, Any]:
         "loggers": {
             "codex_api": {"level": level.upper(), **handlers},
             "gunicorn.error": {"level": level.upper(), "filters": ["gunicorn"], **handlers},
+            # It quotes addresses and query strings of images that clients name.
+            "urllib3": {"level": "CRITICAL", **handlers},
             "gunicorn.access": {"level": "CRITICAL", **handlers},
         },
     }

@@ -27,7 +27,7 @@ class Gateway:
                 "demo_upstream_serves",
                 extra={
                     "meaning": "No login was ever made here, so scripted answers are served through the real codex.",
-                    "remedy": "Run: flask --app wsgi codex login, then restart.",
+                    "remedy": "Run: flask --app wsgi codex login, then reload (kill -HUP).",
                 },
             )
             gevent.spawn(self._demo.run)

@@ -1,7 +1,8 @@
 """Chat messages to the input items that codex injects. Pure.
 
-Order and text are kept exactly. `system` becomes `developer`, because codex drops an injected `system` item silently
-(protocol notes, section 4). Every refusal names the field.
+Order and text are kept exactly. `system` becomes `developer`, because codex drops an injected `system` item silently;
+it also drops a tool result without a call and invents the result of an unanswered call (protocol notes, section 4), so
+both are refused here. Every refusal names the field.
 """
 
 from __future__ import annotations
@@ -11,102 +12,154 @@ from types import MappingProxyType
 from typing import Any
 
 from app.errors import InvalidRequest
-from app.translation.invalid import invalid_type, invalid_value, missing, unsupported
-
-Item = dict[str, Any]
+from app.translation.content import INPUT_PARTS, OUTPUT_PARTS, Item, to_content, to_text
+from app.translation.invalid import invalid_type, invalid_value, missing
+from app.translation.tools import alias_of, check_name
 
 
 def to_items(messages: Sequence[Any]) -> tuple[Item, ...]:
-    """Return one input item for each message. Raises `InvalidRequest`. Linear, a few µs a message."""
-    return tuple(_to_item(message, f"messages[{index}]") for index, message in enumerate(messages))
+    """Return the input items. Raises `InvalidRequest`. Linear, a few µs a message."""
+    conversation = _Conversation()
+    for index, message in enumerate(messages):
+        conversation.add(message, f"messages[{index}]")
+    conversation.check_answered()
+    return tuple(conversation.items)
 
 
-def _to_item(message: Any, where: str) -> Item:
-    if not isinstance(message, dict):
-        raise invalid_type(where, "an object", message)
-    role = message.get("role")
-    if role is None:
-        raise missing(f"{where}.role")
-    convert = ROLES.get(role) if isinstance(role, str) else None
-    if convert is None:
-        raise invalid_value(f"{where}.role", role, ROLES)
-    return convert(message, where)
+class _Conversation:
+    """The items so far, and the calls that still wait for their result."""
 
+    def __init__(self) -> None:
+        self.items: list[Item] = []
+        self._open: dict[str, str] = {}
+        """Call id to where the call stands."""
 
-def _input(role: str) -> Callable[[Mapping[str, Any], str], Item]:
-    def convert(message: Mapping[str, Any], where: str) -> Item:
+    def add(self, message: Any, where: str) -> None:
+        if not isinstance(message, dict):
+            raise invalid_type(where, "an object", message)
+        role = message.get("role")
+        if role is None:
+            raise missing(f"{where}.role")
+        convert = ROLES.get(role) if isinstance(role, str) else None
+        if convert is None:
+            raise invalid_value(f"{where}.role", role, ROLES)
+        if role not in {"tool", "function"}:
+            self.check_answered()
+        convert(self, message, where)
+
+    def check_answered(self) -> None:
+        if self._open:
+            call_id, where = next(iter(self._open.items()))
+            raise InvalidRequest(
+                f"An assistant message with tool calls must be followed by a tool message for each of them: "
+                f"there is none for '{call_id[:80]}'.",
+                param=where,
+            )
+
+    # Roles
+
+    def developer(self, message: Mapping[str, Any], where: str) -> None:
+        self._input("developer", message, where)
+
+    def user(self, message: Mapping[str, Any], where: str) -> None:
+        self._input("user", message, where)
+
+    def _input(self, role: str, message: Mapping[str, Any], where: str) -> None:
         content = message.get("content")
         if content is None:
             raise missing(f"{where}.content")
-        return {
-            "type": "message",
-            "role": role,
-            "content": _parts(content, f"{where}.content", "input_text", _INPUT_PARTS),
-        }
+        parts = to_content(content, f"{where}.content", "input_text", INPUT_PARTS)
+        self.items.append({"type": "message", "role": role, "content": parts})
 
-    return convert
+    def assistant(self, message: Mapping[str, Any], where: str) -> None:
+        calls = message.get("tool_calls")
+        legacy = message.get("function_call")
+        content = message.get("content")
+        if content is None:
+            # What a client echoes back of a refusal: no content, the sentence beside it.
+            content = message.get("refusal") or ""
+            if not isinstance(content, str):
+                raise invalid_type(f"{where}.refusal", "a string", content)
+        if content or not (calls or legacy):
+            parts = to_content(content, f"{where}.content", "output_text", OUTPUT_PARTS)
+            self.items.append({"type": "message", "role": "assistant", "content": parts})
+        if calls is not None and not isinstance(calls, list):
+            raise invalid_type(f"{where}.tool_calls", "an array of tool calls", calls)
+        for index, call in enumerate(calls or ()):
+            self._call(call, f"{where}.tool_calls[{index}]")
+        if legacy and not calls:
+            self._function_call(legacy, _legacy_id(len(self.items)), f"{where}.function_call")
+
+    def _call(self, call: Any, where: str) -> None:
+        if not isinstance(call, dict):
+            raise invalid_type(where, "an object", call)
+        kind = call.get("type", "function")
+        if kind != "function":
+            raise invalid_value(f"{where}.type", kind, ("function",))
+        call_id = _string(call, "id", where)
+        if call_id in self._open:
+            raise InvalidRequest(f"Invalid '{where}.id': it is there twice.", param=f"{where}.id")
+        function = call.get("function")
+        if function is None:
+            raise missing(f"{where}.function")
+        self._function_call(function, call_id, f"{where}.function")
+
+    def _function_call(self, function: Any, call_id: str, where: str) -> None:
+        if not isinstance(function, dict):
+            raise invalid_type(where, "an object", function)
+        self.items.append(
+            {
+                "type": "function_call",
+                "name": alias_of(check_name(function.get("name"), f"{where}.name")),
+                "arguments": _string(function, "arguments", where),
+                "call_id": call_id,
+            }
+        )
+        self._open[call_id] = where.rpartition(".")[0]
+
+    def tool(self, message: Mapping[str, Any], where: str) -> None:
+        self._result(message, _string(message, "tool_call_id", where), f"{where}.tool_call_id")
+
+    def function(self, message: Mapping[str, Any], where: str) -> None:
+        # The legacy form has no ids: the result belongs to the one call before it.
+        call_id = next(iter(self._open), "")
+        self._result(message, call_id, f"{where}.role")
+
+    def _result(self, message: Mapping[str, Any], call_id: str, where: str) -> None:
+        if self._open.pop(call_id, None) is None:
+            raise InvalidRequest(
+                "A tool result must answer a call of the assistant message before it; "
+                "there is no such call.",
+                param=where,
+            )
+        content = message.get("content")
+        at = where.rpartition(".")[0] + ".content"
+        if content is None:
+            raise missing(at)
+        output = to_text(content, at) if content != [] else ""
+        self.items.append({"type": "function_call_output", "call_id": call_id, "output": output})
 
 
-def _assistant(message: Mapping[str, Any], where: str) -> Item:
-    for name in ("tool_calls", "function_call"):
-        if message.get(name):
-            raise unsupported(f"{where}.{name}")
-    content = message.get("content")
-    if content is None:
-        # What a client echoes back of a refusal: no content, the sentence beside it.
-        content = message.get("refusal") or ""
-        if not isinstance(content, str):
-            raise invalid_type(f"{where}.refusal", "a string", content)
-    return {
-        "type": "message",
-        "role": "assistant",
-        "content": _parts(content, f"{where}.content", "output_text", _OUTPUT_PARTS),
-    }
-
-
-ROLES: Mapping[str, Callable[[Mapping[str, Any], str], Item]] = MappingProxyType(
+ROLES: Mapping[str, Callable[[_Conversation, Mapping[str, Any], str], None]] = MappingProxyType(
     {
-        "system": _input("developer"),
-        "developer": _input("developer"),
-        "user": _input("user"),
-        "assistant": _assistant,
+        "system": _Conversation.developer,
+        "developer": _Conversation.developer,
+        "user": _Conversation.user,
+        "assistant": _Conversation.assistant,
+        "tool": _Conversation.tool,
+        "function": _Conversation.function,
     }
 )
 
-_INPUT_PARTS: Mapping[str, str] = MappingProxyType({"text": "text"})
-_OUTPUT_PARTS: Mapping[str, str] = MappingProxyType({"text": "text", "refusal": "refusal"})
-"""Part type to the member that holds its text."""
+
+def _legacy_id(position: int) -> str:
+    return f"call_legacy_{position}"
 
 
-def _parts(content: Any, where: str, kind: str, allowed: Mapping[str, str]) -> list[Item]:
-    if isinstance(content, str):
-        return [{"type": kind, "text": content}]
-    if not isinstance(content, list):
-        raise invalid_type(where, "a string or an array of content parts", content)
-    if not content:
-        raise InvalidRequest(
-            f"Invalid '{where}': empty array. Expected at least one content part.",
-            param=where,
-            code="empty_array",
-        )
-    return [
-        {"type": kind, "text": _part_text(part, f"{where}[{index}]", allowed)}
-        for index, part in enumerate(content)
-    ]
-
-
-def _part_text(part: Any, where: str, allowed: Mapping[str, str]) -> str:
-    if not isinstance(part, dict):
-        raise invalid_type(where, "an object", part)
-    kind = part.get("type")
-    if kind is None:
-        raise missing(f"{where}.type")
-    member = allowed.get(kind) if isinstance(kind, str) else None
-    if member is None:
-        raise invalid_value(f"{where}.type", kind, allowed)
-    text = part.get(member)
-    if text is None:
-        raise missing(f"{where}.{member}")
-    if not isinstance(text, str):
-        raise invalid_type(f"{where}.{member}", "a string", text)
-    return text
+def _string(source: Mapping[str, Any], name: str, where: str) -> str:
+    value = source.get(name)
+    if value is None:
+        raise missing(f"{where}.{name}")
+    if not isinstance(value, str):
+        raise invalid_type(f"{where}.{name}", "a string", value)
+    return value

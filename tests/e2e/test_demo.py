@@ -44,13 +44,15 @@ def test_a_service_that_was_logged_in_never_falls_back_to_the_demo(
     home = tmp_path / "home"
     (home / "gateway").mkdir(parents=True)
     (home / "gateway" / "login-seen").touch()
-    gateway: Gateway = make_gateway(with_upstream=False, CODEX_HOME=str(home))
+    gateway: Gateway = make_gateway(with_upstream=False, ready=False, CODEX_HOME=str(home))
     answer = gateway.post(ask("hello"))
     assert_needs_login(answer)
+    wait_until(lambda: gateway.get("/readyz").json().get("reason") == "upstream_auth", "a reason")
+    assert gateway.get("/healthz").json()["status"] == "degraded"
 
 
 def test_there_is_no_demo_in_production(make_gateway: Any) -> None:
-    gateway: Gateway = make_gateway(with_upstream=False, PROXY_ENV="prod")
+    gateway: Gateway = make_gateway(with_upstream=False, ready=False, PROXY_ENV="prod")
     assert_needs_login(gateway.post(ask("hello")))
 
 

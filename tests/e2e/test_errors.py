@@ -191,11 +191,11 @@ def test_a_body_that_does_not_come_is_not_waited_for(small: Gateway) -> None:
 @pytest.mark.parametrize(
     ("field", "value", "code"),
     [
-        ("tools", [{"type": "function", "function": {"name": "f"}}], "unsupported_parameter"),
-        ("n", 2, "unsupported_parameter"),
-        ("stop", ["x"], "unsupported_parameter"),
+        ("tools", "f", "invalid_type"),
+        ("n", 9, "integer_above_max_value"),
+        ("stop", ["a", "b", "c", "d", "e"], "array_above_max_length"),
         ("logprobs", True, "unsupported_parameter"),
-        ("response_format", {"type": "json_object"}, "unsupported_parameter"),
+        ("response_format", "json", "invalid_type"),
         ("stream", "yes", "invalid_type"),
         ("temperature", "hot", "invalid_type"),
         ("temperature", 3, "invalid_value"),

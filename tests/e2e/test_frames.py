@@ -21,6 +21,7 @@ METADATA = {
     "ttft_ms",
     "duration_ms",
     "upstream",
+    "usage_estimated",
 }
 
 

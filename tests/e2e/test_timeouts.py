@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from harness import Gateway, Upstream, ask, end, start_gateway, wait_until
@@ -61,3 +62,23 @@ def test_a_whole_request_has_a_deadline_too(hasty: Gateway, upstream: Upstream) 
     answer = hasty.post(ask(marker))
     assert answer.status_code == 504
     upstream.control.wait("peer_closed", marker)
+
+
+def test_an_upstream_that_cannot_be_reached_is_told_at_once(make_gateway: Any) -> None:
+    gateway = make_gateway(with_upstream=False, CODEX_UPSTREAM_URL="http://127.0.0.1:9/v1")
+    answer = gateway.post(ask("hello"))
+    assert answer.status_code == 502
+    assert answer.json()["error"]["message"] == "The upstream cannot be reached."
+
+
+def test_hidden_reasoning_is_silence_to_a_reader(make_gateway: Any, upstream: Upstream) -> None:
+    gateway = make_gateway(PROXY_REASONING="off", PROXY_SSE_KEEPALIVE_MS="50")
+    items = [
+        {"type": "reasoning", "summary_deltas": ["hm"] * 20},
+        {"type": "message", "deltas": ["x"]},
+    ]
+    marker = upstream.play({"items": items, "interval_ms": 20})
+    with gateway.post(ask(marker, stream=True), stream=True) as response:
+        lines = [line for line in response.iter_lines() if line]
+    assert b'"role":"assistant"' in lines[0]
+    assert lines.count(b": keepalive") >= 3

@@ -28,6 +28,12 @@ DEFAULTS: dict[str, tuple[str, Any]] = {
     "PROXY_USE_APP_SERVER": ("use_app_server", True),
     "PROXY_PROTECT_MODELS": ("protect_models", True),
     "PROXY_TRUSTED_PROXIES": ("trusted_proxies", "127.0.0.1"),
+    "PROXY_DEFAULT_MODEL": ("default_model", ""),
+    "PROXY_MODEL_ALIASES": ("model_aliases", {}),
+    "PROXY_CORS_ALLOWED_ORIGINS": ("cors_origins", ("*",)),
+    "PROXY_FETCH_IMAGES": ("fetch_images", True),
+    "PROXY_MAX_CHOICES": ("max_choices", 8),
+    "PROXY_REASONING": ("reasoning", "reasoning_content"),
     "PROXY_STREAM_COMMIT_MS": ("stream_commit_ms", 300),
     "PROXY_SSE_KEEPALIVE_MS": ("sse_keepalive_ms", 15_000),
     "PROXY_TIMEOUT_MS": ("timeout_ms", 1_800_000),
@@ -55,12 +61,16 @@ FREE_TEXT = {
     "PROXY_HOST",
     "PROXY_API_KEY",
     "PROXY_TRUSTED_PROXIES",
+    "PROXY_DEFAULT_MODEL",
     "CODEX_HOME",
     "CODEX_BIN",
     "CODEX_UPSTREAM_API_KEY",
 }
 
 DAY_MS = [name for name in DEFAULTS if name.endswith("_MS")]
+
+ALIASES = {"gpt-4o": "gpt-5.5", "fast": "gpt-5.5-low"}
+ORIGINS = ("https://a.example", "http://[::1]:3000")
 
 VALID: list[tuple[str, str, Any]] = [
     ("PROXY_ENV", "staging", "staging"),
@@ -76,6 +86,17 @@ VALID: list[tuple[str, str, Any]] = [
     *(("PROXY_PROTECT_MODELS", text, False) for text in ("false", "False", "0", "no", "off")),
     ("PROXY_USE_APP_SERVER", "on", True),
     ("PROXY_TRUSTED_PROXIES", "10.0.0.1,10.0.0.2", "10.0.0.1,10.0.0.2"),
+    ("PROXY_DEFAULT_MODEL", " gpt ", "gpt"),
+    ("PROXY_MODEL_ALIASES", "gpt-4o=gpt-5.5, fast = gpt-5.5-low,", ALIASES),
+    ("PROXY_CORS_ALLOWED_ORIGINS", "off", ()),
+    ("PROXY_CORS_ALLOWED_ORIGINS", "OFF", ()),
+    ("PROXY_CORS_ALLOWED_ORIGINS", " * ", ("*",)),
+    ("PROXY_CORS_ALLOWED_ORIGINS", "https://A.example, http://[::1]:3000,", ORIGINS),
+    ("PROXY_CORS_ALLOWED_ORIGINS", "app://obsidian.md", ("app://obsidian.md",)),
+    ("PROXY_FETCH_IMAGES", "off", False),
+    ("PROXY_MAX_CHOICES", "1", 1),
+    ("PROXY_MAX_CHOICES", "128", 128),
+    ("PROXY_REASONING", "OFF", "off"),
     *((name, "4999", 4999) for name in DAY_MS),
     ("PROXY_TIMEOUT_MS", "86400000", 86_400_000),
     ("PROXY_STREAM_COMMIT_MS", "1", 1),
@@ -98,6 +119,8 @@ MS_SENTENCE = "a whole number from 1 to 86400000."
 ADDRESS_SENTENCE = "an address like https://host/v1."
 SECRET_SENTENCE = "an address without a key in it (CODEX_UPSTREAM_API_KEY is for that)."
 NAMED_SENTENCE = "name=key,name=key with every name once."
+MODELS_SENTENCE = "name=model,name=model with every name once."
+ORIGINS_SENTENCE = "*, off, or origins like https://host:port without a path, and commas."
 FLAG_SENTENCE = "true or false."
 
 INVALID: list[tuple[str, str, str]] = [
@@ -110,6 +133,29 @@ INVALID: list[tuple[str, str, str]] = [
         ("PROXY_API_KEYS", text, NAMED_SENTENCE)
         for text in ("canary", "=canary", "canary=", "canary= ,bob=2", "ann=canary,ann=2")
     ),
+    *(
+        ("PROXY_MODEL_ALIASES", text, MODELS_SENTENCE)
+        for text in ("canary", "=canary", "canary=", "a=canary,a=b")
+    ),
+    *(
+        ("PROXY_CORS_ALLOWED_ORIGINS", text, ORIGINS_SENTENCE)
+        for text in (
+            "canary",
+            "https://canary/",
+            "https://canary/path",
+            "https://canary:port",
+            "https://me:canary@example.com",
+            "*,https://canary",
+            "https://*.canary",
+            "null",
+        )
+    ),
+    ("PROXY_FETCH_IMAGES", "perhaps", FLAG_SENTENCE),
+    *(
+        ("PROXY_MAX_CHOICES", text, "a whole number from 1 to 128.")
+        for text in ("0", "129", "-3", "many")
+    ),
+    ("PROXY_REASONING", "inline", "one of reasoning_content, off."),
     ("PROXY_USE_APP_SERVER", "maybe", FLAG_SENTENCE),
     ("PROXY_PROTECT_MODELS", "2", FLAG_SENTENCE),
     *((name, text, MS_SENTENCE) for name in DAY_MS for text in ("86400001", "soon", "-5")),

@@ -1,74 +1,51 @@
-"""codex events to `chat.completion.chunk` and `chat.completion` objects. Pure.
+"""Chunks to `chat.completion.chunk` and `chat.completion` objects. Pure.
 
-There is one path: events become chunks, and the whole answer is a fold over the same chunks. A delta's text goes out
-exactly as it came: never merged, never split, never compared with another.
+There is one path: the whole answer is a fold over the same chunks that a stream sends one by one.
 Shapes: OpenAI API reference, "The chat completion chunk object" and "The chat completion object".
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import orjson
 
-from app.codex.events import Event, TextDelta, TurnEnded, Usage, UsageUpdated
-from app.translation.outcome import finish_reason
-
-
-@dataclass(frozen=True, slots=True)
-class Role:
-    """The first chunk of a choice."""
-
-
-@dataclass(frozen=True, slots=True)
-class Content:
-    """One delta of text."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Finish:
-    """The last chunk of a choice."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Tokens:
-    """The usage chunk."""
-
-    usage: Usage
-
-
-Describe: TypeAlias = Callable[[], dict[str, Any]]
-Chunk: TypeAlias = Role | Content | Finish | Tokens
+from app.translation.chunks import (
+    Chunk,
+    Content,
+    Finish,
+    Reasoning,
+    Refusal,
+    Role,
+    Tokens,
+    ToolCall,
+)
+from app.translation.usage import render_usage
 
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """What every chunk of one answer repeats. `created` is Unix time in seconds."""
+    """What every chunk of one answer repeats. `created` is Unix time in seconds.
+
+    `legacy_calls` renders a call as `function_call`, for callers who sent `functions`.
+    """
 
     id: str
     created: int
     model: str
     system_fingerprint: str
     include_usage: bool
+    legacy_calls: bool = False
 
 
-class ChatAnswer:
-    """One answer in the making: feed it the turn's events, render the chunks that come out.
-
-    `usage` and `finish_reason` are None until codex has said them.
-    """
+class ChatWire:
+    """Renders the chunks of one answer."""
 
     def __init__(self, envelope: Envelope) -> None:
-        self.usage: Usage | None = None
-        self.finish_reason: str | None = None
         self._envelope = envelope
-        head = {
+        self._head = {
             "id": envelope.id,
             "object": "chat.completion.chunk",
             "created": envelope.created,
@@ -76,52 +53,61 @@ class ChatAnswer:
             "system_fingerprint": envelope.system_fingerprint,
         }
         # The bytes around a delta's text never change within an answer, so they are made once.
-        opening = orjson.dumps(head)[:-1] + b',"choices":[{"index":0,"delta":{"content":'
         closing = b'},"logprobs":null,"finish_reason":null}]'
         closing += b',"usage":null}' if envelope.include_usage else b"}"
-        self._head = head
-        self._before_text = b"data: " + opening
-        self._after_text = closing + b"\n\n"
-
-    def open(self) -> list[Chunk]:
-        """Return the chunk that comes first, always."""
-        return [Role()]
-
-    def feed(self, event: Event) -> list[Chunk]:
-        """Return what `event` adds. Raises `GatewayError` when the event is a failed end."""
-        match event:
-            case TextDelta(text=text):
-                return [Content(text)]
-            case UsageUpdated(usage=usage):
-                self.usage = usage
-            case TurnEnded():
-                return self._end(event)
-        return []
-
-    def _end(self, ended: TurnEnded) -> list[Chunk]:
-        self.finish_reason = finish_reason(ended)
-        chunks: list[Chunk] = [Finish(self.finish_reason)]
-        if self.usage is not None:
-            chunks.append(Tokens(self.usage))
-        return chunks
+        self._opening = b"data: " + orjson.dumps(self._head)[:-1] + b',"choices":[{"index":'
+        self._closing = closing + b"\n\n"
 
     # Stream
 
-    def encode(self, chunks: Iterable[Chunk], describe: Describe) -> bytes:
-        """Return one server-sent event for each chunk; `describe` is asked for the finish frame's metadata."""
-        return b"".join([self._encode(chunk, describe) for chunk in chunks])
+    def encode(self, chunks: Iterable[Chunk], metadata: dict[str, Any] | None) -> bytes:
+        """Return one server-sent event for each chunk; `metadata` goes into the finish frames."""
+        return b"".join([self._encode(chunk, metadata) for chunk in chunks])
 
-    def _encode(self, chunk: Chunk, describe: Describe) -> bytes:
+    def _encode(self, chunk: Chunk, metadata: dict[str, Any] | None) -> bytes:
         match chunk:
-            case Content(text=text):
-                return self._before_text + orjson.dumps(text) + self._after_text
-            case Role():
-                return self._frame([_choice({"role": "assistant", "content": ""}, None)])
-            case Finish(reason=reason):
-                return self._frame([_choice({}, reason)], codex_metadata=describe())
+            case Content(index=index, text=text):
+                return self._text_frame(index, b"content", text)
+            case Reasoning(index=index, text=text):
+                return self._text_frame(index, b"reasoning_content", text)
+            case Refusal(index=index, text=text):
+                return self._text_frame(index, b"refusal", text)
+            case ToolCall():
+                return b"".join(self._delta(chunk.index, delta) for delta in self._call(chunk))
+            case Role(index=index):
+                return self._delta(index, {"role": "assistant", "content": ""})
+            case Finish(index=index, reason=reason):
+                choice = _choice(index, {}, self._reason(reason))
+                return self._frame([choice], codex_metadata=metadata)
             case Tokens(usage=usage) if self._envelope.include_usage:
                 return self._frame([], usage=render_usage(usage))
         return b""
+
+    def _text_frame(self, index: int, member: bytes, text: str) -> bytes:
+        return b'%b%d,"delta":{"%b":%b%b' % (
+            self._opening,
+            index,
+            member,
+            orjson.dumps(text),
+            self._closing,
+        )
+
+    def _call(self, call: ToolCall) -> list[dict[str, Any]]:
+        """Return the deltas of a call: who it is once, then its arguments."""
+        if self._envelope.legacy_calls:
+            return [
+                {"function_call": {"name": call.name, "arguments": ""}},
+                {"function_call": {"arguments": call.arguments}},
+            ]
+        function = {"name": call.name, "arguments": ""}
+        opening = {"id": call.call_id, "type": "function", "function": function}
+        return [
+            {"tool_calls": [{"index": call.number, **opening}]},
+            {"tool_calls": [{"index": call.number, "function": {"arguments": call.arguments}}]},
+        ]
+
+    def _delta(self, index: int, delta: dict[str, Any]) -> bytes:
+        return self._frame([_choice(index, delta, None)])
 
     def _frame(self, choices: list[dict[str, Any]], **members: Any) -> bytes:
         chunk = {**self._head, "choices": choices}
@@ -129,52 +115,84 @@ class ChatAnswer:
             chunk["usage"] = None
         return b"data: " + orjson.dumps(chunk | members) + b"\n\n"
 
+    def _reason(self, reason: str) -> str:
+        is_legacy = self._envelope.legacy_calls and reason == "tool_calls"
+        return "function_call" if is_legacy else reason
+
     # Whole
 
-    def fold(self, chunks: Iterable[Chunk], describe: Describe) -> dict[str, Any]:
+    def fold(self, chunks: Iterable[Chunk], metadata: dict[str, Any]) -> dict[str, Any]:
         """Return the whole answer that the chunks add up to."""
-        texts: list[str] = []
-        reason, usage = "stop", None
+        messages: dict[int, _Message] = {}
+        usage = None
         for chunk in chunks:
-            match chunk:
-                case Content(text=text):
-                    texts.append(text)
-                case Finish(reason=named):
-                    reason = named
-                case Tokens(usage=counted):
-                    usage = counted
-        message: dict[str, Any] = {
-            "role": "assistant",
-            "content": "".join(texts),
-            "refusal": None,
-            "annotations": [],
-        }
+            if isinstance(chunk, Tokens):
+                usage = render_usage(chunk.usage)
+            else:
+                messages.setdefault(chunk.index, _Message()).add(chunk)
         return {
             **self._head,
             "object": "chat.completion",
             "choices": [
-                {"index": 0, "message": message, "logprobs": None, "finish_reason": reason}
+                {
+                    "index": index,
+                    "message": message.render(legacy_calls=self._envelope.legacy_calls),
+                    "logprobs": None,
+                    "finish_reason": self._reason(message.reason),
+                }
+                for index, message in sorted(messages.items())
             ],
-            "usage": None if usage is None else render_usage(usage),
-            "codex_metadata": describe(),
+            "usage": usage,
+            "codex_metadata": metadata,
         }
 
 
-def _choice(delta: dict[str, Any], reason: str | None) -> dict[str, Any]:
-    return {"index": 0, "delta": delta, "logprobs": None, "finish_reason": reason}
+class _Message:
+    """The message that the chunks of one choice add up to."""
+
+    def __init__(self) -> None:
+        self.reason = "stop"
+        self._texts: list[str] = []
+        self._reasoning: list[str] = []
+        self._refusals: list[str] = []
+        self._calls: list[ToolCall] = []
+
+    def add(self, chunk: Chunk) -> None:
+        match chunk:
+            case Content(text=text):
+                self._texts.append(text)
+            case Reasoning(text=text):
+                self._reasoning.append(text)
+            case Refusal(text=text):
+                self._refusals.append(text)
+            case ToolCall():
+                self._calls.append(chunk)
+            case Finish(reason=reason):
+                self.reason = reason
+
+    def render(self, *, legacy_calls: bool) -> dict[str, Any]:
+        said_nothing = not self._texts and bool(self._calls or self._refusals)
+        message: dict[str, Any] = {
+            "role": "assistant",
+            "content": None if said_nothing else "".join(self._texts),
+            "refusal": "".join(self._refusals) or None,
+            "annotations": [],
+        }
+        if self._reasoning:
+            message["reasoning_content"] = "".join(self._reasoning)
+        if self._calls and legacy_calls:
+            message["function_call"] = _function(self._calls[0])
+        elif self._calls:
+            message["tool_calls"] = [
+                {"id": call.call_id, "type": "function", "function": _function(call)}
+                for call in self._calls
+            ]
+        return message
 
 
-def render_usage(usage: Usage) -> dict[str, Any]:
-    """Return OpenAI's usage object. What codex does not count (audio, predictions) is zero."""
-    return {
-        "prompt_tokens": usage.input,
-        "completion_tokens": usage.output,
-        "total_tokens": usage.total,
-        "prompt_tokens_details": {"cached_tokens": usage.cached_input, "audio_tokens": 0},
-        "completion_tokens_details": {
-            "reasoning_tokens": usage.reasoning_output,
-            "audio_tokens": 0,
-            "accepted_prediction_tokens": 0,
-            "rejected_prediction_tokens": 0,
-        },
-    }
+def _function(call: ToolCall) -> dict[str, str]:
+    return {"name": call.name, "arguments": call.arguments}
+
+
+def _choice(index: int, delta: dict[str, Any], reason: str | None) -> dict[str, Any]:
+    return {"index": index, "delta": delta, "logprobs": None, "finish_reason": reason}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import gevent
+import pytest
 
 from app.codex.admission import Admission, Slot
 from app.errors import WorkerBusy
@@ -13,17 +15,30 @@ from tests.fakes.waiting import DEADLINE_S, eventually, in_background, outcome, 
 SHORT_S = 0.02
 
 
-def ask(admission: Admission, timeout_s: float = DEADLINE_S) -> gevent.Greenlet[..., Any]:
-    """Ask for a slot from a greenlet of its own; return once it has one or stands in the queue."""
+def take(admission: Admission, timeout_s: float = 0) -> Slot:
+    (slot,) = admission.acquire(timeout_s)
+    return slot
+
+
+def one(greenlet: gevent.Greenlet[..., Any]) -> Slot:
+    (slot,) = result(greenlet)
+    assert isinstance(slot, Slot)
+    return slot
+
+
+def ask(
+    admission: Admission, count: int = 1, timeout_s: float = DEADLINE_S
+) -> gevent.Greenlet[..., Any]:
+    """Ask for slots from a greenlet of its own; return once it has them or stands in the queue."""
     places = admission.running + admission.waiting
-    asking = in_background(admission.acquire, timeout_s)
+    asking = in_background(admission.acquire, timeout_s, count)
     eventually(lambda: admission.running + admission.waiting > places)
     return asking
 
 
 def test_free_slots_are_given_at_once() -> None:
     admission = Admission(2, 0)
-    slots = [admission.acquire(0) for _ in range(2)]
+    slots = [take(admission) for _ in range(2)]
     assert (admission.running, admission.waiting) == (2, 0)
     for slot in slots:
         slot.release()
@@ -32,11 +47,11 @@ def test_free_slots_are_given_at_once() -> None:
 
 def test_waiters_are_served_in_the_order_they_came() -> None:
     admission = Admission(1, 10)
-    slot = admission.acquire(0)
+    slot = take(admission)
     served: list[int] = []
 
     def serve(number: int) -> None:
-        mine = admission.acquire(DEADLINE_S)
+        mine = take(admission, DEADLINE_S)
         served.append(number)
         mine.release()
 
@@ -52,28 +67,28 @@ def test_waiters_are_served_in_the_order_they_came() -> None:
 
 def test_a_full_queue_refuses_at_once() -> None:
     admission = Admission(1, 1)
-    slot = admission.acquire(0)
+    slot = take(admission)
     waiting = ask(admission)
     refused = outcome(admission.acquire, DEADLINE_S)
     assert isinstance(refused, WorkerBusy)
     assert "queue is full" in refused.message
     assert (refused.status, refused.retryable, refused.retry_after_s) == (429, True, 1)
     slot.release()
-    result(waiting).release()
+    one(waiting).release()
     assert (admission.running, admission.waiting) == (0, 0)
 
 
 def test_without_a_queue_there_is_only_now() -> None:
     admission = Admission(1, 0)
-    slot = admission.acquire(0)
+    slot = take(admission)
     assert isinstance(outcome(admission.acquire, DEADLINE_S), WorkerBusy)
     slot.release()
-    admission.acquire(0).release()
+    take(admission).release()
 
 
 def test_a_queue_that_does_not_move_times_out() -> None:
     admission = Admission(1, 5)
-    slot = admission.acquire(0)
+    slot = take(admission)
     refused = outcome(admission.acquire, SHORT_S)
     assert isinstance(refused, WorkerBusy)
     assert "in time" in refused.message
@@ -84,7 +99,7 @@ def test_a_queue_that_does_not_move_times_out() -> None:
 
 def test_a_slot_is_given_back_once_however_often_it_is_released() -> None:
     admission = Admission(2, 5)
-    first, second = admission.acquire(0), admission.acquire(0)
+    first, second = take(admission), take(admission)
     for _ in range(3):
         first.release()
     assert admission.running == 1
@@ -94,42 +109,40 @@ def test_a_slot_is_given_back_once_however_often_it_is_released() -> None:
 
 def test_a_slot_released_twice_serves_one_waiter_only() -> None:
     admission = Admission(1, 5)
-    slot = admission.acquire(0)
+    slot = take(admission)
     first, second = ask(admission), ask(admission)
     slot.release()
     slot.release()
-    served = result(first)
-    assert isinstance(served, Slot)
+    served = one(first)
     assert (admission.running, admission.waiting) == (1, 1)
     assert not second.ready()
     served.release()
-    result(second).release()
+    one(second).release()
     assert (admission.running, admission.waiting) == (0, 0)
 
 
 def test_a_killed_waiter_leaves_the_queue_and_takes_nothing_with_it() -> None:
     admission = Admission(1, 5)
-    slot = admission.acquire(0)
+    slot = take(admission)
     first, second = ask(admission), ask(admission)
     first.kill()
     assert (admission.running, admission.waiting) == (1, 1)
     slot.release()
-    result(second).release()
+    one(second).release()
     assert (admission.running, admission.waiting) == (0, 0)
 
 
 def test_nobody_overtakes_a_waiter_to_whom_the_slot_was_just_given() -> None:
     admission = Admission(1, 5)
-    slot = admission.acquire(0)
+    slot = take(admission)
     waiting = ask(admission)
     slot.release()  # the waiter has not run yet
     late = in_background(admission.acquire, DEADLINE_S)
-    mine = result(waiting)
-    assert isinstance(mine, Slot)
+    mine = one(waiting)
     eventually(lambda: admission.waiting == 1)
     assert not late.ready()
     mine.release()
-    result(late).release()
+    one(late).release()
 
 
 def test_the_limit_holds_under_a_crowd() -> None:
@@ -139,7 +152,7 @@ def test_the_limit_holds_under_a_crowd() -> None:
 
     def visit() -> None:
         nonlocal highest, inside
-        slot = admission.acquire(DEADLINE_S)
+        slot = take(admission, DEADLINE_S)
         inside += 1
         highest = max(highest, inside)
         gevent.sleep(0)
@@ -154,18 +167,143 @@ def test_the_limit_holds_under_a_crowd() -> None:
 
 def test_it_shows_its_state() -> None:
     admission = Admission(1, 5)
-    slot = admission.acquire(0)
+    slot = take(admission)
     waiting = ask(admission)
     assert repr(admission) == "<Admission running=1/1 waiting=1>"
     slot.release()
-    result(waiting).release()
+    one(waiting).release()
 
 
 def test_a_slot_handed_to_a_killed_waiter_goes_to_the_next() -> None:
     admission = Admission(1, 5)
-    slot = admission.acquire(0)
+    slot = take(admission)
     first, second = ask(admission), ask(admission)
     first.kill(block=False)  # it dies in the same turn of the loop
     slot.release()
-    result(second).release()
+    one(second).release()
+    assert (admission.running, admission.waiting) == (0, 0)
+
+
+# Several slots at once
+
+
+def release(slots: list[Slot]) -> None:
+    for slot in slots:
+        slot.release()
+
+
+def test_several_slots_are_given_at_once_and_back_one_by_one() -> None:
+    admission = Admission(3, 0)
+    slots = admission.acquire(0, 3)
+    assert (len(slots), admission.running) == (3, 3)
+    for left in (2, 1, 0):
+        slots[left].release()
+        slots[left].release()
+        assert admission.running == left
+
+
+def test_it_is_all_slots_or_none() -> None:
+    admission = Admission(3, 5)
+    slots = admission.acquire(0, 2)
+    refused = outcome(admission.acquire, SHORT_S, 2)
+    assert isinstance(refused, WorkerBusy)
+    assert (admission.running, admission.waiting) == (2, 0)
+    waiting = ask(admission, 3)
+    slots[0].release()
+    assert (admission.running, admission.waiting) == (1, 1)
+    slots[1].release()
+    assert admission.running == 3
+    release(result(waiting))
+    assert (admission.running, admission.waiting) == (0, 0)
+
+
+def test_without_a_queue_several_slots_are_refused_whole() -> None:
+    admission = Admission(2, 0)
+    slot = take(admission)
+    assert isinstance(outcome(admission.acquire, DEADLINE_S, 2), WorkerBusy)
+    assert admission.running == 1
+    slot.release()
+    release(admission.acquire(0, 2))
+
+
+def test_who_needs_little_does_not_overtake_who_needs_much() -> None:
+    admission = Admission(3, 5)
+    slots = admission.acquire(0, 2)
+    much = ask(admission, 3)
+    little = ask(admission, 1)
+    assert (admission.running, admission.waiting) == (2, 2)  # one slot is free, and kept
+    slots[0].release()
+    assert (admission.running, admission.waiting) == (1, 2)
+    slots[1].release()
+    assert (admission.running, admission.waiting) == (3, 1)
+    assert not little.ready()
+    release(result(much))
+    one(little).release()
+    assert (admission.running, admission.waiting) == (0, 0)
+
+
+def test_slots_that_become_free_serve_as_many_waiters_as_they_can() -> None:
+    admission = Admission(4, 5)
+    slots = admission.acquire(0, 4)
+    waiters = [ask(admission, count) for count in (2, 1, 2)]
+    release(slots[:3])
+    assert (admission.running, admission.waiting) == (4, 1)
+    served = [result(waiter) for waiter in waiters[:2]]
+    assert [len(some) for some in served] == [2, 1]
+    assert not waiters[2].ready()
+    release(served[0])
+    release(result(waiters[2]))
+    release([*served[1], slots[3]])
+    assert (admission.running, admission.waiting) == (0, 0)
+
+
+@pytest.mark.parametrize("leaving", ["times out", "is killed"])
+def test_who_leaves_the_queue_lets_the_next_one_in(leaving: str) -> None:
+    admission = Admission(3, 5)
+    slots = admission.acquire(0, 2)
+    much = ask(admission, 2, SHORT_S if leaving == "times out" else DEADLINE_S)
+    little = ask(admission, 1)
+    later = ask(admission, 1)
+    if leaving == "is killed":
+        much.kill()
+    mine = one(little)
+    assert leaving == "is killed" or isinstance(result(much), WorkerBusy)
+    assert (admission.running, admission.waiting) == (3, 1)
+    release([mine, *slots])
+    one(later).release()
+    assert (admission.running, admission.waiting) == (0, 0)
+
+
+def test_slots_handed_to_a_killed_waiter_all_go_on() -> None:
+    admission = Admission(2, 5)
+    slots = admission.acquire(0, 2)
+    much, first, second = ask(admission, 2), ask(admission), ask(admission)
+    much.kill(block=False)  # it dies in the same turn of the loop
+    release(slots)
+    release([one(first), one(second)])
+    assert (admission.running, admission.waiting) == (0, 0)
+
+
+def test_the_limit_and_the_order_hold_under_a_mixed_crowd() -> None:
+    admission = Admission(4, 200)
+    highest = inside = 0
+    came: list[int] = []
+    served: list[int] = []
+    dice = random.Random(7)
+
+    def visit(number: int, count: int) -> None:
+        nonlocal highest, inside
+        came.append(number)
+        slots = admission.acquire(DEADLINE_S, count)
+        served.append(number)
+        inside += count
+        highest = max(highest, inside)
+        gevent.sleep(dice.random() / 1000)
+        inside -= count
+        release(slots)
+
+    visitors = [in_background(visit, number, dice.randint(1, 4)) for number in range(100)]
+    assert [result(visitor) for visitor in visitors] == [None] * 100
+    assert highest == 4
+    assert served == came
     assert (admission.running, admission.waiting) == (0, 0)

@@ -6,6 +6,7 @@ import os
 import signal
 import stat
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -19,17 +20,18 @@ from app.codex.client import Codex, Limits
 from app.codex.config import UPSTREAM_KEY_VARIABLE, Upstream, UpstreamKind
 from app.codex.events import (
     Event,
+    RawItem,
     ResponseCompleted,
     TextDelta,
     TurnEnded,
-    TurnRequest,
     TurnStatus,
 )
 from app.codex.home import Home
 from app.codex.launch import Launcher
+from app.codex.methods import TurnRequest
 from app.codex.turn import Pace, Turn, TurnState
 from app.demo.client import Control
-from app.errors import Draining, WorkerBusy, WorkerUnavailable
+from app.errors import Draining, InvalidRequest, WorkerBusy, WorkerUnavailable
 from tests.fakes.waiting import (
     DEADLINE_S,
     deadline,
@@ -97,7 +99,8 @@ def say(text: str) -> TurnRequest:
 
 def start(codex: Codex, text: str) -> Turn:
     with deadline():
-        return codex.start_turn(say(text))
+        (turn,) = codex.start_turns(say(text))
+        return turn
 
 
 def follow(turn: Turn) -> list[Event]:
@@ -190,6 +193,77 @@ def test_two_turns_at_once_are_not_mixed(codex: Codex, control: Control) -> None
         turn.close()
 
 
+def test_turns_that_are_asked_for_together_come_together(
+    codex: Codex, control: Control, marker: str
+) -> None:
+    control.script(marker, HELLO)
+    with deadline():
+        turns = codex.start_turns(*[say(marker)] * 3)
+    assert codex.admission.running == 3
+    assert len({turn.thread_id for turn in turns}) == 3
+    for turn in turns:
+        assert texts(follow(turn)) == ["Grü", "ße ", "ße ", "✓", " 𝄞"]
+        turn.close()
+    assert codex.admission.running == 0
+    assert len(control.requests(marker)) == 3
+
+
+def test_of_turns_that_cannot_all_be_begun_none_is_left(codex: Codex) -> None:
+    wrong = replace(say("x"), items=({"type": "message", "role": "user", "content": "no list"},))
+    error = outcome(codex.start_turns, say("the demo speaks"), say("the demo speaks"), wrong)
+    assert isinstance(error, InvalidRequest)
+    eventually(lambda: codex.admission.running == 0)
+    turn = start(codex, "the demo speaks")
+    follow(turn)
+    turn.close()
+
+
+def test_more_turns_than_there_are_slots_wait_or_are_refused_whole(
+    run: Run, control: Control, marker: str
+) -> None:
+    codex = run(limits_with(max_concurrency=2, queue_max=0))
+    control.script(marker, HUNG)
+    first = start(codex, marker)
+    error = outcome(codex.start_turns, *[say("the demo speaks")] * 2)
+    assert isinstance(error, WorkerBusy)
+    assert codex.admission.running == 1
+    first.close()
+    eventually(lambda: codex.admission.running == 0)
+
+
+def test_a_call_of_a_client_s_tool_comes_verbatim_and_ends_with_its_response(
+    codex: Codex, control: Control, marker: str
+) -> None:
+    arguments = ' {"city" : "Z\\u00fcrich"}'
+    call = {
+        "type": "function_call",
+        "name": "get_weather",
+        "arguments": arguments,
+        "call_id": "call_A",
+    }
+    control.script(marker, {"items": [call], "usage": {"input_tokens": 50, "output_tokens": 9}})
+    tool = {
+        "type": "function",
+        "name": "get_weather",
+        "description": "d",
+        "inputSchema": {"type": "object", "properties": {"city": {"type": "string"}}},
+    }
+    (turn,) = codex.start_turns(replace(say(marker), tools=(tool,)))
+    heard: list[Event] = []
+    with deadline():
+        for batch in turn.follow(PATIENT):
+            heard += batch
+            if any(isinstance(event, ResponseCompleted) for event in heard):
+                break
+    calls = [event.item for event in heard if isinstance(event, RawItem)]
+    assert [(item["name"], item["arguments"]) for item in calls] == [("get_weather", arguments)]
+    turn.close()
+    with deadline():
+        turn.ended.wait()
+    eventually(lambda: codex.admission.running == 0)
+    assert len(control.requests(marker)) == 1  # codex never asked again
+
+
 def test_an_upstream_that_fails_ends_the_turn_as_failed(
     codex: Codex, control: Control, marker: str
 ) -> None:
@@ -240,11 +314,11 @@ def test_a_turn_waits_for_a_place_and_gets_it(run: Run, control: Control, marker
     control.script(marker, HUNG)
     first = start(codex, marker)
     hear(first, 2)
-    second = in_background(codex.start_turn, say("the demo speaks"))
+    second = in_background(codex.start_turns, say("the demo speaks"))
     eventually(lambda: codex.status().waiting == 1)
     assert isinstance(outcome(start, codex, "one too many"), WorkerBusy)
     first.close()
-    turn = result(second)
+    (turn,) = result(second)
     assert isinstance(follow(turn)[-1], TurnEnded)
     turn.close()
     assert codex.admission.running == 0

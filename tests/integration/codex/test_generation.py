@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,14 @@ from app.codex.approvals import ANSWERS
 from app.codex.events import (
     Event,
     ProtocolError,
+    RawItem,
+    ResponseCompleted,
     TextDelta,
     TurnEnded,
-    TurnRequest,
     TurnStatus,
 )
 from app.codex.generation import Generation
+from app.codex.methods import TurnRequest
 from app.codex.turn import Pace, Turn, TurnState
 from app.errors import Draining, InvalidRequest, UpstreamError, WorkerUnavailable
 from app.process.child import Child, ChildSpec, StopLadder
@@ -36,6 +39,8 @@ SHORT_S = 0.1
 REQUEST = TurnRequest(
     "model-a", ({"type": "message", "role": "user", "content": []},), effort="high"
 )
+TOOL = {"type": "function", "name": "f", "description": "", "inputSchema": {"type": "object"}}
+WITH_TOOLS = replace(REQUEST, tools=(TOOL,))
 NOTHING_TO_INTERRUPT = {"error": {"code": -32600, "message": "no active turn to interrupt"}}
 OVERLOADED = {"error": {"code": -32001, "message": "Server overloaded; retry later."}}
 STANDARD = {"standard": True}
@@ -45,7 +50,9 @@ INTERRUPTED = completed("interrupted")
 class Stage:
     """A generation, the process behind it, and what that process heard."""
 
-    def __init__(self, folder: Path, on: dict[str, Any], rpc_timeout_s: float) -> None:
+    def __init__(
+        self, folder: Path, on: dict[str, Any], rpc_timeout_s: float, parked_s: float = DEADLINE_S
+    ) -> None:
         self._journal = folder / "journal.jsonl"
         self._journal.touch()
         scenario = json.dumps({"on": on, "journal": str(self._journal)})
@@ -54,7 +61,11 @@ class Stage:
         self.lost: list[Generation] = []
         self.given_back = 0
         self.generation = Generation(
-            7, self.child, rpc_timeout_s=rpc_timeout_s, on_lost=self.lost.append
+            7,
+            self.child,
+            rpc_timeout_s=rpc_timeout_s,
+            on_lost=self.lost.append,
+            parked_s=parked_s,
         )
 
     def shake_hands(self, silence_log: Callable[[], None] = lambda: None) -> Generation:
@@ -62,12 +73,12 @@ class Stage:
             self.generation.shake_hands("9.9.9", DEADLINE_S, silence_log)
         return self.generation
 
-    def begin(self) -> Turn:
+    def begin(self, request: TurnRequest = REQUEST) -> Turn:
         with deadline():
-            return self.generation.start_turn(REQUEST, self._give_back)
+            return self.generation.start_turn(request, self._give_back)
 
-    def begin_in_vain(self) -> Any:
-        return outcome(self.begin)
+    def begin_in_vain(self, request: TurnRequest = REQUEST) -> Any:
+        return outcome(self.begin, request)
 
     def _give_back(self) -> None:
         self.given_back += 1
@@ -104,8 +115,13 @@ Make = Callable[..., Stage]
 def make(tmp_path: Path) -> Iterator[Make]:
     stages: list[Stage] = []
 
-    def make(on: dict[str, Any] | None = None, *, rpc_timeout_s: float = DEADLINE_S) -> Stage:
-        stages.append(Stage(tmp_path, on or {}, rpc_timeout_s))
+    def make(
+        on: dict[str, Any] | None = None,
+        *,
+        rpc_timeout_s: float = DEADLINE_S,
+        parked_s: float = DEADLINE_S,
+    ) -> Stage:
+        stages.append(Stage(tmp_path, on or {}, rpc_timeout_s, parked_s))
         return stages[-1]
 
     yield make
@@ -349,6 +365,7 @@ def test_everything_that_the_child_asks_for_is_declined(make: Make) -> None:
         return {one["id"].removeprefix("ask "): one for one in heard}
 
     eventually(lambda: len(answers()) == len(asked))
+    assert not turn.has_tools
     for name, declined in DECLINED.items():
         assert answers()[name]["result"] == declined
     for name in REFUSED:
@@ -356,6 +373,163 @@ def test_everything_that_the_child_asks_for_is_declined(make: Make) -> None:
     assert stage.generation.counters == {"server_request": len(asked)}
     assert turn.state is TurnState.RUNNING
     turn.close()
+
+
+# Tools of the client
+
+
+def tool_call(call_id: str, thread: Any = "$thread") -> dict[str, Any]:
+    params = {
+        "threadId": thread,
+        "turnId": "$turn",
+        "callId": call_id,
+        "namespace": None,
+        "tool": "f",
+        "arguments": {},
+    }
+    return {"ask": {"id": f"ask {call_id}", "method": "item/tool/call", "params": params}}
+
+
+def raw_call(call_id: str) -> dict[str, Any]:
+    item = {"type": "function_call", "name": "f", "arguments": "{}", "call_id": call_id}
+    params = {"threadId": "$thread", "turnId": "$turn", "item": item}
+    return {"emit": {"method": "rawResponseItem/completed", "params": params}}
+
+
+RESPONSE = {
+    "emit": {
+        "method": "rawResponse/completed",
+        "params": {"threadId": "$thread", "turnId": "$turn", "usage": None},
+    }
+}
+
+
+def answered(stage: Stage) -> list[str]:
+    return [one["id"] for one in stage.heard() if "method" not in one]
+
+
+def test_a_turn_offers_the_tools_of_its_client(make: Make) -> None:
+    stage = make()
+    stage.shake_hands()
+    assert stage.begin(WITH_TOOLS).has_tools
+    assert not stage.begin().has_tools
+    started = stage.heard("thread/start")
+    assert [one.get("dynamicTools") for one in started] == [[TOOL], None]
+    stage.generation.fail_turns(Draining("soon"))
+    for turn in list(stage.generation._turns.values()):
+        turn.close()
+    stage.await_unsubscribed(2)
+
+
+def test_a_call_of_a_client_s_tool_gets_no_answer_and_is_heard(make: Make) -> None:
+    calls = [raw_call("a"), tool_call("a"), raw_call("b"), tool_call("b"), RESPONSE]
+    stage = make({"turn/start": [[STANDARD, *calls, delta("last")]]})
+    stage.shake_hands()
+    turn = stage.begin(WITH_TOOLS)
+    heard: list[Event] = []
+    with deadline():
+        for batch in turn.follow(PATIENT):
+            heard += batch
+            if texts(heard):
+                break
+    items = [event.item for event in heard if isinstance(event, RawItem)]
+    assert [item["call_id"] for item in items] == ["a", "b"]
+    assert any(isinstance(event, ResponseCompleted) for event in heard)
+    turn.close()
+    stage.await_unsubscribed()
+    assert answered(stage) == []
+    assert len(stage.heard("turn/interrupt")) == 1
+    assert stage.generation.counters == {"server_request": 2}
+
+
+def test_a_call_whose_response_never_becomes_whole_is_declined_in_the_end(make: Make) -> None:
+    # codex tells that a response broke off only once its calls are answered.
+    stage = make({"turn/start": [[STANDARD, raw_call("a"), tool_call("a")]]}, parked_s=0.05)
+    stage.shake_hands()
+    turn = stage.begin(WITH_TOOLS)
+    eventually(lambda: answered(stage) == ["ask a"])
+    assert stage.generation.counters["parked_call_given_up"] == 1
+    turn.close()
+    stage.await_unsubscribed()
+
+
+@pytest.mark.parametrize(
+    "thread", ["another thread", None, 5, [], {"id": "$thread"}], ids=["other", "null", *"nlo"]
+)
+def test_a_call_for_nobody_s_turn_is_declined(make: Make, thread: Any) -> None:
+    stage = make({"turn/start": [[STANDARD, tool_call("a", thread)]]})
+    stage.shake_hands()
+    turn = stage.begin(WITH_TOOLS)
+    eventually(lambda: answered(stage) == ["ask a"])
+    turn.close()
+    stage.await_unsubscribed()
+
+
+def test_a_call_in_a_turn_without_tools_is_declined(make: Make) -> None:
+    stage = make({"turn/start": [[STANDARD], [STANDARD, tool_call("a")]]})
+    stage.shake_hands()
+    turns = [stage.begin(WITH_TOOLS), stage.begin()]
+    eventually(lambda: answered(stage) == ["ask a"])
+    (said,) = [one for one in stage.heard() if "method" not in one]
+    assert said["result"] == DECLINED["item/tool/call"]
+    for turn in turns:
+        turn.close()
+    stage.await_unsubscribed(2)
+
+
+def test_other_requests_are_declined_also_where_there_are_tools(make: Make) -> None:
+    params = {"threadId": "$thread"}
+    asked = [name for name in (*DECLINED, *REFUSED) if name != "item/tool/call"]
+    asking = [{"ask": {"id": name, "method": name, "params": params}} for name in asked]
+    stage = make({"turn/start": [[STANDARD, *asking]]})
+    stage.shake_hands()
+    turn = stage.begin(WITH_TOOLS)
+    eventually(lambda: sorted(answered(stage)) == sorted(asked))
+    turn.close()
+    stage.await_unsubscribed()
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    ["dynamic tool name is reserved: sk-secret", "invalid Dynamic Tool", "duplicate dynamicTools"],
+)
+def test_a_refused_tool_is_the_caller_s_fault(make: Make, sentence: str) -> None:
+    refusal = {"error": {"code": -32600, "message": sentence}}
+    stage = make({"thread/start": [[refusal]]})
+    stage.shake_hands()
+    error = stage.begin_in_vain(WITH_TOOLS)
+    assert isinstance(error, InvalidRequest)
+    assert (error.status, error.param) == (400, "tools")
+    assert "sk-secret" not in error.message
+
+
+# An upstream that codex waits for
+
+
+def test_a_retry_fails_the_turn_and_interrupts_it(make: Make) -> None:
+    failure = {"message": "http://secret.example", "codexErrorInfo": "other"}
+    here = {"threadId": "$thread", "turnId": "$turn", "error": failure}
+    last = {"emit": {"method": "error", "params": {**here, "willRetry": False}}}
+    retry = {"emit": {"method": "error", "params": {**here, "willRetry": True}}}
+    stage = make({"turn/start": [[STANDARD, last, delta("a"), retry, delta("a")]]})
+    stage.shake_hands()
+    turn = stage.begin()
+    batches = turn.follow(PATIENT)
+    heard: list[str] = []
+
+    def read() -> None:
+        for batch in batches:
+            heard.extend(texts(batch))
+
+    with deadline():
+        error = outcome(read)
+    assert isinstance(error, UpstreamError)
+    assert "secret" not in error.message
+    assert heard == ["a"]
+    turn.close()
+    stage.await_unsubscribed()
+    assert len(stage.heard("turn/interrupt")) == 1
+    assert stage.generation.counters == {"ignored_notification": 1}
 
 
 def test_noise_in_a_turn_is_counted_and_changes_nothing(make: Make) -> None:

@@ -14,6 +14,7 @@ from app.codex.events import (
     RawItem,
     ReasoningDelta,
     ResponseCompleted,
+    Retrying,
     TextDelta,
     ThreadId,
     TurnEnded,
@@ -288,6 +289,18 @@ def test_a_model_that_never_comes_to_an_end_is_cut_off(book: Playbook) -> None:
     assert book.turn.state is TurnState.FAILED
 
 
+def test_an_upstream_that_codex_waits_for_is_not_waited_for(book: Playbook) -> None:
+    """codex tries again for ever and repeats what it said; see the protocol notes, section 11."""
+    book.deliver(said("a"), Retrying(TurnFailure("http://secret.example")), said("a"))
+    assert book.turn.state is TurnState.FAILED
+    batches = book.follow()
+    assert step(batches) == [said("a")]
+    error = step(batches)
+    assert isinstance(error, UpstreamError)
+    assert "secret" not in error.message
+    assert not book.turn.ended.is_set()  # so that it is interrupted
+
+
 def test_a_client_that_reads_may_have_any_amount(book: Playbook) -> None:
     batches = book.follow()
     big = said("x" * (QUEUE_BYTES // 2))
@@ -353,6 +366,26 @@ def test_closing_a_turn_that_never_began_abandons_it() -> None:
 def test_it_shows_its_state(book: Playbook) -> None:
     book.deliver(said("secret"))
     assert repr(book.turn) == "<Turn thread-1 RUNNING queued=1>"
+
+
+def test_a_turn_that_is_closed_while_somebody_waits_is_over(book: Playbook) -> None:
+    waiting = in_background(book.read)
+    book.turn.close()
+    assert result(waiting) == []
+
+
+def test_a_turn_that_was_closed_has_no_more_to_say(book: Playbook) -> None:
+    book.deliver(said("a"))
+    batches = book.follow()
+    assert step(batches) == [said("a")]
+    book.deliver(said("b"))
+    book.turn.close()
+    assert isinstance(step(batches), StopIteration)
+
+
+def test_it_knows_whether_its_client_offered_tools() -> None:
+    assert not Playbook().turn.has_tools
+    assert Turn(THREAD, 1, lambda _: None, has_tools=True).has_tools
 
 
 def test_the_time_of_the_first_event_is_kept(book: Playbook) -> None:

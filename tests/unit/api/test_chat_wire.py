@@ -8,55 +8,35 @@ from hypothesis import strategies as st
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from pydantic import BaseModel
 
-from app.api.chat_completions.wire import (
-    ChatAnswer,
+from app.api.chat_completions.wire import ChatWire, Envelope
+from app.codex.events import Usage
+from app.translation.chunks import (
     Chunk,
     Content,
-    Envelope,
     Finish,
+    Reasoning,
+    Refusal,
     Role,
     Tokens,
-    render_usage,
+    ToolCall,
 )
-from app.codex.events import (
-    Event,
-    RawItem,
-    ReasoningDelta,
-    ResponseCompleted,
-    TextDelta,
-    TurnEnded,
-    TurnFailure,
-    TurnStatus,
-    Usage,
-    UsageUpdated,
-)
-from app.errors import UpstreamError, UpstreamOverloaded
+from app.translation.usage import render_usage
 
 USAGE = Usage(input=50, cached_input=40, output=9, reasoning_output=3, total=59)
-COMPLETED = TurnEnded(TurnStatus.COMPLETED)
-FULL = TurnEnded(
-    TurnStatus.FAILED, TurnFailure("Incomplete response returned, reason: max_output_tokens")
-)
+METADATA = {"thread_id": "thr", "ttft_ms": 7}
 
 
-def answer(*, include_usage: bool = False) -> ChatAnswer:
-    return ChatAnswer(
+def wire(*, include_usage: bool = False, legacy_calls: bool = False) -> ChatWire:
+    return ChatWire(
         Envelope(
             id="chatcmpl-1",
             created=1_700_000_000,
             model="gpt",
             system_fingerprint="fp_1",
             include_usage=include_usage,
+            legacy_calls=legacy_calls,
         )
     )
-
-
-def describe() -> dict[str, Any]:
-    return {"thread_id": "thr", "ttft_ms": 7}
-
-
-def chunks_of(made: ChatAnswer, events: list[Event]) -> list[Chunk]:
-    return made.open() + [chunk for event in events for chunk in made.feed(event)]
 
 
 def frames_of(data: bytes) -> list[dict[str, Any]]:
@@ -66,9 +46,15 @@ def frames_of(data: bytes) -> list[dict[str, Any]]:
     return [json.loads(frame.removeprefix(b"data: ")) for frame in frames]
 
 
-def streamed(events: list[Event], *, include_usage: bool = False) -> list[dict[str, Any]]:
-    made = answer(include_usage=include_usage)
-    return frames_of(made.encode(chunks_of(made, events), describe))
+def streamed(
+    chunks: list[Chunk], *, include_usage: bool = False, legacy_calls: bool = False
+) -> list[dict[str, Any]]:
+    made = wire(include_usage=include_usage, legacy_calls=legacy_calls)
+    return frames_of(made.encode(chunks, METADATA))
+
+
+def deltas(chunks: list[Chunk], **options: Any) -> list[dict[str, Any]]:
+    return [frame["choices"][0]["delta"] for frame in streamed(chunks, **options)]
 
 
 # Golden frames
@@ -77,161 +63,197 @@ OPENING = (
     'data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":1700000000,'
     '"model":"gpt","system_fingerprint":"fp_1","choices":['
 )
-ROLE = '{"index":0,"delta":{"role":"assistant","content":""},"logprobs":null,"finish_reason":null}]'
-TEXT = '{"index":0,"delta":{"content":%s},"logprobs":null,"finish_reason":null}]'
-END = '{"index":0,"delta":{},"logprobs":null,"finish_reason":"%s"}]'
-METADATA = '"codex_metadata":{"thread_id":"thr","ttft_ms":7}'
+DELTA = '{"index":%d,"delta":%s,"logprobs":null,"finish_reason":null}]'
+END = '{"index":%d,"delta":{},"logprobs":null,"finish_reason":"%s"}]'
+DESCRIBED = '"codex_metadata":{"thread_id":"thr","ttft_ms":7}'
 COUNTED = (
     '],"usage":{"prompt_tokens":50,"completion_tokens":9,"total_tokens":59,'
     '"prompt_tokens_details":{"cached_tokens":40,"audio_tokens":0},'
     '"completion_tokens_details":{"reasoning_tokens":3,"audio_tokens":0,'
     '"accepted_prediction_tokens":0,"rejected_prediction_tokens":0}}}'
 )
+AWKWARD_TEXT = 'é "\r\n\0👩‍👩‍👧'
+AWKWARD_JSON = r'"é \"\r\n\u0000👩‍👩‍👧"'
+CALL = ToolCall(0, 1, "call_A", "get_weather", '{"city": "é"}')
 
-GOLDEN: list[tuple[Chunk, str, str]] = [
-    (Role(), f"{OPENING}{ROLE}}}\n\n", f'{OPENING}{ROLE},"usage":null}}\n\n'),
+# chunk, the deltas of its frames
+PLAIN: list[tuple[Chunk, list[str]]] = [
+    (Role(0), ['{"role":"assistant","content":""}']),
+    (Role(2), ['{"role":"assistant","content":""}']),
+    (Content(0, AWKWARD_TEXT), ['{"content":' + AWKWARD_JSON + "}"]),
+    (Content(1, "%b %s {}"), ['{"content":"%b %s {}"}']),
+    (Content(127, ""), ['{"content":""}']),
+    (Reasoning(0, AWKWARD_TEXT), ['{"reasoning_content":' + AWKWARD_JSON + "}"]),
+    (Refusal(1, AWKWARD_TEXT), ['{"refusal":' + AWKWARD_JSON + "}"]),
     (
-        Content('é "\r\n\0👩‍👩‍👧'),
-        OPENING + TEXT % r'"é \"\r\n\u0000👩‍👩‍👧"' + "}\n\n",
-        OPENING + TEXT % r'"é \"\r\n\u0000👩‍👩‍👧"' + ',"usage":null}\n\n',
+        CALL,
+        [
+            (
+                '{"tool_calls":[{"index":1,"id":"call_A","type":"function",'
+                '"function":{"name":"get_weather","arguments":""}}]}'
+            ),
+            r'{"tool_calls":[{"index":1,"function":{"arguments":"{\"city\": \"é\"}"}}]}',
+        ],
     ),
-    (Content(""), OPENING + TEXT % '""' + "}\n\n", OPENING + TEXT % '""' + ',"usage":null}\n\n'),
-    (
-        Finish("stop"),
-        f"{OPENING}{END % 'stop'},{METADATA}}}\n\n",
-        f'{OPENING}{END % "stop"},"usage":null,{METADATA}}}\n\n',
-    ),
-    (
-        Finish("length"),
-        f"{OPENING}{END % 'length'},{METADATA}}}\n\n",
-        f'{OPENING}{END % "length"},"usage":null,{METADATA}}}\n\n',
-    ),
-    (Tokens(USAGE), "", f"{OPENING}{COUNTED}\n\n"),
 ]
 
 
-@pytest.mark.parametrize(("chunk", "without_usage", "with_usage"), GOLDEN)
-def test_a_chunk_is_exactly_these_bytes(chunk: Chunk, without_usage: str, with_usage: str) -> None:
-    assert answer().encode([chunk], describe) == without_usage.encode()
-    assert answer(include_usage=True).encode([chunk], describe) == with_usage.encode()
+@pytest.mark.parametrize(("chunk", "expected"), PLAIN)
+@pytest.mark.parametrize(("include_usage", "closing"), [(False, "}"), (True, ',"usage":null}')])
+def test_a_chunk_is_exactly_these_bytes(
+    chunk: Any, expected: list[str], closing: str, *, include_usage: bool
+) -> None:
+    frames = [f"{OPENING}{DELTA % (chunk.index, delta)}{closing}\n\n" for delta in expected]
+    made = wire(include_usage=include_usage)
+    assert made.encode([chunk], METADATA) == "".join(frames).encode()
+    assert made.encode([chunk], None) == "".join(frames).encode()
 
 
-# Events
+@pytest.mark.parametrize("reason", ["stop", "length", "tool_calls", "content_filter"])
+@pytest.mark.parametrize(("include_usage", "usage"), [(False, ""), (True, ',"usage":null')])
+def test_a_finish_is_exactly_these_bytes(reason: str, usage: str, *, include_usage: bool) -> None:
+    frame = f"{OPENING}{END % (4, reason)}{usage},{DESCRIBED}}}\n\n"
+    made = wire(include_usage=include_usage)
+    assert made.encode([Finish(4, reason)], METADATA) == frame.encode()
 
 
-@pytest.mark.parametrize(
-    ("event", "chunks"),
-    [
-        (TextDelta("itm", "lo"), [Content("lo")]),
-        (TextDelta("itm", ""), [Content("")]),
-        (ReasoningDelta("hm"), []),
-        (UsageUpdated(USAGE), []),
-        (ResponseCompleted(USAGE), []),
-        (RawItem({}), []),
-        (COMPLETED, [Finish("stop")]),
-        (FULL, [Finish("length")]),
-    ],
-)
-def test_an_event_adds_its_chunks(event: Event, chunks: list[Chunk]) -> None:
-    assert answer().feed(event) == chunks
+def test_usage_is_exactly_these_bytes_or_none() -> None:
+    assert wire().encode([Tokens(USAGE)], None) == b""
+    counted = f"{OPENING}{COUNTED}\n\n".encode()
+    assert wire(include_usage=True).encode([Tokens(USAGE)], None) == counted
 
 
-def test_the_usage_comes_after_the_finish_and_is_the_last_that_was_reported() -> None:
-    made = answer()
-    assert (made.usage, made.finish_reason) == (None, None)
-    made.feed(UsageUpdated(Usage(1, 1, 1, 1, 1)))
-    made.feed(UsageUpdated(USAGE))
-    assert made.feed(COMPLETED) == [Finish("stop"), Tokens(USAGE)]
-    assert (made.usage, made.finish_reason) == (USAGE, "stop")
+def test_a_legacy_call_is_exactly_these_bytes() -> None:
+    expected = [
+        '{"function_call":{"name":"get_weather","arguments":""}}',
+        r'{"function_call":{"arguments":"{\"city\": \"é\"}"}}',
+    ]
+    frames = [f"{OPENING}{DELTA % (0, delta)}}}\n\n" for delta in expected]
+    assert wire(legacy_calls=True).encode([CALL], None) == "".join(frames).encode()
+    end = f"{OPENING}{END % (0, 'function_call')},{DESCRIBED}}}\n\n"
+    assert wire(legacy_calls=True).encode([Finish(0, "tool_calls")], METADATA) == end.encode()
 
 
-@pytest.mark.parametrize(
-    ("ended", "expected"),
-    [
-        (TurnEnded(TurnStatus.INTERRUPTED), UpstreamError),
-        (
-            TurnEnded(TurnStatus.FAILED, TurnFailure("m", "serverOverloaded")),
-            UpstreamOverloaded,
-        ),
-    ],
-)
-def test_a_failed_end_is_raised(ended: TurnEnded, expected: type[Exception]) -> None:
-    with pytest.raises(expected):
-        answer().feed(ended)
+@pytest.mark.parametrize("reason", ["stop", "length", "content_filter"])
+def test_only_calls_have_a_legacy_name(reason: str) -> None:
+    made = wire(legacy_calls=True)
+    assert made.encode([Finish(0, reason)], METADATA) == wire().encode(
+        [Finish(0, reason)], METADATA
+    )
 
 
 # The stream
 
-EVENTS: list[Event] = [
-    TextDelta("itm", "hel"),
-    TextDelta("itm", "lo"),
-    UsageUpdated(USAGE),
-    COMPLETED,
+HELLO: list[Chunk] = [
+    Role(0),
+    Content(0, "hel"),
+    Content(0, "lo"),
+    Finish(0, "stop"),
+    Tokens(USAGE),
 ]
+CALLS: list[Chunk] = [
+    Role(0),
+    Content(0, "look"),
+    ToolCall(0, 0, "a", "f", "{}"),
+    ToolCall(0, 1, "b", "g", "{broken"),
+    ToolCall(0, 2, "c", "f", ""),
+    Finish(0, "tool_calls"),
+    Tokens(USAGE),
+]
+# Two choices, their chunks as they come: mixed.
+TWO: list[Chunk] = [
+    Role(0),
+    Role(1),
+    Content(1, "1a"),
+    Content(0, "0a"),
+    ToolCall(1, 0, "x", "f", "{}"),
+    Content(0, "0b"),
+    Finish(1, "tool_calls"),
+    Finish(0, "length"),
+    Tokens(USAGE),
+]
+REFUSED: list[Chunk] = [Role(0), Refusal(0, "I "), Refusal(0, "won't."), Finish(0, "stop")]
+REASONED: list[Chunk] = [
+    Role(0),
+    Reasoning(0, "h"),
+    Reasoning(0, "m"),
+    Content(0, "x"),
+    Finish(0, "stop"),
+    Tokens(USAGE),
+]
+FILTERED: list[Chunk] = [Role(0), Content(0, "half"), Finish(0, "content_filter")]
+NOTHING: list[Chunk] = [Role(0), Finish(0, "stop")]
+ANSWERS = [HELLO, CALLS, TWO, REFUSED, REASONED, FILTERED, NOTHING]
+NAMES = ["hello", "calls", "two", "refused", "reasoned", "filtered", "nothing"]
 
 
-def test_the_role_comes_first_and_only_then() -> None:
-    roles = [frame["choices"][0]["delta"].get("role") for frame in streamed(EVENTS)]
-    assert roles == ["assistant", None, None, None]
-
-
+@pytest.mark.parametrize("chunks", ANSWERS, ids=NAMES)
 @pytest.mark.parametrize("include_usage", [True, False])
-def test_every_frame_has_the_same_head(*, include_usage: bool) -> None:
+def test_every_frame_has_the_same_head(chunks: list[Chunk], *, include_usage: bool) -> None:
     heads = [
         {name: frame[name] for name in ("id", "object", "created", "model", "system_fingerprint")}
-        for frame in streamed(EVENTS, include_usage=include_usage)
+        for frame in streamed(chunks, include_usage=include_usage)
     ]
     assert heads == [heads[0]] * len(heads)
     assert heads[0]["object"] == "chat.completion.chunk"
 
 
-def test_only_the_finish_frame_has_a_finish_reason_and_metadata() -> None:
-    frames = streamed(EVENTS, include_usage=True)
-    assert [frame["choices"][0]["finish_reason"] for frame in frames[:-1]] == [
-        None,
-        None,
-        None,
-        "stop",
-    ]
-    assert ["codex_metadata" in frame for frame in frames] == [False, False, False, True, False]
+def test_the_role_comes_first_and_only_then() -> None:
+    assert [delta.get("role") for delta in deltas(HELLO)] == ["assistant", None, None, None]
 
 
-def test_the_metadata_is_asked_for_when_the_answer_is_over() -> None:
-    asked: list[int] = []
-
-    def described() -> dict[str, Any]:
-        asked.append(1)
-        return {}
-
-    made = answer()
-    made.encode(chunks_of(made, EVENTS[:-1]), described)
-    assert asked == []
-    made.encode(made.feed(COMPLETED), described)
-    assert asked == [1]
+@pytest.mark.parametrize("chunks", ANSWERS, ids=NAMES)
+def test_only_a_finish_frame_has_a_finish_reason_and_metadata(chunks: list[Chunk]) -> None:
+    frames = [frame for frame in streamed(chunks, include_usage=True) if frame["choices"]]
+    ends = [frame for frame in frames if frame["choices"][0]["finish_reason"] is not None]
+    assert [
+        (frame["choices"][0]["index"], frame["choices"][0]["finish_reason"]) for frame in ends
+    ] == [(chunk.index, chunk.reason) for chunk in chunks if isinstance(chunk, Finish)]
+    assert [frame for frame in frames if "codex_metadata" in frame] == ends
+    assert all(frame["codex_metadata"] == METADATA for frame in ends)
 
 
 def test_usage_is_null_but_in_its_own_frame_when_it_was_asked_for() -> None:
-    frames = streamed(EVENTS, include_usage=True)
+    frames = streamed(HELLO, include_usage=True)
     assert [frame["usage"] for frame in frames] == [None] * 4 + [render_usage(USAGE)]
     assert frames[-1]["choices"] == []
 
 
-def test_usage_is_nowhere_when_it_was_not_asked_for() -> None:
-    assert not any("usage" in frame for frame in streamed(EVENTS))
-    assert all(frame["choices"] for frame in streamed(EVENTS))
+@pytest.mark.parametrize("chunks", ANSWERS, ids=NAMES)
+def test_usage_is_nowhere_when_it_was_not_asked_for(chunks: list[Chunk]) -> None:
+    assert not any("usage" in frame for frame in streamed(chunks))
+    assert all(frame["choices"] for frame in streamed(chunks))
 
 
-def test_a_turn_without_a_count_has_no_usage_frame() -> None:
-    frames = streamed([TextDelta("itm", "hi"), COMPLETED], include_usage=True)
-    assert [frame["usage"] for frame in frames] == [None] * 3
+def test_a_call_says_once_whose_it_is_and_then_its_arguments() -> None:
+    parts = [delta["tool_calls"] for delta in deltas(CALLS) if "tool_calls" in delta]
+    assert all(len(part) == 1 for part in parts)
+    calls = [part[0] for part in parts]
+    assert [call["index"] for call in calls] == [0, 0, 1, 1, 2, 2]
+    assert [call.get("id") for call in calls] == ["a", None, "b", None, "c", None]
+    assert [call.get("type") for call in calls] == ["function", None] * 3
+    assert [call["function"].get("name") for call in calls] == ["f", None, "g", None, "f", None]
+    assert [call["function"]["arguments"] for call in calls] == ["", "{}", "", "{broken", "", ""]
+
+
+def test_every_frame_says_which_choice_it_belongs_to() -> None:
+    frames = streamed(TWO, include_usage=True)
+    indices = [frame["choices"][0]["index"] for frame in frames if frame["choices"]]
+    assert indices == [0, 1, 1, 0, 1, 1, 0, 1, 0]
+    # Calls are counted by choice.
+    calls = [delta["tool_calls"][0]["index"] for delta in deltas(TWO[:-1]) if "tool_calls" in delta]
+    assert calls == [0, 0]
 
 
 # The whole answer
 
 
+def whole(chunks: list[Chunk], **options: Any) -> dict[str, Any]:
+    return wire(**options).fold(chunks, METADATA)
+
+
 def test_the_whole_answer_is_exactly_this() -> None:
-    made = answer()
-    assert made.fold(chunks_of(made, EVENTS), describe) == {
+    assert whole(HELLO) == {
         "id": "chatcmpl-1",
         "object": "chat.completion",
         "created": 1_700_000_000,
@@ -251,24 +273,71 @@ def test_the_whole_answer_is_exactly_this() -> None:
             }
         ],
         "usage": render_usage(USAGE),
-        "codex_metadata": {"thread_id": "thr", "ttft_ms": 7},
+        "codex_metadata": METADATA,
     }
 
 
+def call_of(call_id: str, name: str, arguments: str) -> dict[str, Any]:
+    function = {"name": name, "arguments": arguments}
+    return {"id": call_id, "type": "function", "function": function}
+
+
+MESSAGE = {"role": "assistant", "content": None, "refusal": None, "annotations": []}
+SAID_AND_CALLED = [call_of("a", "f", "{}"), call_of("b", "g", "{broken"), call_of("c", "f", "")]
+
+
 @pytest.mark.parametrize(
-    ("events", "content", "reason"),
+    ("chunks", "legacy_calls", "message", "reason"),
     [
-        ([COMPLETED], "", "stop"),
-        ([TextDelta("itm", "half"), FULL], "half", "length"),
-        ([TextDelta("itm", ""), TextDelta("itm", "x"), COMPLETED], "x", "stop"),
+        (NOTHING, False, {**MESSAGE, "content": ""}, "stop"),
+        ([Role(0), Content(0, ""), Finish(0, "stop")], False, {**MESSAGE, "content": ""}, "stop"),
+        (FILTERED, False, {**MESSAGE, "content": "half"}, "content_filter"),
+        (CALLS, False, {**MESSAGE, "content": "look", "tool_calls": SAID_AND_CALLED}, "tool_calls"),
+        (
+            [CALL, Finish(0, "tool_calls")],
+            False,
+            {**MESSAGE, "tool_calls": [call_of("call_A", "get_weather", '{"city": "é"}')]},
+            "tool_calls",
+        ),
+        (
+            [CALL, Finish(0, "tool_calls")],
+            True,
+            {**MESSAGE, "function_call": {"name": "get_weather", "arguments": '{"city": "é"}'}},
+            "function_call",
+        ),
+        (REFUSED, False, {**MESSAGE, "refusal": "I won't."}, "stop"),
+        (
+            [Content(0, "a"), Refusal(0, "no"), Finish(0, "stop")],
+            False,
+            {**MESSAGE, "content": "a", "refusal": "no"},
+            "stop",
+        ),
+        (REASONED, False, {**MESSAGE, "content": "x", "reasoning_content": "hm"}, "stop"),
     ],
 )
-def test_a_short_answer_is_whole_too(events: list[Event], content: str, reason: str) -> None:
-    made = answer()
-    whole = made.fold(chunks_of(made, events), describe)
-    assert whole["choices"][0]["message"]["content"] == content
-    assert whole["choices"][0]["finish_reason"] == reason
-    assert whole["usage"] is None
+def test_a_message_is_exactly_this(
+    chunks: list[Chunk], message: dict[str, Any], reason: str, *, legacy_calls: bool
+) -> None:
+    (choice,) = whole(chunks, legacy_calls=legacy_calls)["choices"]
+    assert choice["message"] == message
+    assert choice["finish_reason"] == reason
+
+
+def test_choices_are_in_their_order_whoever_was_first() -> None:
+    mixed: list[Chunk] = [
+        Finish(2, "stop"),
+        Content(1, "b"),
+        Finish(0, "stop"),
+        Finish(1, "length"),
+    ]
+    choices = whole(mixed)["choices"]
+    assert [choice["index"] for choice in choices] == [0, 1, 2]
+    assert [choice["finish_reason"] for choice in choices] == ["stop", "length", "stop"]
+    assert [choice["message"]["content"] for choice in choices] == ["", "b", ""]
+
+
+def test_an_answer_without_a_count_has_none() -> None:
+    assert whole(NOTHING)["usage"] is None
 
 
 def test_the_usage_object_has_a_place_for_each_count() -> None:
@@ -313,43 +382,94 @@ AWKWARD = [
 TEXTS = st.lists(st.sampled_from(AWKWARD) | st.text(max_size=8), max_size=12)
 
 
+INDICES = st.integers(0, 2)
+CHUNKS = st.lists(
+    st.builds(Content, INDICES, st.sampled_from(AWKWARD) | st.text(max_size=8))
+    | st.builds(Reasoning, INDICES, st.text(max_size=8))
+    | st.builds(Refusal, INDICES, st.text(min_size=1, max_size=8))
+    | st.builds(ToolCall, INDICES, st.just(0), st.text(max_size=3), st.text(max_size=3), st.text()),
+    max_size=12,
+)
+
+
+def answer_of(said: list[Any]) -> list[Chunk]:
+    """The chunks of a whole answer of three choices, their calls numbered as a choice would."""
+    calls = [0, 0, 0]
+    chunks: list[Chunk] = [Role(0), Role(1), Role(2)]
+    for chunk in said:
+        if isinstance(chunk, ToolCall):
+            number = calls[chunk.index]
+            calls[chunk.index] += 1
+            chunks.append(ToolCall(chunk.index, number, chunk.call_id, chunk.name, chunk.arguments))
+        else:
+            chunks.append(chunk)
+    reasons = ["tool_calls" if calls[index] else "stop" for index in range(3)]
+    return [*chunks, *(Finish(index, reasons[index]) for index in range(3)), Tokens(USAGE)]
+
+
+def put_together(frames: list[dict[str, Any]]) -> dict[int, dict[str, Any]]:
+    """What a client makes of a stream."""
+    messages: dict[int, dict[str, Any]] = {}
+    for frame in frames:
+        for choice in frame["choices"]:
+            message = messages.setdefault(choice["index"], {"tool_calls": []})
+            delta = choice["delta"]
+            for name in ("role", "content", "reasoning_content", "refusal"):
+                if name in delta:
+                    message[name] = message.get(name, "") + delta[name]
+            for call in delta.get("tool_calls", []):
+                if "id" in call:
+                    assert call["index"] == len(message["tool_calls"])
+                    message["tool_calls"].append(
+                        {"id": call["id"], "type": call["type"], "function": call["function"]}
+                    )
+                else:
+                    message["tool_calls"][call["index"]]["function"]["arguments"] += call[
+                        "function"
+                    ]["arguments"]
+            message["finish_reason"] = choice["finish_reason"]
+    return messages
+
+
+@given(CHUNKS, st.booleans())
+def test_the_whole_answer_is_the_stream_put_together(
+    said: list[Any],
+    include_usage: bool,  # hypothesis passes by position
+) -> None:
+    chunks = answer_of(said)
+    frames = streamed(chunks, include_usage=include_usage)
+    folded = whole(chunks, include_usage=include_usage)
+    together = put_together(frames)
+    assert [choice["index"] for choice in folded["choices"]] == sorted(together) == [0, 1, 2]
+    for choice in folded["choices"]:
+        message, heard = choice["message"], together[choice["index"]]
+        assert (message["content"] or "") == heard["content"]
+        assert message.get("reasoning_content", "") == heard.get("reasoning_content", "")
+        assert (message["refusal"] or "") == heard.get("refusal", "")
+        assert message.get("tool_calls", []) == heard["tool_calls"]
+        assert choice["finish_reason"] == heard["finish_reason"]
+    assert folded["usage"] == render_usage(USAGE)
+    assert {frame["id"] for frame in frames} == {folded["id"]}
+
+
 @given(TEXTS, st.booleans())
 def test_each_delta_is_one_frame_and_comes_back_exactly(
     texts: list[str],
     include_usage: bool,  # hypothesis passes by position
 ) -> None:
-    events: list[Event] = [*(TextDelta("itm", text) for text in texts), COMPLETED]
-    role, *deltas, end = streamed(events, include_usage=include_usage)
-    assert [frame["choices"][0]["delta"] for frame in deltas] == [
-        {"content": text} for text in texts
-    ]
-    assert role["choices"][0]["delta"]["content"] == ""
-    assert end["choices"][0]["finish_reason"] == "stop"
-
-
-@given(TEXTS)
-def test_the_whole_answer_is_the_stream_put_together(texts: list[str]) -> None:
-    made = answer(include_usage=True)
-    events: list[Event] = [TextDelta("itm", text) for text in texts]
-    chunks = chunks_of(made, [*events, UsageUpdated(USAGE), COMPLETED])
-    whole = made.fold(chunks, describe)
-    *frames, finish, usage = frames_of(made.encode(chunks, describe))
-    assert whole["choices"][0]["message"]["content"] == "".join(texts)
-    assert "".join(texts) == "".join(
-        frame["choices"][0]["delta"].get("content", "") for frame in frames
+    chunks: list[Chunk] = [Content(0, text) for text in texts]
+    assert deltas(chunks, include_usage=include_usage) == [{"content": text} for text in texts]
+    assert whole(chunks)["choices"] == [] or (
+        whole(chunks)["choices"][0]["message"]["content"] == "".join(texts)
     )
-    assert whole["choices"][0]["finish_reason"] == finish["choices"][0]["finish_reason"]
-    assert whole["codex_metadata"] == finish["codex_metadata"]
-    assert whole["usage"] == usage["usage"]
-    assert {whole[name] for name in ("id", "model")} == {usage[name] for name in ("id", "model")}
 
 
-@given(TEXTS, st.integers(0, 14))
-def test_how_the_chunks_are_batched_into_writes_does_not_show(texts: list[str], cut: int) -> None:
-    made = answer()
-    chunks = chunks_of(made, [*(TextDelta("itm", text) for text in texts), COMPLETED])
-    together = made.encode(chunks, describe)
-    assert made.encode(chunks[:cut], describe) + made.encode(chunks[cut:], describe) == together
+@given(CHUNKS, st.integers(0, 24))
+def test_how_the_chunks_are_batched_into_writes_does_not_show(said: list[Any], cut: int) -> None:
+    made, chunks = wire(include_usage=True), answer_of(said)
+    together = made.encode(chunks, METADATA)
+    apart = made.encode(chunks[:cut], METADATA) + made.encode(chunks[cut:], METADATA)
+    assert apart == together
 
 
 # OpenAI's own types
@@ -366,17 +486,28 @@ def unknown_members(value: Any, where: str = "") -> Iterator[str]:
 
 
 @pytest.mark.parametrize("include_usage", [True, False])
-@pytest.mark.parametrize("end", [COMPLETED, FULL])
-def test_every_frame_is_a_chunk_of_openai_s(end: Event, *, include_usage: bool) -> None:
-    for frame in streamed([*EVENTS[:-1], end], include_usage=include_usage):
+@pytest.mark.parametrize("legacy_calls", [True, False])
+@pytest.mark.parametrize("chunks", ANSWERS, ids=NAMES)
+def test_every_frame_is_a_chunk_of_openai_s(
+    chunks: list[Chunk], *, include_usage: bool, legacy_calls: bool
+) -> None:
+    for frame in streamed(chunks, include_usage=include_usage, legacy_calls=legacy_calls):
         chunk = ChatCompletionChunk.model_validate(frame, strict=True)
-        has_metadata = bool(frame["choices"]) and frame["choices"][0]["finish_reason"] is not None
-        assert list(unknown_members(chunk)) == [".codex_metadata"] * has_metadata
+        expected = []
+        if frame["choices"] and "reasoning_content" in frame["choices"][0]["delta"]:
+            expected.append(".choices[0].delta.reasoning_content")
+        if frame["choices"] and frame["choices"][0]["finish_reason"] is not None:
+            expected.append(".codex_metadata")
+        assert sorted(unknown_members(chunk)) == sorted(expected)
 
 
-@pytest.mark.parametrize("events", [EVENTS, [COMPLETED], [FULL]])
-def test_the_whole_answer_is_a_completion_of_openai_s(events: list[Event]) -> None:
-    made = answer()
-    whole = made.fold(chunks_of(made, events), describe)
-    completion = ChatCompletion.model_validate(whole, strict=True)
-    assert list(unknown_members(completion)) == [".codex_metadata"]
+@pytest.mark.parametrize("legacy_calls", [True, False])
+@pytest.mark.parametrize("chunks", ANSWERS, ids=NAMES)
+def test_the_whole_answer_is_a_completion_of_openai_s(
+    chunks: list[Chunk], *, legacy_calls: bool
+) -> None:
+    completion = ChatCompletion.model_validate(
+        whole(chunks, legacy_calls=legacy_calls), strict=True
+    )
+    reasoned = [".choices[0].message.reasoning_content"] * (chunks is REASONED)
+    assert sorted(unknown_members(completion)) == sorted([".codex_metadata", *reasoned])

@@ -1,7 +1,7 @@
 import orjson
 import pytest
 
-from app.codex.approvals import ANSWERS, Answer, Refusal, answer_to
+from app.codex.approvals import ANSWERS, TOOL_CALL, Answer, Refusal, answer_to
 from app.rpc.messages import METHOD_NOT_FOUND
 
 GRANTING = ("accept", "approve", "allow", "acceptForSession", "approved")
@@ -35,6 +35,15 @@ def test_no_answer_grants_anything(said: Answer | Refusal) -> None:
 )
 def test_what_has_no_way_to_say_no_is_refused_as_an_error(method: str) -> None:
     assert isinstance(answer_to(method), Refusal)
+
+
+def test_a_tool_of_nobody_s_fails_and_says_so() -> None:
+    said = answer_to(TOOL_CALL)
+    assert isinstance(said, Answer)
+    assert said.result["success"] is False
+    assert said.result["contentItems"] == [
+        {"type": "inputText", "text": "This gateway runs no tools."}
+    ]
 
 
 def test_the_answers_cannot_be_changed() -> None:

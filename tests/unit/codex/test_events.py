@@ -13,6 +13,7 @@ from app.codex.events import (
     RawItem,
     ReasoningDelta,
     ResponseCompleted,
+    Retrying,
     TextDelta,
     ThreadId,
     TurnEnded,
@@ -43,6 +44,18 @@ def turn(**members: Any) -> dict[str, Any]:
 
 
 EVENTS: list[tuple[str, dict[str, Any], Event]] = [
+    (
+        "error",
+        {
+            **ADDRESS,
+            "willRetry": True,
+            "error": {
+                "message": "m",
+                "codexErrorInfo": {"responseStreamDisconnected": {"httpStatusCode": 502}},
+            },
+        },
+        Retrying(TurnFailure("m", "responseStreamDisconnected", 502)),
+    ),
     (
         "item/agentMessage/delta",
         {**ADDRESS, "itemId": "itm", "delta": " lo\r\n"},
@@ -97,11 +110,17 @@ def test_a_method_that_we_do_not_use_is_no_error(method: str) -> None:
     assert parse_event(method, {}) is None
 
 
+@pytest.mark.parametrize("will_retry", [{"willRetry": False}, {"willRetry": 1}, {}])
+def test_an_error_that_is_not_retried_is_the_end_s_to_tell(will_retry: dict[str, Any]) -> None:
+    assert parse_event("error", {**ADDRESS, **will_retry, "error": {"message": "m"}}) is None
+
+
 def usage_without(name: str) -> dict[str, Any]:
     return {"total": {key: value for key, value in COUNTS.items() if key != name}}
 
 
 TEXT = "item/agentMessage/delta"
+RETRY = {"willRetry": True}
 WRONG: list[tuple[str, dict[str, Any], str]] = [
     *((method, {}, "threadId") for method in PARSERS),
     *((method, {"threadId": 5, "turnId": "trn"}, "threadId") for method in PARSERS),
@@ -122,6 +141,9 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ),
     ("rawResponse/completed", {**ADDRESS, "usage": {**COUNTS, "inputTokens": "9"}}, "inputTokens"),
     ("rawResponse/completed", {**ADDRESS, "usage": {**COUNTS, "totalTokens": 1.5}}, "totalTokens"),
+    ("error", {**ADDRESS, **RETRY}, "error"),
+    ("error", {**ADDRESS, **RETRY, "error": "m"}, "error"),
+    ("error", {"threadId": "thr", **RETRY, "error": {"message": "m"}}, "turn"),
     ("rawResponseItem/completed", ADDRESS, "item"),
     ("rawResponseItem/completed", {**ADDRESS, "item": "text"}, "item"),
     ("turn/completed", {"threadId": "thr"}, "turn"),
@@ -190,7 +212,10 @@ JSON = st.recursive(
     ),
     max_leaves=4,
 )
-NAMES = ["threadId", "turnId", "itemId", "delta", "tokenUsage", "usage", "item", "turn"]
+NAMES = [
+    *("threadId", "turnId", "itemId", "delta", "tokenUsage", "usage", "item", "turn"),
+    *("error", "willRetry"),
+]
 
 
 @given(st.sampled_from(sorted(PARSERS)), st.dictionaries(st.sampled_from(NAMES), JSON))
@@ -198,7 +223,8 @@ def test_params_of_any_shape_give_an_event_or_a_protocol_error(
     method: str, params: dict[str, Any]
 ) -> None:
     with suppress(ProtocolError):
-        assert isinstance(parse_event(method, params), Addressed)
+        parsed = parse_event(method, params)
+        assert isinstance(parsed, Addressed) or (parsed is None and method == "error")
 
 
 @given(st.text())

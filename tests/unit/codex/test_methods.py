@@ -3,10 +3,11 @@ from typing import Any
 
 import pytest
 
-from app.codex.events import ProtocolError, ThreadId, TurnId, TurnRequest
+from app.codex.events import PARSERS, ProtocolError, ThreadId, TurnId
 from app.codex.methods import (
     UNUSED_NOTIFICATIONS,
     Model,
+    TurnRequest,
     initialize_params,
     inject_items_params,
     interrupt_params,
@@ -23,6 +24,27 @@ from app.codex.methods import (
 THREAD, TURN = ThreadId("thr"), TurnId("trn")
 ITEM = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "hi"}]}
 REQUEST = TurnRequest("gpt", (ITEM, ITEM))
+TOOL = {"type": "function", "name": "f", "description": "", "inputSchema": {"type": "object"}}
+FULL = TurnRequest(
+    "gpt",
+    (ITEM,),
+    effort="high",
+    summary="auto",
+    tools=(TOOL, TOOL),
+    output_schema={"type": "object"},
+    service_tier="flex",
+    verbosity="low",
+)
+THREAD_START = {
+    "model": "gpt",
+    "ephemeral": True,
+    "sandbox": "read-only",
+    "approvalPolicy": "never",
+    "environments": [],
+    "baseInstructions": "",
+    "developerInstructions": "",
+    "experimentalRawEvents": True,
+}
 ENTRY = {
     "id": "preset",
     "model": "gpt",
@@ -53,23 +75,30 @@ ENTRY = {
             },
         ),
         (
-            thread_start_params(REQUEST),
+            thread_start_params(FULL),
             {
-                "model": "gpt",
-                "ephemeral": True,
-                "sandbox": "read-only",
-                "approvalPolicy": "never",
-                "environments": [],
-                "baseInstructions": "",
-                "developerInstructions": "",
-                "experimentalRawEvents": True,
+                **THREAD_START,
+                "dynamicTools": [TOOL, TOOL],
+                "config": {"model_verbosity": "low"},
             },
         ),
+        (thread_start_params(REQUEST), THREAD_START),
         (inject_items_params(THREAD, REQUEST), {"threadId": "thr", "items": [ITEM, ITEM]}),
         (turn_start_params(THREAD, REQUEST), {"threadId": "thr", "input": []}),
         (
             turn_start_params(THREAD, TurnRequest("gpt", (), effort="high")),
             {"threadId": "thr", "input": [], "effort": "high"},
+        ),
+        (
+            turn_start_params(THREAD, FULL),
+            {
+                "threadId": "thr",
+                "input": [],
+                "effort": "high",
+                "summary": "auto",
+                "outputSchema": {"type": "object"},
+                "serviceTier": "flex",
+            },
         ),
         (interrupt_params(THREAD, TURN), {"threadId": "thr", "turnId": "trn"}),
         (unsubscribe_params(THREAD), {"threadId": "thr"}),
@@ -81,9 +110,16 @@ def test_what_we_ask_is_exactly_this(params: dict[str, Any], expected: dict[str,
     assert params == expected
 
 
-@pytest.mark.parametrize(
-    "used", ["turn/completed", "item/agentMessage/delta", "thread/tokenUsage/updated"]
-)
+def test_one_more_item_is_one_more_question_and_the_first_stays_as_it_was() -> None:
+    more = {"type": "message", "role": "developer", "content": []}
+    again = FULL.with_item(more)
+    assert again.items == (ITEM, more)
+    assert FULL.items == (ITEM,)
+    assert turn_start_params(THREAD, again) == turn_start_params(THREAD, FULL)
+    assert thread_start_params(again) == thread_start_params(FULL)
+
+
+@pytest.mark.parametrize("used", PARSERS)
 def test_what_we_live_by_is_not_opted_out_of(used: str) -> None:
     assert used not in UNUSED_NOTIFICATIONS
 

@@ -14,12 +14,13 @@ from app.codex.events import (
     Addressed,
     ThreadId,
     TurnId,
-    TurnRequest,
     TurnStatus,
     parse_event,
 )
+from app.codex.methods import TurnRequest
 from app.translation.outcome import BY_KIND
 from app.translation.prompt import to_items
+from app.translation.tools import Tool, to_dynamic_tool
 
 Schema = Callable[[str], Any]
 
@@ -51,11 +52,27 @@ def resolve(schema: Any, root: Any) -> Any:
     return schema
 
 
+def spread(schema: Any) -> Any:
+    """Give each alternative the members that stand beside them all, or they would be unknown to it."""
+    if not {"anyOf", "properties"} <= set(schema):
+        return schema
+    return {
+        "anyOf": [
+            {
+                **one,
+                "properties": schema["properties"] | one.get("properties", {}),
+                "required": [*schema.get("required", []), *one.get("required", [])],
+            }
+            for one in schema["anyOf"]
+        ]
+    }
+
+
 def problems(value: Any, schema: Any, root: Any, where: str = "") -> Iterator[str]:
     """Say what is wrong. Stricter than the standard: a member that codex does not know is a problem."""
     if schema is True:
         return
-    schema = resolve(schema, root)
+    schema = spread(resolve(schema, root))
     kinds = schema.get("type", [])
     kinds = [kinds] if isinstance(kinds, str) else kinds
     if kinds and not any(is_a(value, kind) for kind in kinds):
@@ -122,6 +139,15 @@ PERSON = {
         "more": {"type": "object", "additionalProperties": {"type": "boolean"}},
         "either": {"anyOf": [{"type": "string"}, {"type": "number"}]},
         "both": {"allOf": [{"$ref": "#/definitions/Kind"}]},
+        "image": {
+            "type": "object",
+            "properties": {"type": {"enum": ["image"]}},
+            "required": ["type"],
+            "anyOf": [
+                {"properties": {"url": {"type": "string"}}, "required": ["url"]},
+                {"properties": {"file": {"type": "string"}}, "required": ["file"]},
+            ],
+        },
     },
     "required": ["name"],
     "definitions": {"Kind": {"enum": ["a", "b"], "type": "string"}},
@@ -137,6 +163,15 @@ PERSON = {
             [],
         ),
         ({"name": "x", "more": {"y": True}, "both": "a"}, []),
+        ({"name": "x", "image": {"type": "image", "file": "y"}}, []),
+        (
+            {"name": "x", "image": {"type": "image"}},
+            [".image: {'type': 'image'} fits none of the alternatives"],
+        ),
+        (
+            {"name": "x", "image": {"url": "y"}},
+            [".image: {'url': 'y'} fits none of the alternatives"],
+        ),
         ([], [": [] is none of ['object']"]),
         ({}, [".name is required"]),
         ({"name": "x", "nick": 1}, [".nick is unknown"]),
@@ -171,6 +206,12 @@ RAW = {
 
 # What we read of each notification: the path, and the type that we take it for.
 READ: dict[str, list[tuple[str, str]]] = {
+    "error": [
+        ("threadId", "string"),
+        ("turnId", "string"),
+        ("willRetry", "boolean"),
+        ("error.message", "string"),
+    ],
     "item/agentMessage/delta": [
         ("threadId", "string"),
         ("turnId", "string"),
@@ -316,12 +357,24 @@ def test_an_answer_is_a_valid_response(schema: Schema, method: str, name: str) -
 
 THREAD, TURN = ThreadId("thr"), TurnId("trn")
 REQUEST = TurnRequest("gpt", ({"type": "message"},), effort="high")
+FULL = TurnRequest(
+    "gpt",
+    ({"type": "message"},),
+    effort="high",
+    summary="auto",
+    tools=(to_dynamic_tool(Tool("functions.exec", "d", {"type": "object", "title": "t"})),),
+    output_schema={"type": "object"},
+    service_tier="flex",
+    verbosity="low",
+)
 
 PARAMS: list[tuple[str, dict[str, Any]]] = [
     ("initialize", methods.initialize_params("1.2.3")),
     ("thread/start", methods.thread_start_params(REQUEST)),
+    ("thread/start", methods.thread_start_params(FULL)),
     ("thread/inject_items", methods.inject_items_params(THREAD, REQUEST)),
     ("turn/start", methods.turn_start_params(THREAD, REQUEST)),
+    ("turn/start", methods.turn_start_params(THREAD, FULL)),
     ("turn/interrupt", methods.interrupt_params(THREAD, TURN)),
     ("thread/unsubscribe", methods.unsubscribe_params(THREAD)),
     ("model/list", methods.model_list_params(None)),
@@ -346,6 +399,14 @@ def test_the_notification_after_the_handshake_exists(schema: Schema) -> None:
     assert members(schema("ClientNotification")) == {"initialized": None}
 
 
+PNG = "data:image/png;base64,iVBORw0KGgo="
+CALL: dict[str, Any] = {
+    "id": "c",
+    "type": "function",
+    "function": {"name": "f", "arguments": "{}"},
+}
+
+
 @pytest.mark.parametrize(
     "messages",
     [[{"role": role, "content": "text"}] for role in ("system", "developer", "user", "assistant")]
@@ -353,12 +414,22 @@ def test_the_notification_after_the_handshake_exists(schema: Schema) -> None:
         [{"role": "user", "content": [{"type": "text", "text": "text"}]}],
         [{"role": "assistant", "content": [{"type": "refusal", "refusal": "no"}]}],
         [{"role": "assistant", "content": None}],
+        [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": PNG}}]}],
+        [
+            {"role": "assistant", "tool_calls": [CALL]},
+            {"role": "tool", "tool_call_id": "c", "content": "42"},
+        ],
+        [
+            {"role": "assistant", "function_call": CALL["function"]},
+            {"role": "function", "name": "f", "content": "42"},
+        ],
     ],
 )
 def test_an_injected_item_is_one_that_codex_knows(
     schema: Schema, messages: list[dict[str, Any]]
 ) -> None:
     file = schema(RAW["rawResponseItem/completed"])
+    assert to_items(messages)
     for item in to_items(messages):
         assert list(problems(item, file["definitions"]["ResponseItem"], file)) == []
 

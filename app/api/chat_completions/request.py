@@ -1,0 +1,176 @@
+"""From the body of a chat completion request to what is asked of codex, and the rules for its answer. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from app.api.chat_completions.schemas import check_fields
+from app.errors import InvalidRequest
+from app.translation.choice import Rules
+from app.translation.content import Item
+from app.translation.formats import TEXT, OutputFormat, parse_format
+from app.translation.invalid import invalid_type, invalid_value, missing
+from app.translation.parameters import (
+    choice_count,
+    developer_item,
+    estimate_tokens,
+    include_usage,
+    stop_sequences,
+)
+from app.translation.prompt import to_items
+from app.translation.tools import (
+    Tool,
+    check_distinct,
+    names_by_alias,
+    parse_function,
+    parse_tools,
+    to_dynamic_tool,
+)
+
+_CALL_ONE = "You must call one of the functions in this turn; do not answer in words."
+_CALL_THIS = "You must call the function {} in this turn; do not answer in words."
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """A checked request. `model` is None where the gateway's default is meant."""
+
+    model: str | None
+    items: tuple[Item, ...]
+    stream: bool
+    include_usage: bool
+    n: int
+    effort: str | None
+    service_tier: str | None
+    verbosity: str | None
+    dynamic_tools: tuple[Mapping[str, Any], ...]
+    output_schema: Mapping[str, Any] | None
+    rules: Rules
+    legacy_calls: bool
+    ignored: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolChoice:
+    """What the model may call (`offered`) and whether it has to."""
+
+    offered: tuple[Tool, ...]
+    is_required: bool = False
+    instruction: str | None = None
+
+
+def parse_request(
+    body: Mapping[str, Any], *, max_choices: int, shows_reasoning: bool, needs_model: bool = True
+) -> ChatRequest:
+    """Check the body. Raises `InvalidRequest`, which names the first field that is wrong."""
+    given, ignored = check_fields(body, needs_model=needs_model)
+    choice = _tool_choice(given)
+    output = parse_format(given["response_format"]) if "response_format" in given else TEXT
+    is_stream = given.get("stream", False)
+    is_legacy = bool(given.get("functions")) and not given.get("tools")
+    items = to_items(given["messages"])
+    instructions = [text for text in (choice.instruction, output.instruction) if text]
+    return ChatRequest(
+        model=given.get("model"),
+        items=(*items, *map(developer_item, instructions)),
+        stream=is_stream,
+        include_usage=include_usage(given),
+        n=choice_count(given, max_choices),
+        effort=given.get("reasoning_effort"),
+        service_tier=_service_tier(given),
+        verbosity=given.get("verbosity"),
+        dynamic_tools=tuple(map(to_dynamic_tool, choice.offered)),
+        output_schema=output.strict_schema,
+        rules=Rules(
+            stops=stop_sequences(given.get("stop")),
+            max_tokens=given.get("max_completion_tokens", given.get("max_tokens")),
+            names=names_by_alias(tool.name for tool in choice.offered),
+            offers_tools=bool(choice.offered),
+            requires_tool=choice.is_required,
+            parallel_calls=given.get("parallel_tool_calls", True) and not is_legacy,
+            shows_reasoning=shows_reasoning,
+            output=output,
+            checks_output=_checks(output, is_stream=is_stream, has_tools=bool(choice.offered)),
+            prompt_tokens=estimate_tokens(items),
+        ),
+        legacy_calls=is_legacy,
+        ignored=ignored,
+    )
+
+
+def _checks(output: OutputFormat, *, is_stream: bool, has_tools: bool) -> bool:
+    """A stream is gone before it could be checked, and a model that may call tools may do that instead."""
+    return output.instruction is not None and not is_stream and not has_tools
+
+
+# Tools
+
+
+def _tool_choice(given: Mapping[str, Any]) -> ToolChoice:
+    if given.get("tools", []) != []:
+        tools = parse_tools(given["tools"])
+        wanted, where = given.get("tool_choice", "auto"), "tool_choice"
+    elif given.get("functions"):
+        tools = _parse_functions(given["functions"])
+        wanted, where = given.get("function_call", "auto"), "function_call"
+    else:
+        return _without_tools(given)
+    if wanted == "none":
+        return ToolChoice(())
+    if wanted == "auto":
+        return ToolChoice(tools)
+    if wanted == "required" and where == "tool_choice":
+        return ToolChoice(tools, is_required=True, instruction=_CALL_ONE)
+    name, at = _named(wanted, where)
+    for tool in tools:
+        if tool.name == name:
+            text = _CALL_THIS.format(tool.alias)
+            return ToolChoice((tool,), is_required=True, instruction=text)
+    raise InvalidRequest(f"Invalid '{at}': no function '{name[:64]}' is offered.", param=at)
+
+
+def _without_tools(given: Mapping[str, Any]) -> ToolChoice:
+    for name, source in (("tool_choice", "tools"), ("function_call", "functions")):
+        if given.get(name, "none") not in (
+            "none",
+            "auto",
+        ):  # it may be a dict, which no set can hold
+            raise InvalidRequest(f"'{name}' is only allowed when '{source}' are given.", param=name)
+    return ToolChoice(())
+
+
+def _parse_functions(given: Any) -> tuple[Tool, ...]:
+    if not isinstance(given, list):
+        raise invalid_type("functions", "an array of functions", given)
+    tools = tuple(parse_function(entry, f"functions[{i}]") for i, entry in enumerate(given))
+    check_distinct(tools, "functions[{}].name")
+    return tools
+
+
+def _named(wanted: Any, where: str) -> tuple[str, str]:
+    """Return the name in a choice of one function, and where it stands."""
+    if not isinstance(wanted, dict):
+        modes = ("none", "auto", "required") if where == "tool_choice" else ("none", "auto")
+        raise invalid_value(where, wanted, modes)
+    if where == "tool_choice":
+        kind = wanted.get("type")
+        if kind is None:
+            raise missing("tool_choice.type")
+        if kind != "function":
+            raise invalid_value("tool_choice.type", kind, ("function",))
+        wanted, where = wanted.get("function", {}), "tool_choice.function"
+        if not isinstance(wanted, dict):
+            raise invalid_type(where, "an object", wanted)
+    name = wanted.get("name")
+    if name is None:
+        raise missing(f"{where}.name")
+    if not isinstance(name, str):
+        raise invalid_type(f"{where}.name", "a string", name)
+    return name, f"{where}.name"
+
+
+def _service_tier(given: Mapping[str, Any]) -> str | None:
+    tier = given.get("service_tier")
+    return None if tier in {None, "auto", "default"} else tier

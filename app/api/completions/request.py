@@ -1,0 +1,155 @@
+"""The body of a completion request: what is asked of codex, and the rules for its answer. Pure.
+
+The models behind codex know conversations only, so each prompt goes as one user message. Several prompts, and `n`
+choices for each, are turns of their own: choice `i` of prompt `p` has the index `p * n + i`, as at OpenAI's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from marshmallow import EXCLUDE, Schema, fields
+
+from app.edge.fields import Ranged, Typed
+from app.errors import InvalidRequest
+from app.translation.choice import Rules
+from app.translation.content import Item
+from app.translation.invalid import invalid_type, missing, unsupported
+from app.translation.parameters import (
+    choice_count,
+    estimate_tokens,
+    include_usage,
+    stop_sequences,
+)
+
+
+class CompletionSchema(Schema):
+    """The fields whose type can be told without looking further."""
+
+    class Meta:
+        """Fields that nobody knows are dropped."""
+
+        unknown = EXCLUDE
+
+    model = Typed(str, "a string")
+    prompt = fields.Raw()
+    stream = Typed(bool, "a boolean")
+    stream_options = Typed(dict, "an object")
+    n = Ranged(1, 128, whole=True)
+    max_tokens = Ranged(1, 1 << 40, whole=True)
+    echo = Typed(bool, "a boolean")
+    stop = fields.Raw()
+    temperature = Ranged(0, 2)
+    top_p = Ranged(0, 1)
+    presence_penalty = Ranged(-2, 2)
+    frequency_penalty = Ranged(-2, 2)
+    seed = Ranged(-(1 << 63), (1 << 63) - 1, whole=True)
+
+
+IGNORED: Mapping[str, tuple[Any, ...]] = MappingProxyType(
+    {
+        "temperature": (1,),
+        "top_p": (1,),
+        "seed": (),
+        "presence_penalty": (0,),
+        "frequency_penalty": (0,),
+        "logit_bias": ({},),
+        "user": (),
+    }
+)
+"""Without effect here, and reported unless the value is the one beside the name."""
+
+REFUSED: Mapping[str, tuple[Any, ...]] = MappingProxyType(
+    {"suffix": ("",), "logprobs": (0, False), "best_of": (1,)}
+)
+"""Would change what the answer is, so a 400; except with the values beside the name."""
+
+
+@dataclass(frozen=True, slots=True)
+class CompletionRequest:
+    """A checked request. `model` is None where the gateway's default is meant."""
+
+    model: str | None
+    prompts: tuple[str, ...]
+    n: int
+    stream: bool
+    include_usage: bool
+    echo: bool
+    rules: tuple[Rules, ...]
+    ignored: tuple[str, ...]
+
+    def items(self, prompt: str) -> tuple[Item, ...]:
+        """Return the input items of one prompt."""
+        content = [{"type": "input_text", "text": prompt}]
+        return ({"type": "message", "role": "user", "content": content},)
+
+
+_SCHEMA = CompletionSchema()
+
+
+def parse_request(
+    body: Mapping[str, Any], *, max_choices: int, needs_model: bool = True
+) -> CompletionRequest:
+    """Check the body. Raises `InvalidRequest`, which names the first field that is wrong."""
+    given = {name: value for name, value in body.items() if value is not None}
+    for name in ("model", "prompt") if needs_model else ("prompt",):
+        if name not in given:
+            raise missing(name)
+    known: dict[str, Any] = _SCHEMA.load(given)
+    for name, harmless in REFUSED.items():
+        if name in given and given[name] not in harmless:
+            raise unsupported(name)
+    prompts = _prompts(known["prompt"])
+    n = choice_count(known, max_choices)
+    if n * len(prompts) > max_choices:
+        raise InvalidRequest(
+            f"Invalid 'prompt': {len(prompts)} prompts with n={n} are more than the {max_choices} "
+            "choices that this gateway gives at once.",
+            param="prompt",
+            code="array_above_max_length",
+        )
+    return CompletionRequest(
+        model=known.get("model"),
+        prompts=prompts,
+        n=n,
+        stream=known.get("stream", False),
+        include_usage=include_usage(known),
+        echo=known.get("echo", False),
+        rules=_rules(known, prompts, n),
+        ignored=tuple(
+            name for name, usual in IGNORED.items() if name in given and given[name] not in usual
+        ),
+    )
+
+
+def _rules(known: Mapping[str, Any], prompts: tuple[str, ...], n: int) -> tuple[Rules, ...]:
+    stops, limit = stop_sequences(known.get("stop")), known.get("max_tokens")
+    return tuple(
+        Rules(stops=stops, max_tokens=limit, prompt_tokens=_estimate(prompt))
+        for prompt in prompts
+        for _ in range(n)
+    )
+
+
+def _estimate(prompt: str) -> int:
+    return estimate_tokens(({"content": [{"text": prompt}]},))
+
+
+def _prompts(given: Any) -> tuple[str, ...]:
+    prompts = [given] if isinstance(given, str) else given
+    expected = "a string or an array of strings"
+    if not isinstance(prompts, list):
+        raise invalid_type("prompt", expected, given)
+    if not prompts:
+        raise InvalidRequest(
+            "Invalid 'prompt': empty array. Expected at least one prompt.",
+            param="prompt",
+            code="empty_array",
+        )
+    for index, prompt in enumerate(prompts):
+        if not isinstance(prompt, str):  # arrays of tokens, too: codex takes text only
+            raise invalid_type(f"prompt[{index}]", "a string", prompt)
+    return tuple(prompts)

@@ -1,0 +1,134 @@
+"""The service's login as codex sees it: who, which plan, how much of its limits is used. No token is ever kept here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from app.cli.child import ChildFailed, ask
+from app.codex.generation import Generation
+
+CHATGPT = "chatgpt"
+API_KEY = "apiKey"
+
+_NAMES = {CHATGPT: "ChatGPT", API_KEY: "API key", "amazonBedrock": "Amazon Bedrock"}
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """One of the account's windows: how full it is, how long it is, when it starts again (ISO-8601, UTC)."""
+
+    name: str
+    used_percent: int
+    window_minutes: int | None
+    resets_at: str | None
+
+    def __str__(self) -> str:
+        window = f", window of {_span(self.window_minutes)}" if self.window_minutes else ""
+        resets = f", starts again at {self.resets_at}" if self.resets_at else ""
+        return f"{self.name}{window}: {self.used_percent} % used{resets}"
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Who is logged in. `email` and `plan` are known for ChatGPT only."""
+
+    type: str
+    email: str | None = None
+    plan: str | None = None
+
+    def __str__(self) -> str:
+        details = [self.email, f"plan {self.plan}" if self.plan else None]
+        return ", ".join([_NAMES.get(self.type, self.type), *filter(None, details)])
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """What codex told. A problem is codex's own sentence, empty where there was none."""
+
+    account: Account | None = None
+    problem: str = ""
+    limits: tuple[Limit, ...] = ()
+    limits_problem: str = ""
+
+
+def look_up(generation: Generation, timeout_s: float, *, with_limits: bool = True) -> Login:
+    """Ask a child about the login in its CODEX_HOME. Blocks; a ChatGPT login is looked up over the network."""
+    try:
+        answer = ask(generation, "account/read", {"refreshToken": False}, timeout_s)
+    except ChildFailed as error:
+        return Login(problem=str(error))
+    account = parse_account(answer)
+    if account is None or account.type != CHATGPT or not with_limits:
+        return Login(account)
+    try:
+        limits = ask(generation, "account/rateLimits/read", None, timeout_s)
+    except ChildFailed as error:
+        return Login(account, limits_problem=str(error))
+    return Login(account, limits=tuple(parse_limits(limits)))
+
+
+def parse_account(result: object) -> Account | None:
+    """Return the account in the result of `account/read`; None if nobody is logged in."""
+    found = result.get("account") if isinstance(result, Mapping) else None
+    if not isinstance(found, Mapping) or not isinstance(found.get("type"), str):
+        return None
+    return Account(found["type"], _text(found.get("email")), _text(found.get("planType")))
+
+
+def parse_limits(result: object) -> Iterator[Limit]:
+    """Yield every window in the result of `account/rateLimits/read`."""
+    answer: Mapping[str, Any] = result if isinstance(result, Mapping) else {}
+    buckets = answer.get("rateLimitsByLimitId") or {"codex": answer.get("rateLimits")}
+    for limit_id, bucket in buckets.items():
+        if not isinstance(bucket, Mapping):
+            continue
+        name = _text(bucket.get("limitName")) or limit_id
+        for which in ("primary", "secondary"):
+            window = bucket.get(which)
+            if isinstance(window, Mapping) and isinstance(window.get("usedPercent"), int):
+                minutes, resets = window.get("windowDurationMins"), window.get("resetsAt")
+                yield Limit(
+                    f"{name} {which}",
+                    window["usedPercent"],
+                    minutes if isinstance(minutes, int) else None,
+                    iso_utc(resets) if isinstance(resets, int) else None,
+                )
+
+
+def iso_utc(seconds: int) -> str | None:
+    """Return a Unix time as ISO-8601 in UTC; None for one that no calendar has."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def type_in_file(auth_file: Path) -> str | None:
+    """Return which sort of login the file holds, without asking anybody; None if it holds none or cannot be read."""
+    try:
+        found = orjson.loads(auth_file.read_bytes())
+    except (OSError, ValueError):
+        return None
+    if not isinstance(found, Mapping):
+        return None
+    if found.get("OPENAI_API_KEY"):
+        return API_KEY
+    return CHATGPT if found.get("tokens") else None
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _span(minutes: int) -> str:
+    for size, unit in ((1440, "day"), (60, "hour")):
+        if minutes % size == 0:
+            count = minutes // size
+            return f"{count} {unit}{'s' if count > 1 else ''}"
+    return f"{minutes} minutes"

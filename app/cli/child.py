@@ -1,0 +1,118 @@
+"""A codex child of a command's own, for a few questions. It does not touch the running gateway's child.
+
+It may share that one's CODEX_HOME, as the two children of a reload do. It must not get a copy of the login instead:
+codex may renew a login while it is asked, and the original would then be worth nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from codex_cli_bin import bundled_codex_path
+from flask import current_app
+from gevent import subprocess
+
+from app.cli.outcome import without_secrets
+from app.codex.config import Upstream, UpstreamKind
+from app.codex.events import ProtocolError
+from app.codex.generation import Generation
+from app.codex.home import Home
+from app.codex.launch import Launcher
+from app.errors import GatewayError
+from app.process.child import Child, StopLadder
+from app.rpc.channel import RpcError
+from app.settings import Settings
+
+OPENAI = Upstream(UpstreamKind.OPENAI)
+
+_LADDER = StopLadder(eof_s=1.0, term_s=1.0, kill_s=1.0)
+
+
+class ChildFailed(Exception):
+    """The child did not start, did not shake hands or refused a call. The message is a sentence for the operator."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks: our version, and how many seconds we wait for the handshake and for each call."""
+
+    version: str
+    startup_s: float
+    call_s: float
+
+
+def caller_of(settings: Settings, version: str) -> Caller:
+    """Return a caller with the service's own limits."""
+    return Caller(version, settings.startup_timeout_ms / 1000, settings.rpc_timeout_ms / 1000)
+
+
+def gateway_version() -> str:
+    """Return the version of the application that runs the command."""
+    return str(current_app.config["VERSIONS"]["gateway"])
+
+
+def binary_of(settings: Settings) -> Path:
+    """Return the binary that the service uses. Raises `FileNotFoundError` if its package is broken."""
+    return settings.codex_bin or Path(bundled_codex_path())
+
+
+def launcher_of(settings: Settings, home: Home, upstream: Upstream = OPENAI) -> Launcher:
+    """Return how to start a child like the service's, without the key of its upstream. Raises `ChildFailed`."""
+    try:
+        binary = binary_of(settings)
+    except FileNotFoundError as error:
+        raise ChildFailed(f"There is no codex binary: {error}.") from error
+    return Launcher(home, binary, upstream, "", settings.request_timeout_ms)
+
+
+@contextmanager
+def conversation(launcher: Launcher, caller: Caller) -> Iterator[Generation]:
+    """Start a child, shake hands, and end it afterwards. Raises `ChildFailed`."""
+    child = _start(launcher)
+    generation = Generation(1, child, rpc_timeout_s=caller.call_s, on_lost=lambda _: None)
+    try:
+        _shake_hands(generation, launcher, caller)
+        yield generation
+    finally:
+        child.stop(_LADDER)
+        generation.detach()
+        child.close()
+
+
+def _start(launcher: Launcher) -> Child:
+    try:
+        return Child(launcher.prepare())
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
+        raise ChildFailed(f"codex could not be started: {_sentence(str(error))}") from error
+
+
+def _shake_hands(generation: Generation, launcher: Launcher, caller: Caller) -> None:
+    try:
+        generation.shake_hands(caller.version, caller.startup_s, launcher.home.silence_log_database)
+    except (GatewayError, ProtocolError) as error:
+        why = error.rpc_message if isinstance(error, RpcError) else str(error)
+        raise ChildFailed(f"codex did not shake hands: {_sentence(why)}") from error
+
+
+def ask(generation: Generation, method: str, params: object, timeout_s: float) -> object:
+    """Return the result of one call. Raises `ChildFailed` with codex's own words."""
+    try:
+        return generation.channel.call(method, params, timeout_s)
+    except RpcError as error:
+        raise ChildFailed(_sentence(error.rpc_message)) from error
+    except GatewayError as error:
+        raise ChildFailed(_sentence(error.message)) from error
+
+
+def _sentence(text: str) -> str:
+    shown = without_secrets(text).strip()
+    return shown if shown.endswith((".", "!", "?")) else f"{shown}."
+
+
+def codex_version(user_agent: str) -> str:
+    """Return codex's version from `name/1.2.3 (system) …`; the whole text if it looks otherwise."""
+    name, _, rest = user_agent.partition("/")
+    return rest.split(" ", 1)[0] if name and rest else user_agent

@@ -1,0 +1,49 @@
+"""`flask --app wsgi codex …`: which commands there are. Each is loaded when it is used.
+
+So that a gunicorn worker, which registers this group with the application, loads none of them.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from importlib import import_module
+from types import MappingProxyType
+
+import click
+
+COMMANDS: Mapping[str, str] = MappingProxyType(
+    {
+        "doctor": "app.cli.doctor",
+        "login": "app.cli.login",
+        "logout": "app.cli.login",
+        "models": "app.cli.models",
+        "status": "app.cli.status",
+    }
+)
+"""A command's name, which is also its function's, and the module that has it."""
+
+
+class Commands(click.Group):
+    """The table above, as click wants it."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return every name, in the order of the help text."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return the command of that name, loading its module."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(COMMANDS[cmd_name]), cmd_name)
+        return command
+
+
+@click.group("codex", cls=Commands)
+def group() -> None:
+    """Log in and out, see what the service can do, and find out why it cannot.
+
+    Exit codes: 0 fine, 1 failed, 2 wrong usage, 3 nobody is logged in.
+    """
+    # These commands talk to a person, in sentences; the lower layers' log lines are for the service.
+    logging.getLogger("codex_api").addHandler(logging.NullHandler())

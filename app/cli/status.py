@@ -1,0 +1,135 @@
+"""`codex status`: who is logged in, which upstream serves, and how the running gateway does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import click
+
+from app.cli import account, running, upstream
+from app.cli.account import Account, Login
+from app.cli.child import (
+    Caller,
+    ChildFailed,
+    caller_of,
+    codex_version,
+    conversation,
+    gateway_version,
+    launcher_of,
+)
+from app.cli.outcome import Exit, load
+from app.cli.running import Running
+from app.cli.speech import columns, say_json, waiting
+from app.cli.upstream import Choice
+from app.codex.config import UpstreamKind
+from app.codex.home import Home
+from app.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """One look at everything. `child_problem` says why codex could not be asked, and is empty if it could."""
+
+    upstream: Choice
+    login: Login
+    versions: dict[str, str | None]
+    gateway: Running
+    child_problem: str = ""
+
+    @property
+    def exit_code(self) -> Exit:
+        """What a script learns; a login matters only where OpenAI serves."""
+        if self.child_problem:
+            return Exit.FAILED
+        if self.upstream.kind is not UpstreamKind.OPENAI:
+            return Exit.OK
+        if self.login.problem:
+            return Exit.FAILED
+        return Exit.OK if self.login.account else Exit.NOT_LOGGED_IN
+
+
+@click.command("status")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of sentences.")
+@click.pass_context
+def status(context: click.Context, *, as_json: bool) -> None:
+    """Show the login and its limits, the versions, the upstream, and the running gateway."""
+    seen = gather(load(), gateway_version())
+    if as_json:
+        say_json(seen)
+    else:
+        click.echo("\n".join(columns(list(describe(seen)))))
+    context.exit(seen.exit_code)
+
+
+def gather(settings: Settings, version: str) -> Status:
+    """Ask a child of our own, and the gateway over HTTP. Blocks."""
+    home = Home(settings.codex_home)
+    choice = upstream.choose(settings, login_known=upstream.is_login_known(home))
+    login, codex, problem = _ask_codex(settings, home, caller_of(settings, version))
+    with waiting("Asking the running gateway …"):
+        gateway = running.look(
+            running.pid_of(home.pid_file), settings.host, settings.port, settings.api_key
+        )
+    return Status(choice, login, {"gateway": version, "codex": codex}, gateway, problem)
+
+
+def _ask_codex(settings: Settings, home: Home, caller: Caller) -> tuple[Login, str | None, str]:
+    try:
+        with (
+            waiting("Asking codex about the login …"),
+            conversation(launcher_of(settings, home), caller) as generation,
+        ):
+            login = account.look_up(generation, caller.call_s)
+            codex = codex_version(generation.user_agent)
+    except ChildFailed as error:
+        return Login(), None, str(error)
+    stored = account.type_in_file(home.auth_file)
+    if login.problem and stored:
+        login = replace(login, account=Account(stored))
+    return login, codex, ""
+
+
+def describe(seen: Status) -> Iterator[tuple[str, str]]:
+    """Yield what a person reads: a word and a sentence each."""
+    yield "upstream", f"{seen.upstream.kind.value}: {seen.upstream.reason}"
+    if seen.upstream.address:
+        yield "", seen.upstream.address
+    yield "login", _login(seen)
+    yield from (("limits", str(limit)) for limit in seen.login.limits)
+    if seen.login.limits_problem:
+        yield "limits", f"unknown: {seen.login.limits_problem}"
+    yield "versions", ", ".join(f"{name} {found or '?'}" for name, found in seen.versions.items())
+    yield "gateway", _gateway(seen.gateway)
+    if seen.gateway.child is not None:
+        yield "child", _child(seen.gateway)
+
+
+def _login(seen: Status) -> str:
+    if seen.child_problem:
+        return f"unknown: {seen.child_problem} To find out more: flask --app wsgi codex doctor"
+    if seen.login.problem:
+        return (
+            f"{seen.login.account or 'unknown'}; codex could not look it up: {seen.login.problem}"
+        )
+    if seen.login.account is None:
+        return "nobody is logged in (flask --app wsgi codex login)"
+    return str(seen.login.account)
+
+
+def _gateway(gateway: Running) -> str:
+    if gateway.pid is None:
+        return "not running"
+    where = f", {gateway.address}" if gateway.address else ""
+    words = {True: "ready", False: "not ready", None: "unknown"}[gateway.ready]
+    reason = f" ({gateway.reason})" if gateway.reason else ""
+    return f"running, pid {gateway.pid}{where}: {words}{reason}"
+
+
+def _child(gateway: Running) -> str:
+    child = gateway.child or {}
+    version = codex_version(str(child.get("user_agent") or "")) or "?"
+    return (
+        f"{child.get('state')}, pid {child.get('pid')}, codex {version}, {child.get('restarts')} restarts, "
+        f"{child.get('running')} turns running, {child.get('waiting')} waiting"
+    )

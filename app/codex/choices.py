@@ -1,0 +1,107 @@
+"""The turns that answer one request, followed as one: usually a single turn, `n` of them for `n` choices.
+
+A choice's turn can be replaced (the model is asked again) or closed early (its answer is complete) while the others go
+on. One consumer follows; `close` may be called by anyone, at any time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from gevent.pool import Group
+from gevent.queue import Queue
+
+from app.codex.events import Event
+from app.codex.turn import Pace, Turn
+
+Batch = tuple[int, list[Event]]
+"""What happened in one choice; its index, and nothing at all after a quiet time."""
+
+_MERGED_BATCHES = 64  # per request; beyond it the turns' own bounded queues fill up
+
+
+class Choices:
+    """See the module. `restart` starts one more turn for a choice, with an instruction added; it blocks, may raise."""
+
+    def __init__(self, turns: list[Turn], pace: Pace, restart: Callable[[int, str], Turn]) -> None:
+        self.turns = turns
+        self.generation = turns[0].generation
+        self._pace = pace
+        self._restart = restart
+        self._pumps = Group()
+        self._merged: Queue[Batch | BaseException | None] = Queue(_MERGED_BATCHES)
+        self._running = 0
+        self._is_closed = False
+
+    def __len__(self) -> int:
+        return len(self.turns)
+
+    def follow(self) -> Iterator[Batch]:
+        """Yield what happens in any choice until all have ended. Raises what any of their turns raises. Blocks."""
+        if len(self.turns) == 1:
+            yield from self._follow_one()
+            return
+        for index in range(len(self.turns)):
+            self._start_pump(index)
+        while self._running:
+            news = self._merged.get()
+            if news is None:
+                self._running -= 1
+            elif isinstance(news, BaseException):
+                raise news
+            else:
+                yield news
+
+    def _follow_one(self) -> Iterator[Batch]:
+        turn = None
+        while turn is not self.turns[0]:  # until no other turn has taken its place
+            turn = self.turns[0]
+            for batch in turn.follow(self._pace):
+                yield 0, batch
+
+    def _start_pump(self, index: int) -> None:
+        self._running += 1
+        self._pumps.spawn(self._pump, index, self.turns[index])
+
+    def _pump(self, index: int, turn: Turn) -> None:
+        """Follow one turn; the one that takes its place has a pump of its own."""
+        try:
+            for batch in turn.follow(self._pace):
+                self._merged.put((index, batch))
+        # Handed over, not handled: the consumer raises it in its own greenlet.
+        except Exception as error:  # noqa: BLE001
+            self._merged.put(error)
+        else:
+            self._merged.put(None)
+
+    def ask_again(self, index: int, instruction: str) -> None:
+        """Replace the turn of one choice by a new one with `instruction` added. Blocks; raises `GatewayError`."""
+        self.turns[index].close()
+        turn = self._restart(index, instruction)
+        self.turns[index] = turn
+        if self._is_closed:  # by somebody else, while this one waited
+            turn.close()
+        elif len(self.turns) > 1:
+            self._start_pump(index)
+
+    def close_one(self, index: int) -> None:
+        """End one choice early; the others go on. Does not block."""
+        self.turns[index].close()
+
+    def close(self) -> None:
+        """Give every turn back. Idempotent, does not block."""
+        self._is_closed = True
+        for turn in self.turns:
+            turn.close()
+        self._pumps.kill(block=False)
+
+    @property
+    def first_event_at(self) -> float | None:
+        """When the first event of any choice came (monotonic seconds)."""
+        moments = [turn.first_event_at for turn in self.turns if turn.first_event_at is not None]
+        return min(moments, default=None)
+
+    @property
+    def started(self) -> float:
+        """When the first turn was started (monotonic seconds)."""
+        return min(turn.started for turn in self.turns)

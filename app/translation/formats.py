@@ -1,0 +1,230 @@
+"""`response_format`: what shape the answer must have, and who sees to it. Pure.
+
+codex hands a schema on only as `strict: true`, under a name of its own. A schema that OpenAI would accept as strict
+goes that way. Any other one, and `json_object`, becomes an instruction, and a whole answer is checked against it; a
+stream has left the house before it could be checked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from jsonschema import validators
+from jsonschema.exceptions import SchemaError, best_match
+from referencing import Registry
+from referencing.exceptions import Unresolvable as ReferencingError
+
+from app.errors import InvalidRequest
+from app.translation.invalid import check_size, invalid_type, invalid_value, missing
+
+_TYPES = ("text", "json_object", "json_schema")
+
+
+@dataclass(frozen=True, slots=True)
+class OutputFormat:
+    """`strict_schema` goes to the upstream; `instruction` to the model, and then `problem` checks the answer."""
+
+    strict_schema: Mapping[str, Any] | None = None
+    instruction: str | None = None
+    schema: Mapping[str, Any] | None = None
+
+    def problem(self, text: str) -> str | None:
+        """Return what is wrong with a whole answer, None if nothing is."""
+        if self.instruction is None:
+            return None
+        try:
+            value = orjson.loads(text)
+        except orjson.JSONDecodeError:
+            return "it is not valid JSON"
+        if self.schema is None:
+            return None if isinstance(value, dict) else "it is not a JSON object"
+        return check(value, self.schema)
+
+
+TEXT = OutputFormat()
+
+_ONLY_JSON = "Answer with one JSON object and nothing else: no prose, no code fence."
+
+
+def parse_format(given: Any) -> OutputFormat:
+    """Read `response_format`. Raises `InvalidRequest`, which names the field."""
+    if not isinstance(given, dict):
+        raise invalid_type("response_format", "an object", given)
+    kind = given.get("type")
+    if kind is None:
+        raise missing("response_format.type")
+    if kind == "text":
+        return TEXT
+    if kind == "json_object":
+        return OutputFormat(instruction=_ONLY_JSON)
+    if kind != "json_schema":
+        raise invalid_value("response_format.type", kind, _TYPES)
+    wrapper = given.get("json_schema")
+    if wrapper is None:
+        raise missing("response_format.json_schema")
+    if not isinstance(wrapper, dict):
+        raise invalid_type("response_format.json_schema", "an object", wrapper)
+    return _from_schema(wrapper)
+
+
+def _from_schema(wrapper: Mapping[str, Any]) -> OutputFormat:
+    where = "response_format.json_schema"
+    name, schema, strict = wrapper.get("name"), wrapper.get("schema"), wrapper.get("strict")
+    if name is None:
+        raise missing(f"{where}.name")
+    if not isinstance(name, str):
+        raise invalid_type(f"{where}.name", "a string", name)
+    if schema is None:
+        raise missing(f"{where}.schema")
+    if not isinstance(schema, dict):
+        raise invalid_type(f"{where}.schema", "an object", schema)
+    if strict is not None and not isinstance(strict, bool):
+        raise invalid_type(f"{where}.strict", "a boolean", strict)
+    _check_schema(schema, f"{where}.schema")
+    if is_strict(schema):
+        return OutputFormat(strict_schema=schema)
+    if strict:
+        raise InvalidRequest(
+            f"Invalid schema for response_format '{name[:64]}': with 'strict', every object needs "
+            "'additionalProperties': false and all of its properties in 'required'.",
+            param=f"{where}.schema",
+            code="invalid_json_schema",
+        )
+    written = orjson.dumps(schema).decode()
+    return OutputFormat(
+        instruction=f"{_ONLY_JSON} It must follow this JSON schema ({name}): {written}",
+        schema=schema,
+    )
+
+
+def check(value: Any, schema: Mapping[str, Any]) -> str | None:
+    """Return what is wrong with `value`, None if nothing is.
+
+    The schema is a caller's: no reference is ever fetched, and no pattern is run, since one of them could keep this
+    worker busy for minutes.
+    """
+    validator = _checker()(_without_dialects(schema), registry=Registry())
+    try:
+        error = best_match(validator.iter_errors(value))
+    # Whatever a reference led to (a sentence, a list) was no schema; jsonschema does not say so in one way.
+    except (RecursionError, ReferencingError, _TooManyReferences, AttributeError, TypeError):
+        return "its schema cannot be followed"
+    return None if error is None else f"at {error.json_path}: {error.message[:200]}"
+
+
+_DIALECT = validators.Draft202012Validator
+_MAX_REFERENCES = 10_000
+
+
+class _TooManyReferences(Exception):
+    pass
+
+
+def _nothing(*_: Any) -> tuple[()]:
+    return ()
+
+
+def _checker() -> Any:
+    """Return a validator class that counts references, and skips what runs a pattern or compares all with all."""
+    left = _MAX_REFERENCES
+    follow = _DIALECT.VALIDATORS["$ref"]
+    others = _DIALECT.VALIDATORS["additionalProperties"]
+
+    def counted(validator: Any, ref: Any, instance: Any, schema: Any) -> Any:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise _TooManyReferences
+        return follow(validator, ref, instance, schema) or ()
+
+    def without_patterns(validator: Any, extra: Any, instance: Any, schema: Any) -> Any:
+        # It would run the patterns beside it.
+        return () if "patternProperties" in schema else others(validator, extra, instance, schema)
+
+    harmless = {**dict.fromkeys(_SKIPPED, _nothing), "$ref": counted}
+    harmless["additionalProperties"] = without_patterns
+    return validators.extend(_DIALECT, harmless)  # type: ignore[no-untyped-call]
+
+
+_SKIPPED = (
+    *("pattern", "patternProperties", "unevaluatedProperties", "unevaluatedItems"),
+    *("uniqueItems", "$dynamicRef"),
+)
+
+
+def _without_dialects(schema: Any, *, is_keyword_level: bool = True) -> Any:
+    """Return the schema without `$schema`, which would bring back a validator class that has all its keywords."""
+    if isinstance(schema, list):
+        return [_without_dialects(entry) for entry in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    return {
+        name: _without_dialects(value, is_keyword_level=not is_keyword_level or name not in _NAMED)
+        for name, value in schema.items()
+        if not (is_keyword_level and name == "$schema")
+    }
+
+
+_NAMED = frozenset({"properties", "$defs", "definitions", "patternProperties", "dependentSchemas"})
+
+
+def _check_schema(schema: Mapping[str, Any], where: str) -> None:
+    check_size(schema, where, "invalid_json_schema")
+    try:
+        _DIALECT.check_schema(_without_dialects(schema))
+    except SchemaError as error:
+        raise InvalidRequest(
+            f"Invalid '{where}': {error.message[:200]}.", param=where, code="invalid_json_schema"
+        ) from error
+
+
+_STRICT_KEYWORDS = frozenset(
+    {
+        *(
+            "type",
+            "properties",
+            "required",
+            "additionalProperties",
+            "items",
+            "enum",
+            "const",
+            "anyOf",
+        ),
+        *(
+            "$ref",
+            "$defs",
+            "definitions",
+            "description",
+            "title",
+            "pattern",
+            "format",
+            "multipleOf",
+        ),
+        *("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "minItems", "maxItems"),
+        *("$schema", "$id"),
+    }
+)
+
+
+def is_strict(schema: Mapping[str, Any]) -> bool:
+    """True if OpenAI would accept the schema as strict: closed objects, every property required, known keywords."""
+    return schema.get("type") == "object" and "anyOf" not in schema and _is_strict(schema)
+
+
+def _is_strict(schema: Any) -> bool:
+    if not isinstance(schema, Mapping) or not set(schema) <= _STRICT_KEYWORDS:
+        return False
+    properties = schema.get("properties", {})
+    if schema.get("type") == "object" or properties:
+        closed = schema.get("additionalProperties") is False
+        if not closed or set(schema.get("required", ())) != set(properties):
+            return False
+    below = [*properties.values(), *schema.get("anyOf", ())]
+    for group in ("$defs", "definitions"):
+        below += schema.get(group, {}).values()
+    if "items" in schema:
+        below.append(schema["items"])
+    return all(_is_strict(entry) for entry in below)

@@ -1,0 +1,165 @@
+"""The doctor with the real binary: all is well, and each failure that can be provoked."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+from pathlib import Path
+
+import pytest
+
+from tests.integration.cli.conftest import FakeCodex, Operator
+
+SECRET = "sk-operator-secret-0123456789"
+NO_UPSTREAM = "http://127.0.0.1:9/v1"
+
+
+def levels(results: dict[str, dict[str, str]], *names: str) -> list[str]:
+    return [results[name]["level"] for name in names]
+
+
+def test_all_is_well_with_an_upstream_that_is_reached(
+    operator: Operator, upstream_port: int
+) -> None:
+    url = f"http://127.0.0.1:{upstream_port}/v1"
+    done = operator.types("doctor", CODEX_UPSTREAM_URL=url)
+    assert done.returncode == 0, done.stdout
+    assert "\nfail" not in done.stdout
+    assert f"ok    upstream       Reached {url}." in done.stdout
+    assert done.stdout.splitlines()[-1].startswith("The service can run.")
+
+
+def test_looking_changes_nothing(operator: Operator) -> None:
+    operator.types("doctor", "--offline", CODEX_UPSTREAM_URL=NO_UPSTREAM)
+    left = [path for path in operator.folder.iterdir() if path != operator.home]
+    assert left == []
+    assert not operator.home.exists()
+
+
+def test_every_check_that_is_not_ok_has_a_remedy_or_was_not_tried(operator: Operator) -> None:
+    for result in operator.examine("--offline").values():
+        assert result["sentence"].endswith((".", "codex")), result
+        assert bool(result["remedy"]) is (result["level"] in {"warn", "fail"}), result
+
+
+def test_offline_leaves_the_network_out(operator: Operator) -> None:
+    results = operator.examine("--offline", CODEX_UPSTREAM_URL=NO_UPSTREAM)
+    assert levels(results, "upstream", "codex child") == ["skip", "ok"]
+    assert operator.types("doctor", "--offline").returncode == 0
+
+
+def test_an_upstream_that_is_not_reached(operator: Operator) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        url = f"http://127.0.0.1:{sock.getsockname()[1]}/v1"
+    done = operator.types("doctor", CODEX_UPSTREAM_URL=url)
+    assert done.returncode == 1
+    assert "Connection refused" in done.stdout
+    assert "The service does not work like this: upstream." in done.stdout
+
+
+def test_the_login(operator: Operator) -> None:
+    assert operator.examine("--offline")["login"]["level"] == "warn"
+    operator.types("login", "--api-key-stdin", given=SECRET)
+    found = operator.examine("--offline")["login"]
+    assert (found["level"], found["sentence"]) == ("ok", "API key.")
+    operator.types("logout")
+    assert operator.examine("--offline")["login"]["level"] == "fail"
+
+
+def test_a_foreign_config(operator: Operator) -> None:
+    operator.home.mkdir(mode=0o700)
+    (operator.home / "config.toml").write_text("model = 'x'")
+    results = operator.examine("--offline")
+    assert levels(results, "config.toml", "codex child", "login") == ["fail", "ok", "skip"]
+    assert (operator.home / "config.toml").exists()
+
+
+def test_a_home_that_cannot_be_made(operator: Operator, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    results = operator.examine("--offline", CODEX_HOME=f"{tmp_path}/file/home")
+    assert levels(results, "codex home", "codex child", "login") == ["fail", "ok", "skip"]
+
+
+def test_a_home_that_others_may_enter(operator: Operator) -> None:
+    operator.home.mkdir(mode=0o755)
+    operator.home.chmod(0o755)
+    assert operator.examine("--offline")["codex home"]["level"] == "warn"
+
+
+def test_no_binary(operator: Operator) -> None:
+    results = operator.examine("--offline", CODEX_BIN="/nowhere/codex")
+    names = ("codex binary", "codex version", "model catalog", "codex child", "login")
+    assert levels(results, *names) == ["fail", "skip", "skip", "skip", "skip"]
+
+
+def test_a_binary_that_is_not_executable(operator: Operator, fake_codex: FakeCodex) -> None:
+    binary = fake_codex()
+    binary.chmod(0o644)
+    found = operator.examine("--offline", CODEX_BIN=str(binary))["codex binary"]
+    assert (found["level"], found["remedy"]) == ("fail", f"chmod +x {binary}")
+
+
+def test_a_binary_that_is_no_codex(operator: Operator) -> None:
+    results = operator.examine("--offline", CODEX_BIN=str(shutil.which("false")))
+    assert levels(results, "codex binary", "codex version", "codex child") == ["ok", "fail", "skip"]
+
+
+def test_a_binary_of_another_version(operator: Operator, fake_codex: FakeCodex) -> None:
+    results = operator.examine("--offline", CODEX_BIN=str(fake_codex()))
+    assert levels(results, "codex version", "codex child") == ["warn", "ok"]
+    assert "0.0.1" in results["codex version"]["sentence"]
+
+
+def test_a_child_that_does_not_shake_hands(operator: Operator, fake_codex: FakeCodex) -> None:
+    for steps in ([{"exit": 3}], [{"result": {}}], []):
+        binary = fake_codex({"initialize": steps})
+        settings = {"CODEX_BIN": str(binary), "WORKER_STARTUP_TIMEOUT_MS": "1000"}
+        found = operator.examine("--offline", **settings)["codex child"]
+        assert found["level"] == "fail"
+        assert found["sentence"].startswith("codex did not shake hands: ")
+
+
+def test_a_port_that_another_program_has(operator: Operator) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        number = str(sock.getsockname()[1])
+        found = operator.examine("--offline", PORT=number)["port"]
+    assert found["level"] == "fail"
+    assert number in found["remedy"]
+
+
+def test_a_name_that_is_no_setting(operator: Operator) -> None:
+    operator.settings["PROXY_APIKEY"] = "typing error"
+    found = operator.examine("--offline")["settings"]
+    assert found["level"] == "warn"
+    assert "PROXY_APIKEY" in found["sentence"]
+
+
+APPS = ["app.cli.bare:commands_only('1.0')", "wsgi"]
+
+
+@pytest.mark.parametrize("app", APPS)
+def test_settings_that_are_refused(operator: Operator, app: str) -> None:
+    operator.app = app
+    bad = {"PORT": "99999", "PROXY_API_KEY": ""}
+    results = operator.examine("--offline", **bad)
+    assert results["settings"]["level"] == "fail"
+    assert "PORT must be" in results["settings"]["sentence"]
+    assert "PROXY_API_KEY is required" in results["settings"]["sentence"]
+    assert levels(results, "codex home", "port") == ["skip", "skip"]
+    for command in ("login", "logout", "models", "status"):
+        done = operator.types(command, **bad)
+        assert done.returncode == 1
+        assert done.stderr.startswith("PORT must be a whole number")
+
+
+@pytest.mark.parametrize("app", APPS)
+def test_a_home_that_cannot_be_written_to_keeps_no_command_from_speaking(
+    operator: Operator, app: str
+) -> None:
+    """The application notes that it saw a login, and cannot."""
+    operator.app = app
+    operator.home.mkdir()
+    (operator.home / "auth.json").write_text("{}")
+    (operator.home / "gateway").touch()
+    done = operator.types("doctor", "--offline")
+    assert done.returncode == 1

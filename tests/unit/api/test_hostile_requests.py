@@ -1,0 +1,250 @@
+"""Requests made to hold up or break this worker: each is refused or answered, at once."""
+
+import json
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from app.api.chat_completions.request import parse_request
+from app.codex.events import RawItem, TextDelta, TurnEnded, TurnStatus, Usage, UsageUpdated
+from app.errors import InvalidRequest, UpstreamError
+from app.translation.choice import AskAgain, Choice, Rules
+from app.translation.chunks import Finish
+from app.translation.content import INPUT_PARTS, to_content
+from app.translation.formats import check, parse_format
+from app.translation.tools import parse_tools, to_dynamic_tool
+
+HI = {"role": "user", "content": "hi"}
+D = "https://json-schema.org/draft/2020-12/schema"
+
+
+@pytest.fixture(autouse=True)
+def _in_time() -> Iterator[None]:
+    def late(*_: Any) -> None:
+        raise AssertionError("it took too long")
+
+    signal.signal(signal.SIGALRM, late)
+    signal.setitimer(signal.ITIMER_REAL, 20)
+    yield
+    signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def parse(**members: Any) -> Any:
+    return parse_request(
+        {"model": "m", "messages": [HI], **members}, max_choices=8, shows_reasoning=False
+    )
+
+
+# content: a type that is no string is a 400, not a TypeError
+
+
+@pytest.mark.parametrize("kind", [["text"], {}, [["x"]]])
+def test_a_type_of_a_part_that_is_no_string_is_named(kind: Any) -> None:
+    with pytest.raises(InvalidRequest) as raised:
+        to_content([{"type": kind}], "c", "input_text", INPUT_PARTS)
+    assert raised.value.param == "c[0].type"
+
+
+# request
+
+
+@pytest.mark.parametrize("choice", [{"type": "function", "function": {"name": "f"}}, {}, []])
+@pytest.mark.parametrize("name", ["tool_choice", "function_call"])
+def test_a_choice_without_tools_is_refused_whatever_its_shape(name: Any, choice: Any) -> None:
+    with pytest.raises(InvalidRequest) as raised:
+        parse(**{name: choice})
+    assert raised.value.param == name
+
+
+def test_an_empty_list_of_functions_does_not_change_the_tools() -> None:
+    tools = [{"type": "function", "function": {"name": "f"}}]
+    assert parse(tools=tools, functions=[]).rules.parallel_calls
+
+
+def test_a_choice_without_its_function_is_missing_it() -> None:
+    tools = [{"type": "function", "function": {"name": "f"}}]
+    with pytest.raises(InvalidRequest) as raised:
+        parse(tools=tools, tool_choice={"type": "function"})
+    assert (raised.value.param, raised.value.code) == (
+        "tool_choice.function.name",
+        "missing_required_parameter",
+    )
+
+
+@pytest.mark.parametrize("value", [{}, "", 0, False])
+def test_tools_that_are_no_list_are_named_also_where_they_are_empty(value: Any) -> None:
+    with pytest.raises(InvalidRequest) as raised:
+        parse(tools=value)
+    assert raised.value.param == "tools"
+
+
+# formats: nothing of a caller's schema may crash or hold up the worker
+
+ENDLESS = "a" * 40 + "!"
+PATTERN = "^(a+)+$"
+
+
+@pytest.mark.parametrize(
+    ("schema", "answer"),
+    [
+        # a $schema below the root brings jsonschema's own class back, with its patterns
+        ({"properties": {"a": {"$schema": D, "pattern": PATTERN}}}, {"a": ENDLESS}),
+        (
+            {
+                "$schema": D,
+                "properties": {"a": {"$ref": "#"}},
+                "propertyNames": {"pattern": PATTERN},
+            },
+            {"a": {ENDLESS: 1}},
+        ),
+        # additionalProperties and unevaluatedProperties run patternProperties
+        ({"patternProperties": {PATTERN: {}}, "additionalProperties": False}, {ENDLESS: 1}),
+        ({"patternProperties": {PATTERN: {}}, "unevaluatedProperties": False}, {ENDLESS: 1}),
+        ({"patternProperties": {PATTERN: {}}}, {ENDLESS: 1}),
+    ],
+)
+def test_no_pattern_is_run_by_any_way_in(schema: Any, answer: Any) -> None:
+    check(answer, {"type": "object", **schema})
+
+
+def laughs(n: int) -> Any:
+    return {
+        "type": "object",
+        "$defs": {
+            **{f"d{i}": {"allOf": [{"$ref": f"#/$defs/d{i + 1}"}] * 2} for i in range(n)},
+            f"d{n}": {},
+        },
+        "properties": {"a": {"$ref": "#/$defs/d0"}},
+    }
+
+
+def test_references_that_double_are_given_up() -> None:
+    assert check({"a": 1}, laughs(40)) == "its schema cannot be followed"
+
+
+def test_a_long_list_of_objects_without_repetition_is_not_compared_pair_by_pair() -> None:
+    schema = {"type": "object", "properties": {"a": {"uniqueItems": True}}}
+    check({"a": [{"x": i} for i in range(5000)]}, schema)
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"$schema": [], "type": "object"},
+        {"$schema": 5, "type": "object"},
+        {
+            "$schema": "http://json-schema.org/draft-03/schema#",
+            "type": "object",
+            "properties": {"a": {}},
+            "additionalProperties": False,
+            "required": True,
+        },
+        {
+            "$schema": "http://json-schema.org/draft-07/schema#",
+            "type": "object",
+            "additionalProperties": False,
+            "$defs": [],
+        },
+        {
+            "$schema": "http://json-schema.org/draft-04/schema#",
+            "type": "object",
+            "properties": {"a": {"$ref": {}}},
+        },
+        {"type": "object", "title": "x", "properties": {"a": {"$ref": "#/title"}}},
+        {"type": "object", "required": ["x"], "properties": {"a": {"$ref": "#/required"}}},
+    ],
+)
+def test_a_strange_schema_is_refused_or_checked_and_never_a_defect(schema: Any) -> None:
+    try:
+        parsed = parse_format(
+            {"type": "json_schema", "json_schema": {"name": "n", "schema": schema}}
+        )
+    except InvalidRequest as error:
+        assert error.param.startswith("response_format")
+    else:
+        parsed.problem('{"a": 1}')
+
+
+def deep(n: int) -> Any:
+    schema = {"type": "object", "pattern": "x"}
+    for _ in range(n):
+        schema = {"type": "object", "properties": {"a": schema}}
+    return schema
+
+
+@pytest.mark.parametrize("n", [60, 100, 127, 200, 400])
+def test_a_deep_schema_is_refused_or_taken_and_never_a_defect(n: Any) -> None:
+    try:
+        parse_format({"type": "json_schema", "json_schema": {"name": "n", "schema": deep(n)}})
+    except InvalidRequest as error:
+        assert error.code == "invalid_json_schema"
+
+
+@pytest.mark.parametrize("n", [60, 127, 200, 400])
+def test_deep_parameters_are_refused_or_taken_and_never_a_defect(n: Any) -> None:
+    try:
+        (tool,) = parse_tools(
+            [{"type": "function", "function": {"name": "f", "parameters": deep(n)}}]
+        )
+    except InvalidRequest as error:
+        assert error.code == "invalid_function_parameters"
+    else:
+        json.dumps(to_dynamic_tool(tool))
+
+
+def test_a_wide_schema_does_not_hold_up_the_worker() -> None:
+    schema = {"type": "object", "properties": {f"p{i}": {"type": "string"} for i in range(20_000)}}
+    try:
+        parse_format({"type": "json_schema", "json_schema": {"name": "n", "schema": schema}})
+    except InvalidRequest as error:
+        assert error.code == "invalid_json_schema"
+
+
+# choice
+
+
+DONE = TurnEnded(TurnStatus.COMPLETED)
+OBJECT = Rules(
+    output=parse_format({"type": "json_object"}), checks_output=True, max_tokens=2, prompt_tokens=7
+)
+
+
+def test_the_usage_of_the_first_try_is_not_that_of_the_second() -> None:
+    choice = Choice(0, OBJECT)
+    choice.feed(TextDelta("i", "no"))
+    choice.feed(UsageUpdated(Usage(50, 0, 9, 0, 59)))
+    with pytest.raises(AskAgain):
+        choice.feed(DONE)
+    for _ in range(3):
+        choice.feed(TextDelta("i", "{"))
+    assert choice.finish_reason == "length"
+    assert choice.is_usage_estimated
+
+
+def test_the_reasoning_of_the_first_try_is_not_given_back() -> None:
+    choice = Choice(0, Rules(offers_tools=True, requires_tool=True))
+    choice.feed(RawItem({"type": "reasoning", "encrypted_content": "x"}))
+    with pytest.raises(AskAgain):
+        choice.feed(DONE)
+    assert choice.reasoning_items == []
+
+
+def test_a_stop_sequence_is_no_way_around_a_required_call() -> None:
+    choice = Choice(0, Rules(offers_tools=True, requires_tool=True, stops=("END",)))
+    with pytest.raises((AskAgain, UpstreamError)):
+        choice.feed(TextDelta("i", "I will not END"))
+
+
+def test_an_answer_that_a_stop_cut_is_checked_too() -> None:
+    choice = Choice(0, Rules(output=OBJECT.output, checks_output=True, stops=("END",)))
+    with pytest.raises((AskAgain, UpstreamError)):
+        choice.feed(TextDelta("i", "no JSON END"))
+
+
+def test_a_turn_that_ends_with_its_calls_has_done_what_was_required() -> None:
+    """codex ends a turn whose response broke off after a call without rawResponse/completed."""
+    choice = Choice(0, Rules(offers_tools=True, requires_tool=True))
+    choice.feed(RawItem({"type": "function_call", "name": "f", "call_id": "c", "arguments": "{}"}))
+    assert choice.feed(DONE)[-1] == Finish(0, "tool_calls")

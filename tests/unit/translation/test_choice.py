@@ -1,0 +1,614 @@
+"""Transcripts of a choice: codex's events in, chunks out."""
+
+import json
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.codex.events import (
+    Event,
+    RawItem,
+    ReasoningDelta,
+    ResponseCompleted,
+    Retrying,
+    TextDelta,
+    TurnEnded,
+    TurnFailure,
+    TurnStatus,
+    Usage,
+    UsageUpdated,
+)
+from app.errors import GatewayError, UpstreamError, UpstreamOverloaded
+from app.translation.choice import AskAgain, Choice, Rules
+from app.translation.chunks import Chunk, Content, Finish, Reasoning, Refusal, ToolCall
+from app.translation.formats import parse_format
+from app.translation.tools import alias_of, names_by_alias
+
+INDEX = 3
+USAGE = Usage(input=50, cached_input=40, output=9, reasoning_output=3, total=59)
+SILENT = Usage(input=50, cached_input=0, output=3, reasoning_output=3, total=53)
+DONE = TurnEnded(TurnStatus.COMPLETED)
+RESPONSE = ResponseCompleted(USAGE)
+TOOLS = Rules(offers_tools=True, names=names_by_alias(["f", "g", "functions.exec"]))
+
+
+def said(text: str) -> TextDelta:
+    return TextDelta("itm", text)
+
+
+def failed(message: str, kind: str = "other") -> TurnEnded:
+    return TurnEnded(TurnStatus.FAILED, TurnFailure(message, kind))
+
+
+def incomplete(reason: str) -> TurnEnded:
+    return failed(f"Incomplete response returned, reason: {reason}")
+
+
+def call(
+    name: Any = "f", call_id: Any = "c1", arguments: Any = '{"a": 1}', **members: Any
+) -> RawItem:
+    item = {"type": "function_call", "name": name, "call_id": call_id, "arguments": arguments}
+    return RawItem({**item, **members})
+
+
+def message(*parts: Any) -> RawItem:
+    return RawItem({"type": "message", "role": "assistant", "content": list(parts)})
+
+
+def refused(text: str) -> dict[str, Any]:
+    return {"type": "refusal", "refusal": text}
+
+
+def run(rules: Rules, *events: Event) -> tuple[list[Chunk], Choice]:
+    choice = Choice(INDEX, rules)
+    return [chunk for event in events for chunk in choice.feed(event)], choice
+
+
+def content(text: str) -> Content:
+    return Content(INDEX, text)
+
+
+def finish(reason: str) -> Finish:
+    return Finish(INDEX, reason)
+
+
+def called(
+    name: str = "f", call_id: str = "c1", arguments: str = '{"a": 1}', number: int = 0
+) -> ToolCall:
+    return ToolCall(INDEX, number, call_id, name, arguments)
+
+
+TRANSCRIPTS: list[tuple[str, Rules, list[Event], list[Chunk]]] = [
+    (
+        "text",
+        Rules(),
+        [said("hel"), said("lo"), DONE],
+        [content("hel"), content("lo"), finish("stop")],
+    ),
+    ("nothing", Rules(), [DONE], [finish("stop")]),
+    (
+        "only spaces",
+        Rules(),
+        [said(" "), said("\n"), DONE],
+        [content(" "), content("\n"), finish("stop")],
+    ),
+    (
+        "no news for the client",
+        Rules(),
+        [UsageUpdated(SILENT), RESPONSE, RawItem({}), RawItem({"type": "message"}), DONE],
+        [finish("stop")],
+    ),
+    # Reasoning
+    (
+        "reasoning hidden",
+        Rules(),
+        [ReasoningDelta("hm"), said("a"), DONE],
+        [content("a"), finish("stop")],
+    ),
+    (
+        "reasoning shown",
+        Rules(shows_reasoning=True),
+        [ReasoningDelta("h"), ReasoningDelta("m"), said("a"), DONE],
+        [Reasoning(INDEX, "h"), Reasoning(INDEX, "m"), content("a"), finish("stop")],
+    ),
+    # Stops
+    ("a stop in a delta", Rules(stops=("E",)), [said("abEcd")], [content("ab"), finish("stop")]),
+    (
+        "a stop across deltas",
+        Rules(stops=("END",)),
+        [said("aE"), said("N"), said("Dz")],
+        [content("a"), finish("stop")],
+    ),
+    (
+        "what looked like a stop and was none",
+        Rules(stops=("END",)),
+        [said("aE"), said("Nx"), said("E"), DONE],
+        [content("a"), content("ENx"), content("E"), finish("stop")],
+    ),
+    ("a stop at once", Rules(stops=("a",)), [said("abc")], [finish("stop")]),
+    (
+        "the first of two stops",
+        Rules(stops=("d", "b")),
+        [said("abcd")],
+        [content("a"), finish("stop")],
+    ),
+    (
+        "what was held back before a failure that is none",
+        Rules(stops=("END",)),
+        [said("aEN"), incomplete("max_output_tokens")],
+        [content("a"), content("EN"), finish("length")],
+    ),
+    # max_tokens
+    (
+        "as many deltas as tokens are not too many",
+        Rules(max_tokens=2),
+        [said("a"), said("b"), DONE],
+        [content("a"), content("b"), finish("stop")],
+    ),
+    (
+        "one delta more is",
+        Rules(max_tokens=2),
+        [said("a"), said("b"), said("c")],
+        [content("a"), content("b"), finish("length")],
+    ),
+    (
+        "what was held back counts and comes out",
+        Rules(max_tokens=2, stops=("bcd",)),
+        [said("a"), said("b"), said("c")],
+        [content("a"), content("b"), finish("length")],
+    ),
+    (
+        "a stop in the last delta is a stop",
+        Rules(max_tokens=2, stops=("b",)),
+        [said("a"), said("b")],
+        [content("a"), finish("stop")],
+    ),
+    (
+        "reasoning and calls are no text",
+        Rules(max_tokens=1, offers_tools=True, shows_reasoning=True),
+        [ReasoningDelta("x"), ReasoningDelta("y"), said("a"), call(), RESPONSE],
+        [
+            Reasoning(INDEX, "x"),
+            Reasoning(INDEX, "y"),
+            content("a"),
+            called(),
+            finish("tool_calls"),
+        ],
+    ),
+    # Calls
+    ("a call", TOOLS, [call(), RESPONSE], [called(), finish("tool_calls")]),
+    (
+        "parallel calls",
+        TOOLS,
+        [call("f", "a"), call("g", "b"), call("f", "c"), RESPONSE],
+        [
+            called("f", "a"),
+            called("g", "b", number=1),
+            called("f", "c", number=2),
+            finish("tool_calls"),
+        ],
+    ),
+    (
+        "a call after text",
+        TOOLS,
+        [said("look"), call(), RESPONSE],
+        [content("look"), called(), finish("tool_calls")],
+    ),
+    (
+        "what was held back comes before the call",
+        Rules(offers_tools=True, stops=("END",)),
+        [said("aEN"), call(), RESPONSE],
+        [content("a"), content("EN"), called(), finish("tool_calls")],
+    ),
+    (
+        "one call at a time",
+        Rules(offers_tools=True, parallel_calls=False),
+        [call("f", "a")],
+        [called("f", "a"), finish("tool_calls")],
+    ),
+    (
+        "by the name that the client gave it",
+        TOOLS,
+        [call(alias_of("functions.exec")), RESPONSE],
+        [called("functions.exec"), finish("tool_calls")],
+    ),
+    (
+        "a name that nobody offered",
+        TOOLS,
+        [call("nope"), RESPONSE],
+        [called("nope"), finish("tool_calls")],
+    ),
+    *(
+        (
+            f"arguments {arguments!r}",
+            TOOLS,
+            [call(arguments=arguments), RESPONSE],
+            [called(arguments=arguments), finish("tool_calls")],
+        )
+        for arguments in ("", "{broken", "[1]", "null", ' {"a" :1}\n', '{"a":"\\u00e9"}')
+    ),
+    (
+        "a response without a call ends nothing",
+        TOOLS,
+        [said("a"), RESPONSE, said("b"), DONE],
+        [content("a"), content("b"), finish("stop")],
+    ),
+    (
+        "calls of tools that nobody offered are codex's to answer",
+        Rules(),
+        [call("shell"), RESPONSE, said("a"), DONE],
+        [content("a"), finish("stop")],
+    ),
+    (
+        "other items are not shown",
+        TOOLS,
+        [RawItem({"type": "web_search_call"}), DONE],
+        [finish("stop")],
+    ),
+    # A required call
+    (
+        "text is held until the call",
+        Rules(offers_tools=True, requires_tool=True),
+        [said("let me "), said("see"), call(), RESPONSE],
+        [content("let me "), content("see"), called(), finish("tool_calls")],
+    ),
+    (
+        "the limit is the limit",
+        Rules(offers_tools=True, requires_tool=True, max_tokens=1),
+        [said("a"), said("b")],
+        [content("a"), finish("length")],
+    ),
+    # Refusals
+    (
+        "a refusal",
+        Rules(),
+        [message(refused("I "), refused("won't.")), DONE],
+        [Refusal(INDEX, "I "), Refusal(INDEX, "won't."), finish("stop")],
+    ),
+    (
+        "a refusal after text",
+        Rules(),
+        [said("a"), message({"type": "output_text", "text": "a"}, refused("no")), DONE],
+        [content("a"), Refusal(INDEX, "no"), finish("stop")],
+    ),
+    (
+        "a refusal misses no call",
+        Rules(offers_tools=True, requires_tool=True),
+        [message(refused("no")), DONE],
+        [Refusal(INDEX, "no"), finish("stop")],
+    ),
+    (
+        "a refusal is no JSON and need not be",
+        Rules(output=parse_format({"type": "json_object"}), checks_output=True),
+        [said("x"), message(refused("no")), DONE],
+        [Refusal(INDEX, "no"), content("x"), finish("stop")],
+    ),
+    (
+        "parts that are none",
+        Rules(),
+        [said("a"), message(None, "x", {}, {"type": "output_text"}), DONE],
+        [content("a"), finish("stop")],
+    ),
+    (
+        "content that is none",
+        Rules(),
+        [RawItem({"type": "message", "content": "x"}), DONE],
+        [finish("stop")],
+    ),
+    # JSON
+    (
+        "JSON that was checked comes in the pieces that it came in",
+        Rules(output=parse_format({"type": "json_object"}), checks_output=True),
+        [said('{"a"'), said(": 1}"), DONE],
+        [content('{"a"'), content(": 1}"), finish("stop")],
+    ),
+    (
+        "JSON that is not checked goes out at once",
+        Rules(output=parse_format({"type": "json_object"})),
+        [said("no JSON"), DONE],
+        [content("no JSON"), finish("stop")],
+    ),
+    (
+        "JSON that was cut off is not checked",
+        Rules(output=parse_format({"type": "json_object"}), checks_output=True),
+        [said('{"a"'), incomplete("max_output_tokens")],
+        [content('{"a"'), finish("length")],
+    ),
+    # Ends
+    (
+        "too long",
+        Rules(),
+        [said("a"), incomplete("max_output_tokens")],
+        [content("a"), finish("length")],
+    ),
+    (
+        "filtered",
+        Rules(),
+        [said("a"), incomplete("content_filter")],
+        [content("a"), finish("content_filter")],
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("rules", "events", "chunks"),
+    [row[1:] for row in TRANSCRIPTS],
+    ids=[row[0] for row in TRANSCRIPTS],
+)
+def test_a_transcript(rules: Rules, events: list[Event], chunks: list[Chunk]) -> None:
+    made, choice = run(rules, *events)
+    assert made == chunks
+    end = chunks[-1]
+    assert isinstance(end, Finish)
+    assert (choice.is_complete, choice.finish_reason) == (True, end.reason)
+    assert choice.usage is not None
+    # Whatever still comes, it is over.
+    for late in (said("z"), call("f", "late"), RESPONSE, message(refused("no")), failed("x"), DONE):
+        assert choice.feed(late) == []
+    assert choice.finish_reason == end.reason
+    assert "late" not in choice.call_ids
+
+
+@pytest.mark.parametrize(
+    ("rules", "events"),
+    [(row[1], row[2]) for row in TRANSCRIPTS],
+    ids=[row[0] for row in TRANSCRIPTS],
+)
+def test_it_is_complete_at_its_last_event_and_not_before(rules: Rules, events: list[Event]) -> None:
+    choice = Choice(INDEX, rules)
+    for event in events[:-1]:
+        choice.feed(event)
+        assert (choice.is_complete, choice.finish_reason) == (False, None)
+    choice.feed(events[-1])
+    assert choice.is_complete
+
+
+# What was asked for and not done
+
+REQUIRED = Rules(offers_tools=True, requires_tool=True)
+OBJECT = Rules(output=parse_format({"type": "json_object"}), checks_output=True)
+SCHEMA = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
+BY_SCHEMA = Rules(
+    output=parse_format({"type": "json_schema", "json_schema": {"name": "n", "schema": SCHEMA}}),
+    checks_output=True,
+)
+
+MISSES: list[tuple[Rules, str, str]] = [
+    (REQUIRED, "I will not.", "You must call one of the functions now"),
+    (REQUIRED, "", "You must call one of the functions now"),
+    (OBJECT, "hello", "it is not valid JSON"),
+    (OBJECT, "", "it is not valid JSON"),
+    (OBJECT, "[]", "it is not a JSON object"),
+    (BY_SCHEMA, "{}", "'a' is a required property"),
+    (BY_SCHEMA, '{"a": 1}', "at $.a: "),
+]
+
+
+@pytest.mark.parametrize(("rules", "answer", "words"), MISSES)
+def test_a_missed_task_is_asked_for_once_more_and_then_given_up(
+    rules: Rules, answer: str, words: str
+) -> None:
+    choice = Choice(INDEX, rules)
+    for _ in range(2):
+        assert [choice.feed(said(piece)) for piece in answer] == [[]] * len(answer)
+        assert not choice.is_complete
+        with pytest.raises((AskAgain, UpstreamError)) as raised:
+            choice.feed(DONE)
+        if isinstance(raised.value, AskAgain):
+            assert words in raised.value.instruction
+    assert isinstance(raised.value, UpstreamError)
+    assert not choice.is_complete
+
+
+@pytest.mark.parametrize(
+    ("rules", "wrong", "right", "chunks"),
+    [
+        (
+            REQUIRED,
+            [said("no"), DONE],
+            [said("b"), call(), RESPONSE],
+            [content("b"), called(), finish("tool_calls")],
+        ),
+        (
+            OBJECT,
+            [said("no"), DONE],
+            [said("{"), said("}"), DONE],
+            [content("{"), content("}"), finish("stop")],
+        ),
+        (
+            BY_SCHEMA,
+            [said("{}"), DONE],
+            [said('{"a":"b"}'), DONE],
+            [content('{"a":"b"}'), finish("stop")],
+        ),
+        (
+            OBJECT,
+            [said("no"), DONE],
+            [message(refused("no")), DONE],
+            [Refusal(INDEX, "no"), finish("stop")],
+        ),
+    ],
+)
+def test_of_the_first_try_nothing_is_left(
+    rules: Rules, wrong: list[Event], right: list[Event], chunks: list[Chunk]
+) -> None:
+    choice = Choice(INDEX, rules)
+    for event in wrong[:-1]:
+        assert choice.feed(event) == []
+    with pytest.raises(AskAgain):
+        choice.feed(wrong[-1])
+    assert [chunk for event in right for chunk in choice.feed(event)] == chunks
+    assert choice.is_complete
+
+
+def test_the_deltas_of_the_first_try_do_not_count_for_the_second() -> None:
+    rules = Rules(output=OBJECT.output, checks_output=True, max_tokens=2, stops=("END",))
+    choice = Choice(INDEX, rules)
+    choice.feed(said("a"))
+    choice.feed(said("bEN"))
+    with pytest.raises(AskAgain):
+        choice.feed(DONE)
+    chunks = [chunk for e in (said("{"), said("}"), DONE) for chunk in choice.feed(e)]
+    assert chunks == [content("{"), content("}"), finish("stop")]
+
+
+# Ends that are failures
+
+
+@pytest.mark.parametrize(
+    ("ended", "expected"),
+    [
+        (TurnEnded(TurnStatus.INTERRUPTED), UpstreamError),
+        (failed("m", "serverOverloaded"), UpstreamOverloaded),
+        (incomplete("brand_new"), UpstreamError),
+    ],
+)
+@pytest.mark.parametrize("rules", [Rules(), TOOLS, REQUIRED, OBJECT])
+def test_a_failed_end_is_raised(
+    ended: TurnEnded, expected: type[GatewayError], rules: Rules
+) -> None:
+    choice = Choice(INDEX, rules)
+    choice.feed(said("a"))
+    with pytest.raises(expected):
+        choice.feed(ended)
+    assert (choice.is_complete, choice.finish_reason) == (False, None)
+
+
+def test_a_refusal_whose_words_codex_kept_to_itself_is_said_to_be_one() -> None:
+    chunks, choice = run(Rules(), UsageUpdated(USAGE), DONE)
+    (refusal, end) = chunks
+    assert isinstance(refusal, Refusal)
+    assert refusal.text.startswith("The model gave no answer.")
+    assert end == finish("stop")
+    assert choice.is_complete
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [UsageUpdated(SILENT), DONE],  # it only reasoned
+        [said(""), UsageUpdated(USAGE), DONE],
+        [message(refused("no")), UsageUpdated(USAGE), DONE],
+        [UsageUpdated(USAGE), incomplete("content_filter")],
+    ],
+)
+def test_no_refusal_is_made_up(events: list[Event]) -> None:
+    chunks, _ = run(Rules(), *events)
+    assert [c for c in chunks if isinstance(c, Refusal)] in ([], [Refusal(INDEX, "no")])
+
+
+def test_a_retry_is_for_the_turn_to_end() -> None:
+    assert run(Rules(), Retrying(TurnFailure("m")))[0] == []
+
+
+# What it cost
+
+
+@pytest.mark.parametrize(
+    ("rules", "events", "usage", "is_estimated"),
+    [
+        (Rules(), [said("a"), UsageUpdated(USAGE), DONE], USAGE, False),
+        (Rules(), [UsageUpdated(Usage(1, 1, 1, 1, 1)), UsageUpdated(USAGE), DONE], USAGE, False),
+        (TOOLS, [call(), RESPONSE], USAGE, False),
+        (Rules(), [said("a"), UsageUpdated(USAGE), incomplete("max_output_tokens")], USAGE, False),
+        (
+            Rules(stops=("c",), prompt_tokens=7),
+            [said("a"), said("b"), said("c")],
+            Usage(7, 0, 3, 0, 10),
+            True,
+        ),
+        (
+            Rules(max_tokens=1, prompt_tokens=7),
+            [said("a"), said("b")],
+            Usage(7, 0, 1, 0, 8),
+            True,
+        ),
+        (
+            Rules(offers_tools=True, parallel_calls=False, prompt_tokens=7),
+            [said("a"), call()],
+            Usage(7, 0, 3, 0, 10),
+            True,
+        ),
+        (
+            Rules(offers_tools=True, prompt_tokens=7),
+            [call(), ResponseCompleted(None)],
+            Usage(7, 0, 2, 0, 9),
+            True,
+        ),
+        (Rules(prompt_tokens=7), [said("a"), DONE], Usage(7, 0, 1, 0, 8), True),
+    ],
+)
+def test_usage_is_what_codex_reported_or_an_estimate_that_says_so(
+    rules: Rules, events: list[Event], usage: Usage, *, is_estimated: bool
+) -> None:
+    _, choice = run(rules, *events)
+    assert choice.is_complete
+    assert (choice.usage, choice.is_usage_estimated) == (usage, is_estimated)
+
+
+# What is given back in the next request
+
+
+def test_reasoning_is_kept_where_it_can_be_given_back() -> None:
+    kept = {"type": "reasoning", "id": "rs_1", "encrypted_content": "opaque"}
+    items = [kept, {"type": "reasoning"}, {"type": "reasoning", "encrypted_content": ""}]
+    chunks, choice = run(TOOLS, *map(RawItem, items), call("f", "a"), call("g", "b"), RESPONSE)
+    assert choice.reasoning_items == [kept]
+    assert choice.call_ids == ["a", "b"]
+    assert len(chunks) == 3
+
+
+# Whatever the text
+
+PIECES = st.lists(st.sampled_from(["hel", "lo", "l", "", "END", "E", "N", "D", "\n"]), max_size=12)
+
+
+@given(PIECES)
+def test_every_delta_with_text_is_one_chunk_of_the_same_text(pieces: list[str]) -> None:
+    chunks, _ = run(Rules(), *map(said, pieces), DONE)
+    assert chunks == [*(content(piece) for piece in pieces if piece), finish("stop")]
+
+
+@given(PIECES, st.integers(1, 14))
+def test_max_tokens_never_cuts_early(pieces: list[str], limit: int) -> None:
+    chunks, choice = run(Rules(max_tokens=limit), *map(said, pieces), DONE)
+    kept = pieces[:limit]
+    assert chunks[:-1] == [content(piece) for piece in kept if piece]
+    assert choice.finish_reason == ("length" if len(pieces) > limit else "stop")
+
+
+@given(PIECES, st.sampled_from([("END",), ("l", "END"), ("lo\n", "N")]))
+def test_a_stop_cuts_the_text_wherever_the_deltas_end(
+    pieces: list[str], stops: tuple[str, ...]
+) -> None:
+    text = "".join(pieces)
+    ends = [text.find(stop) + len(stop) for stop in stops if stop in text]
+    first = min(ends, default=None)
+    begin = None
+    if first is not None:
+        begin = min(first - len(s) for s in stops if text[:first].endswith(s))
+    chunks, choice = run(Rules(stops=stops), *map(said, pieces), DONE)
+    assert "".join(c.text for c in chunks if isinstance(c, Content)) == text[:begin]
+    assert choice.finish_reason == "stop"
+
+
+@given(PIECES, st.lists(st.integers(0, 30), max_size=4))
+def test_held_text_comes_out_as_it_came(pieces: list[str], cuts: list[int]) -> None:
+    text = json.dumps({"a": "".join(pieces)})
+    borders = sorted({0, len(text), *(cut for cut in cuts if cut < len(text))})
+    deltas = [text[begin:end] for begin, end in pairwise(borders)]
+    chunks, _ = run(OBJECT, *map(said, deltas), DONE)
+    assert chunks == [*map(content, deltas), finish("stop")]
+
+
+def test_the_first_try_counts_in_the_usage_of_the_second() -> None:
+    choice = Choice(0, Rules(offers_tools=True, requires_tool=True))
+    choice.feed(UsageUpdated(Usage(10, 4, 3, 1, 13)))
+    with pytest.raises(AskAgain):
+        choice.feed(TurnEnded(TurnStatus.COMPLETED))
+    choice.feed(RawItem({"type": "function_call", "name": "f", "arguments": "{}", "call_id": "c"}))
+    choice.feed(ResponseCompleted(Usage(20, 0, 5, 0, 25)))
+    assert choice.usage == Usage(30, 4, 8, 1, 38)
