@@ -11,8 +11,12 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import orjson
+
 MAX_BYTES = 16 * 1024 * 1024
-"""Of encrypted text, over all conversations."""
+"""Over all conversations."""
+
+_ENTRY_COST = 500  # bytes that an entry costs beside its text, about
 
 Item = Mapping[str, Any]
 
@@ -64,4 +68,4 @@ def _bare(item: Item) -> Item:
 
 
 def _size(items: tuple[Item, ...]) -> int:
-    return sum(len(item["encrypted_content"]) for item in items)
+    return sum(_ENTRY_COST + len(orjson.dumps(item)) for item in items)

@@ -119,27 +119,33 @@ class Turn:
             return
         self._queue.append(addressed)
         self._news.set()
+        if isinstance(event, TurnEnded):
+            self._give_back()  # now, not when a slow client has read it all
 
     def _excess(self, event: Event) -> GatewayError | None:
         """Count what is bounded; return the error if `event` goes beyond a bound, or can only be waited for."""
-        if isinstance(event, TextDelta | ReasoningDelta):
-            self._queued_bytes += _EVENT_COST + len(event.text)
-            if self._queued_bytes > QUEUE_BYTES:
-                return SlowReader("The client reads too slowly; its answer was cut off.")
-        elif isinstance(event, Retrying):
+        self._queued_bytes += _cost(event)
+        # One event alone may be larger than the bound: it is the unread ones before it that tell a slow reader.
+        if self._queue and self._queued_bytes > QUEUE_BYTES:
+            return SlowReader("The client reads too slowly; its answer was cut off.")
+        if isinstance(event, Retrying):
             return UpstreamError("The upstream cannot be reached.")
-        elif isinstance(event, ResponseCompleted):
+        if isinstance(event, ResponseCompleted):
             self._responses += 1
             if self._responses > MAX_RESPONSES:
                 return UpstreamError("The model kept calling tools that were not offered to it.")
         return None
 
     def fail(self, error: GatewayError) -> None:
-        """End the turn from our side: what is queued is still read, then `error` is raised. The first error stays."""
+        """End the turn from our side: what is queued is still read, then `error` is raised. The first error stays.
+
+        It is given back at once: the consumer may be blocked on a client that does not read, for ever.
+        """
         if self._error is None and self.state in OPEN_STATES:
             self._error = error
             self.state = TurnState.FAILED
             self._news.set()
+            self._give_back()
 
     # The consumer's side
 
@@ -207,9 +213,21 @@ class Turn:
         if self.state in OPEN_STATES:
             self.state = TurnState.ABANDONED
             self._news.set()  # whoever follows it sees that it is over
+        self._give_back()
+
+    def _give_back(self) -> None:
         on_close, self._on_close = self._on_close, None
         if on_close is not None:
             on_close(self)
 
     def __repr__(self) -> str:
         return f"<Turn {self.thread_id} {self.state.name} queued={len(self._queue)}>"
+
+
+def _cost(event: Event) -> int:
+    """Return about how many bytes an event holds."""
+    if isinstance(event, TextDelta | ReasoningDelta):
+        return _EVENT_COST + len(event.text)
+    if isinstance(event, RawItem):
+        return _EVENT_COST + sum(len(v) for v in event.item.values() if isinstance(v, str))
+    return _EVENT_COST

@@ -6,7 +6,8 @@ from typing import Any
 
 import orjson
 from flask import current_app, request
-from gevent import Timeout
+from gevent import Timeout, sleep
+from gunicorn.http.errors import ParseException
 
 from app.errors import (
     BodyTimeout,
@@ -16,6 +17,8 @@ from app.errors import (
     UnsupportedContentType,
 )
 from app.translation.invalid import invalid_type
+
+_BLOCK_BYTES = 256 * 1024
 
 
 def read_json_object() -> dict[str, Any]:
@@ -55,13 +58,30 @@ def _read(limit: int, timeout_s: float) -> bytes:
     if declared is not None and declared > limit:
         raise _too_large(limit)
     with Timeout(timeout_s, BodyTimeout(f"The body did not arrive within {timeout_s:g} seconds.")):
-        # Straight from the server: werkzeug's own limit cuts a chunked body off silently.
-        raw: bytes = request.environ["wsgi.input"].read(limit + 1)
+        raw = _read_blocks(limit)
     if len(raw) > limit:
         raise _too_large(limit)
     if declared is not None and len(raw) < declared:
         raise InvalidRequest("The body ended before its declared length.", code="INCOMPLETE_BODY")
     return raw
+
+
+def _read_blocks(limit: int) -> bytes:
+    """Return the body, or just more than `limit` bytes of it."""
+    # Straight from the server: werkzeug's own limit cuts a chunked body off silently.
+    source = request.environ["wsgi.input"]
+    blocks: list[bytes] = []
+    left = limit + 1
+    try:
+        while left > 0 and (block := source.read(min(left, _BLOCK_BYTES))):
+            blocks.append(block)
+            left -= len(block)
+            sleep(0)  # a body that is all there would be read without a pause for anybody else
+    except (OSError, ParseException) as error:
+        raise InvalidRequest(
+            "The body ended early or is not valid chunked coding.", code="INCOMPLETE_BODY"
+        ) from error
+    return b"".join(blocks)
 
 
 def _too_large(limit: int) -> BodyTooLarge:

@@ -135,7 +135,8 @@ class Choice:
 
     def _on_item(self, item: Mapping[str, Any]) -> list[Chunk]:
         kind = item.get("type")
-        if kind == "reasoning" and item.get("encrypted_content"):
+        sealed = item.get("encrypted_content")
+        if kind == "reasoning" and isinstance(sealed, str) and sealed:
             self.reasoning_items.append(item)
         if kind == "function_call" and self._rules.offers_tools:
             return self._on_call(item)

@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 from jsonschema import validators
-from jsonschema.exceptions import SchemaError, best_match
+from jsonschema.exceptions import SchemaError
 from referencing import Registry
 from referencing.exceptions import Unresolvable as ReferencingError
 
@@ -108,18 +108,19 @@ def check(value: Any, schema: Mapping[str, Any]) -> str | None:
     """
     validator = _checker()(_without_dialects(schema), registry=Registry())
     try:
-        error = best_match(validator.iter_errors(value))
+        error = next(validator.iter_errors(value), None)
     # Whatever a reference led to (a sentence, a list) was no schema; jsonschema does not say so in one way.
-    except (RecursionError, ReferencingError, _TooManyReferences, AttributeError, TypeError):
+    except (RecursionError, ReferencingError, _TooManySteps, AttributeError, TypeError):
         return "its schema cannot be followed"
     return None if error is None else f"at {error.json_path}: {error.message[:200]}"
 
 
 _DIALECT = validators.Draft202012Validator
-_MAX_REFERENCES = 10_000
+_MAX_STEPS = 50_000
+"""Keywords looked at, over the whole answer; about a second."""
 
 
-class _TooManyReferences(Exception):
+class _TooManySteps(Exception):
     pass
 
 
@@ -128,25 +129,29 @@ def _nothing(*_: Any) -> tuple[()]:
 
 
 def _checker() -> Any:
-    """Return a validator class that counts references, and skips what runs a pattern or compares all with all."""
-    left = _MAX_REFERENCES
-    follow = _DIALECT.VALIDATORS["$ref"]
-    others = _DIALECT.VALIDATORS["additionalProperties"]
+    """Return a validator class with a budget of steps, which skips what runs a pattern or compares all with all."""
+    left = _MAX_STEPS
 
-    def counted(validator: Any, ref: Any, instance: Any, schema: Any) -> Any:
-        nonlocal left
-        left -= 1
-        if left < 0:
-            raise _TooManyReferences
-        return follow(validator, ref, instance, schema) or ()
+    def counted(keyword: Any) -> Any:
+        def check_keyword(validator: Any, value: Any, instance: Any, schema: Any) -> Any:
+            nonlocal left
+            left -= 1 + (len(value) if isinstance(value, list) else 0)
+            if left < 0:
+                raise _TooManySteps
+            return keyword(validator, value, instance, schema) or ()
+
+        return check_keyword
+
+    others = _DIALECT.VALIDATORS["additionalProperties"]
 
     def without_patterns(validator: Any, extra: Any, instance: Any, schema: Any) -> Any:
         # It would run the patterns beside it.
         return () if "patternProperties" in schema else others(validator, extra, instance, schema)
 
-    harmless = {**dict.fromkeys(_SKIPPED, _nothing), "$ref": counted}
-    harmless["additionalProperties"] = without_patterns
-    return validators.extend(_DIALECT, harmless)  # type: ignore[no-untyped-call]
+    keywords = {**_DIALECT.VALIDATORS, "additionalProperties": without_patterns}
+    keywords |= dict.fromkeys(_SKIPPED, _nothing)
+    steps = {name: counted(keyword) for name, keyword in keywords.items()}
+    return validators.extend(_DIALECT, steps)  # type: ignore[no-untyped-call]
 
 
 _SKIPPED = (

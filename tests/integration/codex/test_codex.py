@@ -196,10 +196,12 @@ def test_two_turns_at_once_are_not_mixed(codex: Codex, control: Control) -> None
 def test_turns_that_are_asked_for_together_come_together(
     codex: Codex, control: Control, marker: str
 ) -> None:
-    control.script(marker, HELLO)
+    control.script(marker, {**HELLO, "hold": True})
     with deadline():
         turns = codex.start_turns(*[say(marker)] * 3)
     assert codex.admission.running == 3
+    control.wait("held", marker, count=3)
+    control.release(marker)
     assert len({turn.thread_id for turn in turns}) == 3
     for turn in turns:
         assert texts(follow(turn)) == ["Grü", "ße ", "ße ", "✓", " 𝄞"]

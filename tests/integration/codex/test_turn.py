@@ -315,7 +315,7 @@ def test_a_client_that_reads_may_have_any_amount(book: Playbook) -> None:
 def test_a_turn_that_we_ended_still_learns_that_codex_ended_it(book: Playbook, how: str) -> None:
     {
         "fail": lambda: book.turn.fail(Draining("soon")),
-        "overflow": lambda: book.deliver(said("x" * QUEUE_BYTES)),
+        "overflow": lambda: book.deliver(*[said("x" * QUEUE_BYTES)] * 2),
         "close": book.turn.close,
     }[how]()
     state = book.turn.state

@@ -42,8 +42,15 @@ def test_the_same_call_is_kept_once_and_the_upstreams_id_not_at_all() -> None:
 
 
 def test_the_oldest_goes_first_when_the_room_is_used_up() -> None:
-    store = ReasoningStore(max_bytes=10)
+    store = ReasoningStore(max_bytes=25_000)
     for name in "abc":
-        store.keep("ann", name, [thought(name * 4)])
-    assert texts(store.weave("ann", calls("a", "b", "c"))) == ["a", "bbbb", "b", "cccc", "c"]
-    assert repr(store) == "<ReasoningStore 2 calls, 8 bytes>"
+        store.keep("ann", name, [thought(name * 10_000)])
+    kept = [text[0] for text in texts(store.weave("ann", calls("a", "b", "c")))]
+    assert kept == ["a", "b", "b", "c", "c"]
+
+
+def test_small_thoughts_cost_something_too() -> None:
+    store = ReasoningStore(max_bytes=25_000)
+    for number in range(1000):
+        store.keep("ann", str(number), [thought("x")])
+    assert len(store.weave("ann", calls(*map(str, range(1000))))) < 1100

@@ -1,0 +1,68 @@
+"""Clients that mean harm, or are merely broken, cost nobody else anything."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from harness import KEY, Gateway, Upstream, ask, wait_until
+from raw_http import exchange, request_bytes
+
+CHAT = "/v1/chat/completions"
+CHUNKED = {"Content_Type": "application/json", "Transfer_Encoding": "chunked"}
+
+
+@pytest.mark.parametrize("authorization", ["", f"Bearer {KEY}"])
+def test_a_body_in_endless_tiny_chunks_starves_nobody(gateway: Gateway, authorization: str) -> None:
+    head = request_bytes("POST", CHAT, Authorization=authorization, Connection="", **CHUNKED)
+    with socket.create_connection(("127.0.0.1", gateway.port), 10) as flood:
+        flood.sendall(head)
+        stop = threading.Event()
+
+        def pour() -> None:
+            try:
+                while not stop.is_set():
+                    flood.sendall(b"1\r\na\r\n" * 10_000)
+            except OSError:
+                return  # cut off: what should happen
+
+        pouring = threading.Thread(target=pour)
+        pouring.start()
+        for _ in range(20):
+            assert gateway.get("/livez").status_code == 200
+        stop.set()
+        with suppress(OSError):  # it may have been cut off already
+            flood.shutdown(socket.SHUT_RDWR)
+        pouring.join()
+    assert len(gateway.workers()) == 1
+    assert not [entry for entry in gateway.log() if "WORKER TIMEOUT" in entry["event"]]
+
+
+@pytest.mark.parametrize("chunks", [b"zz\r\nx\r\n0\r\n\r\n", b"2\r\nhello\r\n0\r\n\r\n"])
+def test_broken_chunks_are_the_clients_mistake(gateway: Gateway, chunks: bytes) -> None:
+    status, _, body = exchange(gateway, request_bytes("POST", CHAT, **CHUNKED) + chunks)
+    assert status == 400
+    assert json.loads(body)["error"]["code"] in {"INCOMPLETE_BODY", "INVALID_HTTP"}
+
+
+def test_a_client_that_does_not_read_holds_no_turn(make_gateway: Any, upstream: Upstream) -> None:
+    gateway: Gateway = make_gateway(WORKER_MAX_CONCURRENCY="2", WORKER_QUEUE_TIMEOUT_MS="20000")
+    items = [{"type": "message", "text": "x" * 60_000, "chunk": 60_000, "repeat": 400}]
+    marker = upstream.play({"items": items})
+    raw = json.dumps(ask(marker, stream=True)).encode()
+    deaf = []
+    for _ in range(2):
+        client = socket.socket()
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect(("127.0.0.1", gateway.port))
+        client.sendall(request_bytes("POST", CHAT, raw))
+        deaf.append(client)
+    upstream.control.wait("arrived", marker, count=2)
+    wait_until(lambda: gateway.get("/healthz").json()["child"]["running"] == 0, "no turn runs")
+    assert gateway.post(ask(upstream.say("x"))).status_code == 200
+    for client in deaf:
+        client.close()
