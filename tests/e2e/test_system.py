@@ -38,6 +38,8 @@ def test_nothing_is_written_outside_codex_home(tmp_path: Path) -> None:
                 "PORT": str(port),
                 "PROXY_API_KEY": KEY,
                 "CODEX_HOME": str(home),
+                # Python compiles gunicorn.conf.py before a line of it can say not to; make run sets this too.
+                "PYTHONDONTWRITEBYTECODE": "1",
             },
             stdout=log,
             stderr=log,
