@@ -17,7 +17,7 @@ test: .venv/dev-ready  ## Every test that needs no account and no system package
 	$(BIN)/python -m pytest -m "not system"
 
 test-system: .venv/dev-ready  ## Tests with real neighbours; installs what they need, skips nothing
-	@command -v strace curl >/dev/null || (apt-get update -qq && apt-get install -y -qq strace curl)
+	@(command -v strace && command -v curl) >/dev/null || (apt-get update -qq && apt-get install -y -qq strace curl)
 	$(BIN)/python -m pytest -m system
 
 check: .venv/dev-ready  ## Style, types, spelling, layer contracts
