@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from marshmallow import fields
+from marshmallow import EXCLUDE, Schema, fields
 
 from app.errors import InvalidRequest
 from app.translation.invalid import invalid_type, invalid_value
@@ -66,3 +66,21 @@ class OneOf(Typed):
         if text not in self._names:
             raise invalid_value(str(attr), text, self._names)
         return text
+
+
+class SamplingSchema(Schema):
+    """What every endpoint's schema begins with: the sampling parameters, and that unknown fields are dropped.
+
+    The parameters have no effect here. They are checked so that a mistake is found as it would be at OpenAI's.
+    """
+
+    class Meta:
+        """Fields that nobody knows are dropped."""
+
+        unknown = EXCLUDE
+
+    temperature = Ranged(0, 2)
+    top_p = Ranged(0, 1)
+    presence_penalty = Ranged(-2, 2)
+    frequency_penalty = Ranged(-2, 2)
+    seed = Ranged(-(1 << 63), (1 << 63) - 1, whole=True)

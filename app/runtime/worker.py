@@ -85,15 +85,15 @@ def _drain(req: Any) -> bool:
 class Worker(GeventWorker):
     """See the module."""
 
-    def init_process(self) -> None:
-        """Prepare the worker."""
-        http_parser.SocketUnreader = FairUnreader  # type: ignore[attr-defined]
-        super().init_process()
-
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         # Connections that wait for a request, and since when (monotonic seconds).
         self._idle: dict[Any, float] = {}
+
+    def init_process(self) -> None:
+        """Prepare the worker."""
+        http_parser.SocketUnreader = FairUnreader  # type: ignore[attr-defined]
+        super().init_process()
 
     def handle(self, listener: Any, client: Any, addr: Any) -> None:
         """Serve one connection to its end."""

@@ -10,20 +10,15 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from marshmallow import EXCLUDE, Schema, fields
+from marshmallow import fields
 
-from app.edge.fields import OneOf, Ranged, Typed
+from app.edge.fields import OneOf, Ranged, SamplingSchema, Typed
 from app.errors import InvalidRequest
 from app.translation.invalid import missing, unsupported
 
 
-class ChatCompletionSchema(Schema):
+class ChatCompletionSchema(SamplingSchema):
     """The fields whose type can be told without looking further; `request.py` reads the others."""
-
-    class Meta:
-        """Fields that nobody knows are dropped."""
-
-        unknown = EXCLUDE
 
     model = Typed(str, "a string")
     messages = Typed(list, "an array of messages", required=True)
@@ -42,12 +37,6 @@ class ChatCompletionSchema(Schema):
     function_call = fields.Raw()
     response_format = fields.Raw()
     stop = fields.Raw()
-    # Checked although they have no effect, so that a mistake is found here as it would be at OpenAI's.
-    temperature = Ranged(0, 2)
-    top_p = Ranged(0, 1)
-    presence_penalty = Ranged(-2, 2)
-    frequency_penalty = Ranged(-2, 2)
-    seed = Ranged(-(1 << 63), (1 << 63) - 1, whole=True)
     logprobs = Typed(bool, "a boolean")
     top_logprobs = Ranged(0, 20, whole=True)
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from marshmallow import EXCLUDE, Schema, fields
+from marshmallow import fields
 
-from app.edge.fields import Ranged, Typed
+from app.edge.fields import Ranged, SamplingSchema, Typed
 from app.errors import InvalidRequest
 from app.translation.choice import Rules
 from app.translation.content import Item
@@ -26,13 +26,8 @@ from app.translation.parameters import (
 )
 
 
-class CompletionSchema(Schema):
+class CompletionSchema(SamplingSchema):
     """The fields whose type can be told without looking further."""
-
-    class Meta:
-        """Fields that nobody knows are dropped."""
-
-        unknown = EXCLUDE
 
     model = Typed(str, "a string")
     prompt = fields.Raw()
@@ -42,11 +37,6 @@ class CompletionSchema(Schema):
     max_tokens = Ranged(1, 1 << 40, whole=True)
     echo = Typed(bool, "a boolean")
     stop = fields.Raw()
-    temperature = Ranged(0, 2)
-    top_p = Ranged(0, 1)
-    presence_penalty = Ranged(-2, 2)
-    frequency_penalty = Ranged(-2, 2)
-    seed = Ranged(-(1 << 63), (1 << 63) - 1, whole=True)
 
 
 IGNORED: Mapping[str, tuple[Any, ...]] = MappingProxyType(
