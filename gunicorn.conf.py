@@ -1,35 +1,41 @@
 """gunicorn: one gevent worker, and the hooks that tie the codex child to its life.
 
 Run anew at every HUP, in a master that must never import `app`: what the master has imported, a new worker would
-inherit instead of loading it afresh. Hence `run_path` for the three modules that are needed here.
+inherit instead of loading it afresh. Hence `_load` for the few modules that are needed here: it forgets them again.
 """
 
 from __future__ import annotations
 
-import runpy
+import importlib
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
-
-_APP = Path(__file__).resolve().parent / "app"
-
-
-def _run(name: str) -> dict[str, Any]:
-    return runpy.run_path(str(_APP / name))
-
-
-_settings_module = _run("settings.py")
-try:
-    _settings = _settings_module["load_settings"]()
-except _settings_module["SettingsError"] as error:
-    sys.exit("\n".join(error.problems))
 
 # Everything that is written at run time is below CODEX_HOME, so no compiled files next to the sources.
 sys.dont_write_bytecode = True
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+
+def _load(name: str) -> ModuleType:
+    """Import one module of the application from disk, and forget it and whatever of `app` came with it."""
+    importlib.invalidate_caches()
+    module = importlib.import_module(name)
+    for loaded in [other for other in sys.modules if other.partition(".")[0] == "app"]:
+        del sys.modules[loaded]
+    return module
+
+
+_settings_module = _load("app.settings")
+try:
+    _settings = _settings_module.load_settings()
+except _settings_module.SettingsError as error:
+    sys.exit("\n".join(error.problems))
+
 _settings.codex_home.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 bind = f"{_settings.host}:{_settings.port}"
-worker_class = _run("runtime/worker.py")["Worker"]
+worker_class = _load("app.runtime.worker").Worker
 workers = 1
 worker_connections = 2000
 preload_app = False  # HUP must load the code afresh
@@ -44,7 +50,7 @@ control_socket_disable = True
 pidfile = str(_settings.codex_home / "gunicorn.pid")
 worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108
 umask = 0o077
-logconfig_dict = _run("observability/logs.py")["log_config"](_settings.log_level)
+logconfig_dict = _load("app.observability.logs").log_config(_settings.log_level)
 
 
 def on_starting(server: Any) -> None:

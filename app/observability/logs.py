@@ -1,6 +1,7 @@
 """JSON lines on stdout: one object a line, the event's name static, the data in fields.
 
-Used by the application and, run by path, by gunicorn's master: so this module imports nothing from `app`.
+Used by the application and by gunicorn's master, which must not load the application: so this module imports nothing
+from `app`.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ A request that never reaches the application is answered in JSON too. And a work
 which nobody is asking anything: gunicorn would wait for them until its patience is over and then kill the worker,
 since every client library keeps its connections open.
 
-Run by path from `gunicorn.conf.py`, so this module imports nothing from `app`.
+Loaded by gunicorn's master, too, which must not load the application: so this module imports nothing from `app`.
 """
 
 from __future__ import annotations

@@ -1,0 +1,118 @@
+"""What the text of a setting may be: each parser returns the value, or raises `ValueError` with what was expected.
+
+A message never quotes the text: one of the values may be a key.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+ROOT = Path(__file__).resolve().parent.parent
+"""The checkout: relative paths in settings start here, wherever the service was started from."""
+
+_FLAGS = {"true": True, "1": True, "yes": True, "on": True}
+_FLAGS |= {"false": False, "0": False, "no": False, "off": False}
+
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?")
+
+
+def text(value: str) -> str:
+    """Take any text."""
+    return value
+
+
+def flag(value: str) -> bool:
+    """Take true or false, in the usual spellings."""
+    if value.lower() not in _FLAGS:
+        raise ValueError("true or false")
+    return _FLAGS[value.lower()]
+
+
+def whole(low: int, high: int) -> Callable[[str], int]:
+    """Return a parser of whole numbers in a range."""
+
+    def parse(value: str) -> int:
+        is_number = value.isascii() and value.isdigit() and len(value) <= len(str(high))
+        if not is_number or not low <= int(value) <= high:
+            raise ValueError(f"a whole number from {low} to {high}")
+        return int(value)
+
+    return parse
+
+
+milliseconds = whole(1, 86_400_000)
+
+
+def optional_milliseconds(value: str) -> int | None:
+    """Take a duration, or nothing where another setting decides."""
+    return milliseconds(value) if value else None
+
+
+def one_of(*names: str) -> Callable[[str], str]:
+    """Return a parser of a fixed set of words."""
+
+    def parse(value: str) -> str:
+        if value.lower() not in names:
+            raise ValueError("one of " + ", ".join(names))
+        return value.lower()
+
+    return parse
+
+
+def path(value: str) -> Path:
+    """Take a path; a relative one starts at the checkout."""
+    try:
+        return (ROOT / Path(value).expanduser()).resolve()
+    except (RuntimeError, OSError):
+        raise ValueError("a path") from None
+
+
+def optional_path(value: str) -> Path | None:
+    """Take a path, or nothing."""
+    return path(value) if value else None
+
+
+def upstream_url(value: str) -> str:
+    """Take the address of a Responses API, or nothing; without a slash at the end."""
+    if not value:
+        return ""
+    expected = "an address like https://host/v1"
+    try:
+        parts = urlsplit(value)
+        is_whole = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        # Not the parser's own sentence: it quotes the value, which may hold a key.
+        raise ValueError(expected) from None
+    if parts.scheme not in {"http", "https"} or not is_whole or set(value) & set(" \t?#"):
+        raise ValueError(expected)
+    if parts.username or parts.password:
+        raise ValueError("an address without a key in it (CODEX_UPSTREAM_API_KEY is for that)")
+    return value.rstrip("/")
+
+
+def named(what: str) -> Callable[[str], Mapping[str, str]]:
+    """Return a parser of `name=key,name=key`, where `what` is the word for a key."""
+
+    def parse(value: str) -> Mapping[str, str]:
+        keys: dict[str, str] = {}
+        for entry in filter(None, (part.strip() for part in value.split(","))):
+            name, separator, key = entry.partition("=")
+            if not separator or not name.strip() or not key.strip() or name.strip() in keys:
+                raise ValueError(f"name={what},name={what} with every name once")
+            keys[name.strip()] = key.strip()
+        return keys
+
+    return parse
+
+
+def origins(value: str) -> tuple[str, ...]:
+    """Take web origins as browsers write them; `*` is every one, `off` is none."""
+    if value.lower() == "off":
+        return ()
+    given = tuple(filter(None, (part.strip().lower() for part in value.split(","))))
+    if given != ("*",) and not all(map(_ORIGIN.fullmatch, given)):
+        raise ValueError("*, off, or origins like https://host:port without a path, and commas")
+    return given
