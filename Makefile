@@ -4,21 +4,24 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help run test test-system check bench clean
+.PHONY: help run test test-system test-langchain check bench clean
 
 help:  ## List the targets
-	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: .venv/run-ready  ## Set up if need be, then serve in the foreground
 	@$(BIN)/python scripts/first_run.py
 	@PYTHONDONTWRITEBYTECODE=1 exec $(BIN)/gunicorn -c gunicorn.conf.py wsgi:app
 
 test: .venv/dev-ready  ## Every test that needs no account and no system package
-	$(BIN)/python -m pytest -m "not system"
+	$(BIN)/python -m pytest -m "not system and not chaos"
 
-test-system: .venv/dev-ready  ## Tests with real neighbours; installs what they need, skips nothing
+test-system: .venv/dev-ready test-langchain  ## Tests with real neighbours; installs what they need; LangChain's too
 	@(command -v strace && command -v curl) >/dev/null || (apt-get update -qq && apt-get install -y -qq strace curl)
 	$(BIN)/python -m pytest -m system
+
+test-langchain: .venv/dev-ready .venv-langchain/ready  ## LangChain's own tests, in an environment of their own
+	.venv-langchain/bin/python -m pytest tests/langchain
 
 check: .venv/dev-ready  ## Style, types, spelling, layer contracts
 	$(BIN)/ruff check .
@@ -30,8 +33,8 @@ check: .venv/dev-ready  ## Style, types, spelling, layer contracts
 bench: .venv/dev-ready  ## The gateway against a minimal client of the same child
 	$(BIN)/python -m bench
 
-clean:  ## Remove the virtual environment and every cache
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage
+clean:  ## Remove the virtual environments and every cache
+	rm -rf .venv .venv-langchain .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 .venv/run-ready: requirements.txt
@@ -44,4 +47,10 @@ clean:  ## Remove the virtual environment and every cache
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo "Installing requirements-dev.txt into .venv ..."
 	@$(PIP) -r requirements-dev.txt
+	@touch $@
+
+.venv-langchain/ready: requirements-langchain.txt
+	@test -x .venv-langchain/bin/python || $(PYTHON) -m venv .venv-langchain
+	@echo "Installing requirements-langchain.txt into .venv-langchain ..."
+	@.venv-langchain/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-langchain.txt
 	@touch $@

@@ -7,6 +7,8 @@ inherit instead of loading it afresh. Hence `_load` for the few modules that are
 from __future__ import annotations
 
 import importlib
+import math
+import os
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -35,14 +37,15 @@ except _settings_module.SettingsError as error:
 _settings.codex_home.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 bind = f"{_settings.host}:{_settings.port}"
-worker_class = _load("app.runtime.worker").Worker
+worker_class = _load("app.runtime.serving").ServingWorker
 workers = 1
 worker_connections = 2000
 preload_app = False  # HUP must load the code afresh
 keepalive = _settings.keepalive_s
 timeout = 60  # a heartbeat of the worker's loop, not a limit for requests
 # Longer than the gateway's own drain, which ends what is still open with a proper frame.
-graceful_timeout = _settings.shutdown_grace_ms // 1000 + 8
+graceful_timeout = math.ceil(_settings.shutdown_grace_ms / 1000)
+graceful_timeout += _load("app.runtime.departure").STOP_MARGIN_S
 max_requests = 0  # a replacement would start only after the last stream of the old worker
 forwarded_allow_ips = _settings.trusted_proxies
 http_parser = "python"
@@ -50,13 +53,37 @@ control_socket_disable = True
 pidfile = str(_settings.codex_home / "gunicorn.pid")
 worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108
 umask = 0o077
-logconfig_dict = _load("app.observability.logs").log_config(_settings.log_level)
+_logs = _load("app.observability.logs")
+logconfig_dict = _logs.log_config(_settings.log_level)
+
+_metric_files = _load("app.observability.metric_files")
+_metrics_folder = _metric_files.folder_of(_settings.codex_home)
 
 
 def on_starting(server: Any) -> None:
-    """Refuse more than one worker: each would run a child of its own."""
-    if server.cfg.workers != 1:
-        sys.exit("The gateway runs exactly one gunicorn worker: unset WEB_CONCURRENCY and -w.")
+    """Refuse more than one worker, and make the master one that reloads without a gap."""
+    if server.cfg.workers != 1 or os.environ.get("WEB_CONCURRENCY", "1") != "1":
+        server.pidfile.unlink()
+        sys.exit(
+            "The gateway runs exactly one gunicorn worker. Take -w and --workers off the command line and out of "
+            "GUNICORN_CMD_ARGS, and unset WEB_CONCURRENCY. For more capacity run several services, each with its own "
+            "PORT and CODEX_HOME, behind a proxy."
+        )
+    # A master that USR2 started has another one above it, whose workers still count.
+    _metric_files.prepare(_metrics_folder, fresh=server.master_pid == 0)
+    # The arbiter outlives the next reading of this file, and with it the memory that all its workers share.
+    ready_pipe = os.environ.pop(_load("app.runtime.upgrade").READY_PIPE, "")
+    _load("app.runtime.arbiter").OverlapArbiter.adopt(server, ready_pipe)
+
+
+def on_reload(server: Any) -> None:  # noqa: ARG001
+    """Make the folder of the metrics, should CODEX_HOME have changed."""
+    _metric_files.prepare(_metrics_folder, fresh=False)
+
+
+def pre_fork(server: Any, worker: Any) -> None:
+    """Hand the shared memory on."""
+    worker.memory = server.memory
 
 
 def post_fork(server: Any, worker: Any) -> None:  # noqa: ARG001
@@ -67,6 +94,9 @@ def post_fork(server: Any, worker: Any) -> None:  # noqa: ARG001
     """
     import gevent  # noqa: PLC0415
 
+    # In the worker alone, and before the application imports the library, which looks only then.
+    os.environ[_metric_files.VARIABLE] = str(_metrics_folder)
+    _logs.add_fields(lambda: {"worker_generation": worker.age})
     gevent.spawn(_supervise, worker)
 
 
@@ -77,10 +107,10 @@ def _supervise(worker: Any) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
-    """Tie the gateway's drain to TERM."""
+    """Give the application the shared memory."""
     from app.runtime import hooks  # noqa: PLC0415
 
-    hooks.drain_on_term(worker, _settings.shutdown_grace_ms / 1000)
+    hooks.adopt(worker)
 
 
 def worker_exit(server: Any, worker: Any) -> None:  # noqa: ARG001
@@ -90,3 +120,8 @@ def worker_exit(server: Any, worker: Any) -> None:  # noqa: ARG001
     from app.runtime import hooks  # noqa: PLC0415
 
     hooks.stop(worker)
+
+
+def child_exit(server: Any, worker: Any) -> None:  # noqa: ARG001
+    """Forget the gauges of a worker that is gone; runs in the master."""
+    _metric_files.forget(_metrics_folder, worker.pid)

@@ -10,10 +10,13 @@ import logging
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from flask import Flask
 
     from app.codex.client import Codex
     from app.codex.config import Upstream
+    from app.edge.auth import Access
     from app.runtime.demo import DemoUpstream
     from app.runtime.gateway import Gateway
     from app.settings import Settings
@@ -40,14 +43,38 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
     _configure(app, settings, _build_gateway(settings))
+    _observe(app)
     access = api.access_by_blueprint(protect_models=settings.protect_models)
-    context.init_app(app)
+    context.init_app(app, [app.extensions["metrics"]])
     cors.init_app(app, settings.cors_origins)  # before auth: a preflight carries no key
-    auth.init_app(app, settings.client_keys, access)
+    auth.init_app(app, _keys(settings), access)
     error_handlers.init_app(app)
-    api.init_app(app)
+    api.init_app(app, has_admin=bool(settings.operator_key))
     app.cli.add_command(group.group)
     return app
+
+
+def _keys(settings: Settings) -> dict[Access, Mapping[str, str]]:
+    """Return what opens which door."""
+    from app.edge.auth import Access  # noqa: PLC0415
+
+    return {
+        Access.KEY: settings.client_keys,
+        Access.METRICS: {"metrics": settings.metrics_token or settings.api_key},
+        Access.ADMIN: {"admin": settings.operator_key} if settings.operator_key else {},
+    }
+
+
+def _observe(app: Flask) -> None:
+    """Let the metrics see what happens."""
+    from app.observability.gauges import Gauges  # noqa: PLC0415
+    from app.observability.metrics import Metrics  # noqa: PLC0415
+
+    codex: Codex = app.extensions["codex"]
+    metrics = Metrics()
+    app.extensions["metrics"] = metrics
+    app.extensions["gauges"] = Gauges(metrics, codex.status)
+    codex.supervisor.on_restart = metrics.restarts.inc
 
 
 def _load_settings() -> Settings:
@@ -68,6 +95,7 @@ def _configure(app: Flask, settings: Settings, gateway: Gateway) -> None:
     from app.translation.models import Names  # noqa: PLC0415
 
     app.config.update(
+        LOG_LEVEL=settings.log_level,
         BODY_TIMEOUT_S=settings.body_timeout_ms / 1000,
         MAX_BODY_BYTES=settings.max_body_bytes,
         MAX_CHOICES=min(settings.max_choices, settings.max_concurrency),
@@ -77,6 +105,7 @@ def _configure(app: Flask, settings: Settings, gateway: Gateway) -> None:
     )
     app.extensions["gateway"] = gateway
     app.extensions["codex"] = gateway.codex
+    app.extensions["reload_report"] = gateway.reload_report
     app.extensions["launcher"] = gateway.codex.launcher
     app.extensions["reasoning"] = ReasoningStore()
     most = settings.max_body_bytes * 3 // 4  # as data URLs they are as long as the longest body
@@ -98,6 +127,7 @@ def _build_gateway(settings: Settings) -> Gateway:
     from app.codex.config import Upstream, UpstreamKind  # noqa: PLC0415
     from app.codex.home import Home  # noqa: PLC0415
     from app.runtime.demo import DemoUpstream  # noqa: PLC0415
+    from app.runtime.departure import Patience  # noqa: PLC0415
     from app.runtime.gateway import Gateway  # noqa: PLC0415
 
     home = Home(settings.codex_home)
@@ -114,7 +144,8 @@ def _build_gateway(settings: Settings) -> Gateway:
     else:
         demo = DemoUpstream()
         upstream = Upstream(UpstreamKind.DEMO, demo.base_url)
-    return Gateway(_build_codex(settings, upstream), demo)
+    patience = Patience(settings.shutdown_grace_ms / 1000, settings.reload_patience_ms / 1000)
+    return Gateway(_build_codex(settings, upstream), demo, patience)
 
 
 def _build_codex(settings: Settings, upstream: Upstream) -> Codex:

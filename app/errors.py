@@ -15,12 +15,14 @@ class GatewayError(Exception):
     """The root: abstract, with the fields that every answer in the error envelope has.
 
     `param` names the offending field of the request (`messages[3].role`), `retry_after_s` becomes `Retry-After`.
+    Where `is_transient`, the gateway itself tries once more, as long as the client has seen nothing of the answer.
     """
 
     status: ClassVar[int] = 500
     type: ClassVar[str] = "server_error"
     default_code: ClassVar[str] = "INTERNAL_ERROR"
     retryable: ClassVar[bool] = False
+    is_transient: ClassVar[bool] = False
     default_retry_after_s: ClassVar[int | None] = None
 
     def __init__(
@@ -155,6 +157,12 @@ class UpstreamError(GatewayError):
     status = 502
     default_code = "UPSTREAM_ERROR"
     retryable = True
+
+
+class UpstreamBrokeOff(UpstreamError):
+    """The connection to the upstream failed, or its answer ended before it was whole."""
+
+    is_transient = True
 
 
 class UpstreamOverloaded(GatewayError):

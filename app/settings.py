@@ -54,6 +54,8 @@ class Settings:
     port: int = _var("PORT", "11435", values.whole(0, 65535), "Port to listen on; 0 takes a free one.")
     api_key: str = _var("PROXY_API_KEY", "", values.text, "The key that clients send as bearer; required.", secret=True)
     api_keys: Mapping[str, str] = _var("PROXY_API_KEYS", "", values.named("key"), "More client keys: name=key,name=key.", secret=True)
+    admin_key: str = _var("PROXY_ADMIN_KEY", "", values.text, "The key for /internal; if empty, PROXY_API_KEY, but in prod /internal is then closed.", secret=True)
+    metrics_token: str = _var("PROXY_METRICS_TOKEN", "", values.text, "The bearer token for /metrics; PROXY_API_KEY if empty.", secret=True)
     use_app_server: bool = _var("PROXY_USE_APP_SERVER", "true", values.flag, "Answer through codex app-server; false is refused until another backend exists.")
     protect_models: bool = _var("PROXY_PROTECT_MODELS", "true", values.flag, "Ask for a key on the model list, too.")
     default_model: str = _var("PROXY_DEFAULT_MODEL", "", values.text, "The model of a request that names none; without it such a request is refused.")
@@ -95,6 +97,11 @@ class Settings:
     def client_keys(self) -> Mapping[str, str]:
         """Every key that opens `/v1`, by its name; `PROXY_API_KEY` is called `default`."""
         return {"default": self.api_key, **self.api_keys}
+
+    @property
+    def operator_key(self) -> str:
+        """The key that opens `/internal`; empty where nothing does."""
+        return self.admin_key or ("" if self.env == "prod" else self.api_key)
 
     @property
     def reload_patience_ms(self) -> int:
@@ -144,20 +151,31 @@ def _conflicts(parsed: Mapping[str, Any]) -> list[str]:
     named = parsed.get("api_keys", {})
     if "default" in named:
         problems.append("PROXY_API_KEYS: the name default belongs to PROXY_API_KEY.")
+    if parsed.get("admin_key") and parsed["admin_key"] in named.values():
+        problems.append("PROXY_ADMIN_KEY must differ from every key in PROXY_API_KEYS.")
     keys = [parsed.get("api_key", ""), *named.values()]
     if len(set(keys)) != len(keys):
         problems.append("PROXY_API_KEYS: every key must differ from every other.")
     if parsed.get("env") == "prod":
-        problems += _unsafe(parsed.get("api_key", ""), named)
+        problems += _unsafe(parsed, named)
     return problems
 
 
-def _unsafe(api_key: str, named: Mapping[str, str]) -> list[str]:
+_OWN_KEYS = {
+    "api_key": "PROXY_API_KEY",
+    "admin_key": "PROXY_ADMIN_KEY",
+    "metrics_token": "PROXY_METRICS_TOKEN",
+}
+
+
+def _unsafe(parsed: Mapping[str, Any], named: Mapping[str, str]) -> list[str]:
     """Check what production does not allow."""
     rule = f"needs {MIN_PROD_KEY_LENGTH} characters or more where PROXY_ENV is prod."
-    problems = []
-    if 0 < len(api_key) < MIN_PROD_KEY_LENGTH:
-        problems.append(f"PROXY_API_KEY {rule}")
+    problems = [
+        f"{variable} {rule}"
+        for attribute, variable in _OWN_KEYS.items()
+        if 0 < len(parsed.get(attribute, "")) < MIN_PROD_KEY_LENGTH
+    ]
     short = [name for name, key in named.items() if len(key) < MIN_PROD_KEY_LENGTH]
     if short:
         problems.append(f"PROXY_API_KEYS: the key of {', '.join(short)} {rule}")

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from flask import Blueprint, Flask
 
-from app.api import chat_completions, completions, health, models
+from app.api import chat_completions, completions, health, metrics, models
+from app.api.internal import log_level
 from app.edge.auth import Access
 
 BLUEPRINTS: tuple[tuple[Blueprint, Access], ...] = (
@@ -15,13 +16,16 @@ BLUEPRINTS: tuple[tuple[Blueprint, Access], ...] = (
     (completions.blueprint, Access.KEY),
     (models.blueprint, Access.KEY),
     (health.blueprint, Access.PUBLIC),
+    (metrics.blueprint, Access.METRICS),
+    (log_level.blueprint, Access.ADMIN),
 )
 
 
-def init_app(app: Flask) -> None:
-    """Register every endpoint."""
-    for blueprint, _ in BLUEPRINTS:
-        app.register_blueprint(blueprint)
+def init_app(app: Flask, *, has_admin: bool) -> None:
+    """Register every endpoint; without an admin key, `/internal` does not exist."""
+    for blueprint, needed in BLUEPRINTS:
+        if has_admin or needed is not Access.ADMIN:
+            app.register_blueprint(blueprint)
 
 
 def access_by_blueprint(*, protect_models: bool) -> dict[str, Access]:

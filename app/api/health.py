@@ -62,4 +62,8 @@ def _details(status: Status) -> dict[str, Any]:
         return {}
     hidden = {"ready", "degraded", "reason"}
     details = {name: value for name, value in asdict(status).items() if name not in hidden}
-    return {"child": details, "versions": current_app.config["VERSIONS"]}
+    return {
+        "child": details,
+        "reload": current_app.extensions["reload_report"](),
+        "versions": current_app.config["VERSIONS"],
+    }

@@ -1,7 +1,7 @@
 """The turns that answer one request, followed as one: usually a single turn, `n` of them for `n` choices.
 
-A choice's turn can be replaced (the model is asked again) or closed early (its answer is complete) while the others go
-on. One consumer follows; `close` may be called by anyone, at any time.
+A choice's turn can be replaced (it failed, or the model is asked again) or closed early (its answer is complete) while
+the others go on. One consumer follows; `close` may be called by anyone, at any time.
 """
 
 from __future__ import annotations
@@ -13,21 +13,28 @@ from gevent.queue import Queue
 
 from app.codex.events import Event
 from app.codex.turn import Pace, Turn
+from app.errors import GatewayError
 
-Batch = tuple[int, list[Event]]
-"""What happened in one choice; its index, and nothing at all after a quiet time."""
+Batch = tuple[int, list[Event] | GatewayError]
+"""What happened in one choice: its index and the events, none after a quiet time; or why its turn came to nothing."""
 
 _MERGED_BATCHES = 64  # per request; beyond it the turns' own bounded queues fill up
 
 
 class Choices:
-    """See the module. `restart` starts one more turn for a choice, with an instruction added; it blocks, may raise."""
+    """See the module. `replace` closes a choice's turn and starts another, with an instruction added or None.
 
-    def __init__(self, turns: list[Turn], pace: Pace, restart: Callable[[int, str], Turn]) -> None:
+    It blocks and may raise.
+    """
+
+    def __init__(
+        self, turns: list[Turn], pace: Pace, replace: Callable[[int, Turn, str | None], Turn]
+    ) -> None:
         self.turns = turns
+        self.started = min(turn.started for turn in turns)
         self.generation = turns[0].generation
         self._pace = pace
-        self._restart = restart
+        self._replace = replace
         self._pumps = Group()
         self._merged: Queue[Batch | BaseException | None] = Queue(_MERGED_BATCHES)
         self._running = 0
@@ -37,7 +44,7 @@ class Choices:
         return len(self.turns)
 
     def follow(self) -> Iterator[Batch]:
-        """Yield what happens in any choice until all have ended. Raises what any of their turns raises. Blocks."""
+        """Yield what happens in any choice until all have ended. Blocks."""
         if len(self.turns) == 1:
             yield from self._follow_one()
             return
@@ -56,8 +63,11 @@ class Choices:
         turn = None
         while turn is not self.turns[0]:  # until no other turn has taken its place
             turn = self.turns[0]
-            for batch in turn.follow(self._pace):
-                yield 0, batch
+            try:
+                for batch in turn.follow(self._pace, self.started):
+                    yield 0, batch
+            except GatewayError as error:
+                yield 0, error
 
     def _start_pump(self, index: int) -> None:
         self._running += 1
@@ -66,18 +76,22 @@ class Choices:
     def _pump(self, index: int, turn: Turn) -> None:
         """Follow one turn; the one that takes its place has a pump of its own."""
         try:
-            for batch in turn.follow(self._pace):
+            for batch in turn.follow(self._pace, self.started):
                 self._merged.put((index, batch))
+            self._merged.put(None)
+        except GatewayError as error:
+            self._merged.put((index, error))
+            self._merged.put(None)
         # Handed over, not handled: the consumer raises it in its own greenlet.
         except Exception as error:  # noqa: BLE001
             self._merged.put(error)
-        else:
-            self._merged.put(None)
 
-    def ask_again(self, index: int, instruction: str) -> None:
-        """Replace the turn of one choice by a new one with `instruction` added. Blocks; raises `GatewayError`."""
-        self.turns[index].close()
-        turn = self._restart(index, instruction)
+    def replace(self, index: int, instruction: str | None = None) -> None:
+        """Let a new turn take the place of one choice's turn. Blocks; raises `GatewayError`.
+
+        `instruction` says to the model what was wrong with its answer.
+        """
+        turn = self._replace(index, self.turns[index], instruction)
         self.turns[index] = turn
         if self._is_closed:  # by somebody else, while this one waited
             turn.close()
@@ -100,8 +114,3 @@ class Choices:
         """When the first event of any choice came (monotonic seconds)."""
         moments = [turn.first_event_at for turn in self.turns if turn.first_event_at is not None]
         return min(moments, default=None)
-
-    @property
-    def started(self) -> float:
-        """When the first turn was started (monotonic seconds)."""
-        return min(turn.started for turn in self.turns)

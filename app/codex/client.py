@@ -7,19 +7,21 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from app.codex.admission import Admission
+from app.codex.admission import Admission, Slot
 from app.codex.config import UpstreamKind
 from app.codex.generation import Generation
 from app.codex.launch import Launcher
 from app.codex.methods import Model, TurnRequest
 from app.codex.turn import Turn
+from app.codex.watch import UNWATCHED, Watch
 from app.errors import Draining, GatewayError, UpstreamAuth, WorkerUnavailable
 from app.process.child import Child, ChildSpec
 from app.process.lifecycle import BackoffPolicy
 from app.process.supervisor import LastExit, Supervisor
+from app.rpc.channel import ChannelClosed
 
 log = logging.getLogger("codex_api.codex")
 
@@ -51,6 +53,7 @@ class Status:
     restarts: int
     failures: int
     backoff_ms: int
+    handshake_ms: int | None
     last_exit: LastExit | None
     running: int
     waiting: int
@@ -130,7 +133,8 @@ class Codex:
         self._draining = True
 
     def end_turns(self, error: GatewayError) -> None:
-        """End every running turn with `error`; their clients get one error frame or answer."""
+        """End every running turn with `error`, and start no more; clients get one error frame or answer."""
+        self._stopped = True
         if self._generation is not None:
             self._generation.fail_turns(error)
 
@@ -142,29 +146,39 @@ class Codex:
 
     # Turns
 
-    def start_turns(self, *requests: TurnRequest) -> list[Turn]:
+    def start_turns(self, *requests: TurnRequest, watch: Watch = UNWATCHED) -> list[Turn]:
         """Wait for slots and a ready child, then begin a turn for each request: all or none, the caller closes them.
 
         Blocks. Raises `UpstreamAuth`, `WorkerBusy`, `WorkerUnavailable`, `Draining`, `InvalidRequest`.
         """
         self._check_login()
         deadline = time.monotonic() + self._limits.queue_timeout_ms / 1000
-        slots = self.admission.acquire(self._limits.queue_timeout_ms / 1000, len(requests))
-        turns: list[Turn] = []
+        with watch.waiting():
+            slots = self.admission.acquire(self._limits.queue_timeout_ms / 1000, len(requests))
+        return self._begin(requests, slots, deadline, watch)
+
+    def replace_turn(self, turn: Turn, request: TurnRequest, watch: Watch = UNWATCHED) -> Turn:
+        """Close `turn` and begin another on its slot. Blocks; raises what `start_turns` raises."""
+        deadline = time.monotonic() + self._limits.queue_timeout_ms / 1000
+        slot = turn.lease.take()
+        turn.close()
+        slots = self.admission.acquire(deadline - time.monotonic()) if slot is None else [slot]
+        (new,) = self._begin((request,), slots, deadline, watch)
+        return new
+
+    def _begin(
+        self, requests: Sequence[TurnRequest], slots: Sequence[Slot], deadline: float, watch: Watch
+    ) -> list[Turn]:
         try:
-            generation = self._ready_generation(deadline)
-            # One by one: whatever fails, the turns that were begun are known and can be closed.
-            turns.extend(
-                generation.start_turn(request, on_close=slot.release)
-                for request, slot in zip(requests, slots, strict=True)
-            )
+            try:
+                return self._ready_generation(deadline, watch).start_turns(requests, slots, watch)
+            except ChannelClosed:
+                # The child died under it before a word was said: the next one can do it.
+                return self._ready_generation(deadline, watch).start_turns(requests, slots, watch)
         except BaseException:
-            for turn in turns:
-                turn.close()
-            for slot in slots[len(turns) :]:
+            for slot in slots:
                 slot.release()
             raise
-        return turns
 
     def _check_login(self) -> None:
         # codex itself would send the turn without a key.
@@ -174,10 +188,11 @@ class Codex:
                 "flask --app wsgi codex login. Your key is fine."
             )
 
-    def _ready_generation(self, deadline: float) -> Generation:
+    def _ready_generation(self, deadline: float, watch: Watch = UNWATCHED) -> Generation:
         if self._stopped:
             raise Draining("This worker is shutting down; send the request again.")
-        ready = self.supervisor.wait_ready(max(0.0, deadline - time.monotonic()))
+        with watch.waiting():
+            ready = self.supervisor.wait_ready(max(0.0, deadline - time.monotonic()))
         generation = self._generation
         if not ready or generation is None or generation.channel.is_closed:
             raise WorkerUnavailable(
@@ -209,6 +224,7 @@ class Codex:
             restarts=life.restarts,
             failures=life.failures,
             backoff_ms=life.backoff_ms,
+            handshake_ms=self.supervisor.handshake_ms,
             last_exit=self.supervisor.last_exit,
             running=self.admission.running,
             waiting=self.admission.waiting,

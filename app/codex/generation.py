@@ -8,20 +8,23 @@ from __future__ import annotations
 import logging
 import sqlite3
 from collections import Counter
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Sequence
 
 from gevent.pool import Group
 
 from app.codex import methods
-from app.codex.approvals import TOOL_CALL, Refusal, answer_to
+from app.codex.admission import Slot
 from app.codex.events import ProtocolError, ThreadId, parse_event
+from app.codex.lease import Lease
 from app.codex.methods import Model, TurnRequest
+from app.codex.refusals import translate
+from app.codex.server_requests import PARKED_S, ServerRequests
 from app.codex.turn import Turn
-from app.errors import GatewayError, InvalidRequest, UpstreamError, WorkerUnavailable
+from app.codex.watch import UNWATCHED, TurnWatch, Watch
+from app.errors import GatewayError, UpstreamError
 from app.process.child import Child
 from app.rpc.channel import Channel, ChannelClosed, RpcError, RpcTimeout
-from app.rpc.messages import OVERLOADED, Notification, Request
+from app.rpc.messages import Notification
 
 log = logging.getLogger("codex_api.codex")
 
@@ -29,9 +32,6 @@ _INTERRUPT_ATTEMPTS = 20
 _INTERRUPT_PAUSE_S = 0.1
 _DETACH_S = 1.0
 _MAX_MODEL_PAGES = 50
-PARKED_S = 30.0
-"""How long a call of a client's tool waits for its response to be whole. codex tells that a response broke off only
-once its calls are answered; without this the turn would hang until its deadline."""
 
 
 class Generation:
@@ -53,13 +53,13 @@ class Generation:
         self.counters: Counter[str] = Counter()
         self._rpc_timeout_s = rpc_timeout_s
         self._on_lost = on_lost
-        self._parked_s = parked_s
         self._turns: dict[ThreadId, Turn] = {}
         self._endings = Group()
+        self._requests = ServerRequests(self._turns.get, self._endings, self.counters, parked_s)
         self.channel = Channel(
             child.socket,
             on_notification=self._on_notification,
-            on_request=self._on_request,
+            on_request=lambda request: self._requests.hear(request, self.channel),
             on_close=self._on_close,
         )
 
@@ -95,58 +95,89 @@ class Generation:
 
     # Turns
 
-    def start_turn(self, request: TurnRequest, on_close: Callable[[], None]) -> Turn:
+    def start_turns(
+        self, requests: Sequence[TurnRequest], slots: Sequence[Slot], watch: Watch = UNWATCHED
+    ) -> list[Turn]:
+        """Begin a turn for each request: all or none. On failure the caller still holds the slots. Blocks.
+
+        Raises what `start_turn` raises.
+        """
+        turns: list[Turn] = []
+        try:
+            # One by one: whatever fails, the turns that were begun are known and can be closed.
+            for request, slot in zip(requests, slots, strict=True):
+                turns.append(self.start_turn(request, Lease(slot), watch.turn()))
+        except BaseException:
+            for turn in turns:
+                turn.lease.take()
+                turn.close()
+            raise
+        return turns
+
+    def start_turn(self, request: TurnRequest, lease: Lease, watch: TurnWatch = UNWATCHED) -> Turn:
         """Start a thread, give it the whole history, begin the turn. Blocks for three RPCs.
 
-        `on_close` is called when the turn no longer runs in the child, maybe more than once.
+        `lease` is the turn's once there is one; on failure it has been emptied, not given back.
         Raises `WorkerUnavailable` (with its kin) or `InvalidRequest` if codex refuses an item.
         """
-        started = self._call("thread/start", methods.thread_start_params(request))
+        started = self._call("thread/start", methods.thread_start_params(request), watch)
         thread_id = methods.parse_thread_id(started)
-        give_back = partial(self._give_back, on_close)
-        turn = Turn(thread_id, self.number, give_back, has_tools=bool(request.tools))
+        turn = Turn(
+            thread_id,
+            self.number,
+            self._give_back,
+            has_tools=bool(request.tools),
+            watch=watch,
+            lease=lease,
+        )
         # Before turn/start: the first event may overtake its answer.
         self._turns[thread_id] = turn
         try:
-            self._call("thread/inject_items", methods.inject_items_params(thread_id, request))
-            accepted = self._call("turn/start", methods.turn_start_params(thread_id, request))
+            self._call(
+                "thread/inject_items", methods.inject_items_params(thread_id, request), watch
+            )
+            accepted = self._call(
+                "turn/start", methods.turn_start_params(thread_id, request), watch
+            )
             turn.begin(methods.parse_turn_id(accepted))
         except BaseException:
+            lease.take()
             turn.close()
             raise
         return turn
 
-    def _call(self, method: str, params: object) -> object:
+    def _call(self, method: str, params: object, watch: TurnWatch = UNWATCHED) -> object:
         try:
-            return self.channel.call(method, params, self._rpc_timeout_s)
+            return self.channel.call(method, params, self._rpc_timeout_s, watch.called)
         except RpcError as error:
-            raise _translate(error) from error
+            raise translate(error) from error
 
     def fail_turns(self, error: GatewayError) -> None:
         """End every open turn from our side."""
         for turn in list(self._turns.values()):
             turn.fail(error)
 
-    def _give_back(self, on_close: Callable[[], None], turn: Turn) -> None:
+    def _give_back(self, turn: Turn) -> None:
         if turn.ended.is_set():
-            on_close()
-        self._endings.spawn(self._end_turn, turn, on_close)
+            turn.lease.turn_over()
+        self._endings.spawn(self._end_turn, turn)
 
-    def _end_turn(self, turn: Turn, on_close: Callable[[], None]) -> None:
+    def _end_turn(self, turn: Turn) -> None:
         """Interrupt what still runs, then let codex unload the thread. A greenlet of its own."""
         try:
             if turn.turn_id is not None and not turn.ended.is_set():
                 self._interrupt(turn)
-            on_close()
-            self._call("thread/unsubscribe", methods.unsubscribe_params(turn.thread_id))
+            turn.lease.turn_over()
+            self._call("thread/unsubscribe", methods.unsubscribe_params(turn.thread_id), turn.watch)
         except ChannelClosed:
             pass  # the thread went with its child
         except (GatewayError, ProtocolError):
             self.counters["end_turn_failed"] += 1
             log.warning("turn_not_ended", extra={"thread_id": turn.thread_id}, exc_info=True)
         finally:
-            on_close()
+            turn.lease.turn_over()
             self._turns.pop(turn.thread_id, None)
+            turn.watch.closed()
 
     def _interrupt(self, turn: Turn) -> None:
         """Ask until codex says that the turn is over: an early request is refused while the turn runs on."""
@@ -154,7 +185,7 @@ class Generation:
         params = methods.interrupt_params(turn.thread_id, turn.turn_id)
         for _ in range(_INTERRUPT_ATTEMPTS):
             try:
-                self.channel.call("turn/interrupt", params, self._rpc_timeout_s)
+                self.channel.call("turn/interrupt", params, self._rpc_timeout_s, turn.watch.called)
             except RpcError:
                 self.counters["interrupt_refused"] += 1
             except RpcTimeout:
@@ -182,6 +213,7 @@ class Generation:
         if turn is None:
             self.counters["orphan_event"] += 1
         else:
+            turn.watch.notified(notification)
             turn.deliver(addressed)
 
     def _end_unread(self, notification: Notification) -> None:
@@ -190,36 +222,6 @@ class Generation:
         if turn is not None:
             turn.ended.set()
             turn.fail(UpstreamError("The answer ended in a way that this gateway does not know."))
-
-    def _on_request(self, request: Request) -> None:
-        self.counters["server_request"] += 1
-        if request.method == TOOL_CALL and self._is_for_a_client(request):
-            return
-        self._decline(request)
-
-    def _decline(self, request: Request) -> None:
-        log.warning("codex_request_declined", extra={"method": request.method})
-        answer = answer_to(request.method)
-        if isinstance(answer, Refusal):
-            self.channel.refuse(request, answer.code, answer.message)
-        else:
-            self.channel.answer(request, answer.result)
-
-    def _is_for_a_client(self, request: Request) -> bool:
-        """True for a call of a tool that the client offered: the client runs it, so codex gets no answer.
-
-        The turn is interrupted as soon as all its calls are known; an answer would make the model go on without them.
-        """
-        turn = self._turns.get(ThreadId(str(request.params.get("threadId"))))
-        if turn is None or not turn.has_tools:
-            return False
-        self._endings.spawn(self._answer_late, request, turn)
-        return True
-
-    def _answer_late(self, request: Request, turn: Turn) -> None:
-        if not turn.ended.wait(self._parked_s):
-            self.counters["parked_call_given_up"] += 1
-            self._decline(request)
 
     def _on_close(self) -> None:
         for turn in list(self._turns.values()):
@@ -235,13 +237,3 @@ class Generation:
 
     def __repr__(self) -> str:
         return f"<Generation {self.number} pid={self.pid} turns={self.open_turns} {self.channel!r}>"
-
-
-def _translate(error: RpcError) -> GatewayError:
-    if error.rpc_code == OVERLOADED:
-        return WorkerUnavailable("The codex process is overloaded; try again shortly.")
-    if error.method == "thread/inject_items":
-        return InvalidRequest("The conversation was refused by codex.", param="messages")
-    if error.method == "thread/start" and "dynamic" in error.rpc_message.lower():
-        return InvalidRequest("A tool was refused by codex.", param="tools")
-    return error

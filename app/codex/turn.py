@@ -28,7 +28,9 @@ from app.codex.events import (
     TurnId,
     TurnStatus,
 )
-from app.errors import GatewayError, SlowReader, UpstreamError, WorkerTimeout
+from app.codex.lease import Lease
+from app.codex.watch import UNWATCHED, TurnWatch
+from app.errors import GatewayError, SlowReader, UpstreamBrokeOff, UpstreamError, WorkerTimeout
 
 QUEUE_BYTES = 2 * 1024 * 1024
 """Unread text that one turn may hold. More means a client that does not read: the turn is interrupted."""
@@ -84,10 +86,14 @@ class Turn:
         on_close: Callable[[Turn], None],
         *,
         has_tools: bool = False,
+        watch: TurnWatch = UNWATCHED,
+        lease: Lease | None = None,
     ) -> None:
         self.thread_id = thread_id
         self.generation = generation
         self.has_tools = has_tools
+        self.lease = lease or Lease()
+        self.watch = watch
         self.turn_id: TurnId | None = None
         self.state = TurnState.PENDING
         self.started = time.monotonic()
@@ -99,6 +105,7 @@ class Turn:
         self._error: GatewayError | None = None
         self._news = Flag()
         self._on_close: Callable[[Turn], None] | None = on_close
+        watch.began(self)
 
     # The reader's side: never blocks
 
@@ -129,7 +136,7 @@ class Turn:
         if self._queue and self._queued_bytes > QUEUE_BYTES:
             return SlowReader("The client reads too slowly; its answer was cut off.")
         if isinstance(event, Retrying):
-            return UpstreamError("The upstream cannot be reached.")
+            return UpstreamBrokeOff("The upstream cannot be reached.")
         if isinstance(event, ResponseCompleted):
             self._responses += 1
             if self._responses > MAX_RESPONSES:
@@ -145,6 +152,8 @@ class Turn:
             self._error = error
             self.state = TurnState.FAILED
             self._news.set()
+            if not error.is_transient:
+                self.lease.settle()
             self._give_back()
 
     # The consumer's side
@@ -155,19 +164,21 @@ class Turn:
         if self.state is TurnState.PENDING:
             self.state = TurnState.RUNNING
 
-    def follow(self, pace: Pace) -> Iterator[list[Event]]:
+    def follow(self, pace: Pace, since: float | None = None) -> Iterator[list[Event]]:
         """Yield what happened, in batches, until the turn has ended; an empty batch for each quiet tick.
 
+        `since` is when the first turn of the request was started, if that was another one.
         Raises `WorkerTimeout` at the deadlines of `pace`; `ChannelClosed`, `Draining`, `SlowReader` if the turn was
         ended from our side. Blocks.
         """
         tick_ends = time.monotonic() + pace.commit_s
+        total_ends = (self.started if since is None else since) + pace.total_s
         while True:
             if self.state is TurnState.ABANDONED:
                 return  # closed by us: nothing more is of interest
-            batch = self.take(min(tick_ends, self._deadline(pace)) - time.monotonic())
+            batch = self.take(min(tick_ends, self._deadline(pace, total_ends)) - time.monotonic())
             if not batch:
-                self._check_deadlines(pace)
+                self._check_deadlines(pace, total_ends)
                 if time.monotonic() < tick_ends:
                     continue
             tick_ends = time.monotonic() + pace.tick_s
@@ -175,7 +186,7 @@ class Turn:
             if any(isinstance(event, TurnEnded) for event in batch):
                 return
             if self._on_close is not None:  # not closed meanwhile
-                self._check_deadlines(pace)  # also where news never pauses
+                self._check_deadlines(pace, total_ends)  # also where news never pauses
 
     def take(self, timeout_s: float) -> list[Event]:
         """Return everything queued; wait for the first for at most `timeout_s`. Raises what `fail` was given."""
@@ -197,12 +208,11 @@ class Turn:
         # codex also reports the items that we injected ourselves, under no turn of ours.
         return not isinstance(addressed.event, RawItem) or addressed.turn_id == self.turn_id
 
-    def _deadline(self, pace: Pace) -> float:
-        total = self.started + pace.total_s
-        return total if self.first_event_at else min(total, self.started + pace.first_s)
+    def _deadline(self, pace: Pace, total_ends: float) -> float:
+        return total_ends if self.first_event_at else min(total_ends, self.started + pace.first_s)
 
-    def _check_deadlines(self, pace: Pace) -> None:
-        if time.monotonic() < self._deadline(pace):
+    def _check_deadlines(self, pace: Pace, total_ends: float) -> None:
+        if time.monotonic() < self._deadline(pace, total_ends):
             return
         if self.first_event_at is None:
             raise WorkerTimeout(f"The upstream stayed silent for {pace.first_s:g} seconds.")
@@ -213,11 +223,13 @@ class Turn:
         if self.state in OPEN_STATES:
             self.state = TurnState.ABANDONED
             self._news.set()  # whoever follows it sees that it is over
+        self.lease.settle()
         self._give_back()
 
     def _give_back(self) -> None:
         on_close, self._on_close = self._on_close, None
         if on_close is not None:
+            self.watch.ended(self)
             on_close(self)
 
     def __repr__(self) -> str:

@@ -6,6 +6,7 @@ feeds the benchmark; all three run this very code, as a process of its own: `pyt
 It knows OpenAI's wire format and its refusals. It must not know the gateway: nothing here imports
 another part of `app`, and nothing in `app` imports anything from here.
 
-Pure: `script`, `failures`, `refusals`, `schemas`, `events`, `timeline`, `brain`.
+Pure: `script`, `failures`, `refusals`, `items`, `schemas`, `events`, `timeline`, `greeting`; and `brain`, which answers
+where no script can foresee the prompts, with `conversation`, `clues` and `values`.
 With a socket, a clock or a store: `peer`, `exchange`, `board`, `recorder`, `control`, `server`.
 """

@@ -4,6 +4,7 @@ What a scripted answer is, and how it is read from JSON.
 A script is a list of responses: the k-th call that matches gets the k-th response, and the last
 one repeats (codex may call upstream several times in one turn). Every mistake in the JSON is
 refused by name, since a misspelt field would otherwise make a test pass for the wrong reason.
+A response with `"brain": true` has no items: `brain` finds them for each request.
 """
 
 from collections.abc import Callable
@@ -87,6 +88,7 @@ class Response:
     split_seed: int | None = None
     hold_before_headers: bool = False
     hold: Literal["deltas", "end"] | None = None
+    brain: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +134,11 @@ def _response(raw: Any, where: str) -> Response:
         hold=fields.choice(
             "hold", {False: None, True: "deltas", "deltas": "deltas", "end": "end"}, False
         ),
+        brain=fields.take("brain", bool, False),
     )
     fields.done()
+    if response.brain and response.items:
+        raise ScriptError(f"{where}.brain: excludes items")
     return response if failure_raw is None else _failing(response, failure_raw, f"{where}.failure")
 
 

@@ -17,11 +17,12 @@ import orjson
 from gevent.pywsgi import WSGIHandler, WSGIServer
 
 from app.demo.board import Board
-from app.demo.brain import demo_response
+from app.demo.brain import think
 from app.demo.control import Control
 from app.demo.envelope import Stamp
 from app.demo.exchange import Exchange
 from app.demo.failures import JSON_TYPE, error_body
+from app.demo.greeting import demo_response
 from app.demo.peer import Peer
 from app.demo.recorder import Recorder
 from app.demo.refusals import Refusal, parse_request, refusal
@@ -138,6 +139,8 @@ class Upstream:
         if refused is not None:
             return (Reply(refused.status, refused.body, JSON_TYPE),)
         response = self._board.take(body) or demo_response(request)
+        if response.brain:
+            response = think(response, request)
         return plan(response, request, Stamp(os.urandom(16).hex(), int(time.time())))
 
     def _leave_the_count(self, handler: Handler) -> None:

@@ -1,34 +1,26 @@
-"""Turns as an HTTP answer: whole, or as server-sent events. Every endpoint that runs turns answers through here.
+"""Turns as an HTTP answer. Every endpoint that runs turns answers through here; `app.edge.frames` makes it a stream.
 
-Before the response is committed a failure is raised and becomes an ordinary HTTP error; after it, one error frame and
-`[DONE]`. Whatever happens, every turn is closed and the request's line is written, once.
+Whatever happens, every turn is closed and the request's line is written, once.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 import orjson
 from flask import Response
 
 from app.codex.choices import Batch, Choices
-from app.codex.events import RawItem, ReasoningDelta, TextDelta, Usage
+from app.codex.events import Usage
 from app.edge.context import current_record
-from app.edge.error_handlers import unforeseen
 from app.errors import GatewayError
-from app.observability.requests import RequestRecord
 from app.translation.choice import AskAgain, Choice
-from app.translation.chunks import Chunk, Finish, Role, Tokens
+from app.translation.chunks import SHOWN, Chunk, Finish, Role, Tokens, Void, standing
 
 log = logging.getLogger("codex_api.http")
-
-DONE = b"data: [DONE]\n\n"
-KEEP_ALIVE = b": keepalive\n\n"
-
-_SAYS_SOMETHING = (TextDelta, ReasoningDelta, RawItem)
 
 
 class Wire(Protocol):
@@ -57,6 +49,9 @@ class Answer:
         self._choices = choices
         self._metadata = metadata
         self._on_complete = on_complete
+        self._shown: set[int] = set()  # choices of which the client has seen something
+        self._tried_again: set[int] = set()
+        self.last_words: list[Chunk] = []
         self._record = current_record()
         self._record.generation = turns.generation
 
@@ -72,20 +67,37 @@ class Answer:
     def feed(self, batch: Batch) -> list[Chunk]:
         """Return what a batch of events adds; close the turns that have done their part.
 
-        Raises `GatewayError`. Blocks only where the model has to be asked again.
+        Raises `GatewayError`; what was said before the failure is then in `last_words`. Blocks only where another turn
+        has to be started: the model is asked again, or a turn failed and nobody has seen anything of it.
         """
-        index, events = batch
+        index, news = batch
         choice = self._choices[index]
         if choice.is_complete:
             return []  # what was still on its way when the choice ended
         chunks: list[Chunk] = []
-        for event in events:
-            try:
+        try:
+            if isinstance(news, GatewayError):
+                raise news
+            for event in news:
                 chunks += choice.feed(event)
-            except AskAgain as again:
-                self.turns.ask_again(index, again.instruction)
-                break
+        except AskAgain as again:
+            self.turns.replace(index, again.instruction)
+        except GatewayError as error:
+            if not error.is_transient or index in self._shown | self._tried_again:
+                self.last_words = chunks
+                raise
+            self._try_again(index, error)
+            return [Void(index)]
         return chunks + self._end(index)
+
+    def _try_again(self, index: int, error: GatewayError) -> None:
+        """Run a choice's turn once more. Blocks; raises `GatewayError`."""
+        self._tried_again.add(index)
+        turn = self.turns.turns[index]
+        fields = {"error_code": error.code, "reason": error.message, "thread_id": turn.thread_id}
+        log.warning("turn_tried_again", extra=fields | {"request_id": self._record.request_id})
+        self._choices[index].begin_anew()
+        self.turns.replace(index)
 
     def _end(self, index: int) -> list[Chunk]:
         """Close the turn of a choice that is complete; after the last one, return what all of them cost."""
@@ -130,7 +142,16 @@ class Answer:
     def encode(self, chunks: list[Chunk]) -> bytes:
         """Return the chunks as frames."""
         ends = any(isinstance(chunk, Finish) for chunk in chunks)
+        if len(self._shown) < len(self._choices):
+            for index in {chunk.index for chunk in chunks if isinstance(chunk, SHOWN)}:
+                self._show(index)
         return self.wire.encode(chunks, self.metadata() if ends else None)
+
+    def _show(self, index: int) -> None:
+        """Note that the client sees something of a choice: its turn cannot simply be run again."""
+        self._shown.add(index)
+        if not self._choices[index].holds_text:
+            self.turns.turns[index].lease.settle()
 
     def close(self) -> None:
         """Give every turn back and note what became of the request. Idempotent, does not block."""
@@ -139,8 +160,7 @@ class Answer:
         record.ttft_ms = self.ttft_ms()
         record.finish_reason = first.finish_reason
         if first.usage is not None:
-            usage = self.usage()
-            record.prompt_tokens, record.completion_tokens = usage.input, usage.output
+            record.note_usage(self.usage())
         self.turns.close()
 
 
@@ -150,91 +170,7 @@ def whole(answer: Answer) -> Response:
         chunks = answer.open()
         for batch in answer.turns.follow():
             chunks += answer.feed(batch)
-        body = answer.wire.fold(chunks, answer.metadata())
+        body = answer.wire.fold(standing(chunks), answer.metadata())
     finally:
         answer.close()
     return Response(orjson.dumps(body), content_type="application/json")
-
-
-def stream(answer: Answer, tick_s: float) -> Response:
-    """Wait for the first event of any turn (for the commit time of their pace), then answer with a stream.
-
-    After `tick_s` without a frame a comment is sent. Blocks; raises `GatewayError` for a failure before the commit.
-    """
-    frames = Frames(answer, tick_s, current_record())
-    try:
-        frames.commit()
-    except BaseException:
-        frames.close()
-        raise
-    response = Response(frames, content_type="text/event-stream")
-    response.headers["Cache-Control"] = "no-cache, no-transform"
-    response.headers["X-Accel-Buffering"] = "no"
-    return response
-
-
-class Frames(Iterator[bytes]):
-    """The body of a stream. Each item is one write: every frame that is ready, never a part of one.
-
-    An object rather than a generator, because a generator that was never started (HEAD, a client that is already
-    gone) does not run its `finally`; `close` always runs.
-    """
-
-    def __init__(self, answer: Answer, tick_s: float, record: RequestRecord) -> None:
-        self._answer = answer
-        self._tick_s = tick_s
-        self._record = record
-        self._batches = answer.turns.follow()
-        self._head = b""
-        self._is_over = False
-        self._written_at = time.monotonic()
-
-    def commit(self) -> None:
-        """Collect the first frames. Raises what a turn fails with before it has said anything."""
-        chunks = self._answer.open()
-        for batch in self._batches:
-            chunks += self._answer.feed(batch)
-            # Bookkeeping (usage) can come before a failure, so it does not count as a first event.
-            if not batch[1] or any(isinstance(event, _SAYS_SOMETHING) for event in batch[1]):
-                break
-        self._head = self._answer.encode(chunks)
-
-    def __next__(self) -> bytes:
-        if self._head:
-            head, self._head = self._head, b""
-            return head
-        if self._is_over:
-            raise StopIteration
-        try:
-            frames = self._next_frames()
-        except GatewayError as error:
-            frames = self._end_with(error)
-        # After the 200 nobody else can tell the client: a defect ends the stream with a frame like any failure.
-        except Exception:
-            log.exception("unforeseen_error")
-            frames = self._end_with(unforeseen(self._record.request_id))
-        self._written_at = time.monotonic()
-        return frames
-
-    def _next_frames(self) -> bytes:
-        for batch in self._batches:
-            frames = self._answer.encode(self._answer.feed(batch))
-            if frames:
-                return frames
-            # Events that show nothing (hidden reasoning, held text) are silence to whoever waits for bytes.
-            is_quiet = not batch[1]
-            if is_quiet or time.monotonic() - self._written_at >= self._tick_s:
-                return KEEP_ALIVE
-        self._is_over = True
-        return DONE
-
-    def _end_with(self, error: GatewayError) -> bytes:
-        self._is_over = True
-        self._record.outcome, self._record.error_code = "failed", error.code
-        return b"data: " + orjson.dumps(error.to_envelope()) + b"\n\n" + DONE
-
-    def close(self) -> None:
-        """End what still runs; called by the server when the response is over, however it ended."""
-        if not self._is_over and self._record.outcome == "completed":
-            self._record.outcome = "client_left"
-        self._answer.close()

@@ -16,20 +16,33 @@ class Access(Enum):
     """What a blueprint asks of its callers."""
 
     KEY = "key"
+    METRICS = "metrics"
+    ADMIN = "admin"
     PUBLIC = "public"
 
 
-def init_app(app: Flask, keys: Mapping[str, str], access: Mapping[str, Access]) -> None:
-    """Check the bearer key before every view. `access` is by blueprint name; a name that is missing needs a key."""
-    encoded = {name: key.encode() for name, key in keys.items()}
+Keys = Mapping[str, str]
+"""Keys by their names, which the log shows."""
+
+
+def init_app(app: Flask, keys: Mapping[Access, Keys], access: Mapping[str, Access]) -> None:
+    """Check the bearer key before every view. `access` is by blueprint name; a name that is missing needs a key.
+
+    `keys` has the keys that open each kind of door; one of `KEY` shows more behind a `PUBLIC` one.
+    """
+    encoded = {
+        kind: {name: key.encode() for name, key in named.items()} for kind, named in keys.items()
+    }
 
     def check() -> None:
-        name = caller_name(encoded)
-        current_record().key_name = name
         rule = request.url_rule
+        needed = access.get(request.blueprint or "", Access.KEY)
+        door = Access.KEY if needed is Access.PUBLIC else needed
+        name = caller_name(encoded[door])
+        current_record().key_name = name
         if rule is None or request.method == "OPTIONS":
             return  # 404, 405 and preflights say nothing that a key protects
-        if name is None and access.get(request.blueprint or "", Access.KEY) is not Access.PUBLIC:
+        if name is None and needed is not Access.PUBLIC:
             raise InvalidApiKey(_complaint())
 
     app.before_request(check)

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import re
 import secrets
+from collections.abc import Sequence
 
-from flask import Flask, Response, g, request
+from flask import Flask, Response, current_app, g, request
 
-from app.observability.requests import RequestRecord
+from app.observability import logs
+from app.observability.requests import Listener, RequestRecord
 
 _ACCEPTED_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
-def init_app(app: Flask) -> None:
-    """Give every request a record, every response `X-Request-Id`, and write the canonical line at the very end."""
+def init_app(app: Flask, listeners: Sequence[Listener] = ()) -> None:
+    """Give every request a record, every response `X-Request-Id`, and write the canonical line at the very end.
+
+    `listeners` hear of every request.
+    """
+    app.extensions["request_listeners"] = listeners
     app.before_request(_begin)
     app.after_request(_finish)
+    logs.add_fields(_request_id)
 
 
 def current_record() -> RequestRecord:
@@ -31,7 +38,11 @@ def _begin() -> None:
     request_id = offered if _ACCEPTED_ID.fullmatch(offered) else f"req_{secrets.token_hex(16)}"
     rule = request.url_rule
     g.record = RequestRecord(
-        request_id, request.method, route=rule.rule if rule is not None else "unmatched"
+        request_id,
+        request.method,
+        route=rule.rule if rule is not None else "unmatched",
+        request_bytes=request.content_length,
+        listeners=[*current_app.extensions["request_listeners"]],
     )
 
 
@@ -39,6 +50,13 @@ def _finish(response: Response) -> Response:
     record = current_record()
     record.status = response.status_code
     response.headers["X-Request-Id"] = record.request_id
+    if not record.is_streaming:
+        record.response_bytes = response.calculate_content_length()
     # Not here but at close: a stream has only begun when this function runs.
     response.call_on_close(record.write)
     return response
+
+
+def _request_id() -> dict[str, str]:
+    """Return the id for log lines, wherever a request is being served."""
+    return {"request_id": g.record.request_id} if g and "record" in g else {}

@@ -6,6 +6,7 @@ import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from flask import Response, current_app
 
@@ -14,12 +15,14 @@ from app.codex.client import Codex
 from app.codex.methods import TurnRequest
 from app.codex.reasoning import ReasoningStore
 from app.codex.turn import Pace, Turn
-from app.edge import answers
+from app.edge import answers, frames
 from app.edge.context import current_record
 from app.edge.images import ImageFetcher
-from app.translation.choice import Choice, Rules
+from app.observability.watch import RequestWatch
+from app.translation.choice import Choice
 from app.translation.models import Names, Resolved, resolve
 from app.translation.parameters import developer_item
+from app.translation.rules import Rules
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,18 +74,15 @@ def respond(
     owner = record.key_name or ""
     requests = _completed(requests, store, owner)
     pace: Pace = current_app.extensions["pace"]
+    watch = RequestWatch(record, current_app.extensions["metrics"])
 
-    def restart(index: int, instruction: str) -> Turn:
-        (turn,) = codex.start_turns(requests[index].with_item(developer_item(instruction)))
-        return turn
+    def replace_turn(index: int, turn: Turn, instruction: str | None) -> Turn:
+        asked = requests[index]
+        if instruction is not None:
+            asked = asked.with_item(developer_item(instruction))
+        return codex.replace_turn(turn, asked, watch)
 
-    metadata = {
-        "model": resolved.model.id,
-        "effort": resolved.effort or resolved.model.default_effort,
-        "ignored_parameters": list(ignored),
-        "upstream": codex.upstream.value,
-    }
-    turns = Choices(codex.start_turns(*requests), pace, restart)
+    turns = Choices(codex.start_turns(*requests, watch=watch), pace, replace_turn)
     choices = [Choice(index, rule) for index, rule in enumerate(rules)]
 
     def keep(finished: list[Choice]) -> None:
@@ -90,8 +90,19 @@ def respond(
             if choice.call_ids:
                 store.keep(owner, choice.call_ids[0], choice.reasoning_items)
 
+    metadata = _metadata(resolved, ignored, codex)
     answer = answers.Answer(turns, choices, wire, metadata, on_complete=keep)
-    return answers.stream(answer, pace.tick_s) if is_stream else answers.whole(answer)
+    return frames.stream(answer, pace.tick_s) if is_stream else answers.whole(answer)
+
+
+def _metadata(resolved: Resolved, ignored: tuple[str, ...], codex: Codex) -> dict[str, Any]:
+    """Return what is known of `codex_metadata` before the first event."""
+    return {
+        "model": resolved.model.id,
+        "effort": resolved.effort or resolved.model.default_effort,
+        "ignored_parameters": list(ignored),
+        "upstream": codex.upstream.value,
+    }
 
 
 def _completed(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,7 +17,15 @@ _STANDARD = frozenset(
     vars(logging.LogRecord("", 0, "", 0, "", (), None)) | {"message": "", "asctime": ""}
 )
 
-_LEVELS = {"WARNING": "warn"}
+_SHORT = {"WARNING": "warn"}
+
+LEVELS = ("debug", "info", "warning", "error")
+"""What can be set, from the most to the least that is logged."""
+
+_ROOT = "codex_api"
+_OURS = (_ROOT, "gunicorn.error")
+
+log = logging.getLogger(f"{_ROOT}.logs")
 
 
 class JsonFormatter(logging.Formatter):
@@ -28,7 +37,7 @@ class JsonFormatter(logging.Formatter):
             "timestamp": datetime.fromtimestamp(record.created, UTC).isoformat(
                 timespec="milliseconds"
             ),
-            "level": _LEVELS.get(record.levelname, record.levelname.lower()),
+            "level": _SHORT.get(record.levelname, record.levelname.lower()),
             "component": _component(record.name),
             "event": record.getMessage(),
             "worker_pid": os.getpid(),
@@ -54,6 +63,51 @@ class GunicornFilter(logging.Filter):
             if text.startswith(start):
                 record.msg, record.args = event, None
         return True
+
+
+class FieldsFilter(logging.Filter):
+    """Adds fields to every line that does not have them by itself. `fields` is asked for each line."""
+
+    def __init__(self, fields: Callable[[], Mapping[str, Any]]) -> None:
+        super().__init__()
+        self._fields = fields
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Add the fields; let every line pass."""
+        for name, value in self._fields().items():
+            vars(record).setdefault(name, value)
+        return True
+
+
+def add_fields(fields: Callable[[], Mapping[str, Any]]) -> None:
+    """Give every line of this process more fields, gunicorn's lines included.
+
+    At the handlers, since they alone see the lines of all loggers, and since a worker inherits them from the master.
+    """
+    for handler in logging.getLogger(_ROOT).handlers:
+        handler.addFilter(FieldsFilter(fields))
+
+
+def level() -> str:
+    """Return the least severe level that this process logs."""
+    return logging.getLevelName(logging.getLogger(_ROOT).level).lower()
+
+
+def set_level(name: str) -> None:
+    """Log from this level on, one of `LEVELS`, in this process."""
+    before = level()
+    if name == before:
+        return
+    # Said while the more talkative of the two levels holds, so that it is always said.
+    if LEVELS.index(name) < LEVELS.index(before):
+        _apply(name)
+    log.warning("log_level_changed", extra={"before": before, "now": name})
+    _apply(name)
+
+
+def _apply(name: str) -> None:
+    for logger in _OURS:
+        logging.getLogger(logger).setLevel(name.upper())
 
 
 def _component(logger: str) -> str:
@@ -90,7 +144,7 @@ def log_config(level: str) -> dict[str, Any]:
         },
         "root": {"level": "WARNING", "handlers": ["stdout"]},
         "loggers": {
-            "codex_api": {"level": level.upper(), **handlers},
+            _ROOT: {"level": level.upper(), **handlers},
             "gunicorn.error": {"level": level.upper(), "filters": ["gunicorn"], **handlers},
             # It quotes addresses and query strings of images that clients name.
             "urllib3": {"level": "CRITICAL", **handlers},

@@ -1,12 +1,26 @@
-"""The canonical line: one for each request, written when its last byte is gone, so also at the end of a stream."""
+"""What is known of one request, and its end: the canonical line, written when the last byte is gone."""
 
 from __future__ import annotations
 
 import logging
 import time
 from dataclasses import dataclass, field
+from typing import Protocol
+
+from app.codex.events import Usage
+from app.observability import labels
 
 log = logging.getLogger("codex_api.http")
+
+
+class Listener(Protocol):
+    """Whoever wants to hear of a request. Called in the request's greenlet; must not block, must not raise."""
+
+    def stream_began(self, record: RequestRecord) -> None:
+        """The response is a stream, and its 200 goes out now."""
+
+    def request_ended(self, record: RequestRecord) -> None:
+        """The last byte is gone and the line is written."""
 
 
 @dataclass(slots=True)
@@ -25,22 +39,56 @@ class RequestRecord:
     finish_reason: str | None = None
     thread_id: str | None = None
     generation: int | None = None
+    queue_ms: float | None = None
     ttft_ms: int | None = None
     prompt_tokens: int | None = None
+    cached_tokens: int | None = None
     completion_tokens: int | None = None
+    reasoning_tokens: int | None = None
     ignored_parameters: tuple[str, ...] = ()
-    started: float = field(default_factory=time.monotonic)
+    request_bytes: int | None = None
+    response_bytes: int | None = None
+    duration_ms: float | None = None
+    is_streaming: bool = False
     is_written: bool = False
+    started: float = field(default_factory=time.monotonic)
+    listeners: list[Listener] = field(default_factory=list)
+
+    def begin_stream(self) -> None:
+        """Note that the response is a stream and begins now."""
+        self.is_streaming = True
+        for listener in self.listeners:
+            listener.stream_began(self)
+
+    def count_bytes(self, count: int) -> None:
+        """Add bytes of the response's body that were handed to the server."""
+        self.response_bytes = (self.response_bytes or 0) + count
+
+    def note_wait(self, seconds: float) -> None:
+        """Add time spent in admission: waiting for a slot, or for the child."""
+        self.queue_ms = round((self.queue_ms or 0.0) + seconds * 1000, 1)
+
+    def note_usage(self, usage: Usage) -> None:
+        """Note what the request cost, in tokens."""
+        self.prompt_tokens, self.cached_tokens = usage.input, usage.cached_input
+        self.completion_tokens, self.reasoning_tokens = usage.output, usage.reasoning_output
+
+    def fields(self) -> dict[str, object]:
+        """Return what is known, by name, without what is about the record itself."""
+        known = {name: getattr(self, name) for name in _SHOWN}
+        known["error_code"] = labels.spoken_code(self.error_code)
+        return {name: value for name, value in known.items() if value not in (None, ())}
 
     def write(self) -> None:
-        """Log the line; a second call does nothing."""
+        """Log the line and tell the listeners; a second call does nothing."""
         if self.is_written:
             return
         self.is_written = True
-        fields = {
-            name: getattr(self, name)
-            for name in self.__slots__
-            if name not in {"started", "is_written"} and getattr(self, name) not in (None, ())
-        }
-        duration_ms = round((time.monotonic() - self.started) * 1000, 1)
-        log.info("request", extra={**fields, "duration_ms": duration_ms})
+        self.duration_ms = round((time.monotonic() - self.started) * 1000, 1)
+        log.info("request", extra=self.fields())
+        for listener in self.listeners:
+            listener.request_ended(self)
+
+
+_HIDDEN = {"is_streaming", "is_written", "started", "listeners"}
+_SHOWN = tuple(name for name in RequestRecord.__slots__ if name not in _HIDDEN)

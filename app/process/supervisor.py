@@ -54,6 +54,8 @@ class Supervisor:
         self.last_exit: LastExit | None = None
         self.child: Child | None = None
         self.backoff_until: float | None = None
+        self.handshake_ms: int | None = None
+        self.on_restart: Callable[[], None] = lambda: None
         self._prepare = prepare
         self._attach = attach
         self._ladder = ladder or StopLadder()
@@ -143,13 +145,14 @@ class Supervisor:
     def _announce(self, child: Child, started: float) -> None:
         self._advance(Signal.HANDSHAKEN)
         self._ready.set()
+        self.handshake_ms = round((time.monotonic() - started) * 1000)
         log.info(
             "child_ready",
             extra={
                 "child": self.name,
                 "pid": child.pid,
-                "handshake_ms": round((time.monotonic() - started) * 1000),
-                "restarts": self.lifecycle.restarts,
+                "handshake_ms": self.handshake_ms,
+                "restart_count": self.lifecycle.restarts,
             },
         )
 
@@ -184,6 +187,7 @@ class Supervisor:
             "exit_code": ended.exit_code,
             "backoff_ms": life.backoff_ms,
             "failures": life.failures,
+            "restart_count": life.restarts,
         }
         if life.failures == DEGRADED_AFTER:
             log.critical("child_degraded", extra=fields)
@@ -194,6 +198,7 @@ class Supervisor:
         self.backoff_until = None
         if not stopped:
             self._advance(Signal.BACKOFF_OVER)
+            self.on_restart()
 
     def _settle(self) -> None:
         """Bring the lifecycle to STOPPED from wherever the stop found it."""

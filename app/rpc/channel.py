@@ -21,6 +21,7 @@ from gevent.lock import RLock, Semaphore
 from app.errors import GatewayError, WorkerUnavailable
 from app.rpc import messages
 from app.rpc.messages import ErrorResponse, Malformed, Notification, Request, Response
+from app.rpc.report import CallReport, Watcher, look_away, reported
 
 log = logging.getLogger("codex_api.rpc")
 
@@ -34,6 +35,8 @@ _READ_BYTES = 64 * 1024
 
 class ChannelClosed(WorkerUnavailable):
     """The pipe to the child is gone, and the call with it."""
+
+    is_transient = True
 
 
 class RpcTimeout(WorkerUnavailable):
@@ -87,19 +90,27 @@ class Channel:
 
     # Calling the child
 
-    def call(self, method: str, params: object, timeout_s: float) -> Any:
+    def call(
+        self, method: str, params: object, timeout_s: float, watcher: Watcher = look_away
+    ) -> Any:
         """Send one request and block until its result; the deadline covers the wait for a slot as well.
 
+        `watcher` is told what became of it.
         Raises `RpcError` (the child refused), `RpcTimeout`, `ChannelClosed`. Hold no lock while calling.
         """
         # gevent.Timeout is a BaseException, which Flask's error handling would miss: name our own instead.
         deadline = RpcTimeout("The codex process did not answer in time.")
-        with gevent.Timeout(timeout_s, deadline), self._slots:
-            return self._call(method, params)
+        with (
+            reported(watcher, method, params) as report,
+            gevent.Timeout(timeout_s, deadline),
+            self._slots,
+        ):
+            return self._call(method, params, report)
 
-    def _call(self, method: str, params: object) -> Any:
+    def _call(self, method: str, params: object, report: CallReport) -> Any:
         message_id = next(self._ids)
         line = messages.encode_request(message_id, method, params)
+        report.sent = len(line)
         waiter: AsyncResult[Response | ErrorResponse] = AsyncResult()
         self._pending[message_id] = waiter
         try:
@@ -107,6 +118,8 @@ class Channel:
             answer = waiter.get()
         finally:
             self._pending.pop(message_id, None)
+        if answer is not None:
+            report.answered(answer)
         if isinstance(answer, Response):
             return answer.result
         if isinstance(answer, ErrorResponse):

@@ -6,7 +6,7 @@ wrong with it but never its text, because the text may hold a prompt.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import orjson
@@ -31,10 +31,11 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """Something that happened. No answer is expected."""
+    """Something that happened. No answer is expected. `size` is that of its line, in bytes."""
 
     method: str
     params: dict[str, Any]
+    size: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,7 @@ class Response:
 
     id: MessageId
     result: Any
+    size: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,7 @@ class ErrorResponse:
     id: MessageId
     code: int
     message: str
+    size: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +84,7 @@ def parse_line(line: bytes) -> Message:
         given = raw.get("params")
         params = given if isinstance(given, dict) else {}
         return (
-            Notification(method, params)
+            Notification(method, params, len(line))
             if message_id is None
             else Request(message_id, method, params)
         )
@@ -95,10 +98,13 @@ def _parse_answer(raw: dict[str, Any], message_id: MessageId | None, size: int) 
     if isinstance(error, dict):
         code, text = error.get("code"), error.get("message")
         return ErrorResponse(
-            message_id, code if isinstance(code, int) else 0, text if isinstance(text, str) else ""
+            message_id,
+            code if isinstance(code, int) else 0,
+            text if isinstance(text, str) else "",
+            size,
         )
     if "result" in raw:
-        return Response(message_id, raw["result"])
+        return Response(message_id, raw["result"], size)
     return Malformed(size, "neither_result_nor_error")
 
 

@@ -3,22 +3,40 @@
 from __future__ import annotations
 
 import logging
+import time
+from datetime import UTC, datetime
+from typing import Any
 
 import gevent
 
 from app.codex.client import Codex
 from app.errors import Draining
+from app.process.supervisor import LastExit
 from app.runtime.demo import DemoUpstream
+from app.runtime.departure import Departure, Patience
+from app.runtime.layout import ReloadRecord, ReloadState
+from app.runtime.shared import SharedState
 
 log = logging.getLogger("codex_api.runtime")
 
 
 class Gateway:
-    """Started by the supervisor greenlet, drained on TERM, stopped when the worker exits."""
+    """Started by the supervisor greenlet, told to go by the worker's main loop, stopped when the worker exits.
 
-    def __init__(self, codex: Codex, demo: DemoUpstream | None) -> None:
+    `shared` is memory of its own until a worker adopts the application.
+    """
+
+    def __init__(self, codex: Codex, demo: DemoUpstream | None, patience: Patience) -> None:
         self.codex = codex
+        self.patience = patience
+        self.shared = SharedState.private()
+        self.worker_generation = 0
         self._demo = demo
+        self._reported: LastExit | None = None
+
+    def adopt(self, shared: SharedState, worker_generation: int) -> None:
+        """Take the memory that the master shares with its workers, and the number of this one."""
+        self.shared, self.worker_generation = shared, worker_generation
 
     def run(self) -> None:
         """Keep the processes alive. Blocks: this is the supervisor greenlet."""
@@ -33,16 +51,66 @@ class Gateway:
             gevent.spawn(self._demo.run)
         self.codex.run()
 
-    def drain(self, grace_s: float) -> None:
-        """Report not ready, let running turns finish for `grace_s`, then end the rest. Blocks."""
-        self.codex.begin_drain()
-        log.info("drain_began", extra={"grace_s": grace_s, "running": self.codex.admission.running})
-        gevent.sleep(grace_s)
-        log.warning("drain_grace_over", extra={"running": self.codex.admission.running})
-        self.codex.end_turns(Draining("This worker is shutting down; send the request again."))
+    # A successor, before its turn
+
+    def wait_ready(self, timeout_s: float) -> bool:
+        """Block until the child has shaken hands or the time is up; until it has, say in shared memory why not."""
+        if self.codex.supervisor.wait_ready(timeout_s):
+            return True
+        status = self.codex.status()
+        last = status.last_exit
+        text = "The codex process of the new worker is starting."
+        if last is not None:
+            code = "" if last.exit_code is None else f", exit code {last.exit_code}"
+            text = f"The codex process of the new worker does not start: {last.reason}{code}: {last.detail}"
+            if last != self._reported:
+                log.warning(
+                    "reload_waits", extra={"reason": last.reason, "exit_code": last.exit_code}
+                )
+        self._reported = last
+        self.shared.successor = ReloadRecord(
+            ReloadState.STARTING, self.worker_generation, time.time(), text.rstrip()
+        )
+        return False
+
+    def reload_report(self) -> dict[str, Any]:
+        """Return what became of the last HUP, for operators: `state`, `at` (UTC), `detail`, `waits_for`."""
+        record, successor = self.shared.reload, self.shared.successor
+        if record is None:
+            return {"state": ReloadState.NONE.value, "at": None, "detail": None, "waits_for": None}
+        is_waiting = successor is not None and successor.generation > self.shared.serving
+        return {
+            "state": record.state.value,
+            "at": datetime.fromtimestamp(record.at, UTC).isoformat(timespec="seconds"),
+            "detail": record.text or None,
+            "waits_for": successor.text if successor is not None and is_waiting else None,
+        }
+
+    # The way out
+
+    def begin_departure(self, going: Departure, now: float) -> None:
+        """Note that this worker goes. Only where the whole service stops is it reported as not ready."""
+        fields = {
+            "grace_s": round(max(0.0, going.cut_at - now), 3),
+            "running": self.codex.admission.running,
+        }
+        if going.is_stop:
+            self.codex.begin_drain()
+            log.info("drain_began", extra=fields)
+        else:
+            log.info("worker_retires", extra=fields)
+
+    def end_turns(self) -> Draining:
+        """End what still runs and begin no more; return the error that its clients get. Does not block."""
+        error = Draining("This worker is shutting down; send the request again.")
+        if self.codex.admission.running:
+            log.warning("drain_grace_over", extra={"running": self.codex.admission.running})
+        self.codex.end_turns(error)
+        return error
 
     def stop(self) -> None:
         """End the processes. Blocks until they are gone."""
-        self.codex.stop()
+        ends = [gevent.spawn(self.codex.stop)]
         if self._demo is not None:
-            self._demo.stop()
+            ends.append(gevent.spawn(self._demo.stop))
+        gevent.joinall(ends)

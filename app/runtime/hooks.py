@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import signal
-from types import FrameType
 from typing import Any
 
-import gevent
-
 from app.runtime.gateway import Gateway
+from app.runtime.shared import SharedState
 
 
 def gateway_of(worker: Any) -> Gateway:
@@ -25,35 +23,9 @@ def supervise(worker: Any) -> None:
     gateway_of(worker).run()
 
 
-_IDLE_S = 0.5
-_LOOK_EVERY_S = 0.25
-
-
-def drain_on_term(worker: Any, grace_s: float) -> None:
-    """Let TERM also begin the gateway's own drain; gunicorn's part (stop accepting) stays as it is."""
-    gateway = gateway_of(worker)
-    retired = False
-    stop_accepting = signal.getsignal(signal.SIGTERM)
-
-    def on_term(number: int, frame: FrameType | None) -> None:
-        # A signal handler runs between two instructions of any greenlet: hand over to the hub, do nothing here.
-        nonlocal retired
-        if not retired:  # the master repeats its TERM every second
-            retired = True
-            schedule = gevent.get_hub().loop.run_callback_threadsafe
-            schedule(gevent.spawn, gateway.drain, grace_s)
-            schedule(gevent.spawn, _close_idle_connections, worker)
-        if callable(stop_accepting):
-            stop_accepting(number, frame)
-
-    signal.signal(signal.SIGTERM, on_term)
-
-
-def _close_idle_connections(worker: Any) -> None:
-    """Until the worker exits, close what is idle; again and again, as busy connections become idle ones."""
-    while True:
-        worker.close_idle(_IDLE_S)
-        gevent.sleep(_LOOK_EVERY_S)
+def adopt(worker: Any) -> None:
+    """Give the application the memory that the master shares with its workers."""
+    gateway_of(worker).adopt(SharedState(worker.memory), worker.age)
 
 
 def stop(worker: Any) -> None:

@@ -121,8 +121,9 @@ class Worker(GeventWorker):
         idle = [sock for sock, since in self._idle.items() if since <= limit]
         for sock in idle:
             self._idle.pop(sock, None)
-            with suppress(OSError):
-                sock.shutdown(SHUT_RD)
+            # Through a copy: gevent would break off the read under way, and gunicorn would log that as an error.
+            with suppress(OSError), sock.dup() as copy:
+                copy.shutdown(SHUT_RD)
         return len(idle)
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:

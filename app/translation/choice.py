@@ -8,8 +8,6 @@ A delta's text goes out exactly as it came: never merged with another, never com
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any
 
 from app.codex.events import (
@@ -22,28 +20,11 @@ from app.codex.events import (
     Usage,
     UsageUpdated,
 )
-from app.errors import UpstreamError
+from app.errors import UpstreamBrokeOff, UpstreamError
 from app.translation.chunks import Chunk, Content, Finish, Reasoning, Refusal, ToolCall
-from app.translation.formats import TEXT, OutputFormat
 from app.translation.outcome import finish_reason
+from app.translation.rules import Rules
 from app.translation.stops import StopFilter
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """What the caller asked of every choice. `prompt_tokens` is our estimate, for usage that codex cannot report."""
-
-    stops: tuple[str, ...] = ()
-    max_tokens: int | None = None
-    names: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    offers_tools: bool = False
-    requires_tool: bool = False
-    parallel_calls: bool = True
-    shows_reasoning: bool = False
-    output: OutputFormat = TEXT
-    checks_output: bool = False
-    prompt_tokens: int = 0
-
 
 _REFUSED = (
     "The model gave no answer. It probably refused; its own words are not passed on by codex."
@@ -80,9 +61,16 @@ class Choice:
         self._called = 0  # characters of calls, for the estimate
         self._texts: list[str] = []
         self._refused = False
+        self._open_item: str | None = None  # the message whose text is coming, until it is whole
+
+    def begin_anew(self) -> None:
+        """Forget what the turn said: it failed, and another one takes its place."""
+        self.usage = None
+        self.reasoning_items, self.call_ids = [], []
+        self._begin()
 
     @property
-    def _holds_text(self) -> bool:
+    def holds_text(self) -> bool:
         """Text is kept back while it is not certain that the answer will stand."""
         return self._rules.requires_tool or self._rules.checks_output
 
@@ -91,7 +79,8 @@ class Choice:
         if self.is_complete:
             return []
         match event:
-            case TextDelta(text=text):
+            case TextDelta(item_id=item_id, text=text):
+                self._check_item(item_id)
                 return self._on_text(text)
             case ReasoningDelta(text=text) if self._rules.shows_reasoning:
                 return [Reasoning(self.index, text)]
@@ -106,6 +95,13 @@ class Choice:
         return []
 
     # Text
+
+    def _check_item(self, item_id: str) -> None:
+        # Where its connection broke, codex may ask the upstream anew by itself: the answer then begins once more, as
+        # another message, while the first was never finished.
+        if self._open_item not in (None, item_id):
+            raise UpstreamBrokeOff("The upstream broke off its answer.")
+        self._open_item = item_id
 
     def _on_text(self, text: str) -> list[Chunk]:
         limit = self._rules.max_tokens
@@ -122,7 +118,7 @@ class Choice:
     def _let_out(self, text: str) -> list[Chunk]:
         if not text:
             return []
-        if self._holds_text:
+        if self.holds_text:
             self._texts.append(text)
             return []
         return [Content(self.index, text)]
@@ -161,6 +157,7 @@ class Choice:
         return chunks
 
     def _on_message(self, item: Mapping[str, Any]) -> list[Chunk]:
+        self._open_item = None
         # codex has no delta for a refusal; without this the answer would be empty without a word.
         parts = item.get("content")
         refusals = [
@@ -215,8 +212,7 @@ class Choice:
         self._has_asked_again = True
         if self.usage is not None:
             self._spent.append(self.usage)  # the first try was paid for, too
-        self.usage, self.reasoning_items = None, []
-        self._begin()
+        self.begin_anew()
         raise AskAgain(missed)
 
     def _finish_early(self, reason: str) -> list[Chunk]:

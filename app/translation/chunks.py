@@ -5,6 +5,7 @@ Every piece names its choice. Streams and whole answers are both made from the s
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -62,10 +63,32 @@ class Finish:
 
 
 @dataclass(frozen=True, slots=True)
+class Void:
+    """What this choice has said so far does not count: it begins anew."""
+
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
 class Tokens:
     """What the whole answer cost."""
 
     usage: Usage
 
 
-Chunk: TypeAlias = Role | Content | Reasoning | Refusal | ToolCall | Finish | Tokens
+Chunk: TypeAlias = Role | Content | Reasoning | Refusal | ToolCall | Finish | Void | Tokens
+
+SHOWN = (Content, Reasoning, Refusal, ToolCall)
+"""What a client sees of an answer. A role is none of it: it says only that there will be an answer."""
+
+
+def standing(chunks: Sequence[Chunk]) -> list[Chunk]:
+    """Return the chunks without those that a later `Void` took back."""
+    begins = {chunk.index: place for place, chunk in enumerate(chunks) if isinstance(chunk, Void)}
+    if not begins:
+        return list(chunks)
+    return [
+        chunk
+        for place, chunk in enumerate(chunks)
+        if isinstance(chunk, Role | Tokens) or place > begins.get(chunk.index, -1)
+    ]

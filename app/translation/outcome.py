@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from http import HTTPStatus
 from types import MappingProxyType
 
 import orjson
@@ -23,6 +24,7 @@ from app.errors import (
     QuotaExhausted,
     RateLimited,
     UpstreamAuth,
+    UpstreamBrokeOff,
     UpstreamError,
     UpstreamForbidden,
     UpstreamOverloaded,
@@ -68,10 +70,12 @@ BY_KIND: Mapping[str, Callable[[TurnFailure], GatewayError]] = MappingProxyType(
         "flexUnavailable": _always(
             UpstreamOverloaded, "The upstream has no capacity for this service tier right now."
         ),
-        "internalServerError": _always(UpstreamError, "The upstream reported an internal error."),
+        "internalServerError": _always(
+            UpstreamBrokeOff, "The upstream reported an internal error."
+        ),
         "unauthorized": _always(UpstreamAuth, _LOGIN_REFUSED),
         "modelNotFound": _model_not_found,
-        "responseStreamDisconnected": _always(UpstreamError, _BROKE_OFF),
+        "responseStreamDisconnected": _always(UpstreamBrokeOff, _BROKE_OFF),
         "badRequest": _always(InvalidRequest, "The upstream refused this request as not valid."),
         "cyberPolicy": _always(PromptRefused, _REFUSED),
         "misalignmentPolicyViolation": _always(PromptRefused, _REFUSED),
@@ -101,11 +105,11 @@ FINISH_REASONS: Mapping[str, str] = MappingProxyType(
 
 _BY_SENTENCE: tuple[tuple[re.Pattern[str], type[GatewayError], str], ...] = (
     (re.compile(r"^Invalid prompt"), PromptRefused, _REFUSED),
-    (re.compile(r"^stream disconnected before completion"), UpstreamError, _BROKE_OFF),
+    (re.compile(r"^stream disconnected before completion"), UpstreamBrokeOff, _BROKE_OFF),
     (re.compile(r"^Missing environment variable"), UpstreamAuth, _LOGIN_REFUSED),
     (
         re.compile(r"error sending request|connection|timed? ?out", re.IGNORECASE),
-        UpstreamError,
+        UpstreamBrokeOff,
         _FAILED,
     ),
 )
@@ -129,8 +133,9 @@ def to_error(failure: TurnFailure) -> GatewayError:
     if by_kind is not None:
         return by_kind(failure)
     if failure.http_status is not None:
-        by_status = BY_STATUS.get(failure.http_status, _always(UpstreamError, _FAILED))
-        return by_status(failure)
+        is_fault = failure.http_status >= HTTPStatus.INTERNAL_SERVER_ERROR
+        fallback = _always(UpstreamBrokeOff if is_fault else UpstreamError, _FAILED)
+        return BY_STATUS.get(failure.http_status, fallback)(failure)
     refused = _from_upstream_body(failure.message)
     if refused is not None:
         return refused

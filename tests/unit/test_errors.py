@@ -25,6 +25,7 @@ TABLE: dict[type[GatewayError], tuple[int, str, str, bool, int | None]] = {
     errors.RateLimited: (429, "rate_limit_error", "rate_limit_exceeded", True, 5),
     errors.QuotaExhausted: (429, "insufficient_quota", "insufficient_quota", False, None),
     errors.UpstreamError: (502, SERVER, "UPSTREAM_ERROR", True, None),
+    errors.UpstreamBrokeOff: (502, SERVER, "UPSTREAM_ERROR", True, None),
     errors.UpstreamOverloaded: (503, SERVER, "server_is_overloaded", True, 5),
     errors.UpstreamForbidden: (403, "permission_error", "UPSTREAM_FORBIDDEN", False, None),
     errors.UpstreamAuth: (503, SERVER, "UPSTREAM_AUTH", False, None),

@@ -25,6 +25,8 @@ DEFAULTS: dict[str, tuple[str, Any]] = {
     "PORT": ("port", 11435),
     "PROXY_API_KEY": ("api_key", ""),
     "PROXY_API_KEYS": ("api_keys", {}),
+    "PROXY_ADMIN_KEY": ("admin_key", ""),
+    "PROXY_METRICS_TOKEN": ("metrics_token", ""),
     "PROXY_USE_APP_SERVER": ("use_app_server", True),
     "PROXY_PROTECT_MODELS": ("protect_models", True),
     "PROXY_TRUSTED_PROXIES": ("trusted_proxies", "127.0.0.1"),
@@ -63,6 +65,8 @@ DEFAULTS: dict[str, tuple[str, Any]] = {
 }
 
 FREE_TEXT = {
+    "PROXY_ADMIN_KEY",
+    "PROXY_METRICS_TOKEN",
     "PROXY_HOST",
     "PROXY_API_KEY",
     "PROXY_TRUSTED_PROXIES",
@@ -87,6 +91,8 @@ VALID: list[tuple[str, str, Any]] = [
     ("PROXY_API_KEY", "  other  ", "other"),
     ("PROXY_API_KEYS", "ann=1, bob=2=3,", {"ann": "1", "bob": "2=3"}),
     ("PROXY_API_KEYS", " ann = 1 ", {"ann": "1"}),
+    ("PROXY_ADMIN_KEY", " admin ", "admin"),
+    ("PROXY_METRICS_TOKEN", " token ", "token"),
     *(("PROXY_PROTECT_MODELS", text, True) for text in ("true", "TRUE", "1", "yes", "on")),
     *(("PROXY_PROTECT_MODELS", text, False) for text in ("false", "False", "0", "no", "off")),
     ("PROXY_USE_APP_SERVER", "on", True),
@@ -258,6 +264,10 @@ def test_all_problems_are_reported_together() -> None:
         (
             {"WORKER_BACKOFF_INITIAL_MS": "600", "WORKER_BACKOFF_MAX_MS": "599"},
             "WORKER_BACKOFF_INITIAL_MS must not exceed WORKER_BACKOFF_MAX_MS.",
+        ),
+        (
+            {"PROXY_API_KEYS": "ann=same", "PROXY_ADMIN_KEY": "same"},
+            "PROXY_ADMIN_KEY must differ from every key in PROXY_API_KEYS.",
         ),
         (
             {"PROXY_API_KEYS": "default=1"},
@@ -450,3 +460,27 @@ def test_prod_names_the_settings_whose_keys_are_too_short() -> None:
             {"PROXY_ENV": "prod", "PROXY_API_KEY": "k" * 24, "PROXY_API_KEYS": "ann=short"}
         )
     assert "PROXY_API_KEYS" in raised.value.problems[0]
+
+
+@pytest.mark.parametrize("variable", ["PROXY_ADMIN_KEY", "PROXY_METRICS_TOKEN"])
+def test_prod_refuses_short_keys_of_operators(variable: str) -> None:
+    given = {"PROXY_ENV": "prod", "PROXY_API_KEY": KEY}
+    with pytest.raises(SettingsError) as raised:
+        load_settings({**given, variable: "a" * 23})
+    assert raised.value.problems == [f"{variable} {PROD_RULE}"]
+    load_settings({**given, variable: "a" * 24})
+
+
+@pytest.mark.parametrize(
+    ("env", "admin_key", "opens"),
+    [
+        ("dev", "", KEY),
+        ("staging", "", KEY),
+        ("prod", "", ""),
+        ("dev", "a" * 24, "a" * 24),
+        ("prod", "a" * 24, "a" * 24),
+    ],
+)
+def test_what_opens_internal(env: str, admin_key: str, opens: str) -> None:
+    given = {"PROXY_ENV": env, "PROXY_API_KEY": KEY, "PROXY_ADMIN_KEY": admin_key}
+    assert load_settings(given).operator_key == opens

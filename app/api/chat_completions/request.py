@@ -8,7 +8,6 @@ from typing import Any
 
 from app.api.chat_completions.schemas import check_fields
 from app.errors import InvalidRequest
-from app.translation.choice import Rules
 from app.translation.content import Item
 from app.translation.formats import TEXT, OutputFormat, parse_format
 from app.translation.invalid import invalid_type, invalid_value, missing
@@ -20,6 +19,7 @@ from app.translation.parameters import (
     stop_sequences,
 )
 from app.translation.prompt import to_items
+from app.translation.rules import Rules
 from app.translation.tools import (
     Tool,
     check_distinct,

@@ -15,7 +15,6 @@ from marshmallow import fields
 
 from app.edge.fields import Ranged, SamplingSchema, Typed
 from app.errors import InvalidRequest
-from app.translation.choice import Rules
 from app.translation.content import Item
 from app.translation.invalid import invalid_type, missing, unsupported
 from app.translation.parameters import (
@@ -24,6 +23,7 @@ from app.translation.parameters import (
     include_usage,
     stop_sequences,
 )
+from app.translation.rules import Rules
 
 
 class CompletionSchema(SamplingSchema):

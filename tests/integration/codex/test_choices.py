@@ -21,6 +21,7 @@ from app.codex.events import (
 )
 from app.codex.turn import Pace, Turn, TurnState
 from app.errors import Draining, SlowReader, WorkerBusy, WorkerTimeout
+from app.rpc.channel import ChannelClosed
 from tests.fakes.waiting import DEADLINE_S, deadline, eventually, in_background, outcome, result
 
 PATIENT = Pace(first_s=DEADLINE_S, total_s=DEADLINE_S, commit_s=DEADLINE_S, tick_s=DEADLINE_S)
@@ -38,16 +39,17 @@ class Playbook:
     def __init__(self, count: int, pace: Pace = PATIENT) -> None:
         self.closings: list[Turn] = []
         self.turns = [self.make(f"thread-{number}") for number in range(count)]
-        self.instructions: list[tuple[int, str]] = []
+        self.instructions: list[tuple[int, str | None]] = []
         self.restart: Callable[[], Turn] = lambda: self.make(f"again-{len(self.instructions)}")
-        self.choices = Choices(list(self.turns), pace, self._restart)
+        self.choices = Choices(list(self.turns), pace, self._replace)
 
     def make(self, name: str) -> Turn:
         turn = Turn(ThreadId(name), 7, self.closings.append)
         turn.begin(TurnId(f"turn-of-{name}"))
         return turn
 
-    def _restart(self, index: int, instruction: str) -> Turn:
+    def _replace(self, index: int, turn: Turn, instruction: str | None) -> Turn:
+        turn.close()
         self.instructions.append((index, instruction))
         return self.restart()
 
@@ -69,6 +71,7 @@ def read(batches: Iterator[Batch]) -> dict[int, list[Event]]:
     heard: dict[int, list[Event]] = {}
     with deadline():
         for index, events in batches:
+            assert isinstance(events, list)
             heard.setdefault(index, []).extend(events)
     return heard
 
@@ -120,13 +123,34 @@ def test_the_quiet_ticks_of_one_turn_are_seen(play: Play) -> None:
     assert [step(batches), step(batches)] == [(0, []), (0, [])]
 
 
-def test_the_error_of_one_turn_is_raised(play: Play) -> None:
+def test_the_error_of_one_turn_is_told(play: Play) -> None:
     book = play(1)
     book.deliver(0, said("a"))
-    book.choices.turns[0].fail(Draining("soon"))
+    error = Draining("soon")
+    book.choices.turns[0].fail(error)
     batches = book.batches()
     assert step(batches) == (0, [said("a")])
-    assert isinstance(step(batches), Draining)
+    assert step(batches) == (0, error)
+    assert isinstance(step(batches), StopIteration)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_turn_that_failed_can_be_replaced(play: Play, count: int) -> None:
+    book = play(count)
+    for index in range(1, count):
+        book.deliver(index, DONE)
+    batches = book.batches()
+    for _ in range(1, count):
+        step(batches)
+    waiting = in_background(next, batches)
+    gevent.sleep(0)
+    error = ChannelClosed("gone")
+    book.choices.turns[0].fail(error)
+    assert result(waiting) == (0, error)
+    book.choices.replace(0)
+    assert book.instructions == [(0, None)]
+    book.deliver(0, said("a"), DONE)
+    assert read(batches) == {0: [said("a"), DONE]}
 
 
 def test_a_turn_that_has_done_its_part_ends_the_answer(play: Play) -> None:
@@ -147,7 +171,7 @@ def test_a_turn_that_is_asked_again_is_replaced(play: Play) -> None:
     book.deliver(0, said("no"), DONE)
     batches = book.batches()
     assert step(batches) == (0, [said("no"), DONE])
-    book.choices.ask_again(0, "do it")
+    book.choices.replace(0, "do it")
     assert book.instructions == [(0, "do it")]
     assert book.closings == [book.turns[0]]
     (again,) = book.choices.turns
@@ -161,7 +185,7 @@ def test_a_turn_may_be_asked_again_in_the_middle(play: Play) -> None:
     batches = book.batches()
     book.deliver(0, said("no"))
     assert step(batches) == (0, [said("no")])
-    book.choices.ask_again(0, "do it")
+    book.choices.replace(0, "do it")
     tell(book.turns[0], said("too late"), DONE)
     book.deliver(0, said("yes"), DONE)
     assert read(batches) == {0: [said("yes"), DONE]}
@@ -178,7 +202,7 @@ def test_whoever_cannot_be_asked_again_fails_the_answer(play: Play) -> None:
         raise WorkerBusy("full")
 
     book.restart = refuse
-    assert isinstance(outcome(book.choices.ask_again, 0, "do it"), WorkerBusy)
+    assert isinstance(outcome(book.choices.replace, 0, "do it"), WorkerBusy)
     book.choices.close()
     assert book.closings == book.turns
 
@@ -224,8 +248,8 @@ def test_more_batches_than_fit_are_lost_by_nobody(play: Play) -> None:
     heard[index] += events
     for index in range(2):
         book.deliver(index, DONE)
-    for index, events in read(batches).items():
-        heard[index] += events
+    for index, more in read(batches).items():
+        heard[index] += more
     assert heard == {i: [*(said(str(n)) for n in range(200)), DONE] for i in range(2)}
 
 
@@ -257,7 +281,7 @@ def test_one_choice_may_end_early_and_the_others_go_on(play: Play) -> None:
 
 
 @pytest.mark.parametrize("error", [Draining("soon"), SlowReader("slow")])
-def test_an_error_in_one_choice_is_raised_for_all(play: Play, error: Exception) -> None:
+def test_an_error_in_one_choice_is_told_with_its_index(play: Play, error: Exception) -> None:
     book = play(3)
     batches = book.batches()
     book.deliver(0, said("a"))
@@ -265,7 +289,7 @@ def test_an_error_in_one_choice_is_raised_for_all(play: Play, error: Exception) 
     waiting = in_background(next, batches)
     gevent.sleep(0)
     book.choices.turns[2].fail(error)  # type: ignore[arg-type]
-    assert result(waiting) is error
+    assert result(waiting) == (2, error)
     book.choices.close()
     assert sorted(book.closings, key=book.turns.index) == book.turns
     eventually(lambda: len(book.choices._pumps) == 0)
@@ -276,7 +300,8 @@ def test_the_deadline_of_one_choice_is_the_deadline_of_all(play: Play) -> None:
     batches = book.batches()
     book.deliver(0, said("a"))
     assert step(batches) == (0, [said("a")])
-    assert isinstance(step(batches), WorkerTimeout)
+    index, error = step(batches)
+    assert (index, type(error)) == (1, WorkerTimeout)
 
 
 def test_the_quiet_ticks_of_several_turns_are_seen(play: Play) -> None:
@@ -342,7 +367,7 @@ def test_one_of_several_choices_that_is_asked_again_is_heard_again(play: Play) -
     batches = book.batches()
     book.deliver(0, said("no"), DONE)
     assert step(batches) == (0, [said("no"), DONE])
-    book.choices.ask_again(0, "do it")
+    book.choices.replace(0, "do it")
     book.deliver(0, said("yes"), DONE)
     book.deliver(1, DONE)
     assert read(batches) == {0: [said("yes"), DONE], 1: [DONE]}
@@ -355,7 +380,7 @@ def test_one_of_several_choices_may_be_asked_again_while_batches_wait(play: Play
     batches = book.batches()
     assert step(batches)[0] == 0
     gevent.sleep(SHORT_S)
-    book.choices.ask_again(0, "do it")
+    book.choices.replace(0, "do it")
     book.deliver(0, said("yes"), DONE)
     assert read(batches) == {0: [said("yes"), DONE], 1: [said("x"), DONE]}
 
@@ -373,7 +398,7 @@ def test_a_turn_that_is_asked_for_while_everything_is_closed_is_closed_too(play:
         return made[0]
 
     book.restart = slow
-    asking = in_background(book.choices.ask_again, 0, "do it")
+    asking = in_background(book.choices.replace, 0, "do it")
     gevent.sleep(0)
     book.choices.close()
     result(asking)

@@ -88,6 +88,22 @@ def test_without_a_script_the_demo_speaks(upstream_url: str, marker: str) -> Non
     assert "demo upstream" in answer
 
 
+def test_a_script_may_leave_the_answer_to_the_brain(
+    upstream_url: str, control: Control, marker: str
+) -> None:
+    control.script(marker, {"brain": True, "split": "bytes"})
+    parameters = {"type": "object", "properties": {"city": {"type": "string"}}}
+    tools = [{"type": "function", "name": "get_weather", "parameters": parameters}]
+    prompt = f"[{marker}] What is the weather in the city Bern?"
+    called = events(ask(upstream_url, marker, input=prompt, tools=tools).content)[-1]
+    (call,) = called["response"]["output"]
+    assert (call["name"], call["arguments"]) == ("get_weather", '{"city":"Bern"}')
+    output = {"type": "function_call_output", "call_id": call["call_id"], "output": "wet"}
+    conversation = [{"role": "user", "content": prompt}, call, output]
+    answer = ask(upstream_url, marker, input=conversation, tools=tools)
+    assert text(answer.content) == "get_weather answered: wet"
+
+
 def test_a_dropped_script_gives_way_to_the_demo(
     upstream_url: str, control: Control, marker: str
 ) -> None:

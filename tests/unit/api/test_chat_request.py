@@ -5,8 +5,8 @@ import pytest
 
 from app.api.chat_completions.request import ChatRequest, parse_request
 from app.errors import InvalidRequest
-from app.translation.choice import Rules
 from app.translation.formats import parse_format
+from app.translation.rules import Rules
 from app.translation.tools import Tool, alias_of, to_dynamic_tool
 
 HI = {"role": "user", "content": "hi"}
@@ -139,8 +139,8 @@ def test_where_there_is_a_default_no_model_is_asked_for() -> None:
         ({"stop": ["a", 5]}, "stop[1]", TYPE),
         ({"stop": ["a", None]}, "stop[1]", TYPE),
         ({"stop": [["a"]]}, "stop[0]", TYPE),
-        ({"stop": list("abcde")}, "stop", "array_above_max_length"),
-        ({"stop": [""] * 5}, "stop", "array_above_max_length"),
+        ({"stop": list("abcdefghijklmnopq")}, "stop", "array_above_max_length"),
+        ({"stop": [""] * 17}, "stop", "array_above_max_length"),
         ({"response_format": "json"}, "response_format", TYPE),
         ({"response_format": {"type": "json"}}, "response_format.type", VALUE),
         ({"audio": {}}, "audio", "unsupported_parameter"),

@@ -10,10 +10,11 @@ import pytest
 from app.api.chat_completions.request import parse_request
 from app.codex.events import RawItem, TextDelta, TurnEnded, TurnStatus, Usage, UsageUpdated
 from app.errors import InvalidRequest, UpstreamError
-from app.translation.choice import AskAgain, Choice, Rules
+from app.translation.choice import AskAgain, Choice
 from app.translation.chunks import Finish
 from app.translation.content import INPUT_PARTS, to_content
 from app.translation.formats import check, parse_format
+from app.translation.rules import Rules
 from app.translation.tools import parse_tools, to_dynamic_tool
 
 HI = {"role": "user", "content": "hi"}

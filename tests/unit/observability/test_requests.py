@@ -1,10 +1,12 @@
 import json
 import logging
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from app.codex.events import Usage
 from app.observability.logs import JsonFormatter
 from app.observability.requests import RequestRecord
 
@@ -70,10 +72,15 @@ def test_everything_that_is_learned_is_on_the_line(lines: list[dict[str, Any]]) 
         "finish_reason": "stop",
         "thread_id": "thr",
         "generation": 2,
+        "queue_ms": 0.0,
         "ttft_ms": 0,
         "prompt_tokens": 50,
+        "cached_tokens": 3,
         "completion_tokens": 0,
+        "reasoning_tokens": 1,
         "ignored_parameters": ["user"],
+        "request_bytes": 7,
+        "response_bytes": 9,
     }
     given = {**learned, "ignored_parameters": ("user",)}
     RequestRecord(**given).write()
@@ -85,3 +92,65 @@ def test_everything_that_is_learned_is_on_the_line(lines: list[dict[str, Any]]) 
 def test_zero_and_false_are_known(lines: list[dict[str, Any]], name: str, value: Any) -> None:
     RequestRecord("req_1", "POST", **{name: value}).write()
     assert lines[0][name] == value
+
+
+def test_the_duration_is_from_the_start_to_the_writing() -> None:
+    record = RequestRecord("req_1", "GET", started=time.monotonic() - 5)
+    record.write()
+    assert record.duration_ms == pytest.approx(5000, abs=2000)
+
+
+def test_waits_add_up_and_bytes_add_up() -> None:
+    record = RequestRecord("req_1", "POST")
+    assert (record.queue_ms, record.response_bytes) == (None, None)
+    record.note_wait(0.25)
+    record.note_wait(0.5)
+    record.count_bytes(3)
+    record.count_bytes(4)
+    assert (record.queue_ms, record.response_bytes) == (750.0, 7)
+
+
+def test_usage_is_four_figures() -> None:
+    record = RequestRecord("req_1", "POST")
+    record.note_usage(Usage(input=5, cached_input=4, output=3, reasoning_output=2, total=8))
+    tokens = (record.prompt_tokens, record.cached_tokens)
+    assert (*tokens, record.completion_tokens, record.reasoning_tokens) == (5, 4, 3, 2)
+
+
+@pytest.mark.parametrize(
+    ("code", "shown"),
+    [
+        ("WORKER_BUSY", "WORKER_BUSY"),
+        ("string_above_max_length", "string_above_max_length"),
+        ("what the prompt said", "other"),
+        ("x" * 65, "other"),
+        ("", "other"),
+    ],
+)
+def test_an_upstreams_code_is_shown_only_if_it_is_a_word(
+    lines: list[dict[str, Any]], code: str, shown: str
+) -> None:
+    RequestRecord("req_1", "POST", error_code=code).write()
+    assert lines[0]["error_code"] == shown
+
+
+class Ear:
+    """A listener that remembers."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[str, bool]] = []
+
+    def stream_began(self, record: RequestRecord) -> None:
+        self.heard.append(("began", record.is_streaming))
+
+    def request_ended(self, record: RequestRecord) -> None:
+        self.heard.append(("ended", record.is_written))
+
+
+def test_listeners_hear_of_the_stream_and_of_the_end_once() -> None:
+    ear = Ear()
+    record = RequestRecord("req_1", "POST", listeners=[ear])
+    record.begin_stream()
+    record.write()
+    record.write()
+    assert ear.heard == [("began", True), ("ended", True)]

@@ -21,10 +21,11 @@ from app.codex.events import (
     Usage,
     UsageUpdated,
 )
-from app.errors import GatewayError, UpstreamError, UpstreamOverloaded
-from app.translation.choice import AskAgain, Choice, Rules
+from app.errors import GatewayError, UpstreamBrokeOff, UpstreamError, UpstreamOverloaded
+from app.translation.choice import AskAgain, Choice
 from app.translation.chunks import Chunk, Content, Finish, Reasoning, Refusal, ToolCall
 from app.translation.formats import parse_format
+from app.translation.rules import Rules
 from app.translation.tools import alias_of, names_by_alias
 
 INDEX = 3
@@ -612,3 +613,38 @@ def test_the_first_try_counts_in_the_usage_of_the_second() -> None:
     choice.feed(RawItem({"type": "function_call", "name": "f", "arguments": "{}", "call_id": "c"}))
     choice.feed(ResponseCompleted(Usage(20, 0, 5, 0, 25)))
     assert choice.usage == Usage(30, 4, 8, 1, 38)
+
+
+# A turn that comes to nothing
+
+
+def message(text: str) -> RawItem:
+    return RawItem({"type": "message", "content": [{"type": "output_text", "text": text}]})
+
+
+def test_a_message_that_begins_anew_unfinished_has_broken_off() -> None:
+    choice = Choice(INDEX, Rules())
+    assert choice.feed(TextDelta("item-1", "to")) == [content("to")]
+    with pytest.raises(UpstreamBrokeOff):
+        choice.feed(TextDelta("item-2", "to"))
+
+
+def test_a_second_message_after_a_whole_one_is_text_like_any_other() -> None:
+    chunks, _ = run(
+        Rules(), TextDelta("item-1", "to"), message("to"), TextDelta("item-2", "to"), message("to")
+    )
+    assert chunks == [content("to"), content("to")]
+
+
+def test_a_choice_that_begins_anew_remembers_nothing_of_its_turn() -> None:
+    rules = Rules(offers_tools=True, max_tokens=2, stops=("lo",))
+    choice = Choice(INDEX, rules)
+    call = {"type": "function_call", "name": "f", "call_id": "c1", "arguments": "{}"}
+    sealed = {"type": "reasoning", "encrypted_content": "s"}
+    for event in (TextDelta("i1", "al"), RawItem(sealed), RawItem(call), UsageUpdated(USAGE)):
+        choice.feed(event)
+    choice.begin_anew()
+    assert (choice.call_ids, choice.reasoning_items, choice.usage) == ([], [], None)
+    assert choice.feed(TextDelta("i2", "o")) == [content("o")]  # not the stop "lo"
+    assert choice.feed(TextDelta("i2", "k")) == [content("k")]
+    assert choice.feed(TextDelta("i2", "!"))[-1] == finish("length")

@@ -1,0 +1,34 @@
+"""`/internal/log-level`: how much is logged, until the next reload."""
+
+from __future__ import annotations
+
+from flask import Blueprint, current_app
+
+from app.edge.body import read_json_object
+from app.errors import InvalidRequest
+from app.observability import logs
+from app.translation.invalid import invalid_type, missing
+
+blueprint = Blueprint("log_level", __name__, url_prefix="/internal/log-level")
+
+
+@blueprint.get("")
+def show() -> dict[str, str]:
+    """Answer with the level of this worker, and the one it started with."""
+    return {"level": logs.level(), "configured": current_app.config["LOG_LEVEL"]}
+
+
+@blueprint.post("")
+def change() -> dict[str, str]:
+    """Set the level of this worker; the next one has the configured level again."""
+    asked = read_json_object().get("level")
+    if asked is None:
+        raise missing("level")
+    if not isinstance(asked, str):
+        raise invalid_type("level", "a string", asked)
+    if asked not in logs.LEVELS:
+        raise InvalidRequest(
+            f"Invalid 'level': expected one of {', '.join(logs.LEVELS)}.", param="level"
+        )
+    logs.set_level(asked)
+    return show()

@@ -1,0 +1,62 @@
+"""Gauges: what is true at the moment of a scrape, read from the live objects of the worker that serves it.
+
+While two workers overlap, the one that was read last speaks for the service: it is the one that takes new requests.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+from prometheus_client import Gauge
+
+from app.codex.client import Status
+from app.observability.metrics import Metrics
+
+
+class Gauges:
+    """See the module. The arguments are asked at every reading; they must not block."""
+
+    def __init__(
+        self,
+        metrics: Metrics,
+        status: Callable[[], Status],
+        trace_entries: Callable[[], int] = lambda: 0,
+        in_maintenance: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._metrics = metrics
+        self._status = status
+        self._trace_entries = trace_entries
+        self._in_maintenance = in_maintenance
+        self._generation = 0
+        self._seen: Counter[str] = Counter()
+
+        def gauge(name: str, text: str) -> Gauge:
+            return Gauge(name, text, multiprocess_mode="livemostrecent", registry=metrics.registry)
+
+        self._ready = gauge("codex_worker_ready", "1 when a request would be served now.")
+        self._backoff = gauge("codex_worker_backoff_ms", "Wait before the next start of the child.")
+        self._handshake = gauge("codex_worker_handshake_ms", "What the last start took.")
+        self._queue = gauge("codex_queue_depth", "Requests that wait for a slot.")
+        self._maintenance = gauge("codex_maintenance_mode", "1 while maintenance is on.")
+        self._traces = gauge("codex_trace_buffer_entries", "Files in the trace buffer.")
+
+    def read(self) -> None:
+        """Take every reading. Call it right before the exposition is made."""
+        status = self._status()
+        self._ready.set(status.ready)
+        self._backoff.set(status.backoff_ms)
+        self._handshake.set(status.handshake_ms or 0)
+        self._queue.set(status.waiting)
+        self._maintenance.set(self._in_maintenance())
+        self._traces.set(self._trace_entries())
+        self._count_anomalies(status)
+
+    def _count_anomalies(self, status: Status) -> None:
+        """Add what the child's own counters have moved since the last reading; a new child counts from zero."""
+        if status.generation != self._generation:
+            self._generation = status.generation
+            self._seen.clear()
+        for kind, count in status.counters.items():
+            self._metrics.anomalies.labels(kind).inc(count - self._seen[kind])
+            self._seen[kind] = count

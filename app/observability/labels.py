@@ -1,0 +1,66 @@
+"""Values that may become a label. Pure: what is not in a known set is `other`, so no caller can make a new series.
+
+Routes come from the URL map, models from codex's list, ignored parameters from the schemas' tables: those sets are
+bounded where they are made.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+
+from app import errors
+
+NONE = "none"
+OTHER = "other"
+
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+OUTCOMES = ("completed", "failed", "client_left")
+"""How a request can end."""
+
+_FINER_CODES = frozenset(
+    {
+        "INCOMPLETE_BODY",
+        "array_above_max_length",
+        "empty_array",
+        "empty_image_file",
+        "image_file_too_large",
+        "integer_above_max_value",
+        "invalid_function_parameters",
+        "invalid_image_format",
+        "invalid_image_url",
+        "invalid_json_schema",
+        "invalid_type",
+        "missing_required_parameter",
+        "unsupported_parameter",
+        "unsupported_value",
+    }
+)
+
+CODES = _FINER_CODES | {
+    found.default_code
+    for _, found in inspect.getmembers(errors, inspect.isclass)
+    if issubclass(found, errors.GatewayError)
+}
+"""Every code of ours. An upstream's own code is passed on to its caller, and may be anything."""
+
+
+_WORD = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
+
+
+def method(name: str) -> str:
+    """Return the HTTP method, or `other`: a request line may hold any word."""
+    return name if name in METHODS else OTHER
+
+
+def code(name: str | None) -> str:
+    """Return the error code, `none` without an error, `other` for one that is not ours."""
+    if name is None:
+        return NONE
+    return name if name in CODES else OTHER
+
+
+def spoken_code(name: str | None) -> str | None:
+    """Return the error code as the log may show it: any single word, for an upstream's code is worth knowing."""
+    return name if name is None or _WORD.fullmatch(name) else OTHER

@@ -1,0 +1,161 @@
+"""What Prometheus is told: every metric, and when each of them moves. docs/metrics.md explains them.
+
+Counters and histograms move where something happens and survive a reload, since the files of all workers are added
+up (`app.observability.metric_files`). Gauges are read from the live objects when a scrape asks
+(`app.observability.gauges`). Labels are bounded sets: nothing that a caller wrote becomes one.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_flask_exporter import PrometheusMetrics
+
+from app.codex.turn import TurnState
+from app.observability import labels
+from app.observability.requests import RequestRecord
+
+_SHORT_MS = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000)
+_FIRST_TOKEN_MS = (10, 25, 50, 100, 250, 500, 1_000, 2_000, 5_000, 10_000, 30_000, 60_000, 300_000)
+_ANSWER_MS = (50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000, 60_000, 300_000, 1_800_000)
+
+_TOKENS = {
+    "prompt": "prompt_tokens",
+    "cached": "cached_tokens",
+    "completion": "completion_tokens",
+    "reasoning": "reasoning_tokens",
+}
+
+OVERFLOWS = {"WORKER_BUSY": "admission", "SLOW_READER": "turn"}
+"""Which queue was full, by the error that the client got. `trace` is the third."""
+
+_END_STATES = (
+    TurnState.COMPLETED,
+    TurnState.FAILED,
+    TurnState.INTERRUPTED,
+    TurnState.ABANDONED,
+)
+
+
+class Metrics:
+    """All metrics of one worker, and their exposition. A `Listener` of every request."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._make_counters()
+        self._make_histograms()
+        # Both workers of a reload have open streams, so theirs are added up.
+        self.streams = Gauge(
+            "codex_streams_active",
+            "Streams that are open.",
+            multiprocess_mode="livesum",
+            registry=self.registry,
+        )
+        self._exporter = PrometheusMetrics(
+            app=None, path=None, export_defaults=False, registry=self.registry
+        )
+        self._show_zeros()
+
+    def _make_counters(self) -> None:
+        make = partial(Counter, registry=self.registry)
+        self.requests = make(
+            "codex_http_requests_total",
+            "Requests that are over.",
+            ("route", "method", "status", "code"),
+        )
+        self.tokens = make("codex_tokens_total", "Tokens of answers.", ("kind", "model"))
+        self.ignored = make(
+            "codex_ignored_parameters_total",
+            "Parameters that were accepted and ignored.",
+            ("name",),
+        )
+        self.turns = make("codex_turns_total", "Turns that were given back.", ("outcome",))
+        self.restarts = make("codex_worker_restarts_total", "Starts of the child after a failure.")
+        self.overflows = make(
+            "codex_overflows_total", "Times that a bounded queue was full.", ("queue",)
+        )
+        self.anomalies = make(
+            "codex_rpc_anomalies_total", "Oddities of the child that were survived.", ("kind",)
+        )
+
+    def _make_histograms(self) -> None:
+        make = partial(Histogram, registry=self.registry)
+        self.turn_ms = make(
+            "codex_worker_latency_ms",
+            "From the start of a turn to its end.",
+            ("outcome",),
+            buckets=_ANSWER_MS,
+        )
+        self.stream_ms = make(
+            "codex_stream_duration_ms",
+            "From the arrival of a request to the last byte of its stream.",
+            ("outcome",),
+            buckets=_ANSWER_MS,
+        )
+        self.ttft_ms = make(
+            "codex_stream_ttft_ms",
+            "From the start of a stream's turn to its first event.",
+            buckets=_FIRST_TOKEN_MS,
+        )
+        self.queue_ms = make(
+            "codex_queue_wait_ms",
+            "Time that a request waited for a slot or for the child.",
+            buckets=_SHORT_MS,
+        )
+
+    def _show_zeros(self) -> None:
+        """Make the series whose labels are known: a rate needs the zero before the first one."""
+        for state in _END_STATES:
+            self.turns.labels(state.value)
+            self.turn_ms.labels(state.value)
+        for outcome in labels.OUTCOMES:
+            self.stream_ms.labels(outcome)
+        for queue in (*OVERFLOWS.values(), "trace"):
+            self.overflows.labels(queue)
+
+    def expose(self, accept: str | None) -> tuple[str, str]:
+        """Return the exposition of all workers and its content type, in the format that `accept` prefers."""
+        content, content_type = self._exporter.generate_metrics(accept)
+        return str(content), str(content_type)
+
+    def turn_ended(self, state: TurnState, duration_ms: float) -> None:
+        """Count one turn that was given back."""
+        self.turns.labels(state.value).inc()
+        self.turn_ms.labels(state.value).observe(duration_ms)
+
+    def stream_began(self, record: RequestRecord) -> None:
+        """Count an open stream."""
+        self.streams.inc()
+
+    def request_ended(self, record: RequestRecord) -> None:
+        """Count everything that is only known at the end of a request."""
+        self.requests.labels(
+            record.route,
+            labels.method(record.method),
+            str(record.status),
+            labels.code(record.error_code),
+        ).inc()
+        queue = OVERFLOWS.get(record.error_code or "")
+        if queue is not None:
+            self.overflows.labels(queue).inc()
+        if record.queue_ms is not None:
+            self.queue_ms.observe(record.queue_ms)
+        if record.is_streaming:
+            self._count_stream(record)
+        if record.model is not None:
+            self._count_tokens(record, record.model)
+        for name in record.ignored_parameters:
+            self.ignored.labels(name).inc()
+
+    def _count_stream(self, record: RequestRecord) -> None:
+        self.streams.dec()
+        self.stream_ms.labels(record.outcome).observe(record.duration_ms or 0)
+        if record.ttft_ms is not None:
+            self.ttft_ms.observe(record.ttft_ms)
+
+    def _count_tokens(self, record: RequestRecord, model: str) -> None:
+        for kind, field in _TOKENS.items():
+            count: int | None = getattr(record, field)
+            if count:
+                self.tokens.labels(kind, model).inc(count)

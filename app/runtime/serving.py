@@ -1,0 +1,148 @@
+"""The life of one worker generation: wait for its turn, serve, leave. Replaces gunicorn's main loop of a worker.
+
+A worker looks four times a second at the memory that it shares with the master. It accepts at once if it is the one
+that serves; else only when its child has shaken hands and the master has handed over. It retires when the word names
+another generation. Signals only set a mark that the next look finds: INT and HUP, which a terminal sends to the whole
+process group, are the master's to judge.
+
+Loaded by gunicorn's master, too, which must not load the application: what needs it is imported in the methods.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from contextlib import suppress
+from functools import partial
+from types import FrameType
+from typing import Any, cast
+
+import gevent
+from gevent.pool import Pool
+from gevent.server import StreamServer
+
+from app.runtime.departure import Departure, Stage, departure
+from app.runtime.layout import Word
+from app.runtime.shared import SharedState
+from app.runtime.worker import Worker
+
+_LOOK_EVERY_S = 0.25
+_LOOK_WHILE_LEAVING_S = 0.1
+_LOOK_WHILE_WAITING_S = 0.02
+
+
+class ServingWorker(Worker):
+    """See the module. `memory` is given by `pre_fork`."""
+
+    memory: Any = None
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._stopped_at: float | None = None
+        self._retired_at: float | None = None
+        self._has_served = False
+        self._pools: list[Pool] = []
+
+    def init_signals(self) -> None:
+        """Take TERM as a mark; leave INT and HUP to the master."""
+        super().init_signals()
+        signal.signal(signal.SIGTERM, self._on_term)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    def _on_term(self, number: int, frame: FrameType | None) -> None:
+        # A signal handler runs between two instructions of any greenlet: note it, do nothing else here.
+        self._stopped_at = self._stopped_at or time.monotonic()
+
+    def run(self) -> None:
+        """Serve until told to go, then let requests finish. Blocks for the worker's life."""
+        shared = SharedState(self.memory)
+        shared.set_word(Word.BOOTED, max(self.age, shared.word(Word.BOOTED)))
+        self._await_turn(shared)
+        servers: list[StreamServer] = []
+        if self._departure(shared) is None:
+            servers = [self._listen(listener) for listener in self.sockets]
+        while self._departure(shared) is None:
+            self.notify()
+            gevent.sleep(_LOOK_EVERY_S)
+        self.alive = False  # from now on every response says Connection: close
+        for server in servers:
+            server.close()
+        for listener in self.sockets:
+            listener.close()
+        if servers:
+            self._leave(shared, servers)
+
+    @property
+    def _gateway(self) -> Any:
+        return cast("Any", self.wsgi).extensions["gateway"]
+
+    def _await_turn(self, shared: SharedState) -> None:
+        """Return when this worker is to accept connections, or to go."""
+        is_announced = False
+        while shared.serving != self.age and self._departure(shared) is None:
+            self.notify()
+            gevent.sleep(_LOOK_WHILE_WAITING_S)
+            if not is_announced and self._gateway.wait_ready(_LOOK_EVERY_S):
+                is_announced = True
+                shared.set_word(Word.READY, self.age)
+                self._wake_master()
+
+    def _wake_master(self) -> None:
+        """Let the master look now and not within a second: it collects dead children, and there need not be any."""
+        if os.getppid() == self.ppid:
+            with suppress(OSError):
+                os.kill(self.ppid, signal.SIGCHLD)
+
+    def _listen(self, listener: Any) -> StreamServer:
+        self._has_served = True
+        listener.setblocking(1)
+        handle = partial(self.handle, listener)
+        pool = Pool(self.worker_connections)
+        self._pools.append(pool)
+        server = StreamServer(listener, handle=handle, spawn=pool)
+        server.start()
+        return server
+
+    # The way out
+
+    def _departure(self, shared: SharedState) -> Departure | None:
+        grace_ms = shared.stop_grace_ms
+        if grace_ms is not None:
+            self._stopped_at = self._stopped_at or time.monotonic()
+        if self._has_served and shared.serving != self.age:
+            self._retired_at = self._retired_at or time.monotonic()
+        return departure(
+            self._gateway.patience,
+            retired_at=self._retired_at,
+            stopped_at=self._stopped_at,
+            stop_grace_s=None if grace_ms is None else grace_ms / 1000,
+        )
+
+    def _leave(self, shared: SharedState, servers: list[StreamServer]) -> None:
+        """Let requests finish, then cut them, then break what hangs; return when nothing is left or time is up."""
+        told: Departure | None = None
+        stage = Stage.FINISHING
+        while going := self._departure(shared):  # marks are never taken back
+            if told is None or told.is_stop != going.is_stop:
+                told = going
+                self._gateway.begin_departure(going, time.monotonic())
+            entered = going.stage(time.monotonic())
+            if entered is not stage:
+                stage = entered
+                self._end_requests(stage)
+            if stage is Stage.OVER or not any(map(len, self._pools)):
+                break
+            self.notify()
+            self.close_idle(going.close_idle_after_s)
+            gevent.sleep(_LOOK_WHILE_LEAVING_S)
+        for server in servers:
+            server.stop(timeout=1)
+
+    def _end_requests(self, stage: Stage) -> None:
+        error = self._gateway.end_turns()
+        if stage is Stage.BREAKING:
+            # Whatever a request still waits for, this is its answer, or the last frame of its stream.
+            for pool in self._pools:
+                pool.kill(error, block=False)

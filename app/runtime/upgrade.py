@@ -1,0 +1,138 @@
+"""USR2: another master, with new code for the master itself, takes over the open port. `server` is the arbiter.
+
+The predecessor forks and executes the same command again; gunicorn hands it the listening sockets. The new master's
+worker accepts nothing until its child has shaken hands: the predecessor serves meanwhile, however long that takes.
+Then the new master takes over the pid file and writes one byte into a pipe that it was given; the predecessor's
+workers retire, with the grace of a reload, and it exits when they are gone. If the new master dies before that, the
+predecessor serves on, or again; if it is told to stop, both do.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from gunicorn.pidfile import Pidfile
+
+from app.runtime.layout import ELSEWHERE, Word
+
+log = logging.getLogger("codex_api.runtime")
+
+READY_PIPE = "GATEWAY_READY_PIPE"
+"""The variable in which the new master finds the descriptor of its pipe."""
+
+_READY = b"\1"
+_STOP = b"\2"
+
+
+class StayingPidfile(Pidfile):
+    """gunicorn's, except that it is never away: a rename to the name that it has does nothing."""
+
+    def rename(self, path: Any) -> None:
+        """Move the file."""
+        if path != self.fname:
+            super().rename(path)
+
+
+class Upgrade:
+    """Both sides of it: a master may have a predecessor, and may later get a follower."""
+
+    def __init__(self, server: Any, ready_pipe: str) -> None:
+        self._server = server
+        self._to_predecessor = int(ready_pipe) if ready_pipe.isdigit() else -1
+        self._from_follower = -1
+        self.is_handed_over = False
+        if server.master_pid:
+            server.shared.set_word(Word.SERVING, ELSEWHERE)
+        if self._to_predecessor >= 0:
+            os.set_inheritable(self._to_predecessor, False)
+
+    # The predecessor's side
+
+    @property
+    def is_running(self) -> bool:
+        """True while another master is to take over from this one."""
+        return bool(self._server.reexec_pid)
+
+    def begin(self, reexec: Callable[[], None]) -> None:
+        """Start the new master with gunicorn's `reexec`."""
+        server = self._server
+        if server.reexec_pid or server.master_pid:
+            reexec()  # it says why not
+            return
+        if server.pid == 1:
+            log.error(
+                "upgrade_refused", extra={"reason": "As process 1, this master must not end."}
+            )
+            return
+        server.hup.cancel()
+        server.dismiss_successor()
+        self._from_follower, theirs = os.pipe()
+        os.set_blocking(self._from_follower, False)
+        os.set_inheritable(theirs, True)
+        server.cfg.env_orig[READY_PIPE] = str(theirs)
+        reexec()
+        os.close(theirs)
+        log.info("upgrade_started", extra={"master_pid": server.reexec_pid})
+
+    def step(self) -> None:
+        """Look how far it is. Raises `StopIteration` when nothing is left to do for this master."""
+        server = self._server
+        if self._from_follower >= 0:
+            self._listen_to_follower()
+        if self.is_handed_over and not server.WORKERS:
+            raise StopIteration
+        if server.shared.is_served_elsewhere and not self.is_handed_over and not server.master_pid:
+            # Our predecessor has gone without waiting: whoever is there accepts now, and requests wait for its child.
+            server.shared.set_word(Word.SERVING, server.successor)
+            server.successor = 0
+
+    def _listen_to_follower(self) -> None:
+        server, words = self._server, b""
+        with contextlib.suppress(BlockingIOError):
+            words = os.read(self._from_follower, 16)
+        if _READY in words:
+            self.is_handed_over = True
+            server.shared.set_word(Word.SERVING, ELSEWHERE)  # our workers see it and retire
+            log.info("upgrade_done", extra={"master_pid": server.reexec_pid})
+        if _STOP in words:
+            raise StopIteration
+        if not self.is_running:
+            self._take_back()
+
+    def _take_back(self) -> None:
+        """The new master has died: serve on, or again."""
+        os.close(self._from_follower)
+        self._from_follower = -1
+        log.error("upgrade_failed", extra={"was_handed_over": self.is_handed_over})
+        if self.is_handed_over:
+            self.is_handed_over = False
+            self._server.shared.set_word(Word.SERVING, 0)
+            with contextlib.suppress(OSError, RuntimeError):
+                self._server.pidfile.create(self._server.pid)
+
+    # The new master's side
+
+    def take_over(self) -> None:
+        """Take the pid file and tell the predecessor that a worker of ours serves."""
+        server = self._server
+        mine = StayingPidfile(server.cfg.pidfile)
+        mine.pid = server.pid
+        with contextlib.suppress(OSError):
+            Path(server.pidfile.fname).replace(server.cfg.pidfile)
+            server.pidfile = mine
+        self._tell(_READY)
+
+    def stop(self) -> None:
+        """Let the predecessor stop, too, if it still finishes requests."""
+        if not self._server.shared.is_served_elsewhere:
+            self._tell(_STOP)
+
+    def _tell(self, word: bytes) -> None:
+        if self._to_predecessor >= 0:
+            with contextlib.suppress(OSError):  # it has gone
+                os.write(self._to_predecessor, word)

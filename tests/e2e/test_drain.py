@@ -1,0 +1,189 @@
+"""TERM and Ctrl-C: what runs is finished or ended properly, and nothing is left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from harness import DEADLINE_S, Gateway, Upstream, ask, wait_until
+from raw_http import stream_frames
+from reloading import Site, processes_below
+
+
+def held(upstream: Upstream) -> str:
+    return upstream.play({"hold": True, "items": [{"type": "message", "deltas": ["a"]}]})
+
+
+def signal_group(gateway: Gateway, number: int) -> None:
+    """As a terminal does with Ctrl-C."""
+    os.killpg(gateway.process.pid, number)
+
+
+def test_term_ends_a_long_stream_cleanly_and_leaves_nothing(
+    make_gateway: Any, upstream: Upstream
+) -> None:
+    gateway: Gateway = make_gateway(WORKER_SHUTDOWN_GRACE_MS="1000")
+    family = [gateway.master(), *gateway.master().children(recursive=True)]
+    marker = held(upstream)
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(stream_frames, gateway, ask(marker))
+        upstream.control.wait("held", marker)
+        gateway.process.send_signal(signal.SIGTERM)
+        _, frames = answer.result()
+    assert frames[-2]["error"]["code"] == "DRAINING"
+    assert frames[-1] == "[DONE]"
+    assert gateway.process.wait(DEADLINE_S) == 0
+    assert [process for process in family[1:] if process.is_running()] == []
+
+
+@pytest.mark.chaos
+def test_term_with_a_stream_of_20_s_and_a_grace_of_3_s(
+    make_gateway: Any, upstream: Upstream
+) -> None:
+    gateway: Gateway = make_gateway(WORKER_SHUTDOWN_GRACE_MS="3000")
+    child = gateway.child()
+    marker = upstream.say(*["word "] * 100, interval_ms=200)
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(stream_frames, gateway, ask(marker))
+        upstream.control.wait("headers_sent", marker)
+        began = time.monotonic()
+        gateway.process.send_signal(signal.SIGTERM)
+        _, frames = answer.result()
+        assert gateway.process.wait(DEADLINE_S) == 0
+        assert time.monotonic() - began < 6
+    assert frames[-2]["error"]["code"] == "DRAINING"
+    assert not child.is_running()
+
+
+def test_who_still_waits_for_a_turn_when_the_grace_is_over_is_told(
+    make_gateway: Any, upstream: Upstream
+) -> None:
+    gateway: Gateway = make_gateway(
+        WORKER_SHUTDOWN_GRACE_MS="500", WORKER_MAX_CONCURRENCY="1", WORKER_QUEUE_TIMEOUT_MS="60000"
+    )
+    marker = held(upstream)
+    with ThreadPoolExecutor(4) as pool:
+        running = pool.submit(stream_frames, gateway, ask(marker))
+        upstream.control.wait("held", marker)
+        waiting = [pool.submit(gateway.post, ask(held(upstream))) for _ in range(3)]
+        wait_until(lambda: gateway.get("/healthz").json()["child"]["waiting"] == 3, "they wait")
+        gateway.process.send_signal(signal.SIGTERM)
+        answers = [request.result(DEADLINE_S) for request in waiting]
+        assert running.result(DEADLINE_S)[1][-2]["error"]["code"] == "DRAINING"
+    assert [answer.status_code for answer in answers] == [503] * 3
+    assert {answer.json()["error"]["code"] for answer in answers} == {"DRAINING"}
+    assert gateway.process.wait(DEADLINE_S) == 0
+
+
+def test_who_waits_for_a_child_that_does_not_come_is_told(
+    make_gateway: Any, upstream: Upstream
+) -> None:
+    gateway: Gateway = make_gateway(
+        WORKER_SHUTDOWN_GRACE_MS="300",
+        WORKER_BACKOFF_INITIAL_MS="60000",
+        WORKER_BACKOFF_MAX_MS="60000",
+        WORKER_QUEUE_TIMEOUT_MS="60000",
+    )
+    gateway.child().kill()
+    wait_until(lambda: gateway.get("/readyz").status_code == 503, "the child is gone")
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(gateway.post, ask(upstream.say("never")))
+        wait_until(lambda: gateway.get("/healthz").json()["child"]["running"] == 1, "it waits")
+        gateway.process.send_signal(signal.SIGTERM)
+        answer = waiting.result(DEADLINE_S)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "DRAINING")
+    assert gateway.process.wait(DEADLINE_S) == 0
+
+
+def test_ctrl_c_drains(make_gateway: Any, upstream: Upstream) -> None:
+    gateway: Gateway = make_gateway()
+    child = gateway.child()
+    marker = held(upstream)
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(stream_frames, gateway, ask(marker))
+        upstream.control.wait("held", marker)
+        signal_group(gateway, signal.SIGINT)
+        wait_until(lambda: gateway.events("drain_began"), "the drain began")
+        upstream.control.release(marker)
+        _, frames = answer.result()
+    assert frames[-2]["choices"][0]["finish_reason"] == "stop"
+    assert gateway.process.wait(DEADLINE_S) == 0
+    assert not child.is_running()
+
+
+def test_a_second_ctrl_c_does_not_wait(make_gateway: Any, upstream: Upstream) -> None:
+    gateway: Gateway = make_gateway(WORKER_SHUTDOWN_GRACE_MS="600000")
+    child = gateway.child()
+    marker = held(upstream)
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(stream_frames, gateway, ask(marker))
+        upstream.control.wait("held", marker)
+        signal_group(gateway, signal.SIGINT)
+        wait_until(lambda: gateway.events("drain_began"), "the drain began")
+        signal_group(gateway, signal.SIGINT)
+        assert gateway.process.wait(DEADLINE_S) == 0
+        _, frames = answer.result(DEADLINE_S)
+    assert frames[-2]["error"]["retryable"] is True
+    wait_until(lambda: not child.is_running(), "the child is gone")
+
+
+def test_a_terminal_that_hangs_up_ends_no_stream(make_gateway: Any, upstream: Upstream) -> None:
+    gateway: Gateway = make_gateway()
+    marker = held(upstream)
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(stream_frames, gateway, ask(marker))
+        upstream.control.wait("held", marker)
+        signal_group(gateway, signal.SIGHUP)
+        wait_until(lambda: gateway.events("reload_done"), "it is a reload")
+        upstream.control.release(marker)
+        _, frames = answer.result()
+    assert frames[-2]["choices"][0]["finish_reason"] == "stop"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment"),
+    [
+        (["-w", "2"], {}),
+        (["--workers=3"], {}),
+        ([], {"WEB_CONCURRENCY": "2"}),
+        ([], {"GUNICORN_CMD_ARGS": "--workers 2"}),
+    ],
+)
+def test_more_than_one_worker_is_refused_with_the_remedy(
+    tmp_path: Path, upstream: Upstream, arguments: list[str], environment: dict[str, str]
+) -> None:
+    site = Site(tmp_path / "site", upstream)
+    done = subprocess.run(
+        [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", *arguments, "wsgi:app"],
+        cwd=site.folder,
+        env={"PATH": os.environ["PATH"], **environment},
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "The gateway runs exactly one gunicorn worker." in done.stderr
+    for word in ("-w", "GUNICORN_CMD_ARGS", "WEB_CONCURRENCY", "CODEX_HOME"):
+        assert word in done.stderr
+    assert not (site.folder / "codex-home" / "gunicorn.pid").exists()
+
+
+def test_a_worker_that_is_told_to_go_alone_is_replaced(
+    make_gateway: Any, upstream: Upstream
+) -> None:
+    gateway: Gateway = make_gateway()
+    (worker,) = gateway.workers()
+    worker.terminate()
+    wait_until(lambda: [w for w in gateway.workers() if w.pid != worker.pid], "a new worker")
+    gateway.wait_ready()
+    assert gateway.post(ask(upstream.say("fine"))).status_code == 200
+    assert gateway.stop() == 0
+    assert processes_below(gateway) == []

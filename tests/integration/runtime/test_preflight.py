@@ -1,0 +1,92 @@
+"""The check before a reload as a process: it answers, it breaks, it hangs, and the caller never waits for it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from app.runtime.layout import LAYOUT
+from app.runtime.preflight import Preflight, Verdict
+from app.settings import ROOT
+
+ARGUMENTS = ["-c", "gunicorn.conf.py", "wsgi:app"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the code with good settings, and an environment without any."""
+    for name in [name for name in os.environ if name.startswith(("PROXY_", "WORKER_", "CODEX_"))]:
+        monkeypatch.delenv(name)
+    shutil.copytree(ROOT / "app", tmp_path / "app", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("wsgi.py", "gunicorn.conf.py"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    (tmp_path / ".env").write_text(
+        "PROXY_API_KEY=sk-test\nPORT=0\nCODEX_UPSTREAM_URL=http://127.0.0.1:9/v1\n"
+        f"CODEX_HOME={tmp_path / 'home'}\n"
+    )
+    return tmp_path
+
+
+def verdict_of(folder: Path, arguments: list[str] | None = None, limit_s: float = 30) -> Verdict:
+    check = Preflight(arguments or ARGUMENTS, ["127.0.0.1", 0], str(folder), limit_s)
+    pid = check._process.pid
+    deadline = time.monotonic() + 30
+    while (verdict := check.poll()) is None:
+        assert time.monotonic() < deadline
+        threading.Event().wait(0.01)
+    os.waitpid(pid, 0)  # as gunicorn's master does
+    return verdict
+
+
+def test_good_code_and_good_settings_pass(folder: Path) -> None:
+    assert verdict_of(folder) == Verdict((), LAYOUT)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        ([*ARGUMENTS, "--workers", "2"], "The gateway runs exactly one gunicorn worker."),
+        (["--no-such-option"], "gunicorn refuses its command line."),
+        (["-c", "gone.py", "wsgi:app"], "RuntimeError in base.py"),
+    ],
+)
+def test_what_gunicorn_would_refuse_is_a_problem(
+    folder: Path, arguments: list[str], problem: str
+) -> None:
+    (found,) = verdict_of(folder, arguments).problems
+    assert found.startswith(problem)
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["import os\nos._exit(0)\n", "import os\nos.abort()\n", "import os\nos.write(1, b'{')"],
+)
+def test_a_program_that_disturbs_the_check_is_a_problem_or_harmless(
+    folder: Path, source: str
+) -> None:
+    wsgi = folder / "wsgi.py"
+    wsgi.write_text(source + "\n" + wsgi.read_text())
+    verdict = verdict_of(folder)
+    assert verdict in {Verdict(("The check ended without a verdict.",)), Verdict((), LAYOUT)}
+    assert bool(verdict.problems) is ("write" not in source)
+
+
+def test_a_check_that_hangs_is_ended_after_a_while(folder: Path) -> None:
+    (folder / "wsgi.py").write_text("import time\ntime.sleep(1000)\n")
+    verdict = verdict_of(folder, limit_s=1)
+    assert verdict.problems == ("The check took longer than 1 seconds.",)
+
+
+def test_a_check_that_is_cancelled_leaves_nothing(folder: Path) -> None:
+    (folder / "wsgi.py").write_text("import time\ntime.sleep(1000)\n")
+    before = psutil.Process().num_fds()
+    check = Preflight(ARGUMENTS, ["127.0.0.1", 0], str(folder))
+    check.cancel()
+    assert os.waitstatus_to_exitcode(os.waitpid(check._process.pid, 0)[1]) == -9
+    assert psutil.Process().num_fds() == before

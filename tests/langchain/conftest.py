@@ -1,0 +1,73 @@
+"""Starts the service for the suite, serves the suite's picture from memory, and lets no test be skipped in silence."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from langchain_tests.integration_tests import chat_models
+from picture import red_square
+
+ROOT = Path(__file__).resolve().parents[2]
+FOREIGN = ("OPENAI_", "LANGCHAIN_", "LANGSMITH_")
+
+
+@pytest.fixture(scope="session")
+def service() -> Iterator[dict[str, str]]:
+    """The address and the key of a running gateway."""
+    process = subprocess.Popen(
+        [ROOT / ".venv" / "bin" / "python", Path(__file__).with_name("service.py")],
+        env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests' / 'e2e'}"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    with process:
+        yield json.loads(process.stdout.readline())
+        process.stdin.close()
+        assert process.wait(60) == 0
+
+
+@pytest.fixture(scope="class", autouse=True)
+def _service_of_the_class(request: pytest.FixtureRequest, service: dict[str, str]) -> None:
+    request.cls.service = service
+
+
+@pytest.fixture(autouse=True)
+def _no_foreign_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in os.environ:
+        if name.startswith(FOREIGN):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def _picture_from_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The suite downloads its picture from the internet; here it gets one that was made here."""
+
+    def get(url: str, **_: object) -> httpx.Response:
+        assert url.endswith(".png"), f"nothing is downloaded: {url}"
+        return httpx.Response(200, content=red_square())
+
+    monkeypatch.setattr(chat_models.httpx, "get", get)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Function) -> object:
+    """A test is skipped if and only if its class says why: the table EXCLUDED."""
+    report = yield
+    excluded = getattr(item.cls, "EXCLUDED", {})
+    name = item.originalname
+    is_skipped = report.skipped and not hasattr(report, "wasxfail")
+    if is_skipped and name in excluded:
+        report.longrepr = (str(item.path), None, f"{name}: {excluded[name]}")
+    elif is_skipped or (name in excluded and report.when == "call"):
+        report.outcome = "failed"
+        report.longrepr = f"{name}: {'skipped' if is_skipped else 'not skipped'}; see EXCLUDED"
+    return report

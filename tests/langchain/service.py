@@ -1,0 +1,43 @@
+"""The gateway with the real child, and an upstream that thinks: started with the project's own environment.
+
+It prints one JSON line, the address and the key, and serves until its standard input ends. It exits with 0 only if
+gunicorn ended well, the log holds no error, and the upstream made none either.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+from harness import KEY, Upstream, end, start_gateway
+
+EVERY_REQUEST = "input"
+"""The marker: a word that is in every request to a Responses API."""
+
+
+def main() -> int:
+    with tempfile.TemporaryDirectory() as folder:
+        upstream = Upstream()
+        upstream.control.script(EVERY_REQUEST, {"brain": True})
+        gateway = start_gateway(Path(folder), upstream)
+        try:
+            gateway.wait_ready()
+            sys.stdout.write(json.dumps({"base_url": f"{gateway.url}/v1", "api_key": KEY}) + "\n")
+            sys.stdout.flush()
+            sys.stdin.read()
+            code = gateway.stop()
+        finally:
+            end(gateway)
+        errors = [entry for entry in gateway.log() if entry["level"] in {"error", "critical"}]
+        failed = upstream.control.state()["last_errors"]
+        upstream.close()
+    if code or errors or failed:
+        sys.stderr.write(f"exit code {code}, errors {errors}, upstream {failed}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,69 @@
+import pytest
+
+from app.runtime.reload import (
+    MAX_BOOT_FAILURES,
+    Check,
+    Death,
+    Loss,
+    Situation,
+    Step,
+    judge,
+    next_step,
+)
+
+STEPS: list[tuple[Situation, Step]] = [
+    (Situation(False), Step.NOTHING),
+    (Situation(False, has_successor=True, retiring=2), Step.NOTHING),
+    (Situation(True), Step.CHECK),
+    (Situation(True, retiring=1), Step.CHECK),
+    (Situation(True, Check.RUNNING), Step.NOTHING),
+    (Situation(True, Check.RUNNING, retiring=2), Step.NOTHING),
+    (Situation(True, Check.PASSED), Step.FORK),
+    (Situation(True, Check.PASSED, retiring=1), Step.FORK),
+    # Three are alive: the one that serves, and two that retire.
+    (Situation(True, retiring=2), Step.QUEUE),
+    (Situation(True, retiring=3), Step.QUEUE),
+    (Situation(True, Check.PASSED, retiring=2), Step.QUEUE),
+    # A successor that is not ready is replaced, so it takes no room.
+    (Situation(True, has_successor=True), Step.CHECK),
+    (Situation(True, has_successor=True, retiring=1), Step.CHECK),
+    (Situation(True, Check.PASSED, has_successor=True, retiring=1), Step.DISMISS),
+    (Situation(True, Check.PASSED, has_successor=True, is_dismissed=True), Step.NOTHING),
+]
+
+
+@pytest.mark.parametrize(("situation", "step"), STEPS)
+def test_what_a_hup_needs_next(situation: Situation, step: Step) -> None:
+    assert next_step(situation) is step
+
+
+def death(**changes: object) -> Death:
+    usual = {
+        "was_needed": True,
+        "failed_to_boot": True,
+        "boot_failures": 1,
+        "alive": 1,
+        "ever_booted": True,
+    }
+    return Death(**(usual | changes))  # type: ignore[arg-type]
+
+
+DEATHS: list[tuple[str, Death, Loss]] = [
+    ("a retired one", death(was_needed=False), Loss.NOTHING),
+    ("killed", death(failed_to_boot=False, boot_failures=0), Loss.RETRY),
+    ("killed, the only one", death(failed_to_boot=False, boot_failures=0, alive=0), Loss.RETRY),
+    ("failed to boot", death(), Loss.RETRY),
+    ("failed to boot, nobody left", death(alive=0), Loss.RETRY),
+    ("again and again", death(boot_failures=MAX_BOOT_FAILURES), Loss.GIVE_UP),
+    (
+        "again and again, nobody left",
+        death(boot_failures=MAX_BOOT_FAILURES, alive=0),
+        Loss.HALT,
+    ),
+    ("the very first", death(alive=0, ever_booted=False), Loss.HALT),
+]
+
+
+@pytest.mark.parametrize(("died", "loss"), [row[1:] for row in DEATHS])
+def test_what_a_death_means(died: Death, loss: Loss) -> None:
+    assert judge(died) is loss
