@@ -35,7 +35,7 @@ def create_app(settings: Settings | None = None) -> Flask:
 
     from app import api  # noqa: PLC0415
     from app.cli import group  # noqa: PLC0415
-    from app.edge import auth, context, cors, error_handlers  # noqa: PLC0415
+    from app.edge import auth, context, cors, error_handlers, life  # noqa: PLC0415
 
     settings = settings or _load_settings()
     app = Flask(__name__, static_folder=None)
@@ -45,6 +45,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     _configure(app, settings, _build_gateway(settings))
     _observe(app)
     access = api.access_by_blueprint(protect_models=settings.protect_models)
+    life.init_app(app, app.extensions["counters"])
     context.init_app(app, [app.extensions["metrics"]])
     cors.init_app(app, settings.cors_origins)  # before auth: a preflight carries no key
     auth.init_app(app, _keys(settings), access)
@@ -105,6 +106,7 @@ def _configure(app: Flask, settings: Settings, gateway: Gateway) -> None:
     )
     app.extensions["gateway"] = gateway
     app.extensions["codex"] = gateway.codex
+    app.extensions["counters"] = gateway.codex.admission.counters  # one book for the whole worker
     app.extensions["reload_report"] = gateway.reload_report
     app.extensions["launcher"] = gateway.codex.launcher
     app.extensions["reasoning"] = ReasoningStore()

@@ -7,7 +7,7 @@ here yields between reading and changing.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -43,6 +43,7 @@ class Admission:
         self._queue_max = queue_max
         self._queue: deque[_Waiter] = deque()
         self.running = 0
+        self.counters: Counter[str] = Counter()
 
     @property
     def waiting(self) -> int:

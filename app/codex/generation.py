@@ -9,27 +9,26 @@ import logging
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Sequence
-
-from gevent.pool import Group
+from functools import partial
 
 from app.codex import methods
 from app.codex.admission import Slot
+from app.codex.ending import Endings
 from app.codex.events import ProtocolError, ThreadId, parse_event
 from app.codex.lease import Lease
 from app.codex.methods import Model, TurnRequest
 from app.codex.refusals import translate
 from app.codex.server_requests import PARKED_S, ServerRequests
 from app.codex.turn import Turn
+from app.codex.unbroken import carry_out
 from app.codex.watch import UNWATCHED, TurnWatch, Watch
 from app.errors import GatewayError, UpstreamError
 from app.process.child import Child
-from app.rpc.channel import Channel, ChannelClosed, RpcError, RpcTimeout
+from app.rpc.channel import Channel, ChannelClosed, RpcError
 from app.rpc.messages import Notification
 
 log = logging.getLogger("codex_api.codex")
 
-_INTERRUPT_ATTEMPTS = 20
-_INTERRUPT_PAUSE_S = 0.1
 _DETACH_S = 1.0
 _MAX_MODEL_PAGES = 50
 
@@ -54,14 +53,17 @@ class Generation:
         self._rpc_timeout_s = rpc_timeout_s
         self._on_lost = on_lost
         self._turns: dict[ThreadId, Turn] = {}
-        self._endings = Group()
-        self._requests = ServerRequests(self._turns.get, self._endings, self.counters, parked_s)
+        self._endings = Endings(rpc_timeout_s, self.counters)
+        self._requests = ServerRequests(
+            self._turns.get, self._endings.group, self.counters, parked_s
+        )
         self.channel = Channel(
             child.socket,
             on_notification=self._on_notification,
             on_request=lambda request: self._requests.hear(request, self.channel),
             on_close=self._on_close,
         )
+        self._endings.channel = self.channel
 
     @property
     def open_turns(self) -> int:
@@ -109,8 +111,7 @@ class Generation:
                 turns.append(self.start_turn(request, Lease(slot), watch.turn()))
         except BaseException:
             for turn in turns:
-                turn.lease.take()
-                turn.close()
+                _take_back(turn)
             raise
         return turns
 
@@ -120,6 +121,10 @@ class Generation:
         `lease` is the turn's once there is one; on failure it has been emptied, not given back.
         Raises `WorkerUnavailable` (with its kin) or `InvalidRequest` if codex refuses an item.
         """
+        work = partial(self._start_turn, request, lease, watch)
+        return carry_out(self._endings.group, work, _take_back)
+
+    def _start_turn(self, request: TurnRequest, lease: Lease, watch: TurnWatch) -> Turn:
         started = self._call("thread/start", methods.thread_start_params(request), watch)
         thread_id = methods.parse_thread_id(started)
         turn = Turn(
@@ -158,42 +163,7 @@ class Generation:
             turn.fail(error)
 
     def _give_back(self, turn: Turn) -> None:
-        if turn.ended.is_set():
-            turn.lease.turn_over()
-        self._endings.spawn(self._end_turn, turn)
-
-    def _end_turn(self, turn: Turn) -> None:
-        """Interrupt what still runs, then let codex unload the thread. A greenlet of its own."""
-        try:
-            if turn.turn_id is not None and not turn.ended.is_set():
-                self._interrupt(turn)
-            turn.lease.turn_over()
-            self._call("thread/unsubscribe", methods.unsubscribe_params(turn.thread_id), turn.watch)
-        except ChannelClosed:
-            pass  # the thread went with its child
-        except (GatewayError, ProtocolError):
-            self.counters["end_turn_failed"] += 1
-            log.warning("turn_not_ended", extra={"thread_id": turn.thread_id}, exc_info=True)
-        finally:
-            turn.lease.turn_over()
-            self._turns.pop(turn.thread_id, None)
-            turn.watch.closed()
-
-    def _interrupt(self, turn: Turn) -> None:
-        """Ask until codex says that the turn is over: an early request is refused while the turn runs on."""
-        assert turn.turn_id is not None  # noqa: S101  (checked by the only caller)
-        params = methods.interrupt_params(turn.thread_id, turn.turn_id)
-        for _ in range(_INTERRUPT_ATTEMPTS):
-            try:
-                self.channel.call("turn/interrupt", params, self._rpc_timeout_s, turn.watch.called)
-            except RpcError:
-                self.counters["interrupt_refused"] += 1
-            except RpcTimeout:
-                break  # asking again would only keep the slot; the thread is still given back
-            if turn.ended.wait(_INTERRUPT_PAUSE_S):
-                return
-        self.counters["interrupt_failed"] += 1
-        log.error("turn_not_interrupted", extra={"thread_id": turn.thread_id})
+        self._endings.begin(turn, lambda: self._turns.pop(turn.thread_id, None))
 
     # What the child says: runs in the channel's reader, must not block
 
@@ -233,7 +203,13 @@ class Generation:
         """The child is gone: fail who still waits, end our greenlets. See `app.process.supervisor.Attachment`."""
         self.channel.close()
         self.channel.join(_DETACH_S)
-        self._endings.join(_DETACH_S)
+        self._endings.group.join(_DETACH_S)
 
     def __repr__(self) -> str:
         return f"<Generation {self.number} pid={self.pid} turns={self.open_turns} {self.channel!r}>"
+
+
+def _take_back(turn: Turn) -> None:
+    """End a turn that nobody waits for any more; whoever asked for it has seen to the slot."""
+    turn.lease.take()
+    turn.close()

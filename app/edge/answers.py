@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 import orjson
@@ -42,12 +42,15 @@ class Answer:
         choices: list[Choice],
         wire: Wire,
         metadata: dict[str, Any],
+        prompts: Sequence[int],
         on_complete: Callable[[list[Choice]], None] = lambda _: None,
     ) -> None:
+        """Take one turn for each choice; choices with the same number in `prompts` answer the same prompt."""
         self.turns = turns
         self.wire = wire
         self._choices = choices
         self._metadata = metadata
+        self._prompts = prompts
         self._on_complete = on_complete
         self._shown: set[int] = set()  # choices of which the client has seen something
         self._tried_again: set[int] = set()
@@ -110,16 +113,21 @@ class Answer:
         return [Tokens(self.usage())]
 
     def usage(self) -> Usage:
-        """Return what all choices cost together; the prompt counts once, as OpenAI counts it."""
+        """Return what all choices cost together; each prompt counts once, as OpenAI counts it."""
         spent = [choice.usage for choice in self._choices if choice.usage is not None]
         output = sum(usage.output for usage in spent)
-        prompt = max((usage.input for usage in spent), default=0)
+        by_prompt: dict[int, Usage] = {}
+        for choice, prompt in zip(self._choices, self._prompts, strict=True):
+            known, usage = by_prompt.get(prompt), choice.usage
+            if usage is not None and (known is None or usage.input > known.input):
+                by_prompt[prompt] = usage
+        paid = sum(usage.input for usage in by_prompt.values())
         return Usage(
-            input=prompt,
-            cached_input=max((usage.cached_input for usage in spent), default=0),
+            input=paid,
+            cached_input=sum(usage.cached_input for usage in by_prompt.values()),
             output=output,
             reasoning_output=sum(usage.reasoning_output for usage in spent),
-            total=prompt + output,
+            total=paid + output,
         )
 
     def metadata(self) -> dict[str, Any]:

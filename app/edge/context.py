@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from flask import Flask, Response, current_app, g, request
 
+from app.edge.life import current_life
 from app.observability import logs
 from app.observability.requests import Listener, RequestRecord
 
@@ -44,6 +45,7 @@ def _begin() -> None:
         request_bytes=request.content_length,
         listeners=[*current_app.extensions["request_listeners"]],
     )
+    current_life().record = g.record
 
 
 def _finish(response: Response) -> Response:

@@ -91,7 +91,7 @@ def respond(
                 store.keep(owner, choice.call_ids[0], choice.reasoning_items)
 
     metadata = _metadata(resolved, ignored, codex)
-    answer = answers.Answer(turns, choices, wire, metadata, on_complete=keep)
+    answer = answers.Answer(turns, choices, wire, metadata, list(map(id, requests)), keep)
     return frames.stream(answer, pace.tick_s) if is_stream else answers.whole(answer)
 
 

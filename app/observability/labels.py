@@ -16,7 +16,7 @@ OTHER = "other"
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
-OUTCOMES = ("completed", "failed", "client_left")
+OUTCOMES = ("completed", "failed", "client_left", "slow_reader")
 """How a request can end."""
 
 _FINER_CODES = frozenset(

@@ -62,14 +62,17 @@ class Gateway:
         text = "The codex process of the new worker is starting."
         if last is not None:
             code = "" if last.exit_code is None else f", exit code {last.exit_code}"
-            text = f"The codex process of the new worker does not start: {last.reason}{code}: {last.detail}"
+            detail = f": {last.detail}" if last.detail else "."
+            text = (
+                f"The codex process of the new worker does not start: {last.reason}{code}{detail}"
+            )
             if last != self._reported:
                 log.warning(
                     "reload_waits", extra={"reason": last.reason, "exit_code": last.exit_code}
                 )
         self._reported = last
         self.shared.successor = ReloadRecord(
-            ReloadState.STARTING, self.worker_generation, time.time(), text.rstrip()
+            ReloadState.STARTING, self.worker_generation, time.time(), text
         )
         return False
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import openai
 import pytest
-from harness import MODEL, Gateway, Upstream, ask
+from harness import MODEL, Gateway, Upstream, ask, wait_until
 from raw_http import stream_frames
 
 
@@ -128,8 +129,10 @@ def test_a_schema_loses_nothing_for_the_model(gateway: Gateway, upstream: Upstre
     assert json.dumps(schema["city"]).replace(" ", "") in offered["description"]
 
 
-def test_a_tool_loop_of_ten_rounds_with_large_outputs(gateway: Gateway, upstream: Upstream) -> None:
-    output = "é" * 50_000
+def run_loop(
+    gateway: Gateway, upstream: Upstream, output: str, between: Callable[[], None]
+) -> None:
+    """Ten rounds of two parallel calls, then an answer; `between` is what happens before each round but the first."""
     messages: list[dict[str, Any]] = [{"role": "user", "content": "begin"}]
     with gateway.sdk() as client:
         for round_number in range(10):
@@ -143,6 +146,7 @@ def test_a_tool_loop_of_ten_rounds_with_large_outputs(gateway: Gateway, upstream
             assert [c.id for c in message.tool_calls or ()] == ids
             messages.append(message.model_dump(exclude_none=True))
             messages += [{"role": "tool", "tool_call_id": i, "content": output} for i in ids]
+            between()
         marker = upstream.say("done")
         messages.append({"role": "user", "content": marker})
         answer = client.chat.completions.create(model=MODEL, messages=messages, tools=[WEATHER])
@@ -153,6 +157,27 @@ def test_a_tool_loop_of_ten_rounds_with_large_outputs(gateway: Gateway, upstream
     assert kinds.count("function_call") == kinds.count("function_call_output") == 20
     outputs = [item["output"] for item in items if item["type"] == "function_call_output"]
     assert outputs == [output] * 20
+
+
+def test_a_tool_loop_of_ten_rounds_with_large_outputs(gateway: Gateway, upstream: Upstream) -> None:
+    run_loop(gateway, upstream, "é" * 50_000, lambda: None)
+
+
+def test_a_tool_loop_does_not_notice_that_the_child_dies_between_its_rounds(
+    make_gateway: Callable[..., Gateway], upstream: Upstream
+) -> None:
+    # No backoff worth the name, so that ten deaths in a row do not take longer than a request may wait.
+    gateway = make_gateway(WORKER_BACKOFF_INITIAL_MS="1", WORKER_BACKOFF_MAX_MS="50")
+    gateway.wait_ready()
+    killed: list[int] = []
+
+    def kill() -> None:
+        child = wait_until(gateway.codex_processes, "a child lives")[0]
+        child.kill()
+        killed.append(child.pid)
+
+    run_loop(gateway, upstream, "é" * 500, kill)
+    assert len(set(killed)) == 10
 
 
 @pytest.mark.parametrize(

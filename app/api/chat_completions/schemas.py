@@ -100,4 +100,23 @@ def _ignored(given: Mapping[str, Any]) -> tuple[str, ...]:
     names = [name for name in names if given[name] not in IGNORED[name]]
     if any(isinstance(m, dict) and m.get("name") for m in given["messages"]):
         names.append("messages.name")
+    if any(map(_asks_for_detail, given["messages"])):
+        names.append("messages.content.image_url.detail")
+    if any(map(_is_strict, given.get("tools") or ())):
+        names.append("tools.function.strict")
     return tuple(names)
+
+
+def _asks_for_detail(message: Any) -> bool:
+    content = message.get("content") if isinstance(message, dict) else None
+    if not isinstance(content, list):
+        return False
+    images = [part.get("image_url") for part in content if isinstance(part, dict)]
+    return any(
+        isinstance(image, dict) and image.get("detail") not in (None, "auto") for image in images
+    )
+
+
+def _is_strict(tool: Any) -> bool:
+    function = tool.get("function") if isinstance(tool, dict) else None
+    return isinstance(function, dict) and function.get("strict") is True

@@ -284,6 +284,36 @@ def test_the_name_of_a_speaker_is_ignored_and_said_so_once(
     assert ignored_of(messages=messages) == ignored
 
 
+IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}
+FUNCTION = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
+
+
+@pytest.mark.parametrize(
+    ("detail", "ignored"),
+    [
+        (None, ()),
+        ("auto", ()),
+        ("low", ("messages.content.image_url.detail",)),
+        ("high", ("messages.content.image_url.detail",)),
+    ],
+)
+def test_the_detail_of_an_image_is_ignored_and_said_so(
+    detail: str | None, ignored: tuple[str, ...]
+) -> None:
+    part = {**IMAGE, "image_url": {**IMAGE["image_url"], "detail": detail}}  # type: ignore[dict-item]
+    assert ignored_of(messages=[{"role": "user", "content": [IMAGE, part, "odd"]}]) == ignored
+
+
+@pytest.mark.parametrize(
+    ("strict", "ignored"), [(None, ()), (False, ()), (True, ("tools.function.strict",))]
+)
+def test_a_strict_function_is_offered_as_any_other_and_said_so(
+    strict: bool | None, ignored: tuple[str, ...]
+) -> None:
+    tool = {**FUNCTION, "function": {**FUNCTION["function"], "strict": strict}}  # type: ignore[dict-item]
+    assert ignored_of(tools=[FUNCTION, tool, "odd"]) == ignored
+
+
 def test_the_body_is_left_alone() -> None:
     body = {**LEAST, "stream": True, "stream_options": {"include_usage": True}, "user": None}
     before = copy.deepcopy(body)

@@ -1,0 +1,81 @@
+"""How a turn ends in the child once nobody waits for it: interrupted if it still runs, its thread unloaded."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable
+
+import gevent
+from gevent.pool import Group
+
+from app.codex import methods
+from app.codex.events import ProtocolError
+from app.codex.turn import Turn
+from app.errors import GatewayError
+from app.rpc.channel import Channel, ChannelClosed, RpcError, RpcTimeout
+
+log = logging.getLogger("codex_api.codex")
+
+_ATTEMPTS = 20
+_PAUSE_S = 0.1
+DYING_S = 0.05
+"""How long an interrupted turn keeps its slot. codex stops at once, and then sometimes waits 100 ms before it says so;
+a client that comes next should not wait for that. A refused interrupt keeps the slot: then the turn really runs on."""
+
+
+class Endings:
+    """The turns of one child that are being ended, each in a greenlet of `group`. `channel` is set right after."""
+
+    channel: Channel
+
+    def __init__(self, rpc_timeout_s: float, counters: Counter[str]) -> None:
+        self.group = Group()
+        self._rpc_timeout_s = rpc_timeout_s
+        self._counters = counters
+
+    def begin(self, turn: Turn, forget: Callable[[], object]) -> None:
+        """End a turn; does not block. `forget` is called when its thread is gone."""
+        if turn.ended.is_set():
+            turn.lease.turn_over()
+        self.group.spawn(self._end, turn, forget)
+
+    def _end(self, turn: Turn, forget: Callable[[], object]) -> None:
+        try:
+            if turn.turn_id is not None and not turn.ended.is_set():
+                self._interrupt(turn)
+            turn.lease.turn_over()
+            self._call("thread/unsubscribe", methods.unsubscribe_params(turn.thread_id), turn)
+        except ChannelClosed:
+            pass  # the thread went with its child
+        except (GatewayError, ProtocolError):
+            self._counters["end_turn_failed"] += 1
+            log.warning("turn_not_ended", extra={"thread_id": turn.thread_id}, exc_info=True)
+        finally:
+            turn.lease.turn_over()
+            forget()
+            turn.watch.closed()
+
+    def _interrupt(self, turn: Turn) -> None:
+        """Ask until codex says that the turn is over: an early request is refused while the turn runs on."""
+        assert turn.turn_id is not None  # noqa: S101  (checked by the only caller)
+        params = methods.interrupt_params(turn.thread_id, turn.turn_id)
+        dying = gevent.spawn_later(DYING_S, turn.lease.turn_over)
+        try:
+            for _ in range(_ATTEMPTS):
+                try:
+                    self._call("turn/interrupt", params, turn)
+                except RpcError:
+                    self._counters["interrupt_refused"] += 1
+                    dying.kill(block=False)
+                except RpcTimeout:
+                    break  # asking again would only keep the slot; the thread is still given back
+                if turn.ended.wait(_PAUSE_S):
+                    return
+        finally:
+            dying.kill(block=False)
+        self._counters["interrupt_failed"] += 1
+        log.error("turn_not_interrupted", extra={"thread_id": turn.thread_id})
+
+    def _call(self, method: str, params: object, turn: Turn) -> None:
+        self.channel.call(method, params, self._rpc_timeout_s, turn.watch.called)
