@@ -17,7 +17,8 @@ from tests.fakes.waiting import eventually
 
 
 def living_greenlets() -> list[gevent.Greenlet[..., Any]]:
-    found = [thing for thing in gc.get_objects() if isinstance(thing, gevent.Greenlet)]
+    # By type, not isinstance: that would look through a weak proxy, whose object may be gone.
+    found = [thing for thing in gc.get_objects() if issubclass(type(thing), gevent.Greenlet)]
     return [greenlet for greenlet in found if not greenlet.dead]
 
 

@@ -1,10 +1,12 @@
+from collections import Counter
+
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.datastructures import Headers
 from werkzeug.test import TestResponse
 
-from app.edge import context, cors, error_handlers
+from app.edge import context, cors, error_handlers, life
 from app.errors import InvalidApiKey
 
 PAGE = "https://page.example"
@@ -15,6 +17,7 @@ def client(*origins: str) -> FlaskClient:
     """The edge as it is wired, with a key check that nobody passes on `/v1/locked`."""
     app = Flask("test", static_folder=None)
     app.url_map.strict_slashes = False
+    life.init_app(app, Counter())
     context.init_app(app)
     cors.init_app(app, origins)
     error_handlers.init_app(app)
