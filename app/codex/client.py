@@ -5,25 +5,23 @@ It decides who may start a turn and on which generation; it does not parse, rend
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from app.codex.admission import Admission, Slot
+from app.codex.admission import ANYBODY, Admission, Claim, Slot
 from app.codex.config import UpstreamKind
+from app.codex.expected_wait import until_s
 from app.codex.generation import Generation
 from app.codex.launch import Launcher
 from app.codex.methods import Model, TurnRequest
 from app.codex.turn import Turn
 from app.codex.watch import UNWATCHED, Watch
 from app.errors import Draining, GatewayError, UpstreamAuth, WorkerUnavailable
-from app.process.child import Child, ChildSpec
+from app.process.child import Child
 from app.process.lifecycle import BackoffPolicy
 from app.process.supervisor import LastExit, Supervisor
 from app.rpc.channel import ChannelClosed
-
-log = logging.getLogger("codex_api.codex")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +71,7 @@ class Codex:
         self.launcher = launcher
         self._on_models = on_models
         self._limits = limits
+        self._queue_s = limits.queue_timeout_ms / 1000
         self._version = version
         self._generation: Generation | None = None
         self._generations = 0
@@ -82,7 +81,7 @@ class Codex:
         self.supervisor = Supervisor(
             "codex",
             BackoffPolicy(limits.backoff_initial_ms, limits.backoff_max_ms),
-            prepare=self._prepare,
+            prepare=launcher.prepare,
             attach=self._attach,
         )
 
@@ -96,9 +95,6 @@ class Codex:
     def run(self) -> None:
         """Keep the child alive until `stop`. Blocks: the supervisor greenlet."""
         self.supervisor.run()
-
-    def _prepare(self) -> ChildSpec:
-        return self.launcher.prepare()
 
     def _attach(self, child: Child) -> Generation:
         self._generations += 1
@@ -146,23 +142,27 @@ class Codex:
 
     # Turns
 
-    def start_turns(self, *requests: TurnRequest, watch: Watch = UNWATCHED) -> list[Turn]:
+    def start_turns(
+        self, *requests: TurnRequest, watch: Watch = UNWATCHED, claim: Claim = ANYBODY
+    ) -> list[Turn]:
         """Wait for slots and a ready child, then begin a turn for each request: all or none, the caller closes them.
 
         Blocks. Raises `UpstreamAuth`, `WorkerBusy`, `WorkerUnavailable`, `Draining`, `InvalidRequest`.
         """
         self._check_login()
-        deadline = time.monotonic() + self._limits.queue_timeout_ms / 1000
+        deadline = claim.deadline(self._queue_s)
         with watch.waiting():
-            slots = self.admission.acquire(self._limits.queue_timeout_ms / 1000, len(requests))
+            slots = self.admission.acquire(self._queue_s, len(requests), claim)
         return self._begin(requests, slots, deadline, watch)
 
-    def replace_turn(self, turn: Turn, request: TurnRequest, watch: Watch = UNWATCHED) -> Turn:
+    def replace_turn(
+        self, turn: Turn, request: TurnRequest, watch: Watch = UNWATCHED, claim: Claim = ANYBODY
+    ) -> Turn:
         """Close `turn` and begin another on its slot. Blocks; raises what `start_turns` raises."""
-        deadline = time.monotonic() + self._limits.queue_timeout_ms / 1000
+        deadline = claim.deadline(self._queue_s)
         slot = turn.lease.take()
         turn.close()
-        slots = self.admission.acquire(deadline - time.monotonic()) if slot is None else [slot]
+        slots = [slot] if slot else self.admission.acquire(self._queue_s, claim=claim)
         (new,) = self._begin((request,), slots, deadline, watch)
         return new
 
@@ -197,7 +197,7 @@ class Codex:
         if not ready or generation is None or generation.channel.is_closed:
             raise WorkerUnavailable(
                 "The codex process is not running yet; try again shortly.",
-                retry_after_s=max(1, round(self.supervisor.lifecycle.backoff_ms / 1000)),
+                retry_after_s=until_s(self.supervisor.backoff_until, time.monotonic()),
             )
         return generation
 
@@ -205,7 +205,7 @@ class Codex:
         """Return the child's models, waiting for its handshake if need be. Raises `WorkerUnavailable`."""
         if self._generation is not None and self._generation.models:
             return self._generation.models
-        deadline = time.monotonic() + self._limits.queue_timeout_ms / 1000
+        deadline = ANYBODY.deadline(self._queue_s)
         return self._ready_generation(deadline).models
 
     def status(self) -> Status:
