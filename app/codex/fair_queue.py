@@ -99,8 +99,12 @@ class FairQueue(Generic[T]):
         return mine + sum(min(theirs, mine) for theirs in asked.values())
 
     def _advance(self) -> list[T]:
-        admitted = []
-        while ticket := self._next or self._choose():
+        admitted: list[T] = []
+        # Only a free slot makes somebody the next: until there is one, the number of turns may change.
+        while self.running < self.limit:
+            ticket = self._next or self._choose()
+            if ticket is None:
+                break
             if self.running + ticket.count > self.limit:
                 self._next = ticket
                 break
