@@ -87,7 +87,7 @@ class FairQueue(Generic[T]):
         """Give slots back."""
         self.running -= count
         self._running_by[owner] -= count
-        return self._advance()
+        return self._advance() if self.waiting else []
 
     def slots_ahead(self, owner: str, count: int) -> int:
         """Return about how many slots have to become free until one more ticket of `owner` has all of its own.
