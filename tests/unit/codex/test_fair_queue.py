@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -197,8 +197,10 @@ def test_it_says_how_many_slots_are_ahead(waiting: str, owner: str, count: int, 
 
 
 OWNERS = st.sampled_from("abcd")
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
+@UNHURRIED
 @given(st.lists(OWNERS, min_size=1, max_size=40))
 def test_with_one_slot_nobody_is_served_twice_while_another_waits(owners: list[str]) -> None:
     queue: FairQueue[Ticket] = FairQueue(1, 100)
@@ -295,8 +297,10 @@ class Anything(RuleBasedStateMachine):
 
 
 TestAnything = Anything.TestCase
+TestAnything.settings = UNHURRIED
 
 
+@UNHURRIED
 @given(st.data(), st.integers(1, 8))
 def test_nobody_waits_for_ever_however_the_others_flood(data: st.DataObject, count: int) -> None:
     """Key a wants `count` of 8 slots while four others always want more: their overtaking is bounded."""
