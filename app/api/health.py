@@ -11,7 +11,8 @@ from typing import Any
 
 from flask import Blueprint, Response, current_app, jsonify
 
-from app.codex.client import Codex, Status
+from app.codex.client import Codex
+from app.codex.status import Status
 from app.edge.context import current_record
 from app.edge.maintenance_flag import State, Switch
 
@@ -58,7 +59,8 @@ def word_of(status: Status, maintenance: State) -> tuple[str, str | None]:
         return "maintenance", maintenance.order.reason or None
     if status.ready:
         return "ok", None
-    return _WORDS.get(status.reason or "", "starting"), status.reason
+    word = "degraded" if status.degraded else _WORDS.get(status.reason or "", "starting")
+    return word, status.reason
 
 
 _DRAINING = "draining"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from app.api.health import is_answering, word_of
-from app.codex.client import Status
+from app.codex.status import Status
 from app.edge.maintenance_flag import Order, SetBy, State
 
 OPEN, CLOSED = Order(False), Order(True, "We move.")
@@ -25,6 +25,7 @@ def status(reason: str | None) -> Status:
         backoff_ms=0,
         handshake_ms=None,
         last_exit=None,
+        retiring=0,
         running=0,
         waiting=0,
         counters={},
