@@ -387,7 +387,8 @@ def test_a_reload_keeps_it_and_a_new_value_of_the_setting_wins(make: Make) -> No
     site.set(PROXY_MAINTENANCE_MODE="")
     hup(gateway)
     wait_reloads(gateway, 4)
-    assert not is_closed(gateway)
+    wait_until(lambda: not is_closed(gateway), "the worker that took over has opened")
+    wait_until(lambda: len(changes(gateway)) == 5, "the last change is logged")
     assert changes(gateway) == [
         (True, "endpoint"),
         (True, "setting"),
@@ -407,7 +408,7 @@ def test_the_setting_closes_a_service_whose_new_child_does_not_start(make: Make)
     site.set(PROXY_MAINTENANCE_MODE="", CODEX_BIN="")
     hup(gateway)
     wait_reloads(gateway, 1)
-    assert not is_closed(gateway)
+    wait_until(lambda: not is_closed(gateway), "the worker that took over has opened")
 
 
 def test_a_service_may_start_in_maintenance(make_gateway: Any, upstream: Upstream) -> None:
