@@ -35,7 +35,7 @@ def create_app(settings: Settings | None = None) -> Flask:
 
     from app import api  # noqa: PLC0415
     from app.cli import group  # noqa: PLC0415
-    from app.edge import auth, context, cors, error_handlers, life  # noqa: PLC0415
+    from app.edge import auth, context, cors, error_handlers, life, maintenance  # noqa: PLC0415
 
     settings = settings or _load_settings()
     app = Flask(__name__, static_folder=None)
@@ -49,6 +49,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     context.init_app(app, [app.extensions["metrics"], app.extensions["login_watch"]])
     cors.init_app(app, settings.cors_origins)  # before auth: a preflight carries no key
     auth.init_app(app, _keys(settings), access)
+    # After auth: nobody without a key learns of it.
+    maintenance.init_app(app, app.extensions["gateway"].maintenance)
     error_handlers.init_app(app)
     api.init_app(app, has_admin=bool(settings.operator_key))
     app.cli.add_command(group.group)
@@ -72,22 +74,28 @@ def _observe(app: Flask) -> None:
     from app.observability.login import LoginWatch  # noqa: PLC0415
     from app.observability.metrics import Metrics  # noqa: PLC0415
 
-    codex: Codex = app.extensions["codex"]
+    gateway: Gateway = app.extensions["gateway"]
+    codex = gateway.codex
     metrics = Metrics()
     app.extensions["metrics"] = metrics
     app.extensions["login_watch"] = LoginWatch(codex.login)
-    app.extensions["gauges"] = Gauges(metrics, codex.status)
+    app.extensions["gauges"] = Gauges(
+        metrics, codex.status, in_maintenance=lambda: gateway.maintenance.state().is_on
+    )
     codex.supervisor.on_restart = metrics.restarts.inc
     codex.supervisor.on_replaced = lambda reason: metrics.replacements.labels(reason).inc()
 
 
 def _load_settings() -> Settings:
-    from app.settings import load_settings, read_environment, unknown_names  # noqa: PLC0415
+    from app.settings import advice, load_settings, read_environment, unknown_names  # noqa: PLC0415
 
     variables = read_environment()
     for name in unknown_names(variables):
         log.warning("setting_unknown", extra={"name_given": name})
-    return load_settings(variables)
+    settings = load_settings(variables)
+    for name, sentence in advice(settings):
+        log.warning("setting_advice", extra={"setting": name, "meaning": sentence})
+    return settings
 
 
 def _configure(app: Flask, settings: Settings, gateway: Gateway) -> None:
@@ -136,6 +144,7 @@ def _build_gateway(settings: Settings) -> Gateway:
     from app.runtime.demo import DemoUpstream  # noqa: PLC0415
     from app.runtime.departure import Patience  # noqa: PLC0415
     from app.runtime.gateway import Gateway  # noqa: PLC0415
+    from app.runtime.maintenance import MaintenanceSwitch  # noqa: PLC0415
 
     home = Home(settings.codex_home)
     demo: DemoUpstream | None = None
@@ -152,7 +161,8 @@ def _build_gateway(settings: Settings) -> Gateway:
         demo = DemoUpstream()
         upstream = Upstream(UpstreamKind.DEMO, demo.base_url)
     patience = Patience(settings.shutdown_grace_ms / 1000, settings.reload_patience_ms / 1000)
-    return Gateway(_build_codex(settings, upstream), demo, patience)
+    maintenance = MaintenanceSwitch(configured=settings.maintenance_mode)
+    return Gateway(_build_codex(settings, upstream), demo, patience, maintenance)
 
 
 def _build_codex(settings: Settings, upstream: Upstream) -> Codex:

@@ -220,6 +220,15 @@ class Draining(GatewayError):
     default_retry_after_s = 1
 
 
+class InMaintenance(GatewayError):
+    """An operator has closed the API for a while; what was begun before goes on."""
+
+    status = 503
+    default_code = "MAINTENANCE"
+    retryable = True
+    default_retry_after_s = 30
+
+
 class WorkerTimeout(GatewayError):
     """The upstream stayed silent for too long, or the whole request took too long."""
 

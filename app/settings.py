@@ -3,8 +3,8 @@
 The environment wins over `.env`, which is read afresh each time (so that a value changes at HUP) and never copied into
 `os.environ` (so that it does not stick, and does not reach the child). All problems are reported together, by name.
 
-This module and `app.setting_values` import nothing else of `app`: `gunicorn.conf.py` uses them in the master, which
-must not load the application.
+This module, `app.setting_values` and `app.setting_profiles` import nothing else of `app`: `gunicorn.conf.py` uses them
+in the master, which must not load the application.
 """
 
 from __future__ import annotations
@@ -18,12 +18,11 @@ from typing import Any
 
 from dotenv import dotenv_values
 
+from app import setting_profiles as profiles
 from app import setting_values as values
 
 ROOT = values.ROOT
 """The checkout."""
-
-MIN_PROD_KEY_LENGTH = 24
 
 
 class SettingsError(Exception):
@@ -57,6 +56,7 @@ class Settings:
     admin_key: str = _var("PROXY_ADMIN_KEY", "", values.text, "The key for /internal; if empty, PROXY_API_KEY, but in prod /internal is then closed.", secret=True)
     metrics_token: str = _var("PROXY_METRICS_TOKEN", "", values.text, "The bearer token for /metrics; PROXY_API_KEY if empty.", secret=True)
     use_app_server: bool = _var("PROXY_USE_APP_SERVER", "true", values.flag, "Answer through codex app-server; false is refused until another backend exists.")
+    maintenance_mode: bool = _var("PROXY_MAINTENANCE_MODE", "false", values.flag, "Answer /v1 with 503 MAINTENANCE; what was set at /internal/maintenance wins until this value changes.")
     protect_models: bool = _var("PROXY_PROTECT_MODELS", "true", values.flag, "Ask for a key on the model list, too.")
     default_model: str = _var("PROXY_DEFAULT_MODEL", "", values.text, "The model of a request that names none; without it such a request is refused.")
     model_aliases: Mapping[str, str] = _var("PROXY_MODEL_ALIASES", "", values.named("model"), "More names for models: name=model,name=model-effort.")
@@ -157,29 +157,14 @@ def _conflicts(parsed: Mapping[str, Any]) -> list[str]:
     if len(set(keys)) != len(keys):
         problems.append("PROXY_API_KEYS: every key must differ from every other.")
     if parsed.get("env") == "prod":
-        problems += _unsafe(parsed, named)
+        problems += [" ".join(finding) for finding in profiles.refusals(parsed)]
     return problems
 
 
-_OWN_KEYS = {
-    "api_key": "PROXY_API_KEY",
-    "admin_key": "PROXY_ADMIN_KEY",
-    "metrics_token": "PROXY_METRICS_TOKEN",
-}
-
-
-def _unsafe(parsed: Mapping[str, Any], named: Mapping[str, str]) -> list[str]:
-    """Check what production does not allow."""
-    rule = f"needs {MIN_PROD_KEY_LENGTH} characters or more where PROXY_ENV is prod."
-    problems = [
-        f"{variable} {rule}"
-        for attribute, variable in _OWN_KEYS.items()
-        if 0 < len(parsed.get(attribute, "")) < MIN_PROD_KEY_LENGTH
-    ]
-    short = [name for name, key in named.items() if len(key) < MIN_PROD_KEY_LENGTH]
-    if short:
-        problems.append(f"PROXY_API_KEYS: the key of {', '.join(short)} {rule}")
-    return problems
+def advice(settings: Settings) -> list[tuple[str, str]]:
+    """Return the settings that are allowed and perhaps not meant: the variable, and a sentence about it."""
+    parsed = {variable.name: getattr(settings, variable.name) for variable in VARIABLES}
+    return [(name, f"{name} {rest}") for name, rest in profiles.advice(parsed)]
 
 
 def unknown_names(variables: Mapping[str, str]) -> list[str]:

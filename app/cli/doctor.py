@@ -40,6 +40,7 @@ from app.settings import (
     ROOT,
     Settings,
     SettingsError,
+    advice,
     load_settings,
     read_environment,
     unknown_names,
@@ -74,6 +75,10 @@ class Check:
 
 
 _LIVES = (http.client.OK, {"status": "live"})
+
+
+def _profile(site: Site) -> Result:
+    return files.profile(site.settings.env, [sentence for _, sentence in advice(site.settings)])
 
 
 def _codex_home(site: Site) -> Result:
@@ -143,7 +148,8 @@ def _port(site: Site) -> Result:
 
 
 CHECKS: tuple[Check, ...] = (
-    Check("client key", lambda site: files.api_key(len(site.settings.api_key))),
+    Check("client key", lambda site: files.api_key(site.settings.api_key)),
+    Check("profile", _profile),
     Check("codex home", _codex_home),
     Check("disk", _disk),
     Check("config.toml", lambda site: files.foreign_config(site.home.root)),

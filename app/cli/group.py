@@ -17,6 +17,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "doctor": "app.cli.doctor",
         "login": "app.cli.login",
         "logout": "app.cli.login",
+        "maintenance": "app.cli.maintenance",
         "models": "app.cli.models",
         "status": "app.cli.status",
     }
@@ -41,7 +42,7 @@ class Commands(click.Group):
 
 @click.group("codex", cls=Commands)
 def group() -> None:
-    """Log in and out, see what the service can do, and find out why it cannot.
+    """Log in and out, see what the service can do and why it cannot, and close it for a while.
 
     Exit codes: 0 fine, 1 failed, 2 wrong usage, 3 nobody is logged in.
     """

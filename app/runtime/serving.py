@@ -61,11 +61,14 @@ class ServingWorker(Worker):
         shared.set_word(Word.BOOTED, max(self.age, shared.word(Word.BOOTED)))
         self._await_turn(shared)
         servers: list[StreamServer] = []
+        maintenance = self._gateway.maintenance
         if self._departure(shared) is None:
+            maintenance.begin_service()
             servers = [self._listen(listener) for listener in self.sockets]
         while self._departure(shared) is None:
             self.notify()
             gevent.sleep(_LOOK_EVERY_S)
+            maintenance.look()
         self.alive = False  # from now on every response says Connection: close
         for server in servers:
             server.close()

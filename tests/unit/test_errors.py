@@ -32,6 +32,7 @@ TABLE: dict[type[GatewayError], tuple[int, str, str, bool, int | None]] = {
     errors.WorkerBusy: (429, "rate_limit_error", "WORKER_BUSY", True, 1),
     errors.WorkerUnavailable: (503, SERVER, "WORKER_UNAVAILABLE", True, 1),
     errors.Draining: (503, SERVER, "DRAINING", True, 1),
+    errors.InMaintenance: (503, SERVER, "MAINTENANCE", True, 30),
     errors.WorkerTimeout: (504, "timeout_error", "WORKER_TIMEOUT", True, None),
     errors.SlowReader: (503, SERVER, "SLOW_READER", False, None),
     errors.InternalError: (500, SERVER, "INTERNAL_ERROR", False, None),
