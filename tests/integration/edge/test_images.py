@@ -189,6 +189,17 @@ def test_nothing_comes_from_the_environment(
             assert headers["Accept-Encoding"] == "identity"
 
 
+def test_a_kept_image_makes_no_connection_wherever_its_name_leads_by_now() -> None:
+    answers = iter([["127.0.0.1"]])
+    with site({"/x": plain, "/y": plain}) as server:
+        images = ImageFetcher(loopback, resolver=lambda *_: next(answers), limits=LIMITS)
+        part = {"type": "input_image", "image_url": at(server)}
+        item = {"type": "message", "role": "user", "content": [part]}
+        first = images.inline([item], "key")
+        assert images.inline([item], "key") == first
+        assert len(server.seen) == 1
+
+
 # TLS
 
 

@@ -11,6 +11,7 @@ import pytest
 import requests
 import responses
 
+from app.edge.image_cache import ImageCache
 from app.edge.image_download import Limits
 from app.edge.images import PARAM, ImageFetcher
 from app.errors import InvalidRequest, WorkerBusy
@@ -351,3 +352,64 @@ def test_the_log_has_the_reason_and_not_the_address(
         "address_not_allowed",
     ]
     assert all("a.test" not in repr(vars(record)) for record in caplog.records)
+
+
+def test_the_next_turn_downloads_nothing_again(web: responses.RequestsMock) -> None:
+    web.get(URL, PNG, content_type="image/png")
+    images = fetcher()
+    for _ in range(3):
+        (inlined,) = images.inline([message(TEXT, image(URL))], "key")
+        assert inlined["content"][1]["image_url"] == data_url(PNG)
+    assert len(web.calls) == 1
+    images.inline([message(image(URL))], "another key")
+    assert len(web.calls) == 2, "what one key had downloaded is not given to another"
+
+
+@pytest.mark.parametrize("hop", [0, 1], ids=["at the redirect", "at the image"])
+def test_what_a_server_wants_forgotten_is_downloaded_again(
+    web: responses.RequestsMock, hop: int
+) -> None:
+    forbidden = [{"Cache-Control": "no-store"}, {}]
+    web.get(URL, status=302, headers={"Location": "/y", **forbidden[hop]})
+    web.get("https://a.test/y", PNG, content_type="image/png", headers=forbidden[1 - hop])
+    images = fetcher()
+    for _ in range(2):
+        assert images.inline([message(image(URL))], "key")
+    assert len(web.calls) == 4
+
+
+def test_a_failure_is_not_remembered(web: responses.RequestsMock) -> None:
+    web.get(URL, status=503)
+    web.get(URL, PNG, content_type="image/png")
+    images = fetcher()
+    with pytest.raises(InvalidRequest):
+        images.inline([message(image(URL))], "key")
+    assert images.inline([message(image(URL))], "key")
+
+
+def test_a_kept_image_counts_like_any_other(web: responses.RequestsMock) -> None:
+    urls = [f"https://a.test/{index}" for index in range(3)]
+    for url in urls:
+        web.get(url, PNG, content_type="image/png")
+    images = fetcher(limits=Limits(request_bytes=2 * len(PNG)))
+    for pair in (urls[:2], urls[1:]):
+        assert images.inline([message(*map(image, pair))], "key")
+    with pytest.raises(InvalidRequest, match="too large") as raised:
+        images.inline([message(*(image(url, f"at {url[-1]}") for url in urls))], "key")
+    assert raised.value.param == "at 2"
+
+
+def test_a_kept_image_needs_no_place_in_the_queue(web: responses.RequestsMock) -> None:
+    web.get(URL, PNG, content_type="image/png")
+    cache = ImageCache()
+    fetcher(cache=cache).inline([message(image(URL))], "key")
+    full = fetcher(cache=cache, limits=Limits(requests=0, queue_s=0.01))
+    assert full.inline([message(image(URL))], "key")
+
+
+def test_what_is_kept_does_not_help_where_fetching_is_off(web: responses.RequestsMock) -> None:
+    web.get(URL, PNG, content_type="image/png")
+    cache = ImageCache()
+    fetcher(cache=cache).inline([message(image(URL))], "key")
+    with pytest.raises(InvalidRequest):
+        fetcher(cache=cache, enabled=False).inline([message(image(URL))], "key")
