@@ -64,7 +64,7 @@ class ImageFetcher:
         self._downloader = Downloader(rule, resolver, tls, self._limits)
         self._slots = BoundedSemaphore(self._limits.requests)
 
-    def inline(self, items: Sequence[Item], owner: str = "") -> tuple[Item, ...]:
+    def inline(self, items: Sequence[Item], owner: str) -> tuple[Item, ...]:
         """Return the items with every image in them as a data URL; the items given are not changed.
 
         One pass where there is nothing to fetch, or all of it is still kept for this owner (the name of a key).

@@ -53,7 +53,7 @@ def inline(url: str, rule: Callable[[Address, int], bool] = loopback, **options:
     part = {"type": "input_image", "image_url": url, PARAM: "messages[0]"}
     item = {"type": "message", "role": "user", "content": [part]}
     given = {"resolver": here, "limits": LIMITS} | options
-    (inlined,) = ImageFetcher(rule, **given).inline([item])
+    (inlined,) = ImageFetcher(rule, **given).inline([item], "key")
     (part,) = inlined["content"]
     kind, _, data = part["image_url"].partition(",")
     assert kind == "data:image/png;base64"
