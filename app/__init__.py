@@ -102,6 +102,7 @@ def _configure(app: Flask, settings: Settings, gateway: Gateway) -> None:
     """Hand every layer above codex what it needs of the settings."""
     from app.codex.reasoning import ReasoningStore  # noqa: PLC0415
     from app.codex.turn import Pace  # noqa: PLC0415
+    from app.edge.image_cache import ImageCache  # noqa: PLC0415
     from app.edge.image_download import Limits  # noqa: PLC0415
     from app.edge.images import ImageFetcher  # noqa: PLC0415
     from app.edge.open_streams import OpenStreams  # noqa: PLC0415
@@ -126,6 +127,7 @@ def _configure(app: Flask, settings: Settings, gateway: Gateway) -> None:
     app.extensions["images"] = ImageFetcher(
         enabled=settings.fetch_images,
         limits=Limits(image_bytes=min(20 << 20, most), request_bytes=most),
+        cache=ImageCache(settings.image_cache_bytes),
     )
     app.extensions["open_streams"] = OpenStreams(settings.sse_max_concurrency)
     app.extensions["model_names"] = Names(settings.model_aliases, settings.default_model)

@@ -69,6 +69,7 @@ class Settings:
     keepalive_s: int = _var("PROXY_KEEPALIVE_S", "95", values.whole(1, 3600), "How long an idle client connection stays open.")
     body_timeout_ms: int = _var("PROXY_BODY_TIMEOUT_MS", "60000", values.milliseconds, "Longest time for a request's body to arrive.")
     fetch_images: bool = _var("PROXY_FETCH_IMAGES", "true", values.flag, "Download images that a request names by http(s) address; false refuses them.")
+    image_cache_bytes: int = _var("PROXY_IMAGE_CACHE_BYTES", "67108864", values.whole(0, 1 << 32), "Memory for downloaded images, so that the next turn needs no download; 0 keeps none.")
     max_choices: int = _var("PROXY_MAX_CHOICES", "8", values.whole(1, 128), "Most choices (n) that one request may ask for; each is a turn, so never more than WORKER_MAX_CONCURRENCY.")
     reasoning: str = _var("PROXY_REASONING", "reasoning_content", values.one_of("reasoning_content", "off"), "Where the model's reasoning is shown: in reasoning_content beside the content, or not at all (off).")
     max_body_bytes: int = _var("PROXY_MAX_BODY_BYTES", "33554432", values.whole(1024, 1 << 30), "Longest request body.")

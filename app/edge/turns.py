@@ -140,7 +140,7 @@ def _completed(
     images: ImageFetcher = current_app.extensions["images"]
     distinct = {id(asked): asked for asked in requests}
     ready = {
-        key: replace(asked, items=images.inline(store.weave(owner, asked.items)))
+        key: replace(asked, items=images.inline(store.weave(owner, asked.items), owner))
         for key, asked in distinct.items()
     }
     return [ready[id(asked)] for asked in requests]

@@ -55,6 +55,10 @@ class RequestRecord:
     started: float = field(default_factory=time.monotonic)
     listeners: list[Listener] = field(default_factory=list)
 
+    def age_ms(self) -> int:
+        """Return how long ago the request began, in whole milliseconds."""
+        return round((time.monotonic() - self.started) * 1000)
+
     def begin_stream(self) -> None:
         """Note that the response is a stream and begins now."""
         self.is_streaming = True

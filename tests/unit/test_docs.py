@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import json
 import re
 from collections.abc import Iterator
 from itertools import pairwise
@@ -260,6 +261,19 @@ def anchors(path: Path) -> set[str]:
 
 def test_the_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text().splitlines()) <= 150
+
+
+def test_every_recorded_client_is_on_the_page_of_clients() -> None:
+    recorded = {
+        json.loads(path.read_text())["client"]
+        for path in (ROOT / "tests/e2e/recorded").glob("*.json")
+    }
+    table, _, rest = page("clients.md").partition("The requests of these programs are replayed")
+    tried = set(re.findall(r"^\| ([^|]+?) \| [\d]", table, re.MULTILINE))
+    named = re.sub(r"\s+", " ", rest.split("as they write them: ")[1].split(".\n")[0])
+    replayed = set(named.split(", "))
+    assert recorded <= tried | replayed
+    assert replayed <= recorded
 
 
 ADR_HEADINGS = ["Context", "Decision", "Consequences", "We would revisit this if"]

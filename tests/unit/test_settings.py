@@ -36,6 +36,7 @@ DEFAULTS: dict[str, tuple[str, Any]] = {
     "PROXY_MODEL_ALIASES": ("model_aliases", {}),
     "PROXY_CORS_ALLOWED_ORIGINS": ("cors_origins", ("*",)),
     "PROXY_FETCH_IMAGES": ("fetch_images", True),
+    "PROXY_IMAGE_CACHE_BYTES": ("image_cache_bytes", 67108864),
     "PROXY_MAX_CHOICES": ("max_choices", 8),
     "PROXY_REASONING": ("reasoning", "reasoning_content"),
     "PROXY_STREAM_COMMIT_MS": ("stream_commit_ms", 300),
@@ -108,6 +109,7 @@ VALID: list[tuple[str, str, Any]] = [
     ("PROXY_CORS_ALLOWED_ORIGINS", "https://A.example, http://[::1]:3000,", ORIGINS),
     ("PROXY_CORS_ALLOWED_ORIGINS", "app://obsidian.md", ("app://obsidian.md",)),
     ("PROXY_FETCH_IMAGES", "off", False),
+    ("PROXY_IMAGE_CACHE_BYTES", "0", 0),
     ("PROXY_MAX_CHOICES", "1", 1),
     ("PROXY_MAX_CHOICES", "128", 128),
     ("PROXY_REASONING", "OFF", "off"),
@@ -182,6 +184,7 @@ INVALID: list[tuple[str, str, str]] = [
     ("PROXY_SSE_MAX_CONCURRENCY", "100001", "a whole number from 1 to 100000."),
     ("WORKER_MEMORY_LIMIT_BYTES", "1024", "a whole number from 67108864 to 1099511627776."),
     ("WORKER_MAX_CONCURRENCY", "1025", "a whole number from 1 to 1024."),
+    ("PROXY_IMAGE_CACHE_BYTES", "-1", "a whole number from 0 to 4294967296."),
     ("WORKER_QUEUE_MAX", "100001", "a whole number from 0 to 100000."),
     *(
         ("CODEX_UPSTREAM_URL", text, ADDRESS_SENTENCE)
