@@ -91,8 +91,10 @@ def _configure(app: Flask, settings: Settings, gateway: Gateway) -> None:
     """Hand every layer above codex what it needs of the settings."""
     from app.codex.reasoning import ReasoningStore  # noqa: PLC0415
     from app.codex.turn import Pace  # noqa: PLC0415
+    from app.edge.body_memory import BLOCK_BYTES, BodyMemory  # noqa: PLC0415
     from app.edge.image_download import Limits  # noqa: PLC0415
     from app.edge.images import ImageFetcher  # noqa: PLC0415
+    from app.settings import BODIES_AT_ONCE  # noqa: PLC0415
     from app.translation.models import Names  # noqa: PLC0415
 
     app.config.update(
@@ -110,6 +112,9 @@ def _configure(app: Flask, settings: Settings, gateway: Gateway) -> None:
     app.extensions["reload_report"] = gateway.reload_report
     app.extensions["launcher"] = gateway.codex.launcher
     app.extensions["reasoning"] = ReasoningStore()
+    # One body of the longest kind always fits, with the block that finds its end.
+    bodies = max(settings.body_memory_bytes, settings.max_body_bytes) + BLOCK_BYTES
+    app.extensions["body_memory"] = BodyMemory(bodies, BODIES_AT_ONCE)
     most = settings.max_body_bytes * 3 // 4  # as data URLs they are as long as the longest body
     app.extensions["images"] = ImageFetcher(
         enabled=settings.fetch_images,
