@@ -42,8 +42,20 @@ def strict(tmp_path_factory: pytest.TempPathFactory, upstream: Upstream) -> Iter
     end(running)
 
 
+_OPENED: list[socket.socket] = []
+
+
+@pytest.fixture(autouse=True)
+def _hang_up() -> Iterator[None]:
+    """Close every connection of a test, however it ends."""
+    yield
+    while _OPENED:
+        _OPENED.pop().close()
+
+
 def connect(gateway: Gateway, data: bytes = b"", receive_buffer: int | None = None) -> Any:
     client = socket.socket()
+    _OPENED.append(client)
     client.settimeout(30)
     if receive_buffer is not None:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
@@ -301,7 +313,8 @@ def test_health_and_metrics_answer_while_every_turn_is_taken_and_a_thousand_wait
     gateway = make_gateway(WORKER_MAX_CONCURRENCY="2", WORKER_QUEUE_MAX="4")
     marker = upstream.play({"items": [{"type": "message", "deltas": ["a"]}], "hold": "deltas"})
     data = request_bytes("POST", CHAT, json.dumps(ask(marker, stream=True)).encode())
-    busy = [connect(gateway, data) for _ in range(6)]
+    for _ in range(6):
+        connect(gateway, data)
     upstream.control.wait("held", marker, count=2)
     idle = [connect(gateway) for _ in range(1000)]
     for client in idle:
@@ -310,8 +323,6 @@ def test_health_and_metrics_answer_while_every_turn_is_taken_and_a_thousand_wait
         assert gateway.get(path).status_code == 200
     assert running(gateway) == 2
     assert cuts(gateway, "made_room") == 0
-    for client in (*busy, *idle):
-        client.close()
 
 
 def test_where_connections_run_out_the_longest_idle_make_room(make_gateway: Any) -> None:
@@ -331,11 +342,10 @@ def test_where_connections_run_out_the_longest_idle_make_room(make_gateway: Any)
     assert clients[0].recv(10) == b""  # the longest idle
     ping(clients[-1])
     # A flood of those that say nothing displaces itself, not who is known.
-    silent = [connect(gateway) for _ in range(300)]
+    for _ in range(300):
+        connect(gateway)
     assert gateway.get("/livez").status_code == 200
     ping(clients[-1])
-    for client in (*clients, *silent):
-        client.close()
     assert f"Bearer {KEY}" not in gateway.log_path.read_text()
 
 
