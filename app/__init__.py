@@ -43,6 +43,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
     _configure(app, settings, _build_gateway(settings))
+    _bound(app, settings)
     _observe(app)
     access = api.access_by_blueprint(protect_models=settings.protect_models)
     life.init_app(app, app.extensions["counters"])
@@ -102,10 +103,6 @@ def _configure(app: Flask, settings: Settings, gateway: Gateway) -> None:
     """Hand every layer above codex what it needs of the settings."""
     from app.codex.reasoning import ReasoningStore  # noqa: PLC0415
     from app.codex.turn import Pace  # noqa: PLC0415
-    from app.edge.image_cache import ImageCache  # noqa: PLC0415
-    from app.edge.image_download import Limits  # noqa: PLC0415
-    from app.edge.images import ImageFetcher  # noqa: PLC0415
-    from app.edge.open_streams import OpenStreams  # noqa: PLC0415
     from app.translation.models import Names  # noqa: PLC0415
 
     app.config.update(
@@ -123,13 +120,6 @@ def _configure(app: Flask, settings: Settings, gateway: Gateway) -> None:
     app.extensions["reload_report"] = gateway.reload_report
     app.extensions["launcher"] = gateway.codex.launcher
     app.extensions["reasoning"] = ReasoningStore()
-    most = settings.max_body_bytes * 3 // 4  # as data URLs they are as long as the longest body
-    app.extensions["images"] = ImageFetcher(
-        enabled=settings.fetch_images,
-        limits=Limits(image_bytes=min(20 << 20, most), request_bytes=most),
-        cache=ImageCache(settings.image_cache_bytes),
-    )
-    app.extensions["open_streams"] = OpenStreams(settings.sse_max_concurrency)
     app.extensions["model_names"] = Names(settings.model_aliases, settings.default_model)
     app.extensions["pace"] = Pace(
         first_s=settings.request_timeout_ms / 1000,
@@ -137,6 +127,27 @@ def _configure(app: Flask, settings: Settings, gateway: Gateway) -> None:
         commit_s=settings.stream_commit_ms / 1000,
         tick_s=settings.sse_keepalive_ms / 1000,
     )
+
+
+def _bound(app: Flask, settings: Settings) -> None:
+    """Give the edge what it holds in memory, each with its bound."""
+    from app.edge.body_memory import BLOCK_BYTES, BodyMemory  # noqa: PLC0415
+    from app.edge.image_cache import ImageCache  # noqa: PLC0415
+    from app.edge.image_download import Limits  # noqa: PLC0415
+    from app.edge.images import ImageFetcher  # noqa: PLC0415
+    from app.edge.open_streams import OpenStreams  # noqa: PLC0415
+    from app.settings import BODIES_AT_ONCE  # noqa: PLC0415
+
+    # One body of the longest kind always fits, with the block that finds its end.
+    bodies = max(settings.body_memory_bytes, settings.max_body_bytes) + BLOCK_BYTES
+    app.extensions["body_memory"] = BodyMemory(bodies, BODIES_AT_ONCE)
+    most = settings.max_body_bytes * 3 // 4  # as data URLs they are as long as the longest body
+    app.extensions["images"] = ImageFetcher(
+        enabled=settings.fetch_images,
+        limits=Limits(image_bytes=min(20 << 20, most), request_bytes=most),
+        cache=ImageCache(settings.image_cache_bytes),
+    )
+    app.extensions["open_streams"] = OpenStreams(settings.sse_max_concurrency)
 
 
 def _build_gateway(settings: Settings) -> Gateway:

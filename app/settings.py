@@ -24,6 +24,15 @@ from app import setting_values as values
 ROOT = values.ROOT
 """The checkout."""
 
+BODIES_AT_ONCE = 512
+"""Request bodies that may be arriving at the same time."""
+
+IDLE_CONNECTIONS = 1024
+"""Client connections beside those that any limit lets be busy."""
+
+OTHER_DESCRIPTORS = 256
+"""Open files beside client connections: the child's pipes, databases, libraries, images that are downloaded."""
+
 
 class SettingsError(Exception):
     """One or more settings are wrong. `problems` has a sentence for each."""
@@ -67,12 +76,15 @@ class Settings:
     sse_max_concurrency: int = _var("PROXY_SSE_MAX_CONCURRENCY", "256", values.whole(1, 100_000), "Streams that are open at once; one more is answered 429.")
     timeout_ms: int = _var("PROXY_TIMEOUT_MS", "1800000", values.milliseconds, "Longest time for a whole request.")
     keepalive_s: int = _var("PROXY_KEEPALIVE_S", "95", values.whole(1, 3600), "How long an idle client connection stays open.")
+    head_timeout_ms: int = _var("PROXY_HEAD_TIMEOUT_MS", "10000", values.milliseconds, "Longest time for a request's head to arrive, and longest pause in its body.")
     body_timeout_ms: int = _var("PROXY_BODY_TIMEOUT_MS", "60000", values.milliseconds, "Longest time for a request's body to arrive.")
+    send_timeout_ms: int = _var("PROXY_SEND_TIMEOUT_MS", "30000", values.milliseconds, "Longest time for a client to take 64 KiB of its answer, or what is left of it.")
     fetch_images: bool = _var("PROXY_FETCH_IMAGES", "true", values.flag, "Download images that a request names by http(s) address; false refuses them.")
     image_cache_bytes: int = _var("PROXY_IMAGE_CACHE_BYTES", "67108864", values.whole(0, 1 << 32), "Memory for downloaded images, so that the next turn needs no download; 0 keeps none.")
     max_choices: int = _var("PROXY_MAX_CHOICES", "8", values.whole(1, 128), "Most choices (n) that one request may ask for; each is a turn, so never more than WORKER_MAX_CONCURRENCY.")
     reasoning: str = _var("PROXY_REASONING", "reasoning_content", values.one_of("reasoning_content", "off"), "Where the model's reasoning is shown: in reasoning_content beside the content, or not at all (off).")
     max_body_bytes: int = _var("PROXY_MAX_BODY_BYTES", "33554432", values.whole(1024, 1 << 30), "Longest request body.")
+    body_memory_bytes: int = _var("PROXY_BODY_MEMORY_BYTES", "268435456", values.whole(1 << 20, 1 << 40), "Bodies of all requests that are read or answered at the same time; one more is answered 429.")
     max_concurrency: int = _var("WORKER_MAX_CONCURRENCY", "64", values.whole(1, 1024), "Turns that run at once.")
     queue_max: int = _var("WORKER_QUEUE_MAX", "256", values.whole(0, 100_000), "Requests that may wait for a turn; one more is answered 429.")
     queue_timeout_ms: int = _var("WORKER_QUEUE_TIMEOUT_MS", "10000", values.milliseconds, "Longest wait for a turn slot, or for a child that restarts.")
@@ -103,6 +115,15 @@ class Settings:
     def operator_key(self) -> str:
         """The key that opens `/internal`; empty where nothing does."""
         return self.admin_key or ("" if self.env == "prod" else self.api_key)
+
+    @property
+    def connections(self) -> int:
+        """Client connections that a worker holds at once: more than any other limit lets be busy.
+
+        So there is always one for a health check: those that only wait are closed where room runs out.
+        """
+        busy = self.sse_max_concurrency + self.queue_max + self.max_concurrency + BODIES_AT_ONCE
+        return busy + IDLE_CONNECTIONS
 
     @property
     def reload_patience_ms(self) -> int:

@@ -147,7 +147,13 @@ def _port(site: Site) -> Result:
     return machine.port(host, number, ours if lives else None)
 
 
+def _open_files(site: Site) -> Result:
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    return machine.open_files(hard, site.settings.connections)
+
+
 CHECKS: tuple[Check, ...] = (
+    Check("open files", _open_files),
     Check("client key", lambda site: files.api_key(site.settings.api_key)),
     Check("profile", _profile),
     Check("codex home", _codex_home),
@@ -188,7 +194,6 @@ def examine(
     """Yield every result as soon as it is known. Blocks."""
     yield machine.python_version(sys.version_info[:3])
     yield machine.shared_memory(Path("/dev/shm"))  # noqa: S108  (looked at, not written to)
-    yield machine.open_files(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
     yield files.env_file(env_file)
     problems: list[str] = []
     try:

@@ -19,8 +19,12 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 OUTCOMES = ("completed", "failed", "client_left", "slow_reader")
 """How a request can end."""
 
+CUTS = ("silent", "slow_head", "slow_reader", "made_room")
+"""Why this side ends a client's connection."""
+
 _FINER_CODES = frozenset(
     {
+        "BODIES_FULL",
         "INCOMPLETE_BODY",
         "array_above_max_length",
         "empty_array",

@@ -33,8 +33,10 @@ _TOKENS = {
     "reasoning": "reasoning_tokens",
 }
 
-OVERFLOWS = {"WORKER_BUSY": "admission", "SLOW_READER": "turn"}
+OVERFLOWS = {"WORKER_BUSY": "admission", "SLOW_READER": "turn", "BODIES_FULL": "bodies"}
 """Which queue was full, by the error that the client got, unless the record names another (`streams`)."""
+
+_OTHER_QUEUES = ("connection", "streams", "trace")
 
 _END_STATES = (
     TurnState.COMPLETED,
@@ -90,6 +92,11 @@ class Metrics:
         self.overflows = make(
             "codex_overflows_total", "Times that a bounded queue was full.", ("queue",)
         )
+        self.cuts = make(
+            "codex_connections_cut_total",
+            "Client connections that this side ended.",
+            ("reason",),
+        )
         self.anomalies = make(
             "codex_rpc_anomalies_total", "Oddities of the child that were survived.", ("kind",)
         )
@@ -126,11 +133,13 @@ class Metrics:
             self.turn_ms.labels(state.value)
         for outcome in labels.OUTCOMES:
             self.stream_ms.labels(outcome)
-        for queue in (*OVERFLOWS.values(), "streams", "trace"):
+        for queue in (*OVERFLOWS.values(), *_OTHER_QUEUES):
             self.overflows.labels(queue)
         for concern in Concern:
             if not concern.is_fatal:
                 self.replacements.labels(concern.value)
+        for reason in labels.CUTS:
+            self.cuts.labels(reason)
 
     def expose(self, accept: str | None) -> tuple[str, str]:
         """Return the exposition of all workers and its content type, in the format that `accept` prefers."""
@@ -153,6 +162,10 @@ class Metrics:
         self.turns.labels(state.value).inc()
         self.turn_ms.labels(state.value).observe(duration_ms)
 
+    def connection_cut(self, reason: str) -> None:
+        """Count a client connection that this side ended; `reason` is one of `labels.CUTS`."""
+        self.cuts.labels(reason).inc()
+
     def stream_began(self, record: RequestRecord) -> None:
         """Count an open stream."""
         self.streams.inc()
@@ -166,6 +179,8 @@ class Metrics:
             labels.code(record.error_code),
         ).inc()
         queue = record.full_queue or OVERFLOWS.get(record.error_code or "")
+        if queue is None and record.outcome == "slow_reader":
+            queue = "connection"
         if queue is not None:
             self.overflows.labels(queue).inc()
         if record.queue_ms is not None:
