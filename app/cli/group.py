@@ -18,6 +18,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "login": "app.cli.login",
         "logout": "app.cli.login",
         "models": "app.cli.models",
+        "smoke": "app.cli.smoke",
         "status": "app.cli.status",
     }
 )
@@ -41,7 +42,7 @@ class Commands(click.Group):
 
 @click.group("codex", cls=Commands)
 def group() -> None:
-    """Log in and out, see what the service can do, and find out why it cannot.
+    """Log in and out, see what the service can do, try a running one, and find out why it cannot.
 
     Exit codes: 0 fine, 1 failed, 2 wrong usage, 3 nobody is logged in.
     """
