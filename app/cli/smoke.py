@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import click
 from click.core import ParameterSource
@@ -20,7 +21,7 @@ from dotenv import dotenv_values
 
 from app.cli.checks import Level, Result, fail, skip
 from app.cli.outcome import Exit, give_up
-from app.cli.smoke_checks import CHECKS, Check, Site
+from app.cli.smoke_checks import CHECKS, REQUIREMENTS, Check, Site
 from app.cli.smoke_http import Deployment, Finding, address_of, is_this_host
 from app.cli.speech import columns, say_json
 from app.settings import ROOT, read_environment
@@ -56,9 +57,13 @@ class Timed:
     show_default=True,
     help="Seconds for each request.",
 )
-@click.option("--require-https", is_flag=True, help="Refuse an address without TLS.")
-@click.option("--refuse-demo", is_flag=True, help="Fail if the built-in demo answers.")
-@click.option("--require-tool-call", is_flag=True, help="Fail if the model calls no tool.")
+@click.option(
+    "--require",
+    "required",
+    type=click.Choice(REQUIREMENTS),
+    multiple=True,
+    help="Fail where there is only a warning otherwise: no TLS; the demo answers; no tool was called.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of lines.")
 @click.pass_context
 def smoke(  # noqa: PLR0913  (one for each option)
@@ -70,9 +75,7 @@ def smoke(  # noqa: PLR0913  (one for each option)
     key_stdin: bool,
     model: str,
     timeout_s: float,
-    require_https: bool,
-    refuse_demo: bool,
-    require_tool_call: bool,
+    required: tuple[str, ...],
     as_json: bool,
 ) -> None:
     """Try a running gateway at URL: health, keys, errors, models, an answer, a stream, tools.
@@ -87,10 +90,8 @@ def smoke(  # noqa: PLR0913  (one for each option)
     except ValueError as error:
         give_up(f"This is no address to try: {error}.", _USAGE)
     was_named = context.get_parameter_source("key_env") is not ParameterSource.DEFAULT
-    key = _key_from_stdin() if key_stdin else _key_from(key_env, address, was_named=was_named)
-    site = Site(
-        Deployment(address, key, timeout_s), model, require_https, refuse_demo, require_tool_call
-    )
+    key = _key_from_stdin() if key_stdin else key_from(key_env, address, was_named=was_named)
+    site = Site(Deployment(address, key, timeout_s), model, frozenset(required))
     results = []
     for result in run_all(CHECKS, site):
         results.append(result)
@@ -111,12 +112,12 @@ def _key_from_stdin() -> str:
     return _sendable(key)
 
 
-def _key_from(name: str, address: str, *, was_named: bool) -> str:
-    """The variable's value. `flask` itself copies `.env` into the environment, so the file is compared."""
-    key = read_environment().get(name, "").strip()
+def key_from(name: str, address: str, *, was_named: bool, env_file: Path = ROOT / ".env") -> str:
+    """Return the variable's value, or end the command. `flask` copies `.env` into the environment: so compare."""
+    key = read_environment(env_file).get(name, "").strip()
     if not key:
         give_up(f"{name} is empty: it must hold a key of {address}. Or use --key-stdin.", _USAGE)
-    is_ours = key == (dotenv_values(ROOT / ".env").get(name) or "").strip()
+    is_ours = key == (dotenv_values(env_file).get(name) or "").strip()
     if is_ours and not was_named and not is_this_host(address):
         give_up(
             f"{name} holds this checkout's own key, and {address} is another host. Give a key of that deployment with "

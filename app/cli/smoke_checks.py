@@ -18,15 +18,17 @@ _RESULT = "4711"
 _ASK = {"role": "user", "content": "Reply with one short sentence: which day comes after Monday?"}
 
 
+REQUIREMENTS = ("https", "model", "tool-call")
+"""What an operator may insist on."""
+
+
 @dataclass(slots=True)
 class Site:
     """What the checks are given, and what they have found out for those after them."""
 
     deployment: Deployment
     model: str = ""
-    require_https: bool = False
-    refuse_demo: bool = False
-    require_tool_call: bool = False
+    required: frozenset[str] = frozenset()
     upstream: str = ""
 
 
@@ -44,7 +46,7 @@ def address(site: Site) -> Result:
     shown = site.deployment.address
     if shown.startswith("https://"):
         return ok("address", f"{shown}, with TLS.")
-    if site.require_https:
+    if "https" in site.required:
         return fail("address", f"{shown} has no TLS.", "Give its https:// address.")
     if is_this_host(shown):
         return ok("address", f"{shown}, on this host.")
@@ -147,7 +149,7 @@ def upstream(site: Site) -> Result:
     """Who answers, and whether that is a real model."""
     if site.upstream != "demo":
         return ok("upstream", f"{site.upstream} answers.")
-    verdict = fail if site.refuse_demo else warn
+    verdict = fail if "model" in site.required else warn
     return verdict(
         "upstream",
         "The built-in demo answers, no model does.",
@@ -188,7 +190,7 @@ def tools(site: Site) -> Result:
 
 
 def _uncalled(site: Site) -> Result:
-    if site.require_tool_call:
+    if "tool-call" in site.required:
         return fail("tools", "The model called nothing.", "Try another --model.")
     if site.upstream == "demo":
         return skip("tools", "The demo calls no tools; the result of a call was accepted.")

@@ -10,4 +10,4 @@ case "${1-}" in
 *) url=$1 && shift ;;
 esac
 
-exec .venv/bin/flask --app wsgi codex smoke "$url" --key-env PROD_API_KEY --require-https --refuse-demo "$@"
+exec .venv/bin/flask --app wsgi codex smoke "$url" --key-env PROD_API_KEY --require https --require model "$@"

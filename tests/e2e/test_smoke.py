@@ -63,7 +63,7 @@ def thinking(upstream: Upstream) -> Iterator[None]:
 
 @pytest.mark.usefixtures("thinking")
 def test_a_gateway_with_a_model_passes(gateway: Gateway, tmp_path: Path) -> None:
-    done = runs(tmp_path, *SMOKE, gateway.url, "--require-tool-call", "--json")
+    done = runs(tmp_path, *SMOKE, gateway.url, "--require", "tool-call", "--json")
     assert done.returncode == 0, done.stdout + done.stderr
     assert set(levels(done).values()) == {"ok"}
     assert done.stderr == ""
@@ -78,7 +78,7 @@ def test_a_newcomers_gateway_passes_with_a_warning_and_is_not_good_enough_for_pr
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.splitlines()[-1] == "Passed, with warnings: upstream."
     assert re.search(r"^ok      stream +\d+ ms  \d+ frames", done.stdout, re.MULTILINE)
-    refusing = runs(tmp_path, *SMOKE, gateway.url, "--refuse-demo", "--json")
+    refusing = runs(tmp_path, *SMOKE, gateway.url, "--require", "model", "--json")
     assert refusing.returncode == 1
     assert levels(refusing)["upstream"] == "fail"
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 import requests
 import responses
@@ -14,7 +16,7 @@ from click.testing import CliRunner
 from responses import RequestsMock
 
 from app.cli.checks import Level
-from app.cli.smoke import Timed, lines, run_all, smoke, verdict
+from app.cli.smoke import Timed, key_from, lines, run_all, smoke, verdict
 from app.cli.smoke_answers import Text, streamed, whole
 from app.cli.smoke_checks import CHECKS, Site
 from app.cli.smoke_http import Answer, Deployment, Finding, address_of
@@ -303,14 +305,14 @@ def test_the_demo_is_a_warning_or_a_failure(tried: Any) -> None:
 
 
 def test_the_demo_is_refused_where_a_model_must_answer(tried: Any) -> None:
-    assert tried(Gateway("demo"), refuse_demo=True)["upstream"].level is Level.FAIL
+    assert tried(Gateway("demo"), required=frozenset({"model"}))["upstream"].level is Level.FAIL
 
 
-@pytest.mark.parametrize(("required", "level"), [(False, Level.WARN), (True, Level.FAIL)])
-def test_a_model_may_answer_in_words(tried: Any, required: bool, level: Level) -> None:
+@pytest.mark.parametrize(("required", "level"), [((), Level.WARN), (("tool-call",), Level.FAIL)])
+def test_a_model_may_answer_in_words(tried: Any, required: tuple[str, ...], level: Level) -> None:
     gateway = Gateway()
     gateway.calls_tools = False
-    assert tried(gateway, require_tool_call=required)["tools"].level is level
+    assert tried(gateway, required=frozenset(required))["tools"].level is level
 
 
 def test_maintenance_is_a_warning(tried: Any) -> None:
@@ -326,16 +328,16 @@ def test_a_replaced_request_id_is_a_warning(tried: Any) -> None:
 @pytest.mark.parametrize(
     ("address", "required", "level"),
     [
-        ("https://a", True, Level.OK),
-        ("http://127.0.0.1:1", False, Level.OK),
-        ("http://[::1]:1", False, Level.OK),
-        ("http://a", False, Level.WARN),
-        ("http://127.0.0.1:1", True, Level.FAIL),
+        ("https://a", ("https",), Level.OK),
+        ("http://127.0.0.1:1", (), Level.OK),
+        ("http://[::1]:1", (), Level.OK),
+        ("http://a", (), Level.WARN),
+        ("http://127.0.0.1:1", ("https",), Level.FAIL),
     ],
 )
-def test_tls(address: str, required: bool, level: Level) -> None:
+def test_tls(address: str, required: tuple[str, ...], level: Level) -> None:
     (check, *_) = CHECKS
-    site = Site(Deployment(address, KEY, 1), require_https=required)
+    site = Site(Deployment(address, KEY, 1), required=frozenset(required))
     assert check.run(site).level is level
 
 
@@ -483,6 +485,34 @@ def test_what_is_typed_wrongly_is_said_and_nothing_is_tried(
     assert done.exit_code == 2
     assert said in done.output
     assert "sk-typed-here" not in done.output
+
+
+@pytest.mark.parametrize(
+    ("name", "address", "was_named", "is_sent"),
+    [
+        ("OUR_KEY", "http://127.0.0.1:11435", False, True),
+        ("OUR_KEY", "https://gateway.example", False, False),
+        ("OUR_KEY", "https://gateway.example", True, True),
+        ("NO_KEY", "http://127.0.0.1:11435", True, False),
+    ],
+)
+def test_the_key_of_this_checkout_stays_on_this_host_unless_it_is_named(
+    tmp_path: Path, name: str, address: str, was_named: bool, is_sent: bool
+) -> None:
+    env_file = tmp_path / ".env"
+    env_file.write_text(f"OUR_KEY={KEY}\n")
+    if is_sent:
+        assert key_from(name, address, was_named=was_named, env_file=env_file) == KEY
+    else:
+        with pytest.raises(click.exceptions.Exit):
+            key_from(name, address, was_named=was_named, env_file=env_file)
+
+
+def test_the_key_of_another_deployment_is_sent_there(tmp_path: Path, monkeypatch: Any) -> None:
+    (tmp_path / ".env").write_text("OUR_KEY=another\n")
+    monkeypatch.setenv("OUR_KEY", KEY)
+    found = key_from("OUR_KEY", URL, was_named=False, env_file=tmp_path / ".env")
+    assert found == KEY
 
 
 def test_the_last_line() -> None:

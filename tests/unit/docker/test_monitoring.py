@@ -81,6 +81,23 @@ def test_every_alert_has_an_entry_in_the_runbook_and_every_entry_its_alert() -> 
     assert list(entries()) == list(alerts())
 
 
+def test_what_the_runbook_asks_prometheus_for_exists() -> None:
+    asked = re.findall(r"promtool query instant \$PROM '([^']+)'", RUNBOOK)
+    assert len(asked) > 5
+    for expr in asked:
+        assert names(expr) <= SERIES | RECORDS, expr
+
+
+def test_the_page_about_metrics_says_whose_fault_each_code_is_as_the_dashboard_does() -> None:
+    page = (ROOT / "docs" / "metrics.md").read_text()
+    rows = dict(re.findall(r"^\| (upstream|account|gateway) \| (.+) \|$", page, re.MULTILINE))
+    for target in BY_TITLE["Whose fault"]["targets"]:
+        if target["legendFormat"] in rows:
+            (codes,) = re.findall(r'code=~"([^"]*)"', target["expr"])
+            assert re.findall(r"`(\w+)`", rows.pop(target["legendFormat"])) == codes.split("|")
+    assert rows == {}
+
+
 @pytest.mark.parametrize("name", alerts())
 def test_an_entry_has_its_four_parts_in_order(name: str) -> None:
     text = entries()[name]
