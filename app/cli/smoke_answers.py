@@ -18,7 +18,7 @@ _NOT_OURS = "Compare the versions; if this is the gateway, report a defect of it
 
 REMEDIES: Mapping[str, str] = {
     "invalid_api_key": "Give a key of this deployment (--key-env or --key-stdin).",
-    "UPSTREAM_AUTH": "On its host: flask --app wsgi codex login, then kill -HUP.",
+    "UPSTREAM_AUTH": "On its host: flask --app wsgi codex login.",
     "UPSTREAM_ERROR": "On its host: flask --app wsgi codex doctor tries the upstream.",
     "UPSTREAM_FORBIDDEN": "Take another model with --model, or ask for access to this one.",
     "MAINTENANCE": "Maintenance is on; an operator ends it with POST /internal/maintenance.",

@@ -211,7 +211,10 @@ class Trouble:
             self._gateway.child().kill()
             ends = ["".join(stream) for stream in streams]
         assert all("WORKER_UNAVAILABLE" in end for end in ends)
-        self._gateway.wait_ready()
+        # Not /readyz: after a refused login that waits for an answer, too.
+        marker = self._upstream.say("back")
+        served = lambda: self._gateway.post(ask(marker)).status_code == 200  # noqa: E731
+        wait_until(served, "the next child serves")
 
     def wrong_keys(self) -> None:
         for _ in range(40):
