@@ -96,6 +96,7 @@ def _configure(app: Flask, settings: Settings, gateway: Gateway) -> None:
     from app.codex.turn import Pace  # noqa: PLC0415
     from app.edge.image_download import Limits  # noqa: PLC0415
     from app.edge.images import ImageFetcher  # noqa: PLC0415
+    from app.edge.open_streams import OpenStreams  # noqa: PLC0415
     from app.translation.models import Names  # noqa: PLC0415
 
     app.config.update(
@@ -118,6 +119,7 @@ def _configure(app: Flask, settings: Settings, gateway: Gateway) -> None:
         enabled=settings.fetch_images,
         limits=Limits(image_bytes=min(20 << 20, most), request_bytes=most),
     )
+    app.extensions["open_streams"] = OpenStreams(settings.sse_max_concurrency)
     app.extensions["model_names"] = Names(settings.model_aliases, settings.default_model)
     app.extensions["pace"] = Pace(
         first_s=settings.request_timeout_ms / 1000,

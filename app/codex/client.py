@@ -12,8 +12,9 @@ from weakref import WeakSet
 
 from gevent.event import Event
 
-from app.codex.admission import Admission, Slot
+from app.codex.admission import ANYBODY, Admission, Claim, Slot
 from app.codex.config import UpstreamKind
+from app.codex.expected_wait import until_s
 from app.codex.generation import Generation
 from app.codex.home import LoginMark
 from app.codex.launch import Launcher
@@ -49,6 +50,7 @@ class Codex:
         self.launcher = launcher
         self._on_models = on_models
         self._limits = limits
+        self._queue_s = limits.queue_timeout_ms / 1000
         self._version = version
         self.generation: Generation | None = None
         """The one that new turns begin on."""
@@ -150,23 +152,27 @@ class Codex:
 
     # Turns
 
-    def start_turns(self, *requests: TurnRequest, watch: Watch = UNWATCHED) -> list[Turn]:
+    def start_turns(
+        self, *requests: TurnRequest, watch: Watch = UNWATCHED, claim: Claim = ANYBODY
+    ) -> list[Turn]:
         """Wait for slots and a ready child, then begin a turn for each request: all or none, the caller closes them.
 
         Blocks. Raises `UpstreamAuth`, `WorkerBusy`, `WorkerUnavailable`, `Draining`, `InvalidRequest`.
         """
         self.login.check()
-        deadline = time.monotonic() + self._limits.queue_timeout_ms / 1000
+        deadline = claim.deadline(self._queue_s)
         with watch.waiting():
-            slots = self.admission.acquire(self._limits.queue_timeout_ms / 1000, len(requests))
+            slots = self.admission.acquire(self._queue_s, len(requests), claim)
         return self._begin(requests, slots, deadline, watch)
 
-    def replace_turn(self, turn: Turn, request: TurnRequest, watch: Watch = UNWATCHED) -> Turn:
+    def replace_turn(
+        self, turn: Turn, request: TurnRequest, watch: Watch = UNWATCHED, claim: Claim = ANYBODY
+    ) -> Turn:
         """Close `turn` and begin another on its slot. Blocks; raises what `start_turns` raises."""
-        deadline = time.monotonic() + self._limits.queue_timeout_ms / 1000
+        deadline = claim.deadline(self._queue_s)
         slot = turn.lease.take()
         turn.close()
-        slots = self.admission.acquire(deadline - time.monotonic()) if slot is None else [slot]
+        slots = [slot] if slot else self.admission.acquire(self._queue_s, claim=claim)
         (new,) = self._begin((request,), slots, deadline, watch)
         return new
 
@@ -201,14 +207,14 @@ class Codex:
                     break
         raise WorkerUnavailable(
             "The codex process is not running yet; try again shortly.",
-            retry_after_s=max(1, round(self.supervisor.lifecycle.backoff_ms / 1000)),
+            retry_after_s=until_s(self.supervisor.backoff_until, time.monotonic()),
         )
 
     def models(self) -> tuple[Model, ...]:
         """Return the child's models, waiting for its handshake if need be. Raises `WorkerUnavailable`."""
         if self.generation is not None and self.generation.models:
             return self.generation.models
-        deadline = time.monotonic() + self._limits.queue_timeout_ms / 1000
+        deadline = ANYBODY.deadline(self._queue_s)
         return self._ready_generation(deadline).models
 
     def status(self) -> Status:

@@ -34,7 +34,7 @@ _TOKENS = {
 }
 
 OVERFLOWS = {"WORKER_BUSY": "admission", "SLOW_READER": "turn"}
-"""Which queue was full, by the error that the client got. `trace` is the third."""
+"""Which queue was full, by the error that the client got, unless the record names another (`streams`)."""
 
 _END_STATES = (
     TurnState.COMPLETED,
@@ -126,7 +126,7 @@ class Metrics:
             self.turn_ms.labels(state.value)
         for outcome in labels.OUTCOMES:
             self.stream_ms.labels(outcome)
-        for queue in (*OVERFLOWS.values(), "trace"):
+        for queue in (*OVERFLOWS.values(), "streams", "trace"):
             self.overflows.labels(queue)
         for concern in Concern:
             if not concern.is_fatal:
@@ -165,7 +165,7 @@ class Metrics:
             str(record.status),
             labels.code(record.error_code),
         ).inc()
-        queue = OVERFLOWS.get(record.error_code or "")
+        queue = record.full_queue or OVERFLOWS.get(record.error_code or "")
         if queue is not None:
             self.overflows.labels(queue).inc()
         if record.queue_ms is not None:

@@ -67,6 +67,18 @@ REQUESTS: list[tuple[dict[str, Any], str, Mapping[str, str], float | None]] = [
         1,
     ),
     ({"error_code": "WORKER_BUSY"}, "codex_overflows_total", {"queue": "admission"}, 1),
+    (
+        {"error_code": "WORKER_BUSY", "full_queue": "streams"},
+        "codex_overflows_total",
+        {"queue": "streams"},
+        1,
+    ),
+    (
+        {"error_code": "WORKER_BUSY", "full_queue": "streams"},
+        "codex_overflows_total",
+        {"queue": "admission"},
+        0,
+    ),
     ({"error_code": "SLOW_READER"}, "codex_overflows_total", {"queue": "turn"}, 1),
     ({"error_code": "WORKER_TIMEOUT"}, "codex_overflows_total", {"queue": "turn"}, 0),
     ({"queue_ms": 12.0}, "codex_queue_wait_ms_sum", {}, 12),
