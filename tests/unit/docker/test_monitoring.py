@@ -51,7 +51,7 @@ def test_values_of_labels_that_are_asked_for_can_occur(name: str, expr: str) -> 
     known = {
         "code": labels.CODES | {labels.NONE, labels.OTHER},
         "outcome": {*labels.OUTCOMES, "abandoned", "interrupted"},
-        "queue": {"admission", "turn", "trace"},
+        "queue": {"admission", "streams", "turn", "trace"},
         "kind": {"prompt", "cached", "completion", "reasoning"},
     }
     for label, values in known.items():
