@@ -19,6 +19,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "logout": "app.cli.login",
         "maintenance": "app.cli.maintenance",
         "models": "app.cli.models",
+        "smoke": "app.cli.smoke",
         "status": "app.cli.status",
     }
 )
@@ -42,7 +43,7 @@ class Commands(click.Group):
 
 @click.group("codex", cls=Commands)
 def group() -> None:
-    """Log in and out, see what the service can do and why it cannot, and close it for a while.
+    """Log in and out, see what the service can do and why it cannot, try a running one, close it for a while.
 
     Exit codes: 0 fine, 1 failed, 2 wrong usage, 3 nobody is logged in.
     """
