@@ -43,7 +43,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
     _configure(app, settings, _build_gateway(settings))
-    _observe(app)
+    _observe(app, settings)
     access = api.access_by_blueprint(protect_models=settings.protect_models)
     life.init_app(app, app.extensions["counters"])
     context.init_app(app, [app.extensions["metrics"]])
@@ -66,15 +66,24 @@ def _keys(settings: Settings) -> dict[Access, Mapping[str, str]]:
     }
 
 
-def _observe(app: Flask) -> None:
-    """Let the metrics see what happens."""
+def _observe(app: Flask, settings: Settings) -> None:
+    """Let metrics and traces see what happens."""
     from app.observability.gauges import Gauges  # noqa: PLC0415
     from app.observability.metrics import Metrics  # noqa: PLC0415
+    from app.observability.trace_buffer import TraceBuffer  # noqa: PLC0415
+    from app.observability.trace_files import folder_of  # noqa: PLC0415
 
     codex: Codex = app.extensions["codex"]
     metrics = Metrics()
     app.extensions["metrics"] = metrics
-    app.extensions["gauges"] = Gauges(metrics, codex.status)
+    traces = TraceBuffer(
+        folder_of(settings.codex_home),
+        metrics.overflows.labels("trace").inc,
+        is_on=settings.trace_buffer,
+        has_content=settings.trace_content,
+    )
+    app.extensions["traces"] = app.extensions["gateway"].traces = traces
+    app.extensions["gauges"] = Gauges(metrics, codex.status, traces.entries)
     codex.supervisor.on_restart = metrics.restarts.inc
 
 

@@ -19,6 +19,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "logout": "app.cli.login",
         "models": "app.cli.models",
         "status": "app.cli.status",
+        "trace": "app.cli.trace",
     }
 )
 """A command's name, which is also its function's, and the module that has it."""

@@ -74,7 +74,8 @@ def respond(
     owner = record.key_name or ""
     requests = _completed(requests, store, owner)
     pace: Pace = current_app.extensions["pace"]
-    watch = RequestWatch(record, current_app.extensions["metrics"])
+    extensions = current_app.extensions
+    watch = RequestWatch(record, extensions["metrics"], extensions["traces"])
 
     def replace_turn(index: int, turn: Turn, instruction: str | None) -> Turn:
         asked = requests[index]

@@ -22,6 +22,7 @@ OUTCOMES = ("completed", "failed", "client_left", "slow_reader")
 _FINER_CODES = frozenset(
     {
         "INCOMPLETE_BODY",
+        "TRACE_NOT_FOUND",
         "array_above_max_length",
         "empty_array",
         "empty_image_file",
