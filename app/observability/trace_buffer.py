@@ -55,8 +55,7 @@ class TraceBuffer:
         self._waiting: deque[Trace] = deque()
         self._has_news = Event()
         self._is_stopping = False
-        self._is_flushed = Event()
-        self._is_flushed.set()
+        self._writer: gevent.Greenlet[[], None] | None = None
         self._is_failing = False
 
     @cached_property
@@ -81,8 +80,8 @@ class TraceBuffer:
 
     # Writing
 
-    def run(self) -> None:
-        """Write what comes and prune what is old, until `stop`. Blocks: a greenlet of its own."""
+    def start(self) -> None:
+        """Begin to write what comes and to prune what is old, in a greenlet. Does not block."""
         if self.is_on and self.has_content:
             log.warning(
                 "trace_content_kept",
@@ -91,23 +90,23 @@ class TraceBuffer:
                     "remedy": "Set PROXY_TRACE_CONTENT=false, then reload (kill -HUP).",
                 },
             )
-        self._is_flushed.clear()
-        try:
-            self._keep([])
-            while not self._is_stopping or self._waiting:
-                self._has_news.wait(self._prune_every_s)
-                self._has_news.clear()
-                batch = list(self._waiting)
-                self._waiting.clear()
-                self._keep(batch)
-        finally:
-            self._is_flushed.set()
+        self._writer = gevent.spawn(self._run)
 
     def stop(self) -> None:
-        """Write what waits, and end `run`. Blocks for two seconds at most: a hanging disk must not hold up an end."""
+        """Write what waits, and no more. Blocks for two seconds at most: a hanging disk must not hold up an end."""
         self._is_stopping = True
         self._has_news.set()
-        self._is_flushed.wait(_FLUSH_S)
+        if self._writer is not None:
+            self._writer.join(_FLUSH_S)
+
+    def _run(self) -> None:
+        self._keep([])
+        while not self._is_stopping or self._waiting:
+            self._has_news.wait(self._prune_every_s)
+            self._has_news.clear()
+            batch = list(self._waiting)
+            self._waiting.clear()
+            self._keep(batch)
 
     def _keep(self, batch: list[Trace]) -> None:
         lost, error = self._thread.apply(_write, (self._folder, batch))
@@ -115,8 +114,7 @@ class TraceBuffer:
             self._on_lost()
         if error is not None and not self._is_failing:
             self._is_failing = True
-            reason = errno.errorcode.get(error.errno or 0, "unknown")
-            log.error("traces_not_written", extra={"reason": reason})
+            log.error("traces_not_written", extra={"reason": _reason(error)})
         elif error is None and batch and self._is_failing:
             self._is_failing = False
             log.info("traces_written_again")
@@ -140,23 +138,43 @@ class TraceBuffer:
         return sorted(found, key=lambda document: str(document["at"]))
 
     def _contents(self) -> Iterator[bytes]:
-        for content in self._thread.apply(lambda: list(trace_files.contents(self._folder))):
+        contents, error = self._thread.apply(_read, (self._folder,))
+        if error is not None:
+            raise error
+        for content in contents:
             yield content
             gevent.sleep(0)  # a hundred long ones would keep everybody else waiting
 
 
-def _write(folder: Path, batch: list[Trace]) -> tuple[int, OSError | None]:
-    """Write traces and prune. Runs in the native thread: no logging here, and nothing of gevent's.
+# What runs in the native thread: no logging, nothing of gevent's, and no raising, which gevent would print.
 
-    Returns how many were lost, and why. After a failure the rest is not tried: on a full disk it would fail, too.
+
+def _write(folder: Path, batch: list[Trace]) -> tuple[int, Exception | None]:
+    """Write traces and prune; return how many were lost, and why.
+
+    After a failure the rest is not tried: on a full disk it would fail, too.
     """
-    for done, trace in enumerate(batch):
-        try:
-            trace_files.write(folder, encode(trace), time.time())
-        except OSError as error:
-            return len(batch) - done, error
+    done = 0
     try:
+        for done, trace in enumerate(batch):  # noqa: B007  (counted for the failure below)
+            trace_files.write(folder, encode(trace), time.time())
+        done = len(batch)
         trace_files.prune(folder, time.time())
-    except OSError as error:
-        return 0, error
+    # Mostly the disk; a defect here must not end the traces of all later turns either.
+    except Exception as error:  # noqa: BLE001
+        return len(batch) - done, error
     return 0, None
+
+
+def _read(folder: Path) -> tuple[list[bytes], OSError | None]:
+    try:
+        return list(trace_files.contents(folder)), None
+    except OSError as error:
+        return [], error
+
+
+def _reason(error: Exception) -> str:
+    """Return what may be logged of a failure: its text can hold a path."""
+    if isinstance(error, OSError):
+        return errno.errorcode.get(error.errno or 0, "unknown")
+    return type(error).__name__

@@ -43,7 +43,7 @@ def _scan(folder: Path) -> tuple[list[str], list[str]]:
         names = os.listdir(folder)  # noqa: PTH208  (names are all that is needed)
     except FileNotFoundError:
         return [], []
-    parts = [name for name in names if _PART.fullmatch(name)]
+    parts = [name for name in names if name.endswith(".part") and _PART.fullmatch(name)]
     return sorted(filter(_WHOLE.fullmatch, names), reverse=True), parts
 
 
@@ -74,8 +74,9 @@ def write(folder: Path, content: bytes, now: float) -> None:
 def prune(folder: Path, now: float) -> None:
     """Remove what is too old or too much, and what a worker that died has left half written."""
     names, parts = _scan(folder)
-    doomed = [n for n in names[:MAX_FILES] if _is_older(n, MAX_AGE_S, now)] + names[MAX_FILES:]
-    doomed += [name for name in parts if _is_older(name, _PART_AGE_S, now)]
+    recent = [name for name in names if not _is_older(name, MAX_AGE_S, now)]
+    doomed = set(names) - set(recent[:MAX_FILES])
+    doomed |= {name for name in parts if _is_older(name, _PART_AGE_S, now)}
     for name in doomed:
         (folder / name).unlink(missing_ok=True)
 

@@ -152,7 +152,7 @@ class Trace:
             self.content.note_event(notification)
         if method in _TOLD_APART:
             self._note_facts(notification)
-        last = self.entries[-1] if self.entries else None
+        last = self.entries[-1] if self.entries and not self.omitted_events else None
         if last is not None and (last.method, last.item, last.turn_id) == (method, item, turn_id):
             last.count += 1
             last.size += notification.size
@@ -251,10 +251,10 @@ def _kind(item: Any) -> str:
     """Return the type of an item, a message's with its role; `other` for what the upstream made up."""
     if not isinstance(item, Mapping):
         return "other"
-    kind, role = item.get("type"), item.get("role")
+    kind, role = str(item.get("type")), str(item.get("role"))
     if kind == "message" and role in _ROLES:
         return f"message {role}"
-    return str(kind) if kind in _ITEM_KINDS else "other"
+    return kind if kind in _ITEM_KINDS else "other"
 
 
 def _count(items: Any) -> int:

@@ -52,7 +52,7 @@ class Gateway:
             )
             gevent.spawn(self._demo.run)
         if self.traces is not None:
-            gevent.spawn(self.traces.run)
+            self.traces.start()
         self.codex.run()
 
     # A successor, before its turn
