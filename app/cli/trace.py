@@ -96,8 +96,7 @@ def _facts(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "failure", _words(failure)
     yield "model", f"{document['model']}  {_words(document.get('options') or {})}".rstrip()
     yield "asked", f"{_words(document.get('items') or {})}; {document.get('tools', 0)} tools"
-    waited = {"waited_ms": document["queue_ms"], "first_event_ms": document["first_event_ms"]}
-    yield "times", _words(waited)
+    yield "times", _words({name: document[name] for name in ("queue_ms", "first_event_ms")})
     if usage := document["usage"]:
         yield "usage", _words(usage)
     yield "route", f"{document['route']}{', stream' if document['stream'] else ''}"

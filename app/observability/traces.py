@@ -1,8 +1,8 @@
 """What is kept of one turn: its calls and events, when they came, how large they were, and how it ended. Pure.
 
-Scrubbed by construction: fields are chosen one by one, and each is a number, an id, or a name from a closed set. The
-words of a turn are in `content` alone, which exists only where an operator asked for it (`app.observability.
-trace_content`).
+Scrubbed by construction: fields are chosen one by one, and each is a number, an id, or a name from a closed set
+(`app.observability.trace_fields`). The words of a turn are in `content` alone, which exists only where an operator
+asked for it (`app.observability.trace_content`).
 
 A trace is small, however long its turn: events of one kind in a row are one entry with a count, and beyond a number of
 entries they are only counted.
@@ -10,8 +10,7 @@ entries they are only counted.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -19,7 +18,6 @@ from typing import Any
 import orjson
 
 from app.codex.events import (
-    PARSERS,
     Retrying,
     TurnEnded,
     TurnFailure,
@@ -28,6 +26,7 @@ from app.codex.events import (
     parse_event,
 )
 from app.observability.trace_content import Content
+from app.observability.trace_fields import describe_call, describe_failure, describe_item
 from app.rpc.messages import Notification
 from app.rpc.report import CallReport
 
@@ -42,19 +41,6 @@ NOT_BEGUN = "not_begun"
 
 _RAW = "rawResponseItem/completed"
 _TOLD_APART = frozenset({"thread/tokenUsage/updated", "turn/completed", "error"})
-_ITEM_KINDS = frozenset(
-    {
-        "message",
-        "reasoning",
-        "function_call",
-        "function_call_output",
-        "custom_tool_call",
-        "local_shell_call",
-        "web_search_call",
-    }
-)
-_ROLES = frozenset({"user", "assistant", "developer", "system"})
-_OPTIONS = ("effort", "summary", "serviceTier")
 
 
 @dataclass(slots=True)
@@ -121,7 +107,7 @@ class Trace:
     def note_call(self, report: CallReport) -> None:
         """Add one call that is over."""
         if isinstance(report.params, Mapping):
-            _DESCRIBED.get(report.method, _nothing)(self.asked, report.params)
+            self.asked |= describe_call(report.method, report.params)
             if self.content is not None:
                 self.content.note_call(report.method, report.params)
         if len(self.calls) == MAX_CALLS:
@@ -143,7 +129,7 @@ class Trace:
         method, item, turn_id = notification.method, None, None
         if method == _RAW:
             item, turn_id = (
-                _kind(notification.params.get("item")),
+                describe_item(notification.params.get("item")),
                 notification.params.get("turnId"),
             )
             if self.content is not None:
@@ -187,7 +173,7 @@ class Trace:
             **self.asked,
             "outcome": self.outcome,
             "error_code": self.error_code,
-            "failure": self._failure(),
+            "failure": describe_failure(self.failure) if self.failure else None,
             "usage": asdict(self.usage) if self.usage else None,
             "queue_ms": self.queue_ms,
             "first_event_ms": self._first_event_ms(),
@@ -203,14 +189,6 @@ class Trace:
         if self.content is not None:
             document["content"] = self.content.to_document(self.turn_id)
         return document
-
-    def _failure(self) -> dict[str, Any] | None:
-        """Return codex's reason without its sentence, which can quote anything."""
-        if self.failure is None:
-            return None
-        kind = self.failure.kind
-        is_name = kind.isascii() and kind.isalpha() and len(kind) <= 40  # noqa: PLR2004
-        return {"kind": kind if is_name else "other", "http_status": self.failure.http_status}
 
     def _first_event_ms(self) -> float | None:
         ours = [entry.first for entry in self.entries if not entry.is_injected(self.turn_id)]
@@ -245,42 +223,3 @@ def summarize(document: Mapping[str, Any], size: int) -> dict[str, Any]:
 
 def _ms(seconds: float) -> float:
     return round(seconds * 1000, 1)
-
-
-def _kind(item: Any) -> str:
-    """Return the type of an item, a message's with its role; `other` for what the upstream made up."""
-    if not isinstance(item, Mapping):
-        return "other"
-    kind, role = str(item.get("type")), str(item.get("role"))
-    if kind == "message" and role in _ROLES:
-        return f"message {role}"
-    return kind if kind in _ITEM_KINDS else "other"
-
-
-def _count(items: Any) -> int:
-    return len(items) if isinstance(items, list | tuple) else 0
-
-
-def _nothing(asked: dict[str, Any], params: Mapping[str, Any]) -> None:
-    """Of this call nothing is kept but its figures."""
-
-
-def _thread(asked: dict[str, Any], params: Mapping[str, Any]) -> None:
-    asked["model"] = params.get("model")
-    asked["tools"] = _count(params.get("dynamicTools"))
-
-
-def _items(asked: dict[str, Any], params: Mapping[str, Any]) -> None:
-    items: Iterable[Any] = params.get("items") or ()
-    asked["items"] = dict(Counter(map(_kind, items)))
-
-
-def _turn(asked: dict[str, Any], params: Mapping[str, Any]) -> None:
-    asked["options"] = {name: params[name] for name in _OPTIONS if name in params}
-    asked["has_schema"] = "outputSchema" in params
-
-
-_DESCRIBED = {"thread/start": _thread, "thread/inject_items": _items, "turn/start": _turn}
-"""What is kept of our own parameters: a model of codex's list, options from closed sets, and counts."""
-
-assert {_RAW, *_TOLD_APART} <= set(PARSERS)  # noqa: S101  (a renamed method would be missed silently)

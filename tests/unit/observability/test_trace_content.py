@@ -33,6 +33,7 @@ def test_a_text_is_cut_by_its_size_as_json(text: str, most: int, kept: str) -> N
     assert cut(text, most) == kept
 
 
+@settings(deadline=None)
 @given(st.text(), st.integers(2, 200))
 def test_a_cut_is_a_beginning_that_fits(text: str, most: int) -> None:
     kept = cut(text, most)
@@ -85,7 +86,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(JSON, st.integers(0, 300))
 def test_what_is_cut_fits_nearly(value: Any, room: int) -> None:
     """Nearly: what is cut says so, at each level at most once after the room is used up."""
