@@ -19,7 +19,7 @@ from typing import Any
 
 import orjson
 
-from app.observability.traces import summarize
+from app.observability.traces import FORMAT, summarize
 
 MAX_FILES = 100
 MAX_AGE_S = 24 * 3600
@@ -94,12 +94,13 @@ def contents(folder: Path) -> Iterator[bytes]:
 
 
 def parse(content: bytes) -> dict[str, Any] | None:
-    """Return the trace in a file; None if a person has damaged it."""
+    """Return the trace in a file; None if another version wrote it, or a person has damaged it."""
     try:
         document = orjson.loads(content)
     except orjson.JSONDecodeError:
         return None
-    return document if isinstance(document, dict) else None
+    is_known = isinstance(document, dict) and document.get("format") == FORMAT
+    return document if is_known else None
 
 
 def summaries(traces: Iterator[bytes]) -> Iterator[dict[str, Any]]:

@@ -11,7 +11,7 @@ entries they are only counted.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any
 
@@ -30,6 +30,9 @@ from app.observability.trace_fields import describe_call, describe_failure, desc
 from app.rpc.messages import Notification
 from app.rpc.report import CallReport
 
+FORMAT = 1
+"""Counts up when a field changes its meaning: files of another version lie in the folder for a day."""
+
 MAX_BYTES = 64 * 1024
 """Longest trace, encoded."""
 
@@ -40,6 +43,7 @@ NOT_BEGUN = "not_begun"
 """The outcome of a turn for which codex did not even make a thread; the others are those of `TurnState`."""
 
 _RAW = "rawResponseItem/completed"
+_USAGE = tuple(field.name for field in fields(Usage))
 _TOLD_APART = frozenset({"thread/tokenUsage/updated", "turn/completed", "error"})
 
 
@@ -161,6 +165,7 @@ class Trace:
     def to_document(self) -> dict[str, Any]:
         """Return what is written."""
         document: dict[str, Any] = {
+            "format": FORMAT,
             "request_id": self.request_id,
             "thread_id": self.thread_id,
             "turn_id": self.turn_id,
@@ -174,7 +179,7 @@ class Trace:
             "outcome": self.outcome,
             "error_code": self.error_code,
             "failure": describe_failure(self.failure) if self.failure else None,
-            "usage": asdict(self.usage) if self.usage else None,
+            "usage": self.usage and {name: getattr(self.usage, name) for name in _USAGE},
             "queue_ms": self.queue_ms,
             "first_event_ms": self._first_event_ms(),
             "duration_ms": None if self.ended is None else _ms(self.ended - self.started),

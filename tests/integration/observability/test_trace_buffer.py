@@ -178,7 +178,7 @@ def test_nobody_waits_for_a_disk_that_hangs(
     with deadline(2):  # the hub is free
         fill(buffer, *map(str, range(MAX_WAITING + 1)))
     assert not reader.ready()
-    in_thread(hanging.write_bytes, b'{"at": ""}')
+    in_thread(hanging.write_bytes, b'{"format": 1, "at": ""}')
     with deadline():
         assert len(reader.get()) == 2
     eventually(lambda: not hanging.exists())  # written and pruned: this time is in the future

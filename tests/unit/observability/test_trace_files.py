@@ -21,7 +21,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def put(folder: Path, request_id: str = "req", now: float = NOW) -> None:
-    content = orjson.dumps({"request_id": request_id, "at": str(now)}) + b"\n"
+    content = orjson.dumps({"format": 1, "request_id": request_id, "at": str(now)}) + b"\n"
     trace_files.write(folder, content, now)
 
 
@@ -136,11 +136,14 @@ def test_what_is_not_ours_is_left_alone(folder: Path, name: str) -> None:
     assert trace_files.count(folder) == 0
 
 
-@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b"null", b"\xff", b'{"other": 1}'])
-def test_a_damaged_file_hides_no_other(folder: Path, damage: bytes) -> None:
+@pytest.mark.parametrize(
+    "damage",
+    [b"", b"{", b"[]", b"null", b"\xff", b'{"other": 1}', b'{"format": 2, "request_id": "a"}'],
+)
+def test_a_damaged_or_foreign_file_hides_no_other(folder: Path, damage: bytes) -> None:
     put(folder, "a")
     trace_files.write(folder, damage, NOW)
-    assert "a" in ids(folder)
+    assert ids(folder) == ["a"]
     found = trace_files.of_request(trace_files.contents(folder), "a")
     assert len(list(found)) == 1
 

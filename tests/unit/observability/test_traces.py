@@ -311,6 +311,7 @@ def test_the_largest_trace_fits(text: str) -> None:
 def test_a_trace_of_nothing_is_whole() -> None:
     document = Trace("req_1", STARTED, 1_800_000_000.5, 7).to_document()
     assert document == {
+        "format": 1,
         "request_id": "req_1",
         "thread_id": None,
         "turn_id": None,
