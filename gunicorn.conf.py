@@ -95,7 +95,8 @@ def post_fork(server: Any, worker: Any) -> None:  # noqa: ARG001
     import gevent  # noqa: PLC0415
 
     # In the worker alone, and before the application imports the library, which looks only then.
-    os.environ[_metric_files.VARIABLE] = str(_metrics_folder)
+    if _metric_files.reserve(_metrics_folder, os.getpid()):
+        os.environ[_metric_files.VARIABLE] = str(_metrics_folder)
     _logs.add_fields(lambda: {"worker_generation": worker.age})
     gevent.spawn(_supervise, worker)
 

@@ -46,7 +46,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     _observe(app, settings)
     access = api.access_by_blueprint(protect_models=settings.protect_models)
     life.init_app(app, app.extensions["counters"])
-    context.init_app(app, [app.extensions["metrics"]])
+    context.init_app(app, [app.extensions["metrics"], app.extensions["login_watch"]])
     cors.init_app(app, settings.cors_origins)  # before auth: a preflight carries no key
     auth.init_app(app, _keys(settings), access)
     error_handlers.init_app(app)
@@ -69,6 +69,7 @@ def _keys(settings: Settings) -> dict[Access, Mapping[str, str]]:
 def _observe(app: Flask, settings: Settings) -> None:
     """Let metrics and traces see what happens."""
     from app.observability.gauges import Gauges  # noqa: PLC0415
+    from app.observability.login import LoginWatch  # noqa: PLC0415
     from app.observability.metrics import Metrics  # noqa: PLC0415
     from app.observability.trace_buffer import TraceBuffer  # noqa: PLC0415
     from app.observability.trace_files import folder_of  # noqa: PLC0415
@@ -76,6 +77,7 @@ def _observe(app: Flask, settings: Settings) -> None:
     codex: Codex = app.extensions["codex"]
     metrics = Metrics()
     app.extensions["metrics"] = metrics
+    app.extensions["login_watch"] = LoginWatch(codex.login)
     traces = TraceBuffer(
         folder_of(settings.codex_home),
         metrics.overflows.labels("trace").inc,
@@ -85,6 +87,7 @@ def _observe(app: Flask, settings: Settings) -> None:
     app.extensions["traces"] = app.extensions["gateway"].traces = traces
     app.extensions["gauges"] = Gauges(metrics, codex.status, traces.entries)
     codex.supervisor.on_restart = metrics.restarts.inc
+    codex.supervisor.on_replaced = lambda reason: metrics.replacements.labels(reason).inc()
 
 
 def _load_settings() -> Settings:
@@ -102,6 +105,7 @@ def _configure(app: Flask, settings: Settings, gateway: Gateway) -> None:
     from app.codex.turn import Pace  # noqa: PLC0415
     from app.edge.image_download import Limits  # noqa: PLC0415
     from app.edge.images import ImageFetcher  # noqa: PLC0415
+    from app.edge.open_streams import OpenStreams  # noqa: PLC0415
     from app.translation.models import Names  # noqa: PLC0415
 
     app.config.update(
@@ -124,6 +128,7 @@ def _configure(app: Flask, settings: Settings, gateway: Gateway) -> None:
         enabled=settings.fetch_images,
         limits=Limits(image_bytes=min(20 << 20, most), request_bytes=most),
     )
+    app.extensions["open_streams"] = OpenStreams(settings.sse_max_concurrency)
     app.extensions["model_names"] = Names(settings.model_aliases, settings.default_model)
     app.extensions["pace"] = Pace(
         first_s=settings.request_timeout_ms / 1000,
@@ -163,9 +168,10 @@ def _build_codex(settings: Settings, upstream: Upstream) -> Codex:
     from codex_cli_bin import bundled_codex_path  # noqa: PLC0415
 
     from app.api.models import warn_of_dangling  # noqa: PLC0415
-    from app.codex.client import Codex, Limits  # noqa: PLC0415
+    from app.codex.client import Codex  # noqa: PLC0415
     from app.codex.home import Home  # noqa: PLC0415
     from app.codex.launch import Launcher  # noqa: PLC0415
+    from app.codex.limits import Limits  # noqa: PLC0415
     from app.translation.models import Names  # noqa: PLC0415
 
     launcher = Launcher(
@@ -183,6 +189,9 @@ def _build_codex(settings: Settings, upstream: Upstream) -> Codex:
         startup_timeout_ms=settings.startup_timeout_ms,
         backoff_initial_ms=settings.backoff_initial_ms,
         backoff_max_ms=settings.backoff_max_ms,
+        probe_interval_ms=settings.probe_interval_ms,
+        probe_timeout_ms=settings.probe_timeout_ms,
+        memory_bytes=settings.memory_limit_bytes,
     )
     names = Names(settings.model_aliases, settings.default_model)
     return Codex(launcher, limits, VERSION, lambda models: warn_of_dangling(models, names))

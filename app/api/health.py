@@ -11,7 +11,8 @@ from typing import Any
 
 from flask import Blueprint, Response, current_app, jsonify
 
-from app.codex.client import Codex, Status
+from app.codex.client import Codex
+from app.codex.status import Status
 from app.edge.context import current_record
 
 blueprint = Blueprint("health", __name__)
@@ -50,6 +51,8 @@ def _status() -> Status:
 def _word(status: Status) -> str:
     if status.ready:
         return "ok"
+    if status.degraded:
+        return "degraded"
     return _WORDS.get(status.reason or "", "starting")
 
 

@@ -7,14 +7,19 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
+
+from gevent.event import Event
+from gevent.pool import Group
 
 from app.codex import methods
 from app.codex.admission import Slot
 from app.codex.ending import Endings
 from app.codex.events import ProtocolError, ThreadId, parse_event
+from app.codex.home import LoginMark
 from app.codex.lease import Lease
 from app.codex.methods import Model, TurnRequest
 from app.codex.refusals import translate
@@ -34,7 +39,10 @@ _MAX_MODEL_PAGES = 50
 
 
 class Generation:
-    """See the module. `on_lost` is called once when the pipe closes while the child may still run."""
+    """See the module. `on_lost` is called once when the pipe closes while the child may still run.
+
+    `login` says with which login the child was started; `began` is when (monotonic seconds).
+    """
 
     def __init__(
         self,
@@ -44,15 +52,21 @@ class Generation:
         rpc_timeout_s: float,
         on_lost: Callable[[Generation], None],
         parked_s: float = PARKED_S,
+        login: LoginMark | None = None,
     ) -> None:
         self.number = number
         self.pid = child.pid
+        self._child = child
+        self.login = login
+        self.began = time.monotonic()
         self.user_agent = ""
         self.models: tuple[Model, ...] = ()
         self.counters: Counter[str] = Counter()
         self._rpc_timeout_s = rpc_timeout_s
         self._on_lost = on_lost
         self._turns: dict[ThreadId, Turn] = {}
+        self._at_rest = Event()
+        self._companions = Group()
         self._endings = Endings(rpc_timeout_s, self.counters)
         self._requests = ServerRequests(
             self._turns.get, self._endings.group, self.counters, parked_s
@@ -69,6 +83,14 @@ class Generation:
     def open_turns(self) -> int:
         """Turns that were begun and not given back yet."""
         return len(self._turns)
+
+    def kill(self) -> None:
+        """End the child at once; what runs on it fails when its pipe closes."""
+        self._child.kill()
+
+    def accompany(self, companion: Callable[[], None]) -> None:
+        """Run something in a greenlet for as long as this generation lives."""
+        self._companions.spawn(companion)
 
     # Handshake
 
@@ -163,7 +185,12 @@ class Generation:
             turn.fail(error)
 
     def _give_back(self, turn: Turn) -> None:
-        self._endings.begin(turn, lambda: self._turns.pop(turn.thread_id, None))
+        self._endings.begin(turn, lambda: self._forget(turn))
+
+    def _forget(self, turn: Turn) -> None:
+        self._turns.pop(turn.thread_id, None)
+        if not self._turns:
+            self._at_rest.set()
 
     # What the child says: runs in the channel's reader, must not block
 
@@ -194,13 +221,21 @@ class Generation:
             turn.fail(UpstreamError("The answer ended in a way that this gateway does not know."))
 
     def _on_close(self) -> None:
+        self._at_rest.set()
         for turn in list(self._turns.values()):
             turn.ended.set()
             turn.fail(ChannelClosed("The codex process went away during the answer."))
         self._on_lost(self)
 
+    def retire(self) -> None:
+        """Block until no turn is left here. See `app.process.living.Attachment`."""
+        while self._turns and not self.channel.is_closed:
+            self._at_rest.clear()
+            self._at_rest.wait()
+
     def detach(self) -> None:
-        """The child is gone: fail who still waits, end our greenlets. See `app.process.supervisor.Attachment`."""
+        """The child is gone: fail who still waits, end our greenlets. See `app.process.living.Attachment`."""
+        self._companions.kill(block=False)
         self.channel.close()
         self.channel.join(_DETACH_S)
         self._endings.group.join(_DETACH_S)

@@ -7,14 +7,20 @@ up (`app.observability.metric_files`). Gauges are read from the live objects whe
 
 from __future__ import annotations
 
+import logging
+import os
 from functools import partial
+from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_flask_exporter import PrometheusMetrics
 
 from app.codex.turn import TurnState
-from app.observability import labels
+from app.codex.watchdog import Concern
+from app.observability import labels, metric_archive, metric_files
 from app.observability.requests import RequestRecord
+
+log = logging.getLogger("codex_api.metrics")
 
 _SHORT_MS = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000)
 _FIRST_TOKEN_MS = (10, 25, 50, 100, 250, 500, 1_000, 2_000, 5_000, 10_000, 30_000, 60_000, 300_000)
@@ -28,7 +34,7 @@ _TOKENS = {
 }
 
 OVERFLOWS = {"WORKER_BUSY": "admission", "SLOW_READER": "turn"}
-"""Which queue was full, by the error that the client got. `trace` is the third."""
+"""Which queue was full, by the error that the client got, unless the record names another (`streams`)."""
 
 _END_STATES = (
     TurnState.COMPLETED,
@@ -43,6 +49,10 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        folder = os.environ.get(metric_files.VARIABLE)
+        self.folder = (
+            Path(folder) if folder else None
+        )  # through which workers share what they count
         self._make_counters()
         self._make_histograms()
         # Both workers of a reload have open streams, so theirs are added up.
@@ -72,6 +82,11 @@ class Metrics:
         )
         self.turns = make("codex_turns_total", "Turns that were given back.", ("outcome",))
         self.restarts = make("codex_worker_restarts_total", "Starts of the child after a failure.")
+        self.replacements = make(
+            "codex_worker_replacements_total",
+            "Children that another one has replaced.",
+            ("reason",),
+        )
         self.overflows = make(
             "codex_overflows_total", "Times that a bounded queue was full.", ("queue",)
         )
@@ -111,13 +126,27 @@ class Metrics:
             self.turn_ms.labels(state.value)
         for outcome in labels.OUTCOMES:
             self.stream_ms.labels(outcome)
-        for queue in (*OVERFLOWS.values(), "trace"):
+        for queue in (*OVERFLOWS.values(), "streams", "trace"):
             self.overflows.labels(queue)
+        for concern in Concern:
+            if not concern.is_fatal:
+                self.replacements.labels(concern.value)
 
     def expose(self, accept: str | None) -> tuple[str, str]:
         """Return the exposition of all workers and its content type, in the format that `accept` prefers."""
-        content, content_type = self._exporter.generate_metrics(accept)
+        with metric_archive.reading(self.folder):
+            content, content_type = self._exporter.generate_metrics(accept)
         return str(content), str(content_type)
+
+    def fold_dead(self) -> None:
+        """Add up what workers that are gone have left. Blocks for milliseconds; a disk that refuses is logged."""
+        if self.folder is None:
+            log.warning("metrics_not_shared")
+            return
+        try:
+            metric_archive.fold_dead(self.folder)
+        except OSError:
+            log.warning("metrics_not_folded", exc_info=True)
 
     def turn_ended(self, state: TurnState, duration_ms: float) -> None:
         """Count one turn that was given back."""
@@ -136,7 +165,7 @@ class Metrics:
             str(record.status),
             labels.code(record.error_code),
         ).inc()
-        queue = OVERFLOWS.get(record.error_code or "")
+        queue = record.full_queue or OVERFLOWS.get(record.error_code or "")
         if queue is not None:
             self.overflows.labels(queue).inc()
         if record.queue_ms is not None:

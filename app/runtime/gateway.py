@@ -12,7 +12,7 @@ import gevent
 from app.codex.client import Codex
 from app.errors import Draining
 from app.observability.trace_buffer import TraceBuffer
-from app.process.supervisor import LastExit
+from app.process.living import LastExit
 from app.runtime.demo import DemoUpstream
 from app.runtime.departure import Departure, Patience
 from app.runtime.layout import ReloadRecord, ReloadState

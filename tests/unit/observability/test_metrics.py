@@ -1,12 +1,13 @@
 """What is counted, when; a table of requests against the samples that they leave."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from app.codex.client import Status
+from app.codex.status import Status
 from app.codex.turn import TurnState
 from app.observability.gauges import Gauges
 from app.observability.metrics import Metrics
@@ -66,6 +67,18 @@ REQUESTS: list[tuple[dict[str, Any], str, Mapping[str, str], float | None]] = [
         1,
     ),
     ({"error_code": "WORKER_BUSY"}, "codex_overflows_total", {"queue": "admission"}, 1),
+    (
+        {"error_code": "WORKER_BUSY", "full_queue": "streams"},
+        "codex_overflows_total",
+        {"queue": "streams"},
+        1,
+    ),
+    (
+        {"error_code": "WORKER_BUSY", "full_queue": "streams"},
+        "codex_overflows_total",
+        {"queue": "admission"},
+        0,
+    ),
     ({"error_code": "SLOW_READER"}, "codex_overflows_total", {"queue": "turn"}, 1),
     ({"error_code": "WORKER_TIMEOUT"}, "codex_overflows_total", {"queue": "turn"}, 0),
     ({"queue_ms": 12.0}, "codex_queue_wait_ms_sum", {}, 12),
@@ -126,13 +139,14 @@ STATUS = Status(
     reason=None,
     state="ready",
     generation=1,
-    pid=1,
+    pid=os.getpid(),
     user_agent="",
     restarts=0,
     failures=0,
     backoff_ms=500,
     handshake_ms=81,
     last_exit=None,
+    retiring=0,
     running=2,
     waiting=3,
     counters={"malformed": 2},
@@ -156,11 +170,13 @@ def test_gauges_are_what_the_live_objects_say_at_each_reading() -> None:
         "codex_trace_buffer_entries": 4,
     }
     assert {name: value(metrics, name) for name in expected} == expected
-    status = changed(ready=False, waiting=0, handshake_ms=None)
+    assert value(metrics, "codex_worker_resident_bytes") > 0
+    status = changed(ready=False, waiting=0, handshake_ms=None, pid=None)
     gauges.read()
     assert value(metrics, "codex_worker_ready") == 0
     assert value(metrics, "codex_queue_depth") == 0
     assert value(metrics, "codex_worker_handshake_ms") == 0
+    assert value(metrics, "codex_worker_resident_bytes") == 0
 
 
 def test_anomalies_are_counted_once_and_go_on_with_the_next_child() -> None:
