@@ -1,4 +1,4 @@
-"""The three books of a storm, compared request by request: what clients saw, what the log says, what the metrics count."""
+"""The three books of a storm, compared: what clients saw, what the log says, what the metrics count."""
 
 from __future__ import annotations
 
@@ -124,8 +124,5 @@ def faults_of_the_log(gateway: Gateway) -> tuple[int, list[str]]:
 
 def log_entries(gateway: Gateway) -> list[Line]:
     """Return every line that is JSON; what is none is told by `faults_of_the_log`."""
-    entries = []
-    for line in gateway.log_path.read_text().splitlines():
-        if line.startswith("{"):
-            entries.append(json.loads(line))
-    return entries
+    lines = gateway.log_path.read_text().splitlines()
+    return [json.loads(line) for line in lines if line.startswith("{")]
