@@ -16,7 +16,7 @@ from harness import MODEL, Gateway, Upstream
 from raw_http import request_bytes
 
 from tests.chaos.kinds import Asked
-from tests.chaos.verdicts import Transcript
+from tests.chaos.verdicts import Transcript, Verdict, judge
 
 CHAT, LEGACY = "/v1/chat/completions", "/v1/completions"
 PATIENCE_S = 40
@@ -170,14 +170,14 @@ def _leave(connection: socket.socket, how: str) -> None:
 
 
 class Crowd:
-    """Makes planned requests, each at its time or as soon as one of the clients is free."""
+    """Makes planned requests, each at its time or as soon as one of the clients is free, and judges each answer."""
 
     def __init__(self, gateway: Gateway, upstream: Upstream, clients: int) -> None:
         self._port = gateway.port
         self._upstream = upstream
         self._pool = ThreadPoolExecutor(clients)
         self._left: deque[str] = deque()
-        self.ended: list[tuple[Asked, Transcript]] = []
+        self.verdicts: list[Verdict] = []
 
     def run(self, requests: Iterable[Asked], is_over: Callable[[], bool] = lambda: False) -> None:
         """Make requests, each at its time, until there are no more or it is over; return when all have ended."""
@@ -194,7 +194,7 @@ class Crowd:
     def _make(self, asked: Asked) -> None:
         if asked.deltas:
             self._upstream.control.script(asked.marker, script_of(asked))
-        self.ended.append((asked, converse(self._port, asked)))
+        self.verdicts.append(judge(asked, converse(self._port, asked)))
         if asked.deltas:
             self._forget(asked)
 

@@ -19,7 +19,7 @@ from tests.chaos.faults import READY_WITHIN_S, Faults, cast, haunt
 from tests.chaos.kinds import Expects
 from tests.chaos.ledger import Ledger
 from tests.chaos.plan import WORKER_KILL, Weather, planned_faults, planned_requests
-from tests.chaos.verdicts import Ending, Fails, Verdict, judge, judge_due
+from tests.chaos.verdicts import Ending, Fails, Verdict, judge_due
 
 CLIENTS = 48
 SETTINGS = {
@@ -50,7 +50,10 @@ class Storm:
         self.gateway = start_gateway(folder, upstream, CODEX_BIN=haunt(self.folder), **SETTINGS)
         self.faults = Faults(self.gateway, self.folder)
         self.crowd = Crowd(self.gateway, upstream, CLIENTS)
-        self.verdicts: list[Verdict] = []
+
+    @property
+    def verdicts(self) -> list[Verdict]:
+        return self.crowd.verdicts
 
     def break_out(self) -> None:
         """Let everything that is planned happen. Blocks until the last client is done."""
@@ -62,14 +65,14 @@ class Storm:
             self.crowd.run(planned_requests(self.seed, self.weather), faults.done)
             faults.result()
         self.lasted_s = time.monotonic() - began
-        self.verdicts = [judge(asked, transcript) for asked, transcript in self.crowd.ended]
         for verdict in self.verdicts:
             self._put_in_context(verdict)
 
     def _put_in_context(self, verdict: Verdict) -> None:
-        times = verdict.transcript.began, verdict.transcript.ended
-        if verdict.ending is Ending.BROKEN and self.faults.met(*times, kinds={WORKER_KILL}):
-            verdict.ending = Ending.LOST
+        times = verdict.began, verdict.ended
+        is_cut_off = verdict.ending in {Ending.BROKEN, Ending.LEFT}
+        if is_cut_off and self.faults.met(*times, kinds={WORKER_KILL}):
+            verdict.ending = Ending.LOST  # and nobody may have had the time to note it
             verdict.problems.clear()
         judge_due(verdict, met_a_fault=self.faults.met(*times))
 

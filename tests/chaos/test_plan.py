@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from itertools import islice
+from itertools import islice, pairwise
 
 import pytest
 
@@ -48,7 +48,7 @@ def test_every_fault_comes_once_before_any_comes_twice(seed: int) -> None:
     faults = planned_faults(seed, Weather(seconds=60, kills_workers=True))
     kinds = {*FAULTS, WORKER_KILL}
     assert {fault.kind for fault in faults[: len(kinds)]} == kinds
-    assert all(a.at_s < b.at_s < 60 for a, b in zip(faults, faults[1:], strict=False))
+    assert all(a.at_s < b.at_s < 60 for a, b in pairwise(faults))
     for fault in faults:
         least, greatest = FAULTS.get(fault.kind, (0.0, 0.0))
         assert least <= fault.size <= greatest

@@ -62,10 +62,11 @@ class Answer:
 
 @dataclass(slots=True)
 class Verdict:
-    """What became of one request. `code` is that of the error, if it ended in one."""
+    """What became of one request, when (monotonic clock). `code` is that of the error, if it ended in one."""
 
     asked: Asked
-    transcript: Transcript
+    began: float = 0.0
+    ended: float = 0.0
     ending: Ending = Ending.BROKEN
     status: int = 0
     code: str | None = None
@@ -129,23 +130,23 @@ def parse_frames(body: bytes) -> list[Any]:
 
 def judge(asked: Asked, transcript: Transcript) -> Verdict:
     """Say how a request ended and what is wrong with that, as far as its own client can tell."""
-    verdict = Verdict(asked, transcript)
+    verdict = Verdict(asked, transcript.began, transcript.ended)
     if asked.leaves:
         verdict.ending = Ending.LEFT
         return verdict
     try:
-        _judge_answer(verdict, parse_answer(transcript.raw))
+        _judge_answer(verdict, parse_answer(transcript.raw), transcript.end)
     except (Malformed, ValueError, KeyError, IndexError, TypeError) as error:
         verdict.complain(Fails.END, f"{transcript.end}, {type(error).__name__}: {error}")
     return verdict
 
 
-def _judge_answer(verdict: Verdict, answer: Answer) -> None:
+def _judge_answer(verdict: Verdict, answer: Answer, end: str) -> None:
     asked = verdict.asked
     verdict.status = answer.status
     # Who is refused while still sending may find the connection reset, after the whole answer.
     ends = {"eof", "ConnectionResetError"} if answer.status == 413 else {"eof"}
-    if not answer.is_whole or verdict.transcript.end not in ends:
+    if not answer.is_whole or end not in ends:
         raise Malformed(f"the connection ended before the answer did: {answer.body[-80:]!r}")
     if asked.kind not in BELOW_THE_APPLICATION and answer.headers["x-request-id"] != asked.id:
         verdict.complain(Fails.TEXT, f"the answer to {answer.headers['x-request-id']}")
