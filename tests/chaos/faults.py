@@ -23,7 +23,7 @@ READY_WITHIN_S = 15.0
 HANGS_FOR_EVER = False
 """True: a frozen child is not thawed, for the service has to find it hung and replace it."""
 
-DISRUPTIVE = frozenset({"kill", "freeze", "kill in a reload", WORKER_KILL})
+DISRUPTIVE = frozenset({"kill", "kill again and again", "freeze", "kill in a reload", WORKER_KILL})
 """Who meets one of these may get an error. All others must not be felt."""
 
 
@@ -110,6 +110,16 @@ class Faults:
         self._killed.add(shim.pid)
         child.kill() if size < 0.3 else shim.kill()
 
+    def kill_again(self, seconds: float) -> None:
+        """Kill every process of codex as soon as it is there: no start succeeds, and the wait before each grows."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            for process in self._gateway.codex_processes():
+                with suppress(psutil.NoSuchProcess):
+                    self._killed.add(process.ppid())
+                    process.kill()
+            threading.Event().wait(0.05)
+
     def freeze(self, seconds: float) -> None:
         child = self.serving_child()
         child.send_signal(signal.SIGSTOP)
@@ -160,6 +170,7 @@ def is_gone(pid: int) -> bool:
 
 HAPPENS: dict[str, Callable[[Faults, float], object]] = {
     "kill": Faults.kill,
+    "kill again and again": Faults.kill_again,
     "freeze": Faults.freeze,
     "deaf": lambda faults, size: faults.lasting("deaf", size),
     "slow pipe": lambda faults, size: faults.lasting("slow", size),

@@ -12,7 +12,7 @@ from random import Random
 from tests.chaos.kinds import KINDS, Asked, make_request
 
 FIRST_FAULT_S = 1.0
-CROWDS = 0.02
+CROWDS = 0.01
 """How many arrivals are crowds."""
 
 
@@ -30,14 +30,15 @@ class Weather:
     """How much of everything: requests a second, how many come as a crowd, seconds from fault to fault."""
 
     seconds: float
-    rate: float = 12.0
-    crowd: int = 24
+    rate: float = 10.0
+    crowd: int = 40
     apart_s: float = 2.0
     kills_workers: bool = False
 
 
 FAULTS: dict[str, tuple[float, float]] = {
     "kill": (0.0, 0.5),
+    "kill again and again": (1.0, 3.0),
     "freeze": (0.3, 2.5),
     "deaf": (0.3, 1.5),
     "slow pipe": (0.5, 1.5),
@@ -67,7 +68,7 @@ def planned_requests(seed: int, weather: Weather) -> Iterator[Asked]:
         for _ in range(many):
             yield make_request(number, round(at_s, 3), dice, due.pop() if due else None)
             number += 1
-        at_s += dice.expovariate(weather.rate / many)
+        at_s += dice.expovariate(weather.rate)
 
 
 def planned_faults(seed: int, weather: Weather) -> tuple[Fault, ...]:
