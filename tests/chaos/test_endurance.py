@@ -29,7 +29,7 @@ GROWTH = 1.10
 MORE_DESCRIPTORS = 4
 MORE_THREADS = 4
 CHILD_THREADS = 32
-"""At rest. Under load there are more: a pool that codex fills by need, and gives up after ten seconds with its memory."""
+"""At rest. Under load codex fills a pool by need, which it gives up after ten seconds, with its memory."""
 
 HOME_MIB = 8
 """What CODEX_HOME may take: databases, catalogs and the files of the metrics, none of which grows with requests."""
