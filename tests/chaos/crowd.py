@@ -19,7 +19,9 @@ from tests.chaos.kinds import Asked
 from tests.chaos.verdicts import Transcript, Verdict, judge
 
 CHAT, LEGACY = "/v1/chat/completions", "/v1/completions"
-PATIENCE_S = 40
+PATIENCE_S = 45
+"""For one request: longer than anything that the service itself allows to take long."""
+
 KEPT_SCRIPTS = 200
 """Scripts of clients that left: a child that was frozen may ask for them later."""
 
@@ -143,9 +145,10 @@ def _send(connection: socket.socket, asked: Asked) -> None:
 
 
 def _read(connection: socket.socket, asked: Asked, raw: bytearray) -> str:
-    """Read to the end, or for as long as the client stays."""
+    """Read to the end, or for as long as the client stays or has patience."""
     leaves_at = time.monotonic() + asked.after_s
-    while True:
+    given_up_at = time.monotonic() + PATIENCE_S
+    while time.monotonic() < given_up_at:
         if asked.leaves and not asked.after_frames:
             # What comes meanwhile stays unread: it does not matter to somebody who goes.
             select.select([], [], [], max(0.0, leaves_at - time.monotonic()))
@@ -156,6 +159,7 @@ def _read(connection: socket.socket, asked: Asked, raw: bytearray) -> str:
         raw += data
         if asked.leaves and raw.count(b"data: ") >= asked.after_frames:
             return "left"
+    return "no end"
 
 
 def _leave(connection: socket.socket, how: str) -> None:
@@ -179,14 +183,24 @@ class Crowd:
         self._left: deque[str] = deque()
         self.verdicts: list[Verdict] = []
 
-    def run(self, requests: Iterable[Asked], is_over: Callable[[], bool] = lambda: False) -> None:
-        """Make requests, each at its time, until there are no more or it is over; return when all have ended."""
+    def run(
+        self,
+        requests: Iterable[Asked],
+        is_over: Callable[[], bool] = lambda: False,
+        afterwards: int = 0,
+    ) -> None:
+        """Make requests, each at its time, until there are no more, or `afterwards` more when it is over.
+
+        Returns when all have ended.
+        """
         began = time.monotonic()
         made: list[Future[None]] = []
         for asked in requests:
             threading.Event().wait(began + asked.at_s - time.monotonic())
             if is_over():
-                break
+                afterwards -= 1
+                if afterwards < 0:
+                    break
             made.append(self._pool.submit(self._make, asked))
         for request in made:
             request.result(4 * PATIENCE_S)

@@ -54,6 +54,9 @@ FAULTS: dict[str, tuple[float, float]] = {
 
 WORKER_KILL = "kill of the worker"
 
+LAST_FAULTS = (Fault("kill again and again", 0.0, 2.0), Fault("kill", 0.0, 0.0))
+"""What the last worker goes through, so that it cannot pass for unharmed only because it is new."""
+
 
 def planned_requests(seed: int, weather: Weather) -> Iterator[Asked]:
     """Yield the requests of this seed, without an end: the load lasts for as long as the faults do.

@@ -18,7 +18,7 @@ from tests.chaos.crowd import MAX_BODY_BYTES, Crowd
 from tests.chaos.faults import READY_WITHIN_S, Faults, cast, haunt
 from tests.chaos.kinds import Expects
 from tests.chaos.ledger import Ledger
-from tests.chaos.plan import WORKER_KILL, Weather, planned_faults, planned_requests
+from tests.chaos.plan import LAST_FAULTS, WORKER_KILL, Weather, planned_faults, planned_requests
 from tests.chaos.verdicts import Ending, Fails, Verdict, judge_due
 
 CLIENTS = 64
@@ -26,13 +26,18 @@ SETTINGS = {
     "LOG_LEVEL": "debug",
     "WORKER_MAX_CONCURRENCY": "12",
     "WORKER_QUEUE_MAX": "24",
+    "WORKER_QUEUE_TIMEOUT_MS": "4000",
     "WORKER_REQUEST_TIMEOUT_MS": "5000",
     "WORKER_RPC_TIMEOUT_MS": "5000",
     "WORKER_BACKOFF_INITIAL_MS": "100",
     "WORKER_BACKOFF_MAX_MS": "500",
+    "PROXY_TIMEOUT_MS": "30000",
     "PROXY_SSE_KEEPALIVE_MS": "200",
     "PROXY_MAX_BODY_BYTES": str(MAX_BODY_BYTES),
 }
+REQUESTS_AFTERWARDS = 40
+"""How many come when the last fault is over: the last child, too, has something to leave behind."""
+
 CHILD_THREADS = 64
 CHILD_RSS = 512 << 20
 WORKER_DESCRIPTORS = 8
@@ -61,12 +66,23 @@ class Storm:
         self.descriptors = self._worker().num_fds()
         began = time.monotonic()
         with ThreadPoolExecutor(1) as pool:
-            faults = pool.submit(self.faults.run, planned_faults(self.seed, self.weather))
-            self.crowd.run(planned_requests(self.seed, self.weather), faults.done)
+            faults = pool.submit(self._strike)
+            requests = planned_requests(self.seed, self.weather)
+            self.crowd.run(requests, faults.done, REQUESTS_AFTERWARDS)
             faults.result()
         self.lasted_s = time.monotonic() - began
         for verdict in self.verdicts:
             self._put_in_context(verdict)
+
+    def _strike(self) -> None:
+        self.faults.run(planned_faults(self.seed, self.weather))
+        self._wait_reloaded()
+        self.faults.run(LAST_FAULTS)
+
+    def _wait_reloaded(self) -> None:
+        wait_until(
+            lambda: reload_state(self.gateway)["state"] in {"none", "done"}, "reloads are done"
+        )
 
     def _put_in_context(self, verdict: Verdict) -> None:
         times = verdict.began, verdict.ended
@@ -83,14 +99,14 @@ class Storm:
     def calm_down(self) -> None:
         """Wait until nothing is left of the storm: one worker, one child, no turn, no connection upstream."""
         gateway = self.gateway
-        wait_until(lambda: reload_state(gateway)["state"] in {"none", "done"}, "reloads are done")
+        self._wait_reloaded()
         wait_until(lambda: len(gateway.workers()) == 1, "retired workers are gone")
         wait_until(lambda: len(gateway.codex_processes()) == 1, "retired children are gone")
         gateway.wait_ready()
 
     def close(self) -> None:
+        end(self.gateway)  # first: who still waits for an answer then gets none
         self.crowd.close()
-        end(self.gateway)
 
     # The promises
 

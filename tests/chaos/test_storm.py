@@ -46,7 +46,7 @@ def weather_out(storm: Storm) -> Ledger:
 
 @pytest.mark.timeout(180)
 def test_a_short_storm(brew: Brew, settle: Callable[[Ledger], None]) -> None:
-    settle(weather_out(brew(SHORT_SEED, Weather(seconds=16, rate=7, apart_s=1.3))))
+    settle(weather_out(brew(SHORT_SEED, Weather(seconds=13, rate=7, apart_s=1.1))))
 
 
 @pytest.mark.chaos
