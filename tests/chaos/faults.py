@@ -98,7 +98,21 @@ class Faults:
 
     def serving_child(self) -> psutil.Process:
         """Return the real binary below the child of the worker that accepts."""
-        return real_child(self._gateway.get("/healthz").json()["child"]["pid"])
+        child: psutil.Process = wait_until(self._find_serving_child, "the real binary runs")
+        return child
+
+    def _find_serving_child(self) -> psutil.Process | None:
+        shim = self._gateway.get("/healthz").json()["child"]["pid"]
+        return next(iter(psutil.Process(shim).children()), None) if shim else None
+
+    def _codex_processes(self) -> list[psutil.Process]:
+        """Return every real binary, while they come and go."""
+        found = []
+        for process in self._gateway.master().children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                if process.name() == "codex" and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process)
+        return found
 
     def spell(self, words: str) -> str:
         return cast(self._folder, self.serving_child().pid, words)
@@ -114,7 +128,7 @@ class Faults:
         """Kill every process of codex as soon as it is there: no start succeeds, and the wait before each grows."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
-            for process in self._gateway.codex_processes():
+            for process in self._codex_processes():
                 with suppress(psutil.NoSuchProcess):
                     self._killed.add(process.ppid())
                     process.kill()
@@ -139,10 +153,10 @@ class Faults:
 
     def kill_in_a_reload(self, _: float) -> None:
         """Kill the first process of codex that the new worker starts, as soon as it is there."""
-        before = {process.pid for process in self._gateway.codex_processes()}
+        before = {process.pid for process in self._codex_processes()}
         self._gateway.process.send_signal(signal.SIGHUP)
         new = wait_until(
-            lambda: [p for p in self._gateway.codex_processes() if p.pid not in before],
+            lambda: [p for p in self._codex_processes() if p.pid not in before],
             "the child of the new worker",
         )
         with suppress(psutil.NoSuchProcess):  # the first only prints the models, and ends by itself
@@ -153,12 +167,6 @@ class Faults:
         shim = self.serving_child().parent()
         self._killed.add(shim.pid)
         shim.parent().kill()
-
-
-def real_child(pid: int) -> psutil.Process:
-    """Return the real binary, given the pid of the program that stands in for it."""
-    (child,) = wait_until(lambda: psutil.Process(pid).children(), "the real binary runs")
-    return child
 
 
 def is_gone(pid: int) -> bool:
