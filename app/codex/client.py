@@ -14,6 +14,7 @@ from gevent.event import Event
 
 from app.codex.admission import ANYBODY, Admission, Claim, Slot
 from app.codex.config import UpstreamKind
+from app.codex.events import ProtocolError
 from app.codex.expected_wait import until_s
 from app.codex.generation import Generation
 from app.codex.home import LoginMark
@@ -25,7 +26,7 @@ from app.codex.status import Status, look
 from app.codex.turn import Turn
 from app.codex.watch import UNWATCHED, Watch
 from app.codex.watchdog import Concern, Watchdog
-from app.errors import Draining, GatewayError, WorkerUnavailable
+from app.errors import Draining, GatewayError, UpstreamError, WorkerUnavailable
 from app.process.child import Child, ChildSpec
 from app.process.lifecycle import BackoffPolicy
 from app.process.supervisor import Supervisor
@@ -185,10 +186,18 @@ class Codex:
             except ChannelClosed:
                 # The child died under it before a word was said: the next one can do it.
                 return self._ready_generation(deadline, watch).start_turns(requests, slots, watch)
+        except ProtocolError as error:
+            self._give_back(slots)
+            raise UpstreamError(
+                "The codex process answered in a way that this gateway does not know."
+            ) from error
         except BaseException:
-            for slot in slots:
-                slot.release()
+            self._give_back(slots)
             raise
+
+    def _give_back(self, slots: Sequence[Slot]) -> None:
+        for slot in slots:
+            slot.release()
 
     def _ready_generation(self, deadline: float, watch: Watch = UNWATCHED) -> Generation:
         if self._stopped:

@@ -22,6 +22,7 @@ import gevent
 from gevent import socket, subprocess
 
 from app.process import stderr as stderr_lines
+from app.sparing import Sparing
 
 log = logging.getLogger("codex_api.process")
 
@@ -80,6 +81,7 @@ class Child:
             theirs.close()
         self.name = spec.name
         self.socket = ours
+        self._sparing = Sparing()
         self._stderr = gevent.spawn(self._drain_stderr, self._popen.stderr)
 
     @property
@@ -149,17 +151,23 @@ class Child:
             return
         with contextlib.suppress(OSError, ValueError):  # closed under us while stopping
             while line := stream.readline(_STDERR_LINE_LIMIT):
-                category = stderr_lines.classify(line.decode(errors="replace"))
-                log.log(
-                    logging.getLevelNamesMapping()[category.level.upper()],
-                    "child_stderr",
-                    extra={
-                        "child": self.name,
-                        "pid": self.pid,
-                        "category": category.name,
-                        "size": len(line),
-                    },
-                )
+                self._note_line(line)
+
+    def _note_line(self, line: bytes) -> None:
+        category = stderr_lines.classify(line.decode(errors="replace"))
+        withheld = self._sparing.admit(category.name)
+        if withheld is None:
+            return
+        fields = {
+            "child": self.name,
+            "pid": self.pid,
+            "category": category.name,
+            "size": len(line),
+            "withheld": withheld,
+        }
+        log.log(
+            logging.getLevelNamesMapping()[category.level.upper()], "child_stderr", extra=fields
+        )
 
     def __repr__(self) -> str:
         code = self.exit_code

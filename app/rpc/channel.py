@@ -24,6 +24,7 @@ from app.rpc import messages
 from app.rpc.messages import ErrorResponse, Malformed, Notification, Request, Response
 from app.rpc.outbox import Outbox
 from app.rpc.report import CallReport, Watcher, look_away, reported
+from app.sparing import Sparing
 
 log = logging.getLogger("codex_api.rpc")
 
@@ -80,6 +81,7 @@ class Channel:
         self.heard = 0
         """Bytes that have come from the child: as long as this grows, it is alive."""
         self.counters: Counter[str] = Counter()
+        self._sparing = Sparing()
         self._greenlets = [gevent.spawn(self._write_loop), gevent.spawn(self._read_loop)]
 
     @property
@@ -203,14 +205,18 @@ class Channel:
                 case Request():
                     self._on_request(message)
                 case Malformed():
-                    self.counters["malformed"] += 1
-                    log.warning(
-                        "rpc_malformed_line", extra={"size": message.size, "reason": message.reason}
-                    )
+                    self._note_malformed(message)
         # One bad message must not end the conversation of every other request.
         except Exception:
             self.counters["dispatch_failed"] += 1
             log.exception("rpc_dispatch_failed", extra={"kind": type(message).__name__})
+
+    def _note_malformed(self, message: Malformed) -> None:
+        self.counters["malformed"] += 1
+        withheld = self._sparing.admit(message.reason)
+        if withheld is not None:
+            fields = {"size": message.size, "reason": message.reason, "withheld": withheld}
+            log.warning("rpc_malformed_line", extra=fields)
 
     def _resolve(self, answer: Response | ErrorResponse) -> None:
         waiter = self._pending.pop(answer.id, None)

@@ -20,9 +20,6 @@ from tests.chaos.plan import WORKER_KILL, Fault
 READY_WITHIN_S = 15.0
 """The bound for every fault: from its end to a `/readyz` that says yes, on a machine that is busy with the storm."""
 
-HANGS_FOR_EVER = False
-"""True: a frozen child is not thawed, for the service has to find it hung and replace it."""
-
 DISRUPTIVE = frozenset({"kill", "kill again and again", "freeze", "kill in a reload", WORKER_KILL})
 """Who meets one of these may get an error. All others must not be felt."""
 
@@ -134,14 +131,11 @@ class Faults:
                     process.kill()
             threading.Event().wait(0.05)
 
-    def freeze(self, seconds: float) -> None:
+    def freeze(self, _: float) -> None:
+        """It is never thawed: the service has to find it hung and replace it."""
         child = self.serving_child()
         child.send_signal(signal.SIGSTOP)
-        if HANGS_FOR_EVER:
-            wait_until(lambda: is_gone(child.pid), "the hung child is replaced")
-            return
-        threading.Event().wait(seconds)
-        child.send_signal(signal.SIGCONT)
+        wait_until(lambda: is_gone(child.pid), "the hung child is replaced")
 
     def lasting(self, spell: str, seconds: float) -> None:
         self.spell(f"{spell} {seconds}")

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+import requests
 from harness import KEY, MODEL, Gateway, Upstream, end, start_gateway, wait_until
 from raw_http import exchange, request_bytes
 
@@ -191,6 +192,16 @@ def test_a_body_at_the_limit_is_served(small: Gateway, send: Callable[[bytes], b
 @pytest.mark.parametrize("send", [declared, chunked])
 def test_a_body_over_the_limit_is_refused(small: Gateway, send: Callable[[bytes], bytes]) -> None:
     check(exchange(small, send(body_of(LIMIT + 1))), 413, "BODY_TOO_LARGE", None)
+
+
+def test_a_body_far_over_the_limit_is_told_so_and_not_reset(small: Gateway) -> None:
+    """The client writes on while the refusal is on its way: closing on it would reset the connection."""
+    headers = {**small.headers, "Content-Type": "application/json"}
+    for _ in range(3):
+        answer = requests.post(
+            small.url + CHAT, data=body_of(20 << 20), headers=small.headers, timeout=30
+        )
+        assert (answer.status_code, answer.json()["error"]["code"]) == (413, "BODY_TOO_LARGE")
 
 
 def test_a_body_that_does_not_come_is_not_waited_for(small: Gateway) -> None:

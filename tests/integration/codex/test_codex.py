@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import stat
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -32,7 +34,9 @@ from app.codex.limits import Limits
 from app.codex.methods import TurnRequest
 from app.codex.turn import Pace, Turn, TurnState
 from app.demo.client import Control
-from app.errors import Draining, InvalidRequest, WorkerBusy, WorkerUnavailable
+from app.errors import Draining, InvalidRequest, UpstreamError, WorkerBusy, WorkerUnavailable
+from app.process.child import ChildSpec
+from tests.fakes import app_server
 from tests.fakes.waiting import (
     DEADLINE_S,
     deadline,
@@ -492,3 +496,33 @@ def test_everything_below_codex_home_is_ours_alone(
         and path.name != "installation_id"  # codex sets that mode itself; its folder is closed
     ]
     assert open_to_others == []
+
+
+# What cannot be read
+
+
+class FakeLauncher(Launcher):
+    """Starts a fake child that answers `turn/start` with nothing in it."""
+
+    def prepare(self) -> ChildSpec:
+        self.home.prepare()
+        scenario = {
+            "on": {"turn/start": [[{"result": {}}]]},
+            "journal": str(self.home.root / "journal"),
+        }
+        argv = (sys.executable, "-I", "-S", str(app_server.__file__), json.dumps(scenario))
+        return ChildSpec("fake", argv, {}, self.home.workspace)
+
+
+def test_an_answer_that_makes_no_sense_is_the_upstreams_fault_and_costs_no_slot(home: Home) -> None:
+    upstream = Upstream(UpstreamKind.CONFIGURED, "http://127.0.0.1:9/v1")
+    codex = Codex(FakeLauncher(home, Path("codex"), upstream, "", 1000), LIMITS, "0")
+    running = in_background(codex.run)
+    assert codex.supervisor.wait_ready(DEADLINE_S)
+    for _ in range(3):
+        error = outcome(start, codex, "hello")
+        assert (type(error), error.status, error.retryable) == (UpstreamError, 502, True)
+    assert codex.admission.running == 0
+    with deadline():
+        codex.stop()
+    assert result(running) is None
