@@ -199,7 +199,7 @@ def test_a_body_far_over_the_limit_is_told_so_and_not_reset(small: Gateway) -> N
     headers = {**small.headers, "Content-Type": "application/json"}
     for _ in range(3):
         answer = requests.post(
-            small.url + CHAT, data=body_of(20 << 20), headers=small.headers, timeout=30
+            small.url + CHAT, data=body_of(20 << 20), headers=headers, timeout=30
         )
         assert (answer.status_code, answer.json()["error"]["code"]) == (413, "BODY_TOO_LARGE")
 
