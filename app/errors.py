@@ -134,7 +134,7 @@ class UnsupportedContentType(InvalidRequest):
 
 
 class RateLimited(GatewayError):
-    """The upstream's rate limit: the account's, not this gateway's."""
+    """The upstream's rate limit: the account's, not this gateway's (that is `KeyRateLimited`)."""
 
     status = 429
     type = "rate_limit_error"
@@ -190,6 +190,26 @@ class UpstreamAuth(GatewayError):
 
 
 # This gateway or its child cannot serve now.
+
+
+class KeyRateLimited(GatewayError):
+    """The caller's key has made as many requests as this gateway lets it make in a while (`PROXY_RATE_LIMIT`)."""
+
+    status = 429
+    type = "requests"  # OpenAI's word for a limit on requests; the one on tokens is "tokens"
+    default_code = "rate_limit_exceeded"
+    retryable = True
+    default_retry_after_s = 1
+
+
+class KeyBusy(GatewayError):
+    """The caller's key has as many requests in progress as it may have (`PROXY_KEY_MAX_CONCURRENCY`)."""
+
+    status = 429
+    type = "rate_limit_error"
+    default_code = "KEY_BUSY"
+    retryable = True
+    default_retry_after_s = 1
 
 
 class WorkerBusy(GatewayError):

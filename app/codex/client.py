@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from app.codex.account import AccountLimits
 from app.codex.admission import Admission, Slot
 from app.codex.config import UpstreamKind
 from app.codex.generation import Generation
@@ -18,7 +19,7 @@ from app.codex.methods import Model, TurnRequest
 from app.codex.turn import Turn
 from app.codex.watch import UNWATCHED, Watch
 from app.errors import Draining, GatewayError, UpstreamAuth, WorkerUnavailable
-from app.process.child import Child, ChildSpec
+from app.process.child import Child
 from app.process.lifecycle import BackoffPolicy
 from app.process.supervisor import LastExit, Supervisor
 from app.rpc.channel import ChannelClosed
@@ -78,11 +79,12 @@ class Codex:
         self._generations = 0
         self._draining = False
         self._stopped = False
+        self.account = AccountLimits()
         self.admission = Admission(limits.max_concurrency, limits.queue_max)
         self.supervisor = Supervisor(
             "codex",
             BackoffPolicy(limits.backoff_initial_ms, limits.backoff_max_ms),
-            prepare=self._prepare,
+            prepare=launcher.prepare,
             attach=self._attach,
         )
 
@@ -97,9 +99,6 @@ class Codex:
         """Keep the child alive until `stop`. Blocks: the supervisor greenlet."""
         self.supervisor.run()
 
-    def _prepare(self) -> ChildSpec:
-        return self.launcher.prepare()
-
     def _attach(self, child: Child) -> Generation:
         self._generations += 1
         generation = Generation(
@@ -107,6 +106,7 @@ class Codex:
             child,
             rpc_timeout_s=self._limits.rpc_timeout_ms / 1000,
             on_lost=self._lose,
+            account=self.account,
         )
         try:
             generation.shake_hands(
@@ -121,6 +121,7 @@ class Codex:
         if self._generation is None:
             self._on_models(generation.models)
         self._generation = generation
+        generation.ask_for_limits()
         return generation
 
     def _lose(self, generation: Generation) -> None:

@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 
+from app.codex import account as account_limits
 from app.codex import methods
+from app.codex.account import AccountLimits
 from app.codex.admission import Slot
 from app.codex.ending import Endings
 from app.codex.events import ProtocolError, ThreadId, parse_event
@@ -34,7 +38,10 @@ _MAX_MODEL_PAGES = 50
 
 
 class Generation:
-    """See the module. `on_lost` is called once when the pipe closes while the child may still run."""
+    """See the module. `on_lost` is called once when the pipe closes while the child may still run.
+
+    What the child hears of the account's limits goes into `account`.
+    """
 
     def __init__(
         self,
@@ -44,6 +51,7 @@ class Generation:
         rpc_timeout_s: float,
         on_lost: Callable[[Generation], None],
         parked_s: float = PARKED_S,
+        account: AccountLimits | None = None,
     ) -> None:
         self.number = number
         self.pid = child.pid
@@ -52,6 +60,7 @@ class Generation:
         self.counters: Counter[str] = Counter()
         self._rpc_timeout_s = rpc_timeout_s
         self._on_lost = on_lost
+        self._account = account or AccountLimits()
         self._turns: dict[ThreadId, Turn] = {}
         self._endings = Endings(rpc_timeout_s, self.counters)
         self._requests = ServerRequests(
@@ -94,6 +103,17 @@ class Generation:
             if cursor is None:
                 break
         return models
+
+    def ask_for_limits(self) -> None:
+        """Let the child look up the account's limits, before the first answer tells. Does not block, cannot fail."""
+        self._endings.group.spawn(self._ask_for_limits)
+
+    def _ask_for_limits(self) -> None:
+        # codex itself refuses where there is no ChatGPT login, and needs the network where there is one.
+        with suppress(GatewayError):
+            self._account.hear(
+                self.channel.call("account/rateLimits/read", None, self._rpc_timeout_s)
+            )
 
     # Turns
 
@@ -168,6 +188,9 @@ class Generation:
     # What the child says: runs in the channel's reader, must not block
 
     def _on_notification(self, notification: Notification) -> None:
+        if notification.method == account_limits.UPDATED:
+            self._account.hear(notification.params)
+            return
         try:
             addressed = parse_event(notification.method, notification.params)
         except ProtocolError as error:
@@ -184,7 +207,7 @@ class Generation:
             self.counters["orphan_event"] += 1
         else:
             turn.watch.notified(notification)
-            turn.deliver(addressed)
+            turn.deliver(self._account.explain(addressed, time.time()))
 
     def _end_unread(self, notification: Notification) -> None:
         """An end that we cannot read is an end all the same: nothing more will come."""

@@ -19,6 +19,9 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 OUTCOMES = ("completed", "failed", "client_left", "slow_reader")
 """How a request can end."""
 
+KEY_LIMITS = ("key_rate", "key_concurrency")
+"""Which limit of its key a request can be beyond."""
+
 _FINER_CODES = frozenset(
     {
         "INCOMPLETE_BODY",

@@ -7,7 +7,9 @@ up (`app.observability.metric_files`). Gauges are read from the live objects whe
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
+from itertools import product
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_flask_exporter import PrometheusMetrics
@@ -75,6 +77,15 @@ class Metrics:
         self.overflows = make(
             "codex_overflows_total", "Times that a bounded queue was full.", ("queue",)
         )
+        self.refusals = make(
+            "codex_key_refusals_total",
+            "Requests beyond the limits of their key.",
+            ("key", "limit"),
+        )
+        self.uncounted = make(
+            "codex_rate_limit_store_failures_total",
+            "Requests that the configured storage could not count.",
+        )
         self.anomalies = make(
             "codex_rpc_anomalies_total", "Oddities of the child that were survived.", ("kind",)
         )
@@ -114,6 +125,11 @@ class Metrics:
         for queue in (*OVERFLOWS.values(), "trace"):
             self.overflows.labels(queue)
 
+    def know_keys(self, names: Iterable[str]) -> None:
+        """Make the series of the keys that there are, for the same reason."""
+        for name, limit in product(names, labels.KEY_LIMITS):
+            self.refusals.labels(name, limit)
+
     def expose(self, accept: str | None) -> tuple[str, str]:
         """Return the exposition of all workers and its content type, in the format that `accept` prefers."""
         content, content_type = self._exporter.generate_metrics(accept)
@@ -139,6 +155,8 @@ class Metrics:
         queue = OVERFLOWS.get(record.error_code or "")
         if queue is not None:
             self.overflows.labels(queue).inc()
+        if record.limited_by is not None:
+            self.refusals.labels(record.key_name or "", record.limited_by).inc()
         if record.queue_ms is not None:
             self.queue_ms.observe(record.queue_ms)
         if record.is_streaming:
