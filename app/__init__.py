@@ -83,7 +83,7 @@ def _limit(app: Flask, settings: Settings, access: Mapping[str, Access]) -> None
     windows = {**dict.fromkeys(settings.client_keys, settings.rate_limit), **settings.rate_limits}
     of_keys = limits.KeyLimits(store, windows, settings.key_max_concurrency, metrics.uncounted.inc)
     metrics.know_keys(settings.client_keys)
-    limits.init_app(app, of_keys, access)
+    limits.init_app(app, of_keys, access, app.extensions["codex"].account)
 
 
 def _observe(app: Flask) -> None:
@@ -94,7 +94,7 @@ def _observe(app: Flask) -> None:
     codex: Codex = app.extensions["codex"]
     metrics = Metrics()
     app.extensions["metrics"] = metrics
-    app.extensions["gauges"] = Gauges(metrics, codex.status)
+    app.extensions["gauges"] = Gauges(metrics, codex.status, account=codex.account)
     codex.supervisor.on_restart = metrics.restarts.inc
 
 

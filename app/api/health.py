@@ -6,6 +6,7 @@ callers learn the status and its reason; the details need a key.
 
 from __future__ import annotations
 
+import time
 from dataclasses import asdict
 from typing import Any
 
@@ -60,9 +61,11 @@ _WORDS = {"draining": "draining", "degraded": "degraded", "upstream_auth": "degr
 def _details(status: Status) -> dict[str, Any]:
     if current_record().key_name is None:
         return {}
+    codex: Codex = current_app.extensions["codex"]
     hidden = {"ready", "degraded", "reason"}
     details = {name: value for name, value in asdict(status).items() if name not in hidden}
     return {
+        "account_limits": codex.account.report(time.time()),
         "child": details,
         "reload": current_app.extensions["reload_report"](),
         "versions": current_app.config["VERSIONS"],

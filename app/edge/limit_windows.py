@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from app.codex.account import AccountWindow
 from app.errors import KeyRateLimited
 from app.setting_values import Window
 
@@ -58,7 +59,7 @@ class Store(Protocol):
         """Return what `take` would, and count nothing."""
 
 
-def rate_headers(verdict: Verdict) -> Mapping[str, str]:
+def rate_headers(verdict: Verdict) -> dict[str, str]:
     """Return OpenAI's headers for the window that matters; as there, `reset` is when all of it is free again."""
     reading = verdict.tightest
     return {
@@ -66,6 +67,18 @@ def rate_headers(verdict: Verdict) -> Mapping[str, str]:
         "x-ratelimit-remaining-requests": str(reading.remaining),
         "x-ratelimit-reset-requests": render_span(reading.empties_s),
     }
+
+
+def account_headers(windows: Mapping[str, AccountWindow]) -> dict[str, str]:
+    """Return what the account's windows hold, under the names that the ChatGPT backend has for it."""
+    headers = {}
+    for name, window in windows.items():
+        headers[f"x-codex-{name}-used-percent"] = str(window.used_percent)
+        if window.window_minutes is not None:
+            headers[f"x-codex-{name}-window-minutes"] = str(window.window_minutes)
+        if window.resets_at is not None:
+            headers[f"x-codex-{name}-reset-at"] = str(window.resets_at)
+    return headers
 
 
 def refusal(verdict: Verdict, key_name: str) -> KeyRateLimited:

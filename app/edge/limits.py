@@ -8,15 +8,17 @@ neither the spelling of a path nor an address makes a difference.
 from __future__ import annotations
 
 import logging
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 from flask import Flask, Response, g, request
 
+from app.codex.account import AccountLimits
 from app.edge.auth import Access
 from app.edge.context import current_record
 from app.edge.life import current_life
-from app.edge.limit_windows import Store, Verdict, rate_headers, refusal
+from app.edge.limit_windows import Store, Verdict, account_headers, rate_headers, refusal
 from app.errors import KeyBusy
 from app.setting_values import Window
 
@@ -89,23 +91,36 @@ class KeyLimits:
         return f"<KeyLimits {self._store!r} in_progress={self._in_progress.total()}>"
 
 
-def init_app(app: Flask, limits: KeyLimits, access: Mapping[str, Access]) -> None:
-    """Check every request that a client key opens. To be called after `auth.init_app`, with the same `access`."""
+def init_app(
+    app: Flask, limits: KeyLimits, access: Mapping[str, Access], account: AccountLimits
+) -> None:
+    """Check every POST that a client key opens, and show its caller both limits: the key's own, and the account's.
+
+    To be called after `auth.init_app`, with the same `access`.
+    """
 
     def check() -> None:
-        name = current_record().key_name
-        if name is not None and request.method == "POST" and is_for_clients():
+        name = _caller(access)
+        if name is not None and request.method == "POST":
             limits.enter(name)
 
-    def is_for_clients() -> bool:
-        return access.get(request.blueprint or "", Access.KEY) is Access.KEY
+    def add_headers(response: Response) -> Response:
+        verdict: Verdict | None = g.get("rate_verdict")
+        if verdict is not None:
+            response.headers.extend(rate_headers(verdict))
+        if _caller(access) is not None:
+            response.headers.extend(account_headers(account.windows(time.time())))
+        return response
 
     app.before_request(check)
-    app.after_request(_add_headers)
+    app.after_request(add_headers)
 
 
-def _add_headers(response: Response) -> Response:
-    verdict: Verdict | None = g.get("rate_verdict")
-    if verdict is not None:
-        response.headers.extend(rate_headers(verdict))
-    return response
+def _caller(access: Mapping[str, Access]) -> str | None:
+    """Return the name of the key, on a route that client keys open; None on others, and for a caller without one."""
+    if (
+        request.url_rule is None
+        or access.get(request.blueprint or "", Access.KEY) is not Access.KEY
+    ):
+        return None
+    return current_record().key_name
