@@ -17,7 +17,8 @@ test: .venv/dev-ready  ## Every test that needs no account and no system package
 	$(BIN)/python -m pytest -m "not system and not chaos"
 
 test-system: .venv/dev-ready test-langchain  ## Tests with real neighbours; installs what they need; LangChain's too
-	@(command -v strace && command -v curl) >/dev/null || (apt-get update -qq && apt-get install -y -qq strace curl)
+	@(command -v strace && command -v curl && command -v redis-server) >/dev/null || \
+	  (apt-get update -qq && apt-get install -y -qq strace curl redis-server)
 	$(BIN)/python -m pytest -m system
 
 test-langchain: .venv/dev-ready .venv-langchain/ready  ## LangChain's own tests, in an environment of their own

@@ -41,15 +41,8 @@ class GatewayError(Exception):
 
     def to_envelope(self) -> dict[str, Any]:
         """Return the one error body: OpenAI's four members and `retryable`, all five always present."""
-        return {
-            "error": {
-                "message": self.message,
-                "type": self.type,
-                "param": self.param,
-                "code": self.code,
-                "retryable": self.retryable,
-            }
-        }
+        members = ("message", "type", "param", "code", "retryable")
+        return {"error": {name: getattr(self, name) for name in members}}
 
 
 # The caller's request is at fault.
@@ -192,24 +185,17 @@ class UpstreamAuth(GatewayError):
 # This gateway or its child cannot serve now.
 
 
-class KeyRateLimited(GatewayError):
+class KeyRateLimited(RateLimited):
     """The caller's key has made as many requests as this gateway lets it make in a while (`PROXY_RATE_LIMIT`)."""
 
-    status = 429
     type = "requests"  # OpenAI's word for a limit on requests; the one on tokens is "tokens"
-    default_code = "rate_limit_exceeded"
-    retryable = True
     default_retry_after_s = 1
 
 
-class KeyBusy(GatewayError):
+class KeyBusy(KeyRateLimited):
     """The caller's key has as many requests in progress as it may have (`PROXY_KEY_MAX_CONCURRENCY`)."""
 
-    status = 429
-    type = "rate_limit_error"
     default_code = "KEY_BUSY"
-    retryable = True
-    default_retry_after_s = 1
 
 
 class WorkerBusy(GatewayError):

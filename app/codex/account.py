@@ -104,7 +104,7 @@ def _whole(value: Any) -> int | None:
 
 
 _TRY_AGAIN = re.compile(
-    r"try again at (?:([A-Z][a-z]{2}) ([0-9]{1,2})(?:st|nd|rd|th), ([0-9]{4}) )?([0-9]{1,2}:[0-9]{2} [AP]M)"
+    r"try again at (?:([A-Z][a-z]{2}) ([0-9]{1,2})[a-z]{2}, ([0-9]{4}) )?([0-9]{1,2}:[0-9]{2} [AP]M)"
 )
 
 

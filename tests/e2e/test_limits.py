@@ -277,7 +277,7 @@ def test_a_key_has_so_many_requests_at_once_and_no_more(
     assert (refused.status_code, error["code"], error["type"]) == (
         429,
         "KEY_BUSY",
-        "rate_limit_error",
+        "requests",
     )
     assert error["retryable"] is True
     assert "2 requests in progress at this gateway" in error["message"]
