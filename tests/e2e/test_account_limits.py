@@ -62,9 +62,11 @@ def hear_of_room(gateway: Gateway, upstream: Upstream) -> None:
     hear(gateway, upstream, primary=(1, 300, soon), secondary=(2, 10_080, soon))
 
 
-def test_before_anything_was_heard_nothing_is_said(make_gateway: Callable[..., Gateway]) -> None:
+def test_before_anything_was_heard_nothing_is_said(
+    make_gateway: Callable[..., Gateway], upstream: Upstream
+) -> None:
     gateway = make_gateway()
-    assert account_headers(gateway.post(ask("hello"))) == {}
+    assert account_headers(gateway.post(ask(upstream.say("ok")))) == {}
     assert gauges(gateway, USED) == gauges(gateway, RESET) == {}
     assert gateway.get("/healthz").json()["account_limits"] == {}
 
@@ -73,7 +75,11 @@ def test_what_the_upstream_said_is_passed_on(gateway: Gateway, upstream: Upstrea
     soon, later = int(time.time()) + 3600, int(time.time()) + 400_000
     hear(gateway, upstream, primary=(37, 300, soon), secondary=(81, 10_080, later))
     expected = said(primary=(37, 300, soon), secondary=(81, 10_080, later))
-    for answer in (gateway.get("/v1/models"), gateway.post(ask("x")), gateway.post({})):
+    for answer in (
+        gateway.get("/v1/models"),
+        gateway.post(ask(upstream.say("ok"))),
+        gateway.post({}),
+    ):
         assert account_headers(answer) == expected
     assert gauges(gateway, USED) == {"primary": 37, "secondary": 81}
     assert gauges(gateway, RESET) == {"primary": soon, "secondary": later}

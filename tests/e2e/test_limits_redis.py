@@ -23,7 +23,7 @@ FAILURES = "codex_rate_limit_store_failures_total"
 
 @dataclass
 class RedisServer:
-    """A real one, that keeps its data over a restart only if it was asked to end."""
+    """A real one, which keeps nothing over a restart."""
 
     folder: Path
     process: subprocess.Popen[bytes] | None = None
@@ -65,11 +65,19 @@ class RedisServer:
 
 @pytest.fixture
 def redis(tmp_path: Path) -> Iterator[RedisServer]:
-    # A socket's path may not be long, and pytest's folders are.
     server = RedisServer(tmp_path)
     server.start()
     yield server
     server.kill()
+
+
+QUICK = "a-quick-answer"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick(upstream: Upstream) -> None:
+    """Spare the tests the greeting of the demo, which takes its time."""
+    upstream.control.script(QUICK, {"items": [{"type": "message", "deltas": ["ok"]}]})
 
 
 MakeGateway = Callable[..., Gateway]
@@ -104,22 +112,23 @@ def test_without_redis_each_gateway_counts_for_itself_until_it_is_back(
     make_gateway: MakeGateway, redis: RedisServer
 ) -> None:
     one, other = (start(make_gateway, redis, "5/hour") for _ in range(2))
-    assert [remaining(one.post(ask("x"))), remaining(other.post(ask("x")))] == [4, 3]
+    assert [remaining(one.post(ask(QUICK))), remaining(other.post(ask(QUICK)))] == [4, 3]
     redis.kill()
-    lonely = [one.post(ask("x")) for _ in range(6)]
+    lonely = [one.post(ask(QUICK)) for _ in range(6)]
     assert [answer.status_code for answer in lonely] == [200] * 5 + [429]
-    assert remaining(other.post(ask("x"))) == 4
+    assert remaining(other.post(ask(QUICK))) == 4
     assert len(one.events("rate_limit_store_lost")) == 1
     assert total(scrape(one), FAILURES) == 6
     redis.start()
     wait_until(
-        lambda: one.post(ask("x")).ok and one.events("rate_limit_store_back"), "it is found again"
+        lambda: one.post(ask(QUICK)).ok and one.events("rate_limit_store_back"), "it is found again"
     )
-    before = remaining(one.post(ask("x")))
+    before = remaining(one.post(ask(QUICK)))
     wait_until(
-        lambda: other.post(ask("x")) and other.events("rate_limit_store_back"), "by the other, too"
+        lambda: other.post(ask(QUICK)) and other.events("rate_limit_store_back"),
+        "by the other, too",
     )
-    assert remaining(one.post(ask("x"))) < before
+    assert remaining(one.post(ask(QUICK))) < before
     assert len(one.events("rate_limit_store_lost")) == 1
     assert "level" in one.events("rate_limit_store_back")[0]
     for gateway in (one, other):
@@ -128,11 +137,11 @@ def test_without_redis_each_gateway_counts_for_itself_until_it_is_back(
 
 def test_a_redis_that_hangs_holds_nobody_up(make_gateway: MakeGateway, redis: RedisServer) -> None:
     gateway = start(make_gateway, redis, "100/hour")
-    assert gateway.post(ask("x")).status_code == 200
+    assert gateway.post(ask(QUICK)).status_code == 200
     redis.signal(signal.SIGSTOP)
     try:
         with ThreadPoolExecutor(20) as crowd:
-            answers = [crowd.submit(gateway.post, ask("x")) for _ in range(20)]
+            answers = [crowd.submit(gateway.post, ask(QUICK)) for _ in range(20)]
             # Nobody else waits with them: a worker that blocked would not answer at all.
             assert gateway.get("/livez").status_code == 200
             assert {answer.result().status_code for answer in answers} == {200}
@@ -140,7 +149,8 @@ def test_a_redis_that_hangs_holds_nobody_up(make_gateway: MakeGateway, redis: Re
     finally:
         redis.signal(signal.SIGCONT)
     wait_until(
-        lambda: gateway.post(ask("x")).ok and gateway.events("rate_limit_store_back"), "it is back"
+        lambda: gateway.post(ask(QUICK)).ok and gateway.events("rate_limit_store_back"),
+        "it is back",
     )
 
 
@@ -149,7 +159,7 @@ def test_a_gateway_starts_and_serves_without_its_redis(make_gateway: MakeGateway
         PROXY_RATE_LIMIT="1/hour",
         PROXY_RATE_LIMIT_STORAGE=f"redis://:{PASSWORD}@127.0.0.1:9/0",
     )
-    assert [gateway.post(ask("x")).status_code for _ in range(2)] == [200, 429]
+    assert [gateway.post(ask(QUICK)).status_code for _ in range(2)] == [200, 429]
     assert PASSWORD not in gateway.log_path.read_text()
 
 
@@ -160,7 +170,7 @@ def test_a_wrong_password_is_no_reason_to_refuse(
         PROXY_RATE_LIMIT="5/hour",
         PROXY_RATE_LIMIT_STORAGE=redis.url.replace(PASSWORD, "canary-password"),
     )
-    assert gateway.post(ask("x")).status_code == 200
+    assert gateway.post(ask(QUICK)).status_code == 200
     (lost,) = gateway.events("rate_limit_store_lost")
     assert lost["reason"]
     assert "canary-password" not in gateway.log_path.read_text()
