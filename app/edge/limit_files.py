@@ -69,11 +69,15 @@ class _Book:
     def __init__(self, path: Path, windows: Sequence[Window]) -> None:
         size = sum(window.limit + 1 for window in windows) * _WORD
         self.descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        with _locked(self.descriptor):
-            if os.fstat(self.descriptor).st_size < size:
-                # All of it, not a hole: a full disk is to be noticed here, not at the first touch of a page.
-                _fill(self.descriptor, size)
-        content = memoryview(mmap.mmap(self.descriptor, size))
+        try:
+            with _locked(self.descriptor):
+                if os.fstat(self.descriptor).st_size < size:
+                    # All of it, not a hole: a full disk is to be noticed here, not at the first touch of a page.
+                    _fill(self.descriptor, size)
+            content = memoryview(mmap.mmap(self.descriptor, size))
+        except BaseException:
+            os.close(self.descriptor)
+            raise
         self._rings, start = [], 0
         for window in windows:
             end = start + (window.limit + 1) * _WORD

@@ -43,6 +43,7 @@ class KeyLimits:
         self._max_concurrency = max_concurrency
         self._on_failure = on_failure
         self._in_progress: Counter[str] = Counter()
+        self._is_counting = True
 
     def enter(self, name: str) -> None:
         """Let one request of a key in until its end, or raise `KeyBusy` or `KeyRateLimited`. May block for Redis."""
@@ -82,8 +83,11 @@ class KeyLimits:
         except OSError as error:
             # Disk full, or CODEX_HOME taken away: no reason to refuse everybody.
             self._on_failure()
-            log.warning("rate_limit_not_counted", extra={"reason": type(error).__name__})
+            if self._is_counting:
+                log.warning("rate_limit_not_counted", extra={"reason": type(error).__name__})
+            self._is_counting = False
             return None
+        self._is_counting = True
         g.rate_verdict = verdict
         return verdict
 

@@ -7,6 +7,7 @@ import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import openai
@@ -225,6 +226,20 @@ def test_a_refusal_is_seen_in_metrics_and_log_with_whose_limit_it_was(limited: G
     refused = lines[request_ids[1]]
     assert (refused["limited_by"], refused["key_name"]) == ("key_rate", "seen")
     assert (refused["error_code"], refused["status"]) == ("rate_limit_exceeded", 429)
+
+
+def test_where_nothing_can_be_counted_nobody_is_refused(
+    make_gateway: Callable[..., Gateway], tmp_path: Path
+) -> None:
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "limits").write_text("A file where a folder has to be.")
+    gateway = make_gateway(CODEX_HOME=str(tmp_path / "home"), PROXY_RATE_LIMIT="1/hour")
+    for _ in range(3):
+        answer = gateway.post(ask(QUICK))
+        assert answer.status_code == 200
+        assert not RATE_HEADERS & {*map(str.lower, answer.headers)}
+    assert len(gateway.events("rate_limit_not_counted")) == 1
+    assert total(scrape(gateway), "codex_rate_limit_store_failures_total") == 3
 
 
 @pytest.mark.timeout(120)  # four starts of a gateway

@@ -131,6 +131,15 @@ def test_a_folder_that_cannot_be_made_is_an_os_error(tmp_path: Path) -> None:
         LimitFiles(tmp_path / "limits").take("key", THREE)
 
 
+def test_what_cannot_be_made_leaves_no_descriptor_open(tmp_path: Path) -> None:
+    files, windows = LimitFiles(tmp_path), (Window(10**18, 60),)  # more than any disk has
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(5):
+        with pytest.raises(OSError, match=r"space|large|Invalid|memory"):
+            files.take("key", windows)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
 def take_many(folder: Path, count: int) -> Counter[bool]:
     files = LimitFiles(folder)
     return Counter(files.take("key", (Window(500, 3600),)).is_allowed for _ in range(count))
