@@ -52,8 +52,9 @@ class KeyLimits:
             record.limited_by = "key_concurrency"
             self._judge(name, self._store.look)
             raise KeyBusy(
-                f"Your key '{name}' has {self._max_concurrency} requests in progress at this gateway, and may have no "
-                "more at once. Wait until one of them has ended. (It is this gateway's own limit, not the account's.)"
+                f"Your key '{name}' has as many requests in progress at this gateway as it may have at once "
+                f"({self._max_concurrency}). Wait until one of them has ended. (It is this gateway's own limit, not the "
+                "account's.)"
             )
         verdict = self._judge(name, self._store.take)
         if verdict is not None and not verdict.is_allowed:

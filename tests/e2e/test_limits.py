@@ -304,7 +304,7 @@ def test_a_key_has_so_many_requests_at_once_and_no_more(
         "requests",
     )
     assert error["retryable"] is True
-    assert "2 requests in progress at this gateway" in error["message"]
+    assert "requests in progress at this gateway as it may have at once (2)." in error["message"]
     assert (refused.headers["Retry-After"], refused.headers["x-should-retry"]) == ("1", "true")
     assert remaining(refused) == 98  # it was not counted
     assert post(narrow, "b").status_code == 200
