@@ -53,8 +53,8 @@ class KeyLimits:
             self._judge(name, self._store.look)
             raise KeyBusy(
                 f"Your key '{name}' has as many requests in progress at this gateway as it may have at once "
-                f"({self._max_concurrency}). Wait until one of them has ended. (It is this gateway's own limit, not the "
-                "account's.)"
+                f"({self._max_concurrency}). Wait until one of them has ended. "
+                "(It is this gateway's own limit, not the account's.)"
             )
         verdict = self._judge(name, self._store.take)
         if verdict is not None and not verdict.is_allowed:

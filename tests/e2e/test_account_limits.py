@@ -57,6 +57,17 @@ def hear(gateway: Gateway, upstream: Upstream, **windows: tuple[int, int, int]) 
     )
 
 
+def line_of(gateway: Gateway, answer: requests.Response) -> dict[str, Any]:
+    """Return the line of a request, which is written a moment after its answer."""
+    request_id = answer.headers["X-Request-Id"]
+
+    def lines() -> list[dict[str, Any]]:
+        return [line for line in gateway.events("request") if line["request_id"] == request_id]
+
+    (line,) = wait_until(lines, "the line is written")
+    return dict(line)
+
+
 def hear_of_room(gateway: Gateway, upstream: Upstream) -> None:
     soon = int(time.time()) + 3600
     hear(gateway, upstream, primary=(1, 300, soon), secondary=(2, 10_080, soon))
@@ -169,6 +180,6 @@ def test_the_accounts_rate_limit_is_told_apart_from_the_keys(
     assert (answer.status_code, error["code"]) == (429, "rate_limit_exceeded")
     assert error["type"] == "rate_limit_error"
     assert "not this gateway's limit for your key" in error["message"]
-    line = gateway.events("request")[-1]
+    line = line_of(gateway, answer)
     assert line["error_code"] == "rate_limit_exceeded"
     assert "limited_by" not in line
