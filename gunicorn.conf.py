@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import math
 import os
+import resource
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -36,10 +37,19 @@ except _settings_module.SettingsError as error:
 
 _settings.codex_home.mkdir(mode=0o700, parents=True, exist_ok=True)
 
+_open_files = resource.getrlimit(resource.RLIMIT_NOFILE)
+
 bind = f"{_settings.host}:{_settings.port}"
-worker_class = _load("app.runtime.serving").ServingWorker
+_serving = _load("app.runtime.serving")
+worker_class = _serving.ServingWorker
 workers = 1
-worker_connections = 2000
+_descriptors = _load("app.runtime.descriptors").plan(
+    _settings.connections,
+    _settings_module.OTHER_DESCRIPTORS,
+    soft=_open_files[0],
+    hard=_open_files[1],
+)
+worker_connections = _descriptors.connections
 preload_app = False  # HUP must load the code afresh
 keepalive = _settings.keepalive_s
 timeout = 60  # a heartbeat of the worker's loop, not a limit for requests
@@ -82,8 +92,14 @@ def on_reload(server: Any) -> None:  # noqa: ARG001
 
 
 def pre_fork(server: Any, worker: Any) -> None:
-    """Hand the shared memory on."""
+    """Hand on the shared memory, and what the worker must know before it loads the application."""
     worker.memory = server.memory
+    worker.lacks_descriptors = _descriptors.lacking
+    worker.limits = _serving.Limits(
+        head_s=_settings.head_timeout_ms / 1000,
+        idle_s=_settings.keepalive_s,
+        send_s=_settings.send_timeout_ms / 1000,
+    )
 
 
 def post_fork(server: Any, worker: Any) -> None:  # noqa: ARG001
@@ -94,8 +110,10 @@ def post_fork(server: Any, worker: Any) -> None:  # noqa: ARG001
     """
     import gevent  # noqa: PLC0415
 
+    resource.setrlimit(resource.RLIMIT_NOFILE, (_descriptors.soft, _open_files[1]))
     # In the worker alone, and before the application imports the library, which looks only then.
-    os.environ[_metric_files.VARIABLE] = str(_metrics_folder)
+    if _metric_files.reserve(_metrics_folder, os.getpid()):
+        os.environ[_metric_files.VARIABLE] = str(_metrics_folder)
     _logs.add_fields(lambda: {"worker_generation": worker.age})
     gevent.spawn(_supervise, worker)
 

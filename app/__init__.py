@@ -35,7 +35,7 @@ def create_app(settings: Settings | None = None) -> Flask:
 
     from app import api  # noqa: PLC0415
     from app.cli import group  # noqa: PLC0415
-    from app.edge import auth, context, cors, error_handlers, life  # noqa: PLC0415
+    from app.edge import auth, context, cors, error_handlers, life, maintenance  # noqa: PLC0415
 
     settings = settings or _load_settings()
     app = Flask(__name__, static_folder=None)
@@ -43,12 +43,15 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
     _configure(app, settings, _build_gateway(settings))
+    _bound(app, settings)
     _observe(app)
     access = api.access_by_blueprint(protect_models=settings.protect_models)
     life.init_app(app, app.extensions["counters"])
-    context.init_app(app, [app.extensions["metrics"]])
+    context.init_app(app, [app.extensions["metrics"], app.extensions["login_watch"]])
     cors.init_app(app, settings.cors_origins)  # before auth: a preflight carries no key
     auth.init_app(app, _keys(settings), access)
+    # After auth: nobody without a key learns of it.
+    maintenance.init_app(app, app.extensions["gateway"].maintenance)
     _limit(app, settings, access)  # after auth: whoever has no key is not even counted
     error_handlers.init_app(app)
     api.init_app(app, has_admin=bool(settings.operator_key))
@@ -89,30 +92,40 @@ def _limit(app: Flask, settings: Settings, access: Mapping[str, Access]) -> None
 def _observe(app: Flask) -> None:
     """Let the metrics see what happens."""
     from app.observability.gauges import Gauges  # noqa: PLC0415
+    from app.observability.login import LoginWatch  # noqa: PLC0415
     from app.observability.metrics import Metrics  # noqa: PLC0415
 
-    codex: Codex = app.extensions["codex"]
+    gateway: Gateway = app.extensions["gateway"]
+    codex = gateway.codex
     metrics = Metrics()
     app.extensions["metrics"] = metrics
-    app.extensions["gauges"] = Gauges(metrics, codex.status, account=codex.account)
+    app.extensions["login_watch"] = LoginWatch(codex.login)
+    app.extensions["gauges"] = Gauges(
+        metrics,
+        codex.status,
+        in_maintenance=lambda: gateway.maintenance.state().is_on,
+        account=codex.account,
+    )
     codex.supervisor.on_restart = metrics.restarts.inc
+    codex.supervisor.on_replaced = lambda reason: metrics.replacements.labels(reason).inc()
 
 
 def _load_settings() -> Settings:
-    from app.settings import load_settings, read_environment, unknown_names  # noqa: PLC0415
+    from app.settings import advice, load_settings, read_environment, unknown_names  # noqa: PLC0415
 
     variables = read_environment()
     for name in unknown_names(variables):
         log.warning("setting_unknown", extra={"name_given": name})
-    return load_settings(variables)
+    settings = load_settings(variables)
+    for name, sentence in advice(settings):
+        log.warning("setting_advice", extra={"setting": name, "meaning": sentence})
+    return settings
 
 
 def _configure(app: Flask, settings: Settings, gateway: Gateway) -> None:
     """Hand every layer above codex what it needs of the settings."""
     from app.codex.reasoning import ReasoningStore  # noqa: PLC0415
     from app.codex.turn import Pace  # noqa: PLC0415
-    from app.edge.image_download import Limits  # noqa: PLC0415
-    from app.edge.images import ImageFetcher  # noqa: PLC0415
     from app.translation.models import Names  # noqa: PLC0415
 
     app.config.update(
@@ -130,11 +143,6 @@ def _configure(app: Flask, settings: Settings, gateway: Gateway) -> None:
     app.extensions["reload_report"] = gateway.reload_report
     app.extensions["launcher"] = gateway.codex.launcher
     app.extensions["reasoning"] = ReasoningStore()
-    most = settings.max_body_bytes * 3 // 4  # as data URLs they are as long as the longest body
-    app.extensions["images"] = ImageFetcher(
-        enabled=settings.fetch_images,
-        limits=Limits(image_bytes=min(20 << 20, most), request_bytes=most),
-    )
     app.extensions["model_names"] = Names(settings.model_aliases, settings.default_model)
     app.extensions["pace"] = Pace(
         first_s=settings.request_timeout_ms / 1000,
@@ -144,6 +152,27 @@ def _configure(app: Flask, settings: Settings, gateway: Gateway) -> None:
     )
 
 
+def _bound(app: Flask, settings: Settings) -> None:
+    """Give the edge what it holds in memory, each with its bound."""
+    from app.edge.body_memory import BLOCK_BYTES, BodyMemory  # noqa: PLC0415
+    from app.edge.image_cache import ImageCache  # noqa: PLC0415
+    from app.edge.image_download import Limits  # noqa: PLC0415
+    from app.edge.images import ImageFetcher  # noqa: PLC0415
+    from app.edge.open_streams import OpenStreams  # noqa: PLC0415
+    from app.settings import BODIES_AT_ONCE  # noqa: PLC0415
+
+    # One body of the longest kind always fits, with the block that finds its end.
+    bodies = max(settings.body_memory_bytes, settings.max_body_bytes) + BLOCK_BYTES
+    app.extensions["body_memory"] = BodyMemory(bodies, BODIES_AT_ONCE)
+    most = settings.max_body_bytes * 3 // 4  # as data URLs they are as long as the longest body
+    app.extensions["images"] = ImageFetcher(
+        enabled=settings.fetch_images,
+        limits=Limits(image_bytes=min(20 << 20, most), request_bytes=most),
+        cache=ImageCache(settings.image_cache_bytes),
+    )
+    app.extensions["open_streams"] = OpenStreams(settings.sse_max_concurrency)
+
+
 def _build_gateway(settings: Settings) -> Gateway:
     """Decide who answers in the end, and wire the child to it."""
     from app.codex.config import Upstream, UpstreamKind  # noqa: PLC0415
@@ -151,6 +180,7 @@ def _build_gateway(settings: Settings) -> Gateway:
     from app.runtime.demo import DemoUpstream  # noqa: PLC0415
     from app.runtime.departure import Patience  # noqa: PLC0415
     from app.runtime.gateway import Gateway  # noqa: PLC0415
+    from app.runtime.maintenance import MaintenanceSwitch  # noqa: PLC0415
 
     home = Home(settings.codex_home)
     demo: DemoUpstream | None = None
@@ -167,16 +197,18 @@ def _build_gateway(settings: Settings) -> Gateway:
         demo = DemoUpstream()
         upstream = Upstream(UpstreamKind.DEMO, demo.base_url)
     patience = Patience(settings.shutdown_grace_ms / 1000, settings.reload_patience_ms / 1000)
-    return Gateway(_build_codex(settings, upstream), demo, patience)
+    maintenance = MaintenanceSwitch(configured=settings.maintenance_mode)
+    return Gateway(_build_codex(settings, upstream), demo, patience, maintenance)
 
 
 def _build_codex(settings: Settings, upstream: Upstream) -> Codex:
     from codex_cli_bin import bundled_codex_path  # noqa: PLC0415
 
     from app.api.models import warn_of_dangling  # noqa: PLC0415
-    from app.codex.client import Codex, Limits  # noqa: PLC0415
+    from app.codex.client import Codex  # noqa: PLC0415
     from app.codex.home import Home  # noqa: PLC0415
     from app.codex.launch import Launcher  # noqa: PLC0415
+    from app.codex.limits import Limits  # noqa: PLC0415
     from app.translation.models import Names  # noqa: PLC0415
 
     launcher = Launcher(
@@ -194,6 +226,9 @@ def _build_codex(settings: Settings, upstream: Upstream) -> Codex:
         startup_timeout_ms=settings.startup_timeout_ms,
         backoff_initial_ms=settings.backoff_initial_ms,
         backoff_max_ms=settings.backoff_max_ms,
+        probe_interval_ms=settings.probe_interval_ms,
+        probe_timeout_ms=settings.probe_timeout_ms,
+        memory_bytes=settings.memory_limit_bytes,
     )
     names = Names(settings.model_aliases, settings.default_model)
     return Codex(launcher, limits, VERSION, lambda models: warn_of_dangling(models, names))

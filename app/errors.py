@@ -127,7 +127,7 @@ class UnsupportedContentType(InvalidRequest):
 
 
 class RateLimited(GatewayError):
-    """The upstream's rate limit: the account's, not this gateway's (that is `KeyRateLimited`)."""
+    """The upstream's rate limit: the account's, not this gateway's (that is `KeyLimited`)."""
 
     status = 429
     type = "rate_limit_error"
@@ -185,17 +185,11 @@ class UpstreamAuth(GatewayError):
 # This gateway or its child cannot serve now.
 
 
-class KeyRateLimited(RateLimited):
-    """The caller's key has made as many requests as this gateway lets it make in a while (`PROXY_RATE_LIMIT`)."""
+class KeyLimited(RateLimited):
+    """The caller's key has made as many requests as it may, in a while (`PROXY_RATE_LIMIT`) or at once (`KEY_BUSY`)."""
 
     type = "requests"  # OpenAI's word for a limit on requests; the one on tokens is "tokens"
     default_retry_after_s = 1
-
-
-class KeyBusy(KeyRateLimited):
-    """The caller's key has as many requests in progress as it may have (`PROXY_KEY_MAX_CONCURRENCY`)."""
-
-    default_code = "KEY_BUSY"
 
 
 class WorkerBusy(GatewayError):
@@ -224,6 +218,15 @@ class Draining(GatewayError):
     default_code = "DRAINING"
     retryable = True
     default_retry_after_s = 1
+
+
+class InMaintenance(GatewayError):
+    """An operator has closed the API for a while; what was begun before goes on."""
+
+    status = 503
+    default_code = "MAINTENANCE"
+    retryable = True
+    default_retry_after_s = 30
 
 
 class WorkerTimeout(GatewayError):

@@ -3,8 +3,8 @@
 The environment wins over `.env`, which is read afresh each time (so that a value changes at HUP) and never copied into
 `os.environ` (so that it does not stick, and does not reach the child). All problems are reported together, by name.
 
-This module and `app.setting_values` import nothing else of `app`: `gunicorn.conf.py` uses them in the master, which
-must not load the application.
+This module, `app.setting_values` and `app.setting_profiles` import nothing else of `app`: `gunicorn.conf.py` uses them
+in the master, which must not load the application.
 """
 
 from __future__ import annotations
@@ -18,13 +18,21 @@ from typing import Any
 
 from dotenv import dotenv_values
 
+from app import setting_profiles as profiles
 from app import setting_values as values
 from app.setting_values import Window
 
 ROOT = values.ROOT
 """The checkout."""
 
-MIN_PROD_KEY_LENGTH = 24
+BODIES_AT_ONCE = 512
+"""Request bodies that may be arriving at the same time."""
+
+IDLE_CONNECTIONS = 1024
+"""Client connections beside those that any limit lets be busy."""
+
+OTHER_DESCRIPTORS = 256
+"""Open files beside client connections: the child's pipes, databases, libraries, images that are downloaded."""
 
 
 class SettingsError(Exception):
@@ -62,6 +70,7 @@ class Settings:
     rate_limit_storage: str = _var("PROXY_RATE_LIMIT_STORAGE", "memory://", values.rate_limit_storage, "Where requests are counted: memory:// on this machine, or redis://:password@host:6379/0 for several replicas together.", secret=True)
     key_max_concurrency: int = _var("PROXY_KEY_MAX_CONCURRENCY", "0", values.whole(0, 100_000), "Requests of one client key that may be in progress at once; 0 for no limit.")
     use_app_server: bool = _var("PROXY_USE_APP_SERVER", "true", values.flag, "Answer through codex app-server; false is refused until another backend exists.")
+    maintenance_mode: bool = _var("PROXY_MAINTENANCE_MODE", "false", values.flag, "Answer /v1 with 503 MAINTENANCE; what was set at /internal/maintenance wins until this value changes.")
     protect_models: bool = _var("PROXY_PROTECT_MODELS", "true", values.flag, "Ask for a key on the model list, too.")
     default_model: str = _var("PROXY_DEFAULT_MODEL", "", values.text, "The model of a request that names none; without it such a request is refused.")
     model_aliases: Mapping[str, str] = _var("PROXY_MODEL_ALIASES", "", values.named("model"), "More names for models: name=model,name=model-effort.")
@@ -72,11 +81,15 @@ class Settings:
     sse_max_concurrency: int = _var("PROXY_SSE_MAX_CONCURRENCY", "256", values.whole(1, 100_000), "Streams that are open at once; one more is answered 429.")
     timeout_ms: int = _var("PROXY_TIMEOUT_MS", "1800000", values.milliseconds, "Longest time for a whole request.")
     keepalive_s: int = _var("PROXY_KEEPALIVE_S", "95", values.whole(1, 3600), "How long an idle client connection stays open.")
+    head_timeout_ms: int = _var("PROXY_HEAD_TIMEOUT_MS", "10000", values.milliseconds, "Longest time for a request's head to arrive, and longest pause in its body.")
     body_timeout_ms: int = _var("PROXY_BODY_TIMEOUT_MS", "60000", values.milliseconds, "Longest time for a request's body to arrive.")
+    send_timeout_ms: int = _var("PROXY_SEND_TIMEOUT_MS", "30000", values.milliseconds, "Longest time for a client to take 64 KiB of its answer, or what is left of it.")
     fetch_images: bool = _var("PROXY_FETCH_IMAGES", "true", values.flag, "Download images that a request names by http(s) address; false refuses them.")
+    image_cache_bytes: int = _var("PROXY_IMAGE_CACHE_BYTES", "67108864", values.whole(0, 1 << 32), "Memory for downloaded images, so that the next turn needs no download; 0 keeps none.")
     max_choices: int = _var("PROXY_MAX_CHOICES", "8", values.whole(1, 128), "Most choices (n) that one request may ask for; each is a turn, so never more than WORKER_MAX_CONCURRENCY.")
     reasoning: str = _var("PROXY_REASONING", "reasoning_content", values.one_of("reasoning_content", "off"), "Where the model's reasoning is shown: in reasoning_content beside the content, or not at all (off).")
     max_body_bytes: int = _var("PROXY_MAX_BODY_BYTES", "33554432", values.whole(1024, 1 << 30), "Longest request body.")
+    body_memory_bytes: int = _var("PROXY_BODY_MEMORY_BYTES", "268435456", values.whole(1 << 20, 1 << 40), "Bodies of all requests that are read or answered at the same time; one more is answered 429.")
     max_concurrency: int = _var("WORKER_MAX_CONCURRENCY", "64", values.whole(1, 1024), "Turns that run at once.")
     queue_max: int = _var("WORKER_QUEUE_MAX", "256", values.whole(0, 100_000), "Requests that may wait for a turn; one more is answered 429.")
     queue_timeout_ms: int = _var("WORKER_QUEUE_TIMEOUT_MS", "10000", values.milliseconds, "Longest wait for a turn slot, or for a child that restarts.")
@@ -107,6 +120,15 @@ class Settings:
     def operator_key(self) -> str:
         """The key that opens `/internal`; empty where nothing does."""
         return self.admin_key or ("" if self.env == "prod" else self.api_key)
+
+    @property
+    def connections(self) -> int:
+        """Client connections that a worker holds at once: more than any other limit lets be busy.
+
+        So there is always one for a health check: those that only wait are closed where room runs out.
+        """
+        busy = self.sse_max_concurrency + self.queue_max + self.max_concurrency + BODIES_AT_ONCE
+        return busy + IDLE_CONNECTIONS
 
     @property
     def reload_patience_ms(self) -> int:
@@ -163,35 +185,20 @@ def _conflicts(parsed: Mapping[str, Any]) -> list[str]:
     if len(set(keys)) != len(keys):
         problems.append("PROXY_API_KEYS: every key must differ from every other.")
     if parsed.get("env") == "prod":
-        problems += _unsafe(parsed, named)
+        problems += [" ".join(finding) for finding in profiles.refusals(parsed)]
     return problems
+
+
+def advice(settings: Settings) -> list[tuple[str, str]]:
+    """Return the settings that are allowed and perhaps not meant: the variable, and a sentence about it."""
+    parsed = {variable.name: getattr(settings, variable.name) for variable in VARIABLES}
+    return [(name, f"{name} {rest}") for name, rest in profiles.advice(parsed)]
 
 
 def _strangers(limited: Mapping[str, Any], named: Mapping[str, str]) -> list[str]:
     """Check that every limit belongs to a key."""
     strangers = sorted(limited.keys() - named.keys() - {"default"})
     return [f"PROXY_RATE_LIMITS: no key has the name {', '.join(strangers)}."] if strangers else []
-
-
-_OWN_KEYS = {
-    "api_key": "PROXY_API_KEY",
-    "admin_key": "PROXY_ADMIN_KEY",
-    "metrics_token": "PROXY_METRICS_TOKEN",
-}
-
-
-def _unsafe(parsed: Mapping[str, Any], named: Mapping[str, str]) -> list[str]:
-    """Check what production does not allow."""
-    rule = f"needs {MIN_PROD_KEY_LENGTH} characters or more where PROXY_ENV is prod."
-    problems = [
-        f"{variable} {rule}"
-        for attribute, variable in _OWN_KEYS.items()
-        if 0 < len(parsed.get(attribute, "")) < MIN_PROD_KEY_LENGTH
-    ]
-    short = [name for name, key in named.items() if len(key) < MIN_PROD_KEY_LENGTH]
-    if short:
-        problems.append(f"PROXY_API_KEYS: the key of {', '.join(short)} {rule}")
-    return problems
 
 
 def unknown_names(variables: Mapping[str, str]) -> list[str]:

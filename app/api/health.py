@@ -1,7 +1,7 @@
 """`/livez`, `/readyz`, `/healthz`: one question each.
 
-Live: does this process answer? Ready: would a request be served now? Healthy: how is it, in one word? Anonymous
-callers learn the status and its reason; the details need a key.
+Live: does this process answer? Ready: would a request be answered by us now, and not by a proxy in our place? Healthy:
+how is it, in one word? Anonymous callers learn the status and its reason; the details need a key.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from typing import Any
 
 from flask import Blueprint, Response, current_app, jsonify
 
-from app.codex.client import Codex, Status
+from app.codex.client import Codex
+from app.codex.status import Status
 from app.edge.context import current_record
+from app.edge.maintenance_flag import State, Switch
 
 blueprint = Blueprint("health", __name__)
 
@@ -26,21 +28,46 @@ def livez() -> dict[str, str]:
 
 @blueprint.get("/readyz")
 def readyz() -> Response:
-    """200 when the child has shaken hands and no backoff window is open, else 503 with the reason."""
-    status = _status()
-    body = {"status": "ready"} if status.ready else {"status": "not_ready", "reason": status.reason}
-    response = jsonify(body | _details(status))
-    response.status_code = 200 if status.ready else 503
+    """200 when the child has shaken hands and no backoff window is open, or in maintenance; else 503 and the reason."""
+    status, maintenance = _status(), _maintenance()
+    answers = is_answering(status, maintenance)
+    body = {"status": "ready"}
     if not status.ready:
+        body = {"status": "maintenance" if answers else "not_ready", "reason": status.reason or ""}
+    response = jsonify(body | _details(status, maintenance))
+    response.status_code = 200 if answers else 503
+    if not answers:
         response.headers["Retry-After"] = "1"
     return response
 
 
+def is_answering(status: Status, maintenance: State) -> bool:
+    """True where a request gets an answer of ours: in maintenance that takes no child, only a worker that stays."""
+    return status.ready or (maintenance.is_on and status.reason != _DRAINING)
+
+
 @blueprint.get("/healthz")
 def healthz() -> dict[str, Any]:
-    """200 always: `ok`, `starting`, `degraded` or `draining`."""
-    status = _status()
-    return {"status": _word(status), "reason": status.reason} | _details(status)
+    """200 always: `ok`, `starting`, `degraded`, `maintenance` or `draining`."""
+    status, maintenance = _status(), _maintenance()
+    word, reason = word_of(status, maintenance)
+    return {"status": word, "reason": reason} | _details(status, maintenance)
+
+
+def word_of(status: Status, maintenance: State) -> tuple[str, str | None]:
+    """Return the service as a whole in one word, and its reason; that of maintenance is the operator's own."""
+    if maintenance.is_on and status.reason != _DRAINING:
+        return "maintenance", maintenance.order.reason or None
+    if status.ready:
+        return "ok", None
+    word = "degraded" if status.degraded else _WORDS.get(status.reason or "", "starting")
+    return word, status.reason
+
+
+_DRAINING = "draining"
+
+_WORDS = {_DRAINING: "draining", "degraded": "degraded", "upstream_auth": "degraded"}
+"""What a reason means for the service as a whole; every other one passes by itself."""
 
 
 def _status() -> Status:
@@ -48,17 +75,12 @@ def _status() -> Status:
     return codex.status()
 
 
-def _word(status: Status) -> str:
-    if status.ready:
-        return "ok"
-    return _WORDS.get(status.reason or "", "starting")
+def _maintenance() -> State:
+    switch: Switch = current_app.extensions["maintenance"]
+    return switch.state()
 
 
-_WORDS = {"draining": "draining", "degraded": "degraded", "upstream_auth": "degraded"}
-"""What a reason means for the service as a whole; every other one passes by itself."""
-
-
-def _details(status: Status) -> dict[str, Any]:
+def _details(status: Status, maintenance: State) -> dict[str, Any]:
     if current_record().key_name is None:
         return {}
     codex: Codex = current_app.extensions["codex"]
@@ -67,6 +89,7 @@ def _details(status: Status) -> dict[str, Any]:
     return {
         "account_limits": codex.account.report(time.time()),
         "child": details,
+        "maintenance": maintenance.to_json(),
         "reload": current_app.extensions["reload_report"](),
         "versions": current_app.config["VERSIONS"],
     }

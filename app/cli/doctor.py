@@ -40,6 +40,7 @@ from app.settings import (
     ROOT,
     Settings,
     SettingsError,
+    advice,
     load_settings,
     read_environment,
     unknown_names,
@@ -74,6 +75,10 @@ class Check:
 
 
 _LIVES = (http.client.OK, {"status": "live"})
+
+
+def _profile(site: Site) -> Result:
+    return files.profile(site.settings.env, [sentence for _, sentence in advice(site.settings)])
 
 
 def _codex_home(site: Site) -> Result:
@@ -142,8 +147,15 @@ def _port(site: Site) -> Result:
     return machine.port(host, number, ours if lives else None)
 
 
+def _open_files(site: Site) -> Result:
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    return machine.open_files(hard, site.settings.connections)
+
+
 CHECKS: tuple[Check, ...] = (
-    Check("client key", lambda site: files.api_key(len(site.settings.api_key))),
+    Check("open files", _open_files),
+    Check("client key", lambda site: files.api_key(site.settings.api_key)),
+    Check("profile", _profile),
     Check("codex home", _codex_home),
     Check("disk", _disk),
     Check("config.toml", lambda site: files.foreign_config(site.home.root)),
@@ -182,7 +194,6 @@ def examine(
     """Yield every result as soon as it is known. Blocks."""
     yield machine.python_version(sys.version_info[:3])
     yield machine.shared_memory(Path("/dev/shm"))  # noqa: S108  (looked at, not written to)
-    yield machine.open_files(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
     yield files.env_file(env_file)
     problems: list[str] = []
     try:

@@ -17,7 +17,9 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "doctor": "app.cli.doctor",
         "login": "app.cli.login",
         "logout": "app.cli.login",
+        "maintenance": "app.cli.maintenance",
         "models": "app.cli.models",
+        "smoke": "app.cli.smoke",
         "status": "app.cli.status",
     }
 )
@@ -41,7 +43,7 @@ class Commands(click.Group):
 
 @click.group("codex", cls=Commands)
 def group() -> None:
-    """Log in and out, see what the service can do, and find out why it cannot.
+    """Log in and out, see what the service can do and why it cannot, try a running one, close it for a while.
 
     Exit codes: 0 fine, 1 failed, 2 wrong usage, 3 nobody is logged in.
     """

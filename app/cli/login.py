@@ -39,6 +39,7 @@ def login(*, api_key_stdin: bool, unexpected: tuple[str, ...]) -> None:
         )
     settings = load()
     launcher = _prepare(settings)
+    had_login = launcher.home.was_login_configured()
     code = _run_codex(launcher, "login", "--with-api-key" if api_key_stdin else "--device-auth")
     if code != 0:
         give_up(f"The login was refused: codex ended with exit code {code}.", code)
@@ -46,7 +47,8 @@ def login(*, api_key_stdin: bool, unexpected: tuple[str, ...]) -> None:
     click.echo(f"The login is in {launcher.home.auth_file}.")
     if settings.upstream_url:
         click.echo("It is not used as long as CODEX_UPSTREAM_URL is set.")
-    click.echo(_next_step(launcher.home))
+    else:
+        click.echo(_next_step(launcher.home, is_demo=not had_login and settings.env != "prod"))
 
 
 @click.command("logout")
@@ -89,11 +91,13 @@ def _run_codex(launcher: Launcher, *arguments: str) -> int:
     return done.returncode if done.returncode >= 0 else 128 - done.returncode
 
 
-def _next_step(home: Home) -> str:
-    """Return how the change reaches the service."""
+def _next_step(home: Home, *, is_demo: bool = False) -> str:
+    """Return how the change reaches the service: by itself, unless the demo serves, which is decided at its start."""
     if pid_of(home.pid_file) is None:
         return "No gateway runs with this CODEX_HOME; the next one that starts takes the change."
+    if not is_demo:
+        return "The running gateway takes the change by itself, within seconds."
     return (
-        "The running gateway takes the change after a reload: "
+        "The running gateway, which serves the demo, takes the login after a reload: "
         f"kill -HUP $(cat {shlex.quote(str(home.pid_file))})"
     )

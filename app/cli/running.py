@@ -88,15 +88,28 @@ def look(pid: int | None, host: str, port: int, key: str) -> Running:
     )
 
 
-def fetch(host: str, port: int, path: str, key: str = "") -> tuple[int, dict[str, Any]] | None:
-    """GET one JSON object; None if nobody answers in time, or with something else."""
+def fetch(
+    host: str,
+    port: int,
+    path: str,
+    key: str = "",
+    *,
+    method: str = "GET",
+    body: Mapping[str, Any] | None = None,
+) -> tuple[int, dict[str, Any]] | None:
+    """Return the status and the JSON object of an answer; None if nobody answers in time, or with something else."""
     connection = http.client.HTTPConnection(reachable_host(host), port, timeout=_TIMEOUT_S)
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
     try:
-        connection.request("GET", path, headers={"Authorization": f"Bearer {key}"} if key else {})
+        if body is None:
+            connection.request(method, path, headers=headers)
+        else:
+            headers["Content-Type"] = "application/json"
+            connection.request(method, path, orjson.dumps(body), headers)
         answer = connection.getresponse()
-        body = orjson.loads(answer.read())
+        found = orjson.loads(answer.read())
     except (OSError, ValueError, http.client.HTTPException):
         return None
     finally:
         connection.close()
-    return (answer.status, body) if isinstance(body, dict) else None
+    return (answer.status, found) if isinstance(found, dict) else None

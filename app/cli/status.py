@@ -137,6 +137,8 @@ def _gateway(gateway: Running) -> str:
         return "not running"
     where = f", {gateway.address}" if gateway.address else ""
     words = {True: "ready", False: "not ready", None: "unknown"}[gateway.ready]
+    if gateway.health == "maintenance":
+        words = "in maintenance (flask --app wsgi codex maintenance status)"
     reason = f" ({gateway.reason})" if gateway.reason else ""
     return f"running, pid {gateway.pid}{where}: {words}{reason}"
 

@@ -1,19 +1,31 @@
 """How many turns run at once, and who waits. Decided before a response is begun.
 
-First come, first served: slots that become free are kept for the first waiter, so that nobody overtakes. A request for
-several choices takes all its slots or none. A slot is given back exactly once, whoever ends its turn. No lock: nothing
-here yields between reading and changing.
+Who is next, `app.codex.fair_queue` decides; this is the waiting itself. A request for several choices takes all its
+slots or none. A slot is given back exactly once, whoever ends its turn. No lock: nothing here yields between reading
+and changing.
 """
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from collections.abc import Callable
+import math
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 
 from gevent.event import Event
 
+from app.codex.expected_wait import FreedSlots
+from app.codex.fair_queue import FairQueue, Ticket, TicketState
 from app.errors import WorkerBusy
+
+_TOO_LATE = "This gateway is busy and no turn became free in time."
+_FULL = "This gateway is busy and its queue is full; try again shortly."
+_GAVE_WAY = (
+    "This gateway is busy and its queue is full. Your key has the most requests in it, so that the newest of them gave "
+    "way to another key's."
+)
 
 
 class Slot:
@@ -29,66 +41,103 @@ class Slot:
             on_release()
 
 
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """On whose behalf slots are asked for, and on which terms.
+
+    `owner` is the name of the caller's key. `within_s` is how long the request itself may still take, in seconds.
+    `on_admitted` is called once the slots are there and before any turn; it must not block, and if it raises, the
+    slots go back.
+    """
+
+    owner: str = ""
+    within_s: float = math.inf
+    on_admitted: Callable[[], None] = lambda: None
+
+    def deadline(self, most_s: float) -> float:
+        """Return until when it may wait (monotonic seconds) where nobody waits longer than `most_s`."""
+        return time.monotonic() + min(most_s, self.within_s)
+
+
+ANYBODY = Claim()
+
+
 @dataclass(slots=True, eq=False)
-class _Waiter:
-    count: int
-    turn_comes: Event = field(default_factory=Event)
+class _Waiter(Ticket):
+    over: Event = field(default_factory=Event)
 
 
 class Admission:
     """`limit` slots and a queue of at most `queue_max` requests behind them."""
 
     def __init__(self, limit: int, queue_max: int) -> None:
-        self.limit = limit
-        self._queue_max = queue_max
-        self._queue: deque[_Waiter] = deque()
-        self.running = 0
+        self._queue: FairQueue[_Waiter] = FairQueue(limit, queue_max)
+        self._freed = FreedSlots()
         self.counters: Counter[str] = Counter()
 
     @property
-    def waiting(self) -> int:
-        """How many requests wait for a slot."""
-        return len(self._queue)
+    def limit(self) -> int:
+        """How many turns may run at once."""
+        return self._queue.limit
 
-    def acquire(self, timeout_s: float, count: int = 1) -> list[Slot]:
-        """Block until `count` slots are free. Raises `WorkerBusy` if the queue is full or does not move in time."""
-        if not self._queue and self.running + count <= self.limit:
-            self.running += count
-            return self._slots(count)
-        if len(self._queue) >= self._queue_max:
-            raise WorkerBusy("This gateway is busy and its queue is full; try again shortly.")
-        waiter = _Waiter(count)
-        self._queue.append(waiter)
+    @property
+    def running(self) -> int:
+        """How many slots are taken."""
+        return self._queue.running
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait for slots."""
+        return self._queue.waiting
+
+    def acquire(self, timeout_s: float, count: int = 1, claim: Claim = ANYBODY) -> list[Slot]:
+        """Block until `count` slots are free, and the claim's owner is the next to have them.
+
+        Raises `WorkerBusy` if the queue is full or does not move in time, and what `on_admitted` raises.
+        """
+        owner = claim.owner
+        if not self._queue.take(owner, count):
+            self._wait(_Waiter(owner, count), min(timeout_s, claim.within_s))
+        slots = [Slot(partial(self._release, owner)) for _ in range(count)]
         try:
-            waiter.turn_comes.wait(timeout_s)
+            claim.on_admitted()
+        except BaseException:
+            for slot in slots:
+                slot.release()
+            raise
+        return slots
+
+    def _wait(self, waiter: _Waiter, timeout_s: float) -> None:
+        self._freed.wanted(time.monotonic())
+        self._wake(self._queue.join(waiter))
+        is_refused = waiter.state is TicketState.DISPLACED
+        try:
+            waiter.over.wait(max(0.0, timeout_s))
         except BaseException:
             # Cut short from outside, maybe between the handing over and the waking up: then it goes to the next.
-            if waiter.turn_comes.is_set():
-                self._release(count)
-            else:
-                self._leave(waiter)
+            self._wake(self._queue.leave(waiter))
             raise
-        if not waiter.turn_comes.is_set():
-            self._leave(waiter)
-            raise WorkerBusy("This gateway is busy and no turn became free in time.")
-        return self._slots(count)
+        if waiter.state is TicketState.ADMITTED:
+            return
+        if waiter.state is TicketState.WAITING:
+            self._wake(self._queue.leave(waiter))
+            raise self._busy(_TOO_LATE, waiter)
+        raise self._busy(_FULL if is_refused else _GAVE_WAY, waiter)
 
-    def _slots(self, count: int) -> list[Slot]:
-        return [Slot(self._release) for _ in range(count)]
+    def _busy(self, sentence: str, waiter: _Waiter) -> WorkerBusy:
+        ahead = self._queue.slots_ahead(waiter.owner, waiter.count)
+        return WorkerBusy(sentence, retry_after_s=self._freed.wait_s(ahead, time.monotonic()))
 
-    def _leave(self, waiter: _Waiter) -> None:
-        self._queue.remove(waiter)
-        self._hand_over()  # the next may need fewer slots
+    def _release(self, owner: str) -> None:
+        self._wake(self._queue.release(owner))
+        if self._freed.is_wanted:
+            self._freed.freed(time.monotonic())
+            if not self._queue.waiting and self._queue.running < self._queue.limit:
+                self._freed.plenty()
 
-    def _release(self, count: int = 1) -> None:
-        self.running -= count
-        self._hand_over()
-
-    def _hand_over(self) -> None:
-        while self._queue and self.running + self._queue[0].count <= self.limit:
-            waiter = self._queue.popleft()
-            self.running += waiter.count
-            waiter.turn_comes.set()
+    def _wake(self, waiters: Iterable[_Waiter]) -> None:
+        for waiter in waiters:
+            waiter.over.set()
 
     def __repr__(self) -> str:
         return f"<Admission running={self.running}/{self.limit} waiting={self.waiting}>"

@@ -7,6 +7,7 @@ the others go on. One consumer follows; `close` may be called by anyone, at any 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import cached_property
 
 from gevent.pool import Group
 from gevent.queue import Queue
@@ -35,10 +36,18 @@ class Choices:
         self.generation = turns[0].generation
         self._pace = pace
         self._replace = replace
-        self._pumps = Group()
-        self._merged: Queue[Batch | BaseException | None] = Queue(_MERGED_BATCHES)
         self._running = 0
         self._is_closed = False
+
+    # For several turns only: a stream that waits should cost little, and nearly all have one.
+
+    @cached_property
+    def _pumps(self) -> Group:
+        return Group()
+
+    @cached_property
+    def _merged(self) -> Queue[Batch | BaseException | None]:
+        return Queue(_MERGED_BATCHES)
 
     def __len__(self) -> int:
         return len(self.turns)
@@ -107,7 +116,8 @@ class Choices:
         self._is_closed = True
         for turn in self.turns:
             turn.close()
-        self._pumps.kill(block=False)
+        if len(self.turns) > 1:
+            self._pumps.kill(block=False)
 
     @property
     def first_event_at(self) -> float | None:

@@ -8,57 +8,34 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from weakref import WeakSet
+
+from gevent.event import Event
 
 from app.codex.account import AccountLimits
-from app.codex.admission import Admission, Slot
+from app.codex.admission import ANYBODY, Admission, Claim, Slot
 from app.codex.config import UpstreamKind
+from app.codex.expected_wait import until_s
 from app.codex.generation import Generation
+from app.codex.home import LoginMark
 from app.codex.launch import Launcher
+from app.codex.limits import Limits
+from app.codex.login import Login
 from app.codex.methods import Model, TurnRequest
+from app.codex.status import Status, look
 from app.codex.turn import Turn
 from app.codex.watch import UNWATCHED, Watch
-from app.errors import Draining, GatewayError, UpstreamAuth, WorkerUnavailable
-from app.process.child import Child
+from app.codex.watchdog import Concern, Watchdog
+from app.errors import Draining, GatewayError, WorkerUnavailable
+from app.process.child import Child, ChildSpec
 from app.process.lifecycle import BackoffPolicy
-from app.process.supervisor import LastExit, Supervisor
+from app.process.supervisor import Supervisor
 from app.rpc.channel import ChannelClosed
 
 log = logging.getLogger("codex_api.codex")
 
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Milliseconds, and counts."""
-
-    max_concurrency: int
-    queue_max: int
-    queue_timeout_ms: int
-    rpc_timeout_ms: int
-    startup_timeout_ms: int
-    backoff_initial_ms: int
-    backoff_max_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class Status:
-    """A moment of the child, for the health routes. `reason` says why it is not ready."""
-
-    ready: bool
-    degraded: bool
-    reason: str | None
-    state: str
-    generation: int
-    pid: int | None
-    user_agent: str
-    restarts: int
-    failures: int
-    backoff_ms: int
-    handshake_ms: int | None
-    last_exit: LastExit | None
-    running: int
-    waiting: int
-    counters: dict[str, int]
+_NEXT_S = 0.25
+"""How long is waited for the next generation before it is asked for once more."""
 
 
 class Codex:
@@ -74,17 +51,23 @@ class Codex:
         self.launcher = launcher
         self._on_models = on_models
         self._limits = limits
+        self._queue_s = limits.queue_timeout_ms / 1000
         self._version = version
-        self._generation: Generation | None = None
+        self.generation: Generation | None = None
+        """The one that new turns begin on."""
         self._generations = 0
-        self._draining = False
+        self.is_draining = False
         self._stopped = False
         self.account = AccountLimits()
+        self._alive: WeakSet[Generation] = WeakSet()  # those that retire, too
+        self.login = Login(launcher.home, launcher.upstream.kind)
+        self._mark: LoginMark | None = None  # of the login that the next child starts with
+        self._next = Event()  # set, and a new one made, when the next generation serves
         self.admission = Admission(limits.max_concurrency, limits.queue_max)
         self.supervisor = Supervisor(
             "codex",
             BackoffPolicy(limits.backoff_initial_ms, limits.backoff_max_ms),
-            prepare=launcher.prepare,
+            prepare=self._prepare,
             attach=self._attach,
         )
 
@@ -99,6 +82,10 @@ class Codex:
         """Keep the child alive until `stop`. Blocks: the supervisor greenlet."""
         self.supervisor.run()
 
+    def _prepare(self) -> ChildSpec:
+        self._mark = self.login.mark  # before the child reads it
+        return self.launcher.prepare()
+
     def _attach(self, child: Child) -> Generation:
         self._generations += 1
         generation = Generation(
@@ -107,6 +94,7 @@ class Codex:
             rpc_timeout_s=self._limits.rpc_timeout_ms / 1000,
             on_lost=self._lose,
             account=self.account,
+            login=self._mark,
         )
         try:
             generation.shake_hands(
@@ -118,26 +106,47 @@ class Codex:
             child.kill()
             generation.detach()
             raise
-        if self._generation is None:
+        if self.generation is None:
             self._on_models(generation.models)
-        self._generation = generation
-        generation.ask_for_limits()
+        self._alive.add(generation)
+        watchdog = Watchdog(
+            generation,
+            self._limits.watchfulness,
+            self._worry,
+            has_old_login=lambda it: it.login != self.login.mark,
+        )
+        generation.accompany(watchdog.run)
+        generation.accompany(generation.ask_for_limits)
+        self.generation = generation
+        awaited, self._next = self._next, Event()
+        awaited.set()
         return generation
 
+    def _worry(self, generation: Generation, concern: Concern) -> None:
+        if not concern.is_fatal:
+            if generation is self.generation:  # one that retires goes anyway
+                self.supervisor.replace(concern.value)
+        elif generation is self.generation:
+            self.supervisor.recycle(concern.value)
+        else:
+            fields = {"child": "codex", "pid": generation.pid, "reason": concern.value}
+            log.warning("retired_child_killed", extra=fields)
+            generation.kill()
+
     def _lose(self, generation: Generation) -> None:
-        if generation is self._generation:
+        if generation is self.generation:
             # A child whose pipe is closed is of no use, even if its process lives on.
             self.supervisor.recycle("pipe_closed")
 
     def begin_drain(self) -> None:
         """Report not ready. What still arrives is served: gunicorn closes its listener a moment later."""
-        self._draining = True
+        self.is_draining = True
 
     def end_turns(self, error: GatewayError) -> None:
         """End every running turn with `error`, and start no more; clients get one error frame or answer."""
         self._stopped = True
-        if self._generation is not None:
-            self._generation.fail_turns(error)
+        for generation in list(self._alive):
+            generation.fail_turns(error)
 
     def stop(self) -> None:
         """Start no more turns and end the child. Blocks until it is gone."""
@@ -147,23 +156,27 @@ class Codex:
 
     # Turns
 
-    def start_turns(self, *requests: TurnRequest, watch: Watch = UNWATCHED) -> list[Turn]:
+    def start_turns(
+        self, *requests: TurnRequest, watch: Watch = UNWATCHED, claim: Claim = ANYBODY
+    ) -> list[Turn]:
         """Wait for slots and a ready child, then begin a turn for each request: all or none, the caller closes them.
 
         Blocks. Raises `UpstreamAuth`, `WorkerBusy`, `WorkerUnavailable`, `Draining`, `InvalidRequest`.
         """
-        self._check_login()
-        deadline = time.monotonic() + self._limits.queue_timeout_ms / 1000
+        self.login.check()
+        deadline = claim.deadline(self._queue_s)
         with watch.waiting():
-            slots = self.admission.acquire(self._limits.queue_timeout_ms / 1000, len(requests))
+            slots = self.admission.acquire(self._queue_s, len(requests), claim)
         return self._begin(requests, slots, deadline, watch)
 
-    def replace_turn(self, turn: Turn, request: TurnRequest, watch: Watch = UNWATCHED) -> Turn:
+    def replace_turn(
+        self, turn: Turn, request: TurnRequest, watch: Watch = UNWATCHED, claim: Claim = ANYBODY
+    ) -> Turn:
         """Close `turn` and begin another on its slot. Blocks; raises what `start_turns` raises."""
-        deadline = time.monotonic() + self._limits.queue_timeout_ms / 1000
+        deadline = claim.deadline(self._queue_s)
         slot = turn.lease.take()
         turn.close()
-        slots = self.admission.acquire(deadline - time.monotonic()) if slot is None else [slot]
+        slots = [slot] if slot else self.admission.acquire(self._queue_s, claim=claim)
         (new,) = self._begin((request,), slots, deadline, watch)
         return new
 
@@ -181,70 +194,36 @@ class Codex:
                 slot.release()
             raise
 
-    def _check_login(self) -> None:
-        # codex itself would send the turn without a key.
-        if self._lacks_login:
-            raise UpstreamAuth(
-                "This service is not logged in to OpenAI. Its operator has to run: "
-                "flask --app wsgi codex login. Your key is fine."
-            )
-
     def _ready_generation(self, deadline: float, watch: Watch = UNWATCHED) -> Generation:
         if self._stopped:
             raise Draining("This worker is shutting down; send the request again.")
         with watch.waiting():
-            ready = self.supervisor.wait_ready(max(0.0, deadline - time.monotonic()))
-        generation = self._generation
-        if not ready or generation is None or generation.channel.is_closed:
-            raise WorkerUnavailable(
-                "The codex process is not running yet; try again shortly.",
-                retry_after_s=max(1, round(self.supervisor.lifecycle.backoff_ms / 1000)),
-            )
-        return generation
+            while self.supervisor.wait_ready(max(0.0, deadline - time.monotonic())):
+                generation = self.generation
+                if generation is None or generation.channel.is_closed:
+                    break
+                if generation.login is not None or self.login.mark is None:
+                    return generation
+                # It was started before anybody had logged in, and would send turns without a key.
+                self.supervisor.replace(Concern.LOGIN.value)
+                self._next.wait(_NEXT_S)
+                if time.monotonic() >= deadline:
+                    break
+        raise WorkerUnavailable(
+            "The codex process is not running yet; try again shortly.",
+            retry_after_s=until_s(self.supervisor.backoff_until, time.monotonic()),
+        )
 
     def models(self) -> tuple[Model, ...]:
         """Return the child's models, waiting for its handshake if need be. Raises `WorkerUnavailable`."""
-        if self._generation is not None and self._generation.models:
-            return self._generation.models
-        deadline = time.monotonic() + self._limits.queue_timeout_ms / 1000
+        if self.generation is not None and self.generation.models:
+            return self.generation.models
+        deadline = ANYBODY.deadline(self._queue_s)
         return self._ready_generation(deadline).models
 
     def status(self) -> Status:
         """Return where the child is now. Does not block."""
-        life, child = self.supervisor.lifecycle, self.supervisor.child
-        generation = self._generation
-        counters = dict(generation.counters + generation.channel.counters) if generation else {}
-        return Status(
-            ready=self._reason() is None,
-            degraded=life.is_degraded,
-            reason=self._reason(),
-            state=life.state.value,
-            generation=self._generations,
-            pid=child.pid if child else None,
-            user_agent=generation.user_agent if generation else "",
-            restarts=life.restarts,
-            failures=life.failures,
-            backoff_ms=life.backoff_ms,
-            handshake_ms=self.supervisor.handshake_ms,
-            last_exit=self.supervisor.last_exit,
-            running=self.admission.running,
-            waiting=self.admission.waiting,
-            counters=counters,
-        )
-
-    @property
-    def _lacks_login(self) -> bool:
-        return self.upstream is UpstreamKind.OPENAI and not self.launcher.home.auth_file.exists()
-
-    def _reason(self) -> str | None:
-        life = self.supervisor.lifecycle
-        if self._draining:
-            return "draining"
-        if life.is_ready:
-            return "upstream_auth" if self._lacks_login else None
-        if life.is_degraded:
-            return "degraded"
-        return {"backing_off": "backoff", "stopped": "starting"}.get(life.state.value, "starting")
+        return look(self)
 
     def __repr__(self) -> str:
-        return f"<Codex {self.supervisor!r} {self._generation!r} {self.admission!r}>"
+        return f"<Codex {self.supervisor!r} {self.generation!r} {self.admission!r}>"

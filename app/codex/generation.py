@@ -13,23 +13,26 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 
-from app.codex import account as account_limits
+from gevent.event import Event
+from gevent.pool import Group
+
 from app.codex import methods
 from app.codex.account import AccountLimits
 from app.codex.admission import Slot
 from app.codex.ending import Endings
-from app.codex.events import ProtocolError, ThreadId, parse_event
+from app.codex.events import ThreadId
+from app.codex.home import LoginMark
 from app.codex.lease import Lease
 from app.codex.methods import Model, TurnRequest
+from app.codex.notifications import Notifications
 from app.codex.refusals import translate
 from app.codex.server_requests import PARKED_S, ServerRequests
 from app.codex.turn import Turn
 from app.codex.unbroken import carry_out
 from app.codex.watch import UNWATCHED, TurnWatch, Watch
-from app.errors import GatewayError, UpstreamError
+from app.errors import GatewayError
 from app.process.child import Child
 from app.rpc.channel import Channel, ChannelClosed, RpcError
-from app.rpc.messages import Notification
 
 log = logging.getLogger("codex_api.codex")
 
@@ -41,6 +44,7 @@ class Generation:
     """See the module. `on_lost` is called once when the pipe closes while the child may still run.
 
     What the child hears of the account's limits goes into `account`.
+    `login` says with which login the child was started; `began` is when (monotonic seconds).
     """
 
     def __init__(
@@ -52,9 +56,13 @@ class Generation:
         on_lost: Callable[[Generation], None],
         parked_s: float = PARKED_S,
         account: AccountLimits | None = None,
+        login: LoginMark | None = None,
     ) -> None:
         self.number = number
         self.pid = child.pid
+        self._child = child
+        self.login = login
+        self.began = time.monotonic()
         self.user_agent = ""
         self.models: tuple[Model, ...] = ()
         self.counters: Counter[str] = Counter()
@@ -62,13 +70,16 @@ class Generation:
         self._on_lost = on_lost
         self._account = account or AccountLimits()
         self._turns: dict[ThreadId, Turn] = {}
+        self._at_rest = Event()
+        self._companions = Group()
         self._endings = Endings(rpc_timeout_s, self.counters)
         self._requests = ServerRequests(
             self._turns.get, self._endings.group, self.counters, parked_s
         )
+        notifications = Notifications(self._turns.get, self.counters, self._account)
         self.channel = Channel(
             child.socket,
-            on_notification=self._on_notification,
+            on_notification=notifications.hear,
             on_request=lambda request: self._requests.hear(request, self.channel),
             on_close=self._on_close,
         )
@@ -78,6 +89,14 @@ class Generation:
     def open_turns(self) -> int:
         """Turns that were begun and not given back yet."""
         return len(self._turns)
+
+    def kill(self) -> None:
+        """End the child at once; what runs on it fails when its pipe closes."""
+        self._child.kill()
+
+    def accompany(self, companion: Callable[[], None]) -> None:
+        """Run something in a greenlet for as long as this generation lives."""
+        self._companions.spawn(companion)
 
     # Handshake
 
@@ -105,10 +124,7 @@ class Generation:
         return models
 
     def ask_for_limits(self) -> None:
-        """Let the child look up the account's limits, before the first answer tells. Does not block, cannot fail."""
-        self._endings.group.spawn(self._ask_for_limits)
-
-    def _ask_for_limits(self) -> None:
+        """Let the child look up the account's limits, before the first answer tells them. Blocks, cannot fail."""
         # codex itself refuses where there is no ChatGPT login, and needs the network where there is one.
         with suppress(GatewayError):
             self._account.hear(
@@ -183,47 +199,29 @@ class Generation:
             turn.fail(error)
 
     def _give_back(self, turn: Turn) -> None:
-        self._endings.begin(turn, lambda: self._turns.pop(turn.thread_id, None))
+        self._endings.begin(turn, lambda: self._forget(turn))
 
-    # What the child says: runs in the channel's reader, must not block
-
-    def _on_notification(self, notification: Notification) -> None:
-        if notification.method == account_limits.UPDATED:
-            self._account.hear(notification.params)
-            return
-        try:
-            addressed = parse_event(notification.method, notification.params)
-        except ProtocolError as error:
-            self.counters["protocol_error"] += 1
-            log.warning("codex_protocol_error", extra={"field": error.field})
-            if notification.method == "turn/completed":
-                self._end_unread(notification)
-            return
-        if addressed is None:
-            self.counters["ignored_notification"] += 1
-            return
-        turn = self._turns.get(addressed.thread_id)
-        if turn is None:
-            self.counters["orphan_event"] += 1
-        else:
-            turn.watch.notified(notification)
-            turn.deliver(self._account.explain(addressed, time.time()))
-
-    def _end_unread(self, notification: Notification) -> None:
-        """An end that we cannot read is an end all the same: nothing more will come."""
-        turn = self._turns.get(ThreadId(str(notification.params.get("threadId"))))
-        if turn is not None:
-            turn.ended.set()
-            turn.fail(UpstreamError("The answer ended in a way that this gateway does not know."))
+    def _forget(self, turn: Turn) -> None:
+        self._turns.pop(turn.thread_id, None)
+        if not self._turns:
+            self._at_rest.set()
 
     def _on_close(self) -> None:
+        self._at_rest.set()
         for turn in list(self._turns.values()):
             turn.ended.set()
             turn.fail(ChannelClosed("The codex process went away during the answer."))
         self._on_lost(self)
 
+    def retire(self) -> None:
+        """Block until no turn is left here. See `app.process.living.Attachment`."""
+        while self._turns and not self.channel.is_closed:
+            self._at_rest.clear()
+            self._at_rest.wait()
+
     def detach(self) -> None:
-        """The child is gone: fail who still waits, end our greenlets. See `app.process.supervisor.Attachment`."""
+        """The child is gone: fail who still waits, end our greenlets. See `app.process.living.Attachment`."""
+        self._companions.kill(block=False)
         self.channel.close()
         self.channel.join(_DETACH_S)
         self._endings.group.join(_DETACH_S)

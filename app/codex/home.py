@@ -14,6 +14,7 @@ All functions do file I/O and raise `OSError` if the disk refuses, `HomeRefused`
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import sqlite3
@@ -21,10 +22,12 @@ import tempfile
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import orjson
 
 from app.codex import catalog
+from app.process.starter import StartRefused
 
 _LOG_DATABASE = "logs_2.sqlite"
 _KEEP_CATALOGS = 4
@@ -34,8 +37,30 @@ before insert on logs begin select raise(ignore); end
 """
 
 
-class HomeRefused(OSError):
+LoginMark: TypeAlias = tuple[int, int, int]
+"""What tells one state of the login's file from another: inode, size in bytes, time of change in ns."""
+
+
+class HomeRefused(StartRefused):
     """CODEX_HOME holds something that we must not touch and cannot ignore."""
+
+    reason = "home_refused"
+
+
+class HomeUnwritable(StartRefused):
+    """Nothing can be written to CODEX_HOME."""
+
+    reason = "home_unwritable"
+
+
+class DiskFull(HomeUnwritable):
+    """There is no room left where CODEX_HOME is."""
+
+    reason = "disk_full"
+
+
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
+_PROOF = b"x" * 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,16 +99,39 @@ class Home:
         """Present once a login was ever seen here."""
         return self.private / "login-seen"
 
+    @property
+    def login_mark(self) -> LoginMark | None:
+        """What the login's file looks like now; None where there is none."""
+        try:
+            found = self.auth_file.stat()
+        except OSError:
+            return None
+        return found.st_ino, found.st_size, found.st_mtime_ns
+
     def prepare(self) -> None:
-        """Create the folders, closed to others; refuse a `config.toml`, which would give the child other rules."""
-        for folder in (self.root, self.private, self.workspace, self.tmp):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.root.chmod(0o700)
+        """Create the folders, closed to others; refuse a `config.toml`, which would give the child other rules.
+
+        Raises `HomeRefused`, `HomeUnwritable`, `DiskFull`: said before codex says it in its own way, or not at all.
+        """
+        try:
+            self._make_folders()
+        except OSError as error:
+            kind = DiskFull if error.errno in _NO_ROOM else HomeUnwritable
+            raise kind(f"CODEX_HOME cannot be written to: {error.strerror}.") from error
         if (self.root / "config.toml").exists():
             raise HomeRefused(
                 "CODEX_HOME contains a config.toml. The gateway configures its child completely and must not run "
                 "with settings it does not know: move that file away, or point CODEX_HOME to another folder."
             )
+
+    def _make_folders(self) -> None:
+        for folder in (self.root, self.private, self.workspace, self.tmp):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.root.chmod(0o700)
+        with tempfile.TemporaryFile(
+            dir=self.private
+        ) as file:  # on a full disk a folder may still be made
+            file.write(_PROOF)
 
     def was_login_configured(self) -> bool:
         """True if there is a login, or ever was one: an expired or removed login must not turn into the demo."""

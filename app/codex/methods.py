@@ -140,6 +140,11 @@ def unsubscribe_params(thread_id: ThreadId) -> dict[str, Any]:
     return {"threadId": thread_id}
 
 
+def loaded_list_params() -> dict[str, Any]:
+    """Parameters of `thread/loaded/list`: the cheapest question, asked for the sake of the answer."""
+    return {"limit": 1}
+
+
 def model_list_params(cursor: str | None) -> dict[str, Any]:
     """Parameters of one page of `model/list`."""
     return {} if cursor is None else {"cursor": cursor}

@@ -97,8 +97,11 @@ def _chosen_tool(conversation: Conversation, request: dict[str, Any]) -> dict[st
         tools, choice = [tool for tool in tools if tool["name"] == choice["name"]], "required"
     orders = [order for order in conversation.orders if _MUST_CALL.search(order)]
     named = [tool for tool in tools if any(_names(order, tool) for order in orders)]
+    called = {name for name, _ in conversation.results}
+    fresh = [tool for tool in named or tools if tool["name"] not in called]
+    # Who has to call something in every round gets on: to the tool that takes the result.
     best: dict[str, Any] = max(
-        named or tools, key=lambda tool: _closeness(tool, conversation.prompt)
+        fresh or named or tools, key=lambda tool: _closeness(tool, conversation.prompt)
     )
     if orders or choice == "required":
         return best

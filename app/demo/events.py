@@ -175,7 +175,8 @@ def _reasoning(place: _Place, item: Reasoning) -> dict[str, Any]:
 
 
 def _function_call(place: _Place, item: FunctionCall) -> dict[str, Any]:
-    call_id = item.call_id or f"call_{NONCE}{place.index:04d}"
+    # 40 characters, the most that OpenAI's chat API takes back.
+    call_id = item.call_id or f"call_{NONCE}{place.index:03d}"
     identity = {
         "id": place.item_id("fc"),
         "type": "function_call",

@@ -138,13 +138,20 @@ class _Form:
     # One for each type
 
     def _object(self, schema: dict[str, Any], depth: int) -> dict[str, Any]:
-        required = schema.get("required", ())
         members = schema.get("properties", {})
+        required = schema.get("required", ())
+        if depth == 0 and self._is_list(members):
+            required = tuple(members)
         filled: dict[str, Any] = {}
         for key, member in members.items() if depth < _TOO_DEEP else ():
             if key in required or (depth < _DEEP and self._clues.mentions(key)):
                 filled[key] = self.value(member, key, depth + 1)
         return filled
+
+    def _is_list(self, members: dict[str, Any]) -> bool:
+        """True for an object that is only there to hold a list: that is filled, required or not."""
+        kinds = [self._resolved(member).get("type") for member in members.values()]
+        return kinds == ["array"]
 
     def _array(self, schema: dict[str, Any], name: str, depth: int) -> list[Any]:
         if "prefixItems" in schema:

@@ -1,4 +1,4 @@
-"""The request's body: read whole, within a limit and a deadline, and only then parsed."""
+"""The request's body: read whole, within limits and deadlines, and only then parsed."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from flask import current_app, request
 from gevent import Timeout, sleep
 from gunicorn.http.errors import ParseException
 
+from app.edge.body_memory import BodyMemory, Share
+from app.edge.life import current_life
 from app.errors import (
     BodyTimeout,
     BodyTooLarge,
@@ -18,14 +20,13 @@ from app.errors import (
 )
 from app.translation.invalid import invalid_type
 
-_BLOCK_BYTES = 256 * 1024
-
 
 def read_json_object() -> dict[str, Any]:
     """Return the body as a dictionary. Blocks while it arrives.
 
-    Raises `UnsupportedContentType`, `BodyTooLarge`, `BodyTimeout`, `InvalidJson`, or `InvalidRequest` for JSON that
-    is no object. The limit holds for chunked bodies too, which declare no length.
+    Raises `UnsupportedContentType`, `BodyTooLarge`, `BodyTimeout`, `InvalidJson`, `WorkerBusy` where the bodies of all
+    requests together are too large, or `InvalidRequest` for JSON that is no object. The limits hold for chunked bodies
+    too, which declare no length.
     """
     _check_content_type()
     raw = _read(current_app.config["MAX_BODY_BYTES"], current_app.config["BODY_TIMEOUT_S"])
@@ -57,8 +58,12 @@ def _read(limit: int, timeout_s: float) -> bytes:
     declared = request.content_length
     if declared is not None and declared > limit:
         raise _too_large(limit)
-    with Timeout(timeout_s, BodyTimeout(f"The body did not arrive within {timeout_s:g} seconds.")):
-        raw = _read_blocks(limit)
+    memory: BodyMemory = current_app.extensions["body_memory"]
+    share = memory.share()
+    current_life().at_end(share.release)
+    too_late = BodyTimeout(f"The body did not arrive within {timeout_s:g} seconds.")
+    with Timeout(timeout_s, too_late), share.arriving():
+        raw = _read_blocks(limit, share)
     if len(raw) > limit:
         raise _too_large(limit)
     if declared is not None and len(raw) < declared:
@@ -66,17 +71,24 @@ def _read(limit: int, timeout_s: float) -> bytes:
     return raw
 
 
-def _read_blocks(limit: int) -> bytes:
+def _read_blocks(limit: int, share: Share) -> bytes:
     """Return the body, or just more than `limit` bytes of it."""
     # Straight from the server: werkzeug's own limit cuts a chunked body off silently.
     source = request.environ["wsgi.input"]
     blocks: list[bytes] = []
     left = limit + 1
     try:
-        while left > 0 and (block := source.read(min(left, _BLOCK_BYTES))):
+        while left > 0:
+            with share.block(left) as size:
+                block = source.read(size)
+                share.keep(len(block))
+            if not block:
+                break
             blocks.append(block)
             left -= len(block)
             sleep(0)  # a body that is all there would be read without a pause for anybody else
+    except TimeoutError as error:
+        raise BodyTimeout("The body stopped arriving before it was whole.") from error
     except (OSError, ParseException) as error:
         raise InvalidRequest(
             "The body ended early or is not valid chunked coding.", code="INCOMPLETE_BODY"

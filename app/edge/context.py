@@ -12,11 +12,14 @@ from app.edge.life import current_life
 from app.observability import logs
 from app.observability.requests import Listener, RequestRecord
 
+_API_VERSION = "2020-10-01"
+"""What OpenAI calls the version of `/v1` in its own answers."""
+
 _ACCEPTED_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
 def init_app(app: Flask, listeners: Sequence[Listener] = ()) -> None:
-    """Give every request a record, every response `X-Request-Id`, and write the canonical line at the very end.
+    """Give every request a record, every response its headers, and write the canonical line at the very end.
 
     `listeners` hear of every request.
     """
@@ -52,6 +55,9 @@ def _finish(response: Response) -> Response:
     record = current_record()
     record.status = response.status_code
     response.headers["X-Request-Id"] = record.request_id
+    if request.path.startswith("/v1/"):
+        response.headers["openai-version"] = _API_VERSION
+        response.headers["openai-processing-ms"] = str(record.age_ms())
     if not record.is_streaming:
         record.response_bytes = response.calculate_content_length()
     # Not here but at close: a stream has only begun when this function runs.

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import ssl
 import time
 from base64 import b64encode
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from http import HTTPStatus
 from http.client import HTTPException
@@ -18,6 +19,7 @@ from requests import RequestException, Response
 from urllib3.exceptions import HTTPError
 
 from app.edge import pinned
+from app.edge.image_cache import Image, freshness_s
 from app.edge.image_guard import (
     AddressRule,
     Location,
@@ -51,10 +53,16 @@ class Limits:
 
 @dataclass(slots=True)
 class Batch:
-    """What the images of one request share: `deadline` is monotonic, `bytes_left` counts down."""
+    """What the images of one request share: `bytes_left` counts down, `deadline` (monotonic) is set at the start."""
 
-    deadline: float
     bytes_left: int
+    deadline: float = math.inf
+
+    def take(self, size: int) -> None:
+        """Count bytes of an image. Raises `NotFetched` when the request has too many of them."""
+        self.bytes_left -= size
+        if self.bytes_left < 0:
+            raise NotFetched(Reason.TOO_LARGE)
 
     def seconds_left(self) -> float:
         """Return the time left. Raises `NotFetched` when there is none."""
@@ -62,6 +70,14 @@ class Batch:
         if left <= 0:
             raise NotFetched(Reason.DEADLINE)
         return left
+
+
+@dataclass(frozen=True, slots=True)
+class _Pointer:
+    """A redirect, and how long one may rely on it."""
+
+    location: Location
+    fresh_s: float
 
 
 class Downloader:
@@ -79,25 +95,28 @@ class Downloader:
         # Made once: reading the certificates takes 20 ms, in which the whole worker would stand still.
         return self._given_tls or ssl.create_default_context(cafile=certifi.where())
 
-    def fetch(self, batch: Batch, url: str) -> str:
-        """Return the image at `url` as a data URL. Blocks until `batch.deadline` at most; raises `NotFetched`.
+    def fetch(self, batch: Batch, url: str) -> Image:
+        """Return the image at `url`. Blocks until `batch.deadline` at most; raises `NotFetched`.
 
         The deadline holds for every step where the worker is patched by gevent; where not, between two reads only.
         """
         with Timeout(batch.seconds_left(), NotFetched(Reason.DEADLINE)):
             return self._fetch(batch, url)
 
-    def _fetch(self, batch: Batch, url: str) -> str:
+    def _fetch(self, batch: Batch, url: str) -> Image:
         location = parse_location(url)
+        fresh_s = math.inf
         for _ in range(self._limits.redirects + 1):
             answer = self._get(batch, location)
-            if isinstance(answer, str):
-                return answer
-            location = answer
+            # Where an address leads may be kept no longer than what is found there.
+            fresh_s = min(fresh_s, answer.fresh_s)
+            if isinstance(answer, Image):
+                return replace(answer, fresh_s=fresh_s)
+            location = answer.location
         raise NotFetched(Reason.REDIRECT)
 
-    def _get(self, batch: Batch, location: Location) -> str | Location:
-        """Return the image as a data URL, or where the answer points to."""
+    def _get(self, batch: Batch, location: Location) -> Image | _Pointer:
+        """Return the image, or where the answer points to."""
         addresses = resolve(location, self._rule, self._resolver)
         limits = self._limits
         for address in addresses[: limits.addresses]:
@@ -112,9 +131,10 @@ class Downloader:
                 break
         raise NotFetched(Reason.CONNECTION)
 
-    def _read(self, batch: Batch, location: Location, response: Response) -> str | Location:
+    def _read(self, batch: Batch, location: Location, response: Response) -> Image | _Pointer:
+        fresh_s = freshness_s(response.headers)
         if response.is_redirect:
-            return _follow(location, response.headers["Location"])
+            return _Pointer(_follow(location, response.headers["Location"]), fresh_s)
         if response.status_code != HTTPStatus.OK:
             raise NotFetched(Reason.STATUS)
         if response.headers.get("Content-Encoding", "identity").lower() != "identity":
@@ -123,7 +143,8 @@ class Downloader:
         if not declared.startswith("image/") and declared not in _UNDECLARED:
             raise NotFetched(Reason.TYPE)
         body = self._read_body(batch, response)
-        return f"data:{_sniff(body)};base64,{b64encode(body).decode('ascii')}"
+        data_url = f"data:{_sniff(body)};base64,{b64encode(body).decode('ascii')}"
+        return Image(data_url, len(body), fresh_s)
 
     def _read_body(self, batch: Batch, response: Response) -> bytearray:
         declared = response.headers.get("Content-Length", "")
@@ -134,9 +155,9 @@ class Downloader:
         # read1: what has arrived, so that a byte a second does not keep us here until a block is full.
         while chunk := response.raw.read1(_BLOCK, decode_content=False):
             batch.seconds_left()
-            batch.bytes_left -= len(chunk)
+            batch.take(len(chunk))
             body += chunk
-            if len(body) > self._limits.image_bytes or batch.bytes_left < 0:
+            if len(body) > self._limits.image_bytes:
                 raise NotFetched(Reason.TOO_LARGE)
         return body
 

@@ -18,6 +18,7 @@ from typing import Any
 from gevent.lock import BoundedSemaphore
 from gevent.pool import Pool
 
+from app.edge.image_cache import Image, ImageCache
 from app.edge.image_download import Batch, Downloader, Limits
 from app.edge.image_guard import (
     AddressRule,
@@ -44,7 +45,7 @@ class ImageFetcher:
     """Replaces image addresses by data URLs. One for the whole worker; `enabled=False` refuses them all.
 
     `rule`, `resolver` and `tls` are what a test replaces: which addresses may be connected to, how names become
-    addresses, and which certificates are trusted (by default those of certifi).
+    addresses, and which certificates are trusted (by default those of certifi). `cache` keeps what was downloaded.
     """
 
     def __init__(
@@ -55,17 +56,20 @@ class ImageFetcher:
         enabled: bool = True,
         resolver: Resolver = system_resolver,
         tls: ssl.SSLContext | None = None,
+        cache: ImageCache | None = None,
     ) -> None:
+        self._cache = cache or ImageCache()
         self._limits = limits or Limits()
         self._enabled = enabled
         self._downloader = Downloader(rule, resolver, tls, self._limits)
         self._slots = BoundedSemaphore(self._limits.requests)
 
-    def inline(self, items: Sequence[Item]) -> tuple[Item, ...]:
+    def inline(self, items: Sequence[Item], owner: str) -> tuple[Item, ...]:
         """Return the items with every image in them as a data URL; the items given are not changed.
 
-        One pass where there is nothing to fetch. Otherwise blocks, `Limits.queue_s` and `Limits.total_s` at most;
-        an address that occurs several times is fetched once. Raises `InvalidRequest` with the field of the first
+        One pass where there is nothing to fetch, or all of it is still kept for this owner (the name of a key).
+        Otherwise blocks, `Limits.queue_s` and `Limits.total_s` at most; an address that occurs several times is
+        fetched once. Raises `InvalidRequest` with the field of the first
         image that cannot be had, `WorkerBusy` while too many requests fetch images.
         """
         wanted: dict[str, str] = {}
@@ -74,12 +78,13 @@ class ImageFetcher:
         if not wanted:
             return tuple(items)
         self._check(wanted)
-        if not self._slots.acquire(timeout=self._limits.queue_s):
-            raise WorkerBusy("Too many images are being downloaded; try again shortly.")
-        try:
-            images = self._fetch_all(wanted)
-        finally:
-            self._slots.release()
+        batch = Batch(self._limits.request_bytes)
+        images = self._kept(batch, owner, wanted)
+        missing = {url: param for url, param in wanted.items() if url not in images}
+        if missing:
+            for url, image in self._download(batch, missing).items():
+                self._cache.put(owner, url, image)
+                images[url] = image
         return tuple(_with_images(item, images) for item in items)
 
     def _check(self, wanted: Mapping[str, str]) -> None:
@@ -99,11 +104,33 @@ class ImageFetcher:
                 param=list(wanted.values())[most],
             )
 
-    def _fetch_all(self, wanted: Mapping[str, str]) -> dict[str, str]:
-        batch = Batch(time.monotonic() + self._limits.total_s, self._limits.request_bytes)
+    def _kept(self, batch: Batch, owner: str, wanted: Mapping[str, str]) -> dict[str, Image]:
+        """Return the images that need no download; they count like the others."""
+        images: dict[str, Image] = {}
+        for url, param in wanted.items():
+            image = self._cache.get(owner, url)
+            if image is None:
+                continue
+            try:
+                batch.take(image.size)
+            except NotFetched as failure:
+                raise _refusal(failure.reason, param, self._limits) from None
+            images[url] = image
+        return images
+
+    def _download(self, batch: Batch, wanted: Mapping[str, str]) -> dict[str, Image]:
+        if not self._slots.acquire(timeout=self._limits.queue_s):
+            raise WorkerBusy("Too many images are being downloaded; try again shortly.")
+        try:
+            batch.deadline = time.monotonic() + self._limits.total_s
+            return self._fetch_all(batch, wanted)
+        finally:
+            self._slots.release()
+
+    def _fetch_all(self, batch: Batch, wanted: Mapping[str, str]) -> dict[str, Image]:
         pool = Pool(self._limits.at_once)
         outcomes = pool.imap(partial(self._attempt, batch), wanted)
-        images: dict[str, str] = {}
+        images: dict[str, Image] = {}
         try:
             for (url, param), outcome in zip(wanted.items(), outcomes, strict=True):
                 if isinstance(outcome, NotFetched):
@@ -116,7 +143,7 @@ class ImageFetcher:
             pool.kill()
         return images
 
-    def _attempt(self, batch: Batch, url: str) -> str | NotFetched:
+    def _attempt(self, batch: Batch, url: str) -> Image | NotFetched:
         """Return a failure instead of raising it: gevent prints what a greenlet raises."""
         try:
             return self._downloader.fetch(batch, url)
@@ -138,7 +165,7 @@ def _is_remote(part: Mapping[str, Any]) -> bool:
     return isinstance(url, str) and url[:5].lower() != "data:" and part["type"] == "input_image"
 
 
-def _with_images(item: Item, images: Mapping[str, str]) -> Item:
+def _with_images(item: Item, images: Mapping[str, Image]) -> Item:
     changed = {
         member: [_with_image(part, images) for part in item[member]]
         for member in _MEMBERS
@@ -147,11 +174,11 @@ def _with_images(item: Item, images: Mapping[str, str]) -> Item:
     return {**item, **changed} if changed else item
 
 
-def _with_image(part: Mapping[str, Any], images: Mapping[str, str]) -> Mapping[str, Any]:
+def _with_image(part: Mapping[str, Any], images: Mapping[str, Image]) -> Mapping[str, Any]:
     if not _is_remote(part):
         return part
     kept = {name: value for name, value in part.items() if name != PARAM}
-    return {**kept, "image_url": images[part["image_url"]]}
+    return {**kept, "image_url": images[part["image_url"]].data_url}
 
 
 # What the caller is told

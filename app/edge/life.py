@@ -111,6 +111,8 @@ class _Lives:
             raise
         finally:
             life.inside = None
+            # A stream goes on without its request; werkzeug left it here for middleware that we do not have.
+            environ.pop("werkzeug.request", None)
 
 
 class _Body(Iterator[bytes]):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from app.codex.account import AccountWindow
-from app.errors import KeyRateLimited
+from app.errors import KeyLimited
 from app.setting_values import Window
 
 
@@ -81,11 +81,11 @@ def account_headers(windows: Mapping[str, AccountWindow]) -> dict[str, str]:
     return headers
 
 
-def refusal(verdict: Verdict, key_name: str) -> KeyRateLimited:
+def refusal(verdict: Verdict, key_name: str) -> KeyLimited:
     """Return the error for a request that did not fit. It names the key, which is its caller's own, by its name."""
     reading = verdict.tightest
     window = reading.window
-    return KeyRateLimited(
+    return KeyLimited(
         f"Rate limit reached for your key '{key_name}' at this gateway, on requests per {_unit(window.seconds)}: "
         f"Limit {window.limit}, Used {reading.used}, Requested 1. Please try again in {render_span(reading.frees_s)}. "
         "(It is this gateway's own limit, not the account's.)",

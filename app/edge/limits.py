@@ -19,7 +19,7 @@ from app.edge.auth import Access
 from app.edge.context import current_record
 from app.edge.life import current_life
 from app.edge.limit_windows import Store, Verdict, account_headers, rate_headers, refusal
-from app.errors import KeyBusy
+from app.errors import KeyLimited
 from app.setting_values import Window
 
 log = logging.getLogger("codex_api.limits")
@@ -46,15 +46,16 @@ class KeyLimits:
         self._is_counting = True
 
     def enter(self, name: str) -> None:
-        """Let one request of a key in until its end, or raise `KeyBusy` or `KeyRateLimited`. May block for Redis."""
+        """Let one request of a key in until its end, or raise `KeyLimited`. May block for Redis."""
         record = current_record()
         if not self._begin(name):
             record.limited_by = "key_concurrency"
             self._judge(name, self._store.look)
-            raise KeyBusy(
+            raise KeyLimited(
                 f"Your key '{name}' has as many requests in progress at this gateway as it may have at once "
                 f"({self._max_concurrency}). Wait until one of them has ended. "
-                "(It is this gateway's own limit, not the account's.)"
+                "(It is this gateway's own limit, not the account's.)",
+                code="KEY_BUSY",
             )
         verdict = self._judge(name, self._store.take)
         if verdict is not None and not verdict.is_allowed:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from flask import Response, current_app
 
+from app.codex.admission import Claim
 from app.codex.choices import Choices
 from app.codex.client import Codex
 from app.codex.methods import TurnRequest
@@ -18,6 +20,8 @@ from app.codex.turn import Pace, Turn
 from app.edge import answers, frames
 from app.edge.context import current_record
 from app.edge.images import ImageFetcher
+from app.edge.life import current_life
+from app.edge.open_streams import OpenStreams
 from app.observability.watch import RequestWatch
 from app.translation.choice import Choice
 from app.translation.models import Names, Resolved, resolve
@@ -68,21 +72,13 @@ def respond(
 
     Raises `GatewayError` before the response is committed.
     """
-    codex, record = _codex(), current_record()
+    record = current_record()
     record.stream, record.ignored_parameters = is_stream, ignored
     store: ReasoningStore = current_app.extensions["reasoning"]
     owner = record.key_name or ""
+    on_admitted = _stream_place() if is_stream else _nothing_more
     requests = _completed(requests, store, owner)
-    pace: Pace = current_app.extensions["pace"]
-    watch = RequestWatch(record, current_app.extensions["metrics"])
-
-    def replace_turn(index: int, turn: Turn, instruction: str | None) -> Turn:
-        asked = requests[index]
-        if instruction is not None:
-            asked = asked.with_item(developer_item(instruction))
-        return codex.replace_turn(turn, asked, watch)
-
-    turns = Choices(codex.start_turns(*requests, watch=watch), pace, replace_turn)
+    turns = _start(requests, owner, on_admitted)
     choices = [Choice(index, rule) for index, rule in enumerate(rules)]
 
     def keep(finished: list[Choice]) -> None:
@@ -90,9 +86,41 @@ def respond(
             if choice.call_ids:
                 store.keep(owner, choice.call_ids[0], choice.reasoning_items)
 
-    metadata = _metadata(resolved, ignored, codex)
+    metadata = _metadata(resolved, ignored, _codex())
     answer = answers.Answer(turns, choices, wire, metadata, list(map(id, requests)), keep)
-    return frames.stream(answer, pace.tick_s) if is_stream else answers.whole(answer)
+    return frames.stream(answer, _pace().tick_s) if is_stream else answers.whole(answer)
+
+
+def _start(requests: Sequence[TurnRequest], owner: str, on_admitted: Callable[[], None]) -> Choices:
+    """Start the turns, and say how one is replaced. No turn is waited for longer than the request may take. Blocks."""
+    codex, record, pace = _codex(), current_record(), _pace()
+    watch = RequestWatch(record, current_app.extensions["metrics"])
+
+    def replace_turn(index: int, turn: Turn, instruction: str | None) -> Turn:
+        asked = requests[index]
+        if instruction is not None:
+            asked = asked.with_item(developer_item(instruction))
+        left_s = turns.started + pace.total_s - time.monotonic()
+        return codex.replace_turn(turn, asked, watch, Claim(owner, left_s))
+
+    left_s = record.started + pace.total_s - time.monotonic()
+    claim = Claim(owner, left_s, on_admitted)
+    turns = Choices(codex.start_turns(*requests, watch=watch, claim=claim), pace, replace_turn)
+    return turns
+
+
+def _nothing_more() -> None:
+    """What an answer that is no stream needs beside its slots."""
+
+
+def _stream_place() -> Callable[[], None]:
+    """Return what takes a place among the open streams until the request is over. Raises `WorkerBusy` if there is none.
+
+    A stream that waits for a turn is not open yet: otherwise one key's requests could fill all places by waiting.
+    """
+    streams: OpenStreams = current_app.extensions["open_streams"]
+    streams.check(current_record())
+    return partial(streams.take, current_record(), current_life())
 
 
 def _metadata(resolved: Resolved, ignored: tuple[str, ...], codex: Codex) -> dict[str, Any]:
@@ -112,7 +140,7 @@ def _completed(
     images: ImageFetcher = current_app.extensions["images"]
     distinct = {id(asked): asked for asked in requests}
     ready = {
-        key: replace(asked, items=images.inline(store.weave(owner, asked.items)))
+        key: replace(asked, items=images.inline(store.weave(owner, asked.items), owner))
         for key, asked in distinct.items()
     }
     return [ready[id(asked)] for asked in requests]
@@ -121,6 +149,11 @@ def _completed(
 def _codex() -> Codex:
     codex: Codex = current_app.extensions["codex"]
     return codex
+
+
+def _pace() -> Pace:
+    pace: Pace = current_app.extensions["pace"]
+    return pace
 
 
 def _names() -> Names:

@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 from prometheus_client import Gauge
 
 from app.codex.account import AccountLimits
-from app.codex.client import Status
+from app.codex.status import Status
+from app.codex.watchdog import resident_bytes
 from app.observability.metrics import Metrics
 
 
@@ -42,6 +43,7 @@ class Gauges:
         self._ready = gauge("codex_worker_ready", "1 when a request would be served now.")
         self._backoff = gauge("codex_worker_backoff_ms", "Wait before the next start of the child.")
         self._handshake = gauge("codex_worker_handshake_ms", "What the last start took.")
+        self._resident = gauge("codex_worker_resident_bytes", "Memory of the child that serves.")
         self._queue = gauge("codex_queue_depth", "Requests that wait for a slot.")
         self._maintenance = gauge("codex_maintenance_mode", "1 while maintenance is on.")
         self._traces = gauge("codex_trace_buffer_entries", "Files in the trace buffer.")
@@ -58,6 +60,8 @@ class Gauges:
         self._ready.set(status.ready)
         self._backoff.set(status.backoff_ms)
         self._handshake.set(status.handshake_ms or 0)
+        resident = None if status.pid is None else resident_bytes(status.pid)
+        self._resident.set(resident or 0)
         self._queue.set(status.waiting)
         self._maintenance.set(self._in_maintenance())
         self._traces.set(self._trace_entries())

@@ -6,6 +6,7 @@ nothing but the standard library. What the files are called is the library's; a 
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
@@ -26,6 +27,30 @@ def prepare(folder: Path, *, fresh: bool) -> None:
     if fresh:
         for file in folder.glob("*.db"):
             file.unlink(missing_ok=True)
+
+
+_KINDS = ("counter", "histogram", "gauge_livesum", "gauge_livemostrecent")
+_RESERVED_BYTES = 128 * 1024
+
+
+def reserve(folder: Path, pid: int) -> bool:
+    """Make the files of a process that is about to count, with room on the disk; False if there is none.
+
+    The library maps sparse files into memory: on a full disk the first write to a new page of one kills the process
+    (SIGBUS). Where there is no room, a worker counts in its own memory instead.
+    """
+    made = []
+    try:
+        for kind in _KINDS:
+            path = folder / f"{kind}_{pid}.db"
+            with path.open("wb") as file:
+                made.append(path)
+                os.posix_fallocate(file.fileno(), 0, _RESERVED_BYTES)
+    except OSError:
+        for path in made:
+            path.unlink(missing_ok=True)
+        return False
+    return True
 
 
 def forget(folder: Path, pid: int) -> None:

@@ -7,16 +7,22 @@ up (`app.observability.metric_files`). Gauges are read from the live objects whe
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Iterable
 from functools import partial
 from itertools import product
+from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_flask_exporter import PrometheusMetrics
 
 from app.codex.turn import TurnState
-from app.observability import labels
+from app.codex.watchdog import Concern
+from app.observability import labels, metric_archive, metric_files
 from app.observability.requests import RequestRecord
+
+log = logging.getLogger("codex_api.metrics")
 
 _SHORT_MS = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000)
 _FIRST_TOKEN_MS = (10, 25, 50, 100, 250, 500, 1_000, 2_000, 5_000, 10_000, 30_000, 60_000, 300_000)
@@ -29,8 +35,10 @@ _TOKENS = {
     "reasoning": "reasoning_tokens",
 }
 
-OVERFLOWS = {"WORKER_BUSY": "admission", "SLOW_READER": "turn"}
-"""Which queue was full, by the error that the client got. `trace` is the third."""
+OVERFLOWS = {"WORKER_BUSY": "admission", "SLOW_READER": "turn", "BODIES_FULL": "bodies"}
+"""Which queue was full, by the error that the client got, unless the record names another (`streams`)."""
+
+_OTHER_QUEUES = ("connection", "streams", "trace")
 
 _END_STATES = (
     TurnState.COMPLETED,
@@ -45,6 +53,10 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        folder = os.environ.get(metric_files.VARIABLE)
+        self.folder = (
+            Path(folder) if folder else None
+        )  # through which workers share what they count
         self._make_counters()
         self._make_histograms()
         # Both workers of a reload have open streams, so theirs are added up.
@@ -74,6 +86,11 @@ class Metrics:
         )
         self.turns = make("codex_turns_total", "Turns that were given back.", ("outcome",))
         self.restarts = make("codex_worker_restarts_total", "Starts of the child after a failure.")
+        self.replacements = make(
+            "codex_worker_replacements_total",
+            "Children that another one has replaced.",
+            ("reason",),
+        )
         self.overflows = make(
             "codex_overflows_total", "Times that a bounded queue was full.", ("queue",)
         )
@@ -85,6 +102,11 @@ class Metrics:
         self.uncounted = make(
             "codex_rate_limit_store_failures_total",
             "Requests that the configured storage could not count.",
+        )
+        self.cuts = make(
+            "codex_connections_cut_total",
+            "Client connections that this side ended.",
+            ("reason",),
         )
         self.anomalies = make(
             "codex_rpc_anomalies_total", "Oddities of the child that were survived.", ("kind",)
@@ -122,8 +144,13 @@ class Metrics:
             self.turn_ms.labels(state.value)
         for outcome in labels.OUTCOMES:
             self.stream_ms.labels(outcome)
-        for queue in (*OVERFLOWS.values(), "trace"):
+        for queue in (*OVERFLOWS.values(), *_OTHER_QUEUES):
             self.overflows.labels(queue)
+        for concern in Concern:
+            if not concern.is_fatal:
+                self.replacements.labels(concern.value)
+        for reason in labels.CUTS:
+            self.cuts.labels(reason)
 
     def know_keys(self, names: Iterable[str]) -> None:
         """Make the series of the keys that there are, for the same reason."""
@@ -132,13 +159,28 @@ class Metrics:
 
     def expose(self, accept: str | None) -> tuple[str, str]:
         """Return the exposition of all workers and its content type, in the format that `accept` prefers."""
-        content, content_type = self._exporter.generate_metrics(accept)
+        with metric_archive.reading(self.folder):
+            content, content_type = self._exporter.generate_metrics(accept)
         return str(content), str(content_type)
+
+    def fold_dead(self) -> None:
+        """Add up what workers that are gone have left. Blocks for milliseconds; a disk that refuses is logged."""
+        if self.folder is None:
+            log.warning("metrics_not_shared")
+            return
+        try:
+            metric_archive.fold_dead(self.folder)
+        except OSError:
+            log.warning("metrics_not_folded", exc_info=True)
 
     def turn_ended(self, state: TurnState, duration_ms: float) -> None:
         """Count one turn that was given back."""
         self.turns.labels(state.value).inc()
         self.turn_ms.labels(state.value).observe(duration_ms)
+
+    def connection_cut(self, reason: str) -> None:
+        """Count a client connection that this side ended; `reason` is one of `labels.CUTS`."""
+        self.cuts.labels(reason).inc()
 
     def stream_began(self, record: RequestRecord) -> None:
         """Count an open stream."""
@@ -150,9 +192,13 @@ class Metrics:
             record.route,
             labels.method(record.method),
             str(record.status),
-            labels.code(record.error_code),
+            labels.KEY_RATE_LIMITED
+            if record.limited_by == "key_rate"
+            else labels.code(record.error_code),
         ).inc()
-        queue = OVERFLOWS.get(record.error_code or "")
+        queue = record.full_queue or OVERFLOWS.get(record.error_code or "")
+        if queue is None and record.outcome == "slow_reader":
+            queue = "connection"
         if queue is not None:
             self.overflows.labels(queue).inc()
         if record.limited_by is not None:

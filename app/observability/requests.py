@@ -35,6 +35,7 @@ class RequestRecord:
     outcome: str = "completed"
     error_code: str | None = None
     limited_by: str | None = None
+    full_queue: str | None = None
     model: str | None = None
     stream: bool | None = None
     finish_reason: str | None = None
@@ -54,6 +55,10 @@ class RequestRecord:
     is_written: bool = False
     started: float = field(default_factory=time.monotonic)
     listeners: list[Listener] = field(default_factory=list)
+
+    def age_ms(self) -> int:
+        """Return how long ago the request began, in whole milliseconds."""
+        return round((time.monotonic() - self.started) * 1000)
 
     def begin_stream(self) -> None:
         """Note that the response is a stream and begins now."""

@@ -3,10 +3,11 @@
 Two rules. Everything that decides the state is in this file; this file knows no clock, no process and no greenlet:
 `now` is an argument, in seconds of any monotonic clock.
 
-READY is reached by a handshake, not by a spawn: a process that exists is not yet a process that answers. Every exit
-that nobody asked for is a failure. The n-th failure in a row waits `initial * 2^(n-1)`, at most `maximum`. The count
-starts again at zero only after the child was READY for `stable_s`: a child that shakes hands and dies at once is
-still in a crash loop. At `DEGRADED_AFTER` failures in a row the lifecycle says `degraded` and goes on trying.
+READY is reached by a handshake, not by a spawn: a process that exists is not yet a process that answers. A child that
+takes the place of another without a gap has shaken hands before, so READY goes on. Every exit that nobody asked for is
+a failure. The n-th failure in a row waits `initial * 2^(n-1)`, at most `maximum`. The count starts again at zero only
+after the child was READY for `stable_s`: a child that shakes hands and dies at once is still in a crash loop. At
+`DEGRADED_AFTER` failures in a row the lifecycle says `degraded` and goes on trying.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ class Signal(Enum):
 
     START = "start"
     HANDSHAKEN = "handshaken"
+    REPLACED = "replaced"
     EXITED = "exited"
     BACKOFF_OVER = "backoff_over"
     DRAIN = "drain"
@@ -45,6 +47,7 @@ TRANSITIONS: MappingProxyType[tuple[State, Signal], State] = MappingProxyType(
         (State.STARTING, Signal.HANDSHAKEN): State.READY,
         (State.STARTING, Signal.EXITED): State.BACKING_OFF,
         (State.STARTING, Signal.DRAIN): State.DRAINING,
+        (State.READY, Signal.REPLACED): State.READY,
         (State.READY, Signal.EXITED): State.BACKING_OFF,
         (State.READY, Signal.DRAIN): State.DRAINING,
         (State.BACKING_OFF, Signal.BACKOFF_OVER): State.STARTING,

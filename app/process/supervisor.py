@@ -1,7 +1,8 @@
 """Keeps one child alive: starts it, waits for its handshake, starts it again after a backoff, ends it on drain.
 
-One greenlet (`run`) owns the lifecycle; everybody else reads it or asks (`stop`, `recycle`). What a handshake is, the
-supervisor does not know: `attach` is given the new child, blocks until it answers, and raises if it does not.
+One greenlet (`run`) owns the lifecycle; everybody else reads it or asks (`stop`, `recycle`, `replace`). What a
+handshake is, the supervisor does not know: `attach` is given the new child, blocks until it answers, and raises if it
+does not.
 """
 
 from __future__ import annotations
@@ -9,36 +10,27 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
 
 import gevent
 from gevent.event import Event
+from gevent.pool import Group
 
 from app.process.child import Child, ChildSpec, StopLadder
 from app.process.lifecycle import DEGRADED_AFTER, BackoffPolicy, Lifecycle, Signal, State
+from app.process.living import Attachment, LastExit, Living
+from app.process.starter import Starter
 
 log = logging.getLogger("codex_api.process")
 
-
-class Attachment(Protocol):
-    """What `attach` returns: the conversation with one child."""
-
-    def detach(self) -> None:
-        """The child is gone: fail whoever still waits. Must not block for long, must not raise."""
-
-
-@dataclass(frozen=True, slots=True)
-class LastExit:
-    """How the previous child ended: a word, and for a start that failed the system's own sentence, for operators."""
-
-    exit_code: int | None
-    reason: str
-    detail: str = ""
+REPLACE_PAUSE_S = 30.0
+"""After a replacement that could not be started: how long no other is tried."""
 
 
 class Supervisor:
-    """See the module. `prepare` returns what to start and may raise anything; `attach` performs the handshake."""
+    """See the module. `prepare` returns what to start and may raise anything; `attach` performs the handshake.
+
+    `on_restart` is called at each start after a failure, `on_replaced` with the reason after each replacement.
+    """
 
     def __init__(
         self,
@@ -52,30 +44,46 @@ class Supervisor:
         self.name = name
         self.lifecycle = Lifecycle(policy)
         self.last_exit: LastExit | None = None
-        self.child: Child | None = None
         self.backoff_until: float | None = None
         self.handshake_ms: int | None = None
         self.on_restart: Callable[[], None] = lambda: None
-        self._prepare = prepare
-        self._attach = attach
+        self.on_replaced: Callable[[str], None] = lambda _: None
         self._ladder = ladder or StopLadder()
+        self._starter = Starter(name, prepare, attach, self._ladder)
+        self._living: Living | None = None
+        self._retired = Group()  # greenlets, each with a child that another one has replaced
+        self._replacement = ""  # why one is wanted
+        self._replace_not_before = 0.0
         self._stopping = Event()
         self._stopped = Event()
-        self._wake = Event()  # the child exited, or a stop was asked for
+        self._wake = Event()  # the child exited, or a stop or a replacement was asked for
         self._ready = Event()
+
+    @property
+    def child(self) -> Child | None:
+        """The child that serves, or the one that is starting; not one that retires."""
+        return self._living.child if self._living is not None else self._starter.newborn
+
+    @property
+    def retiring(self) -> int:
+        """How many children another one has replaced that still finish."""
+        return len(self._retired)
 
     def run(self) -> None:
         """Keep the child alive until `stop` is called. Blocks: this is the supervisor greenlet."""
         self._advance(Signal.START)
         try:
             while not self._stopping.is_set():
-                ended = self._live_once()
+                ended = self._live()
                 if self._stopping.is_set():
                     break
                 self._back_off(ended)
         finally:
+            self._retired.join()
             self._settle()
             self._stopped.set()
+
+    # What others may ask
 
     def wait_ready(self, timeout_s: float) -> bool:
         """Block until the child is ready or the time is up; True if it is."""
@@ -88,9 +96,7 @@ class Supervisor:
         self._ready.clear()
         if self.lifecycle.state is State.STOPPED:
             return
-        if self.lifecycle.state is State.STARTING and self.child is not None:
-            # The handshake waits by its own deadline, which may be longer than ours: a dead child ends it now.
-            self.child.kill()
+        self._starter.give_up()
         budget = self._ladder.eof_s + self._ladder.term_s + self._ladder.kill_s + 1
         self._stopped.wait(budget)
 
@@ -103,47 +109,46 @@ class Supervisor:
             log.warning("child_recycled", extra={"child": self.name, "reason": reason})
             self.child.kill()
 
-    # One child, from birth to death
+    def replace(self, reason: str) -> bool:
+        """Ask for a new child that takes over without a gap; what runs on the old one may finish. Does not block.
 
-    def _live_once(self) -> LastExit:
-        """Start a child and stay with it until it is gone; return how it ended."""
+        False where that cannot be now: nothing serves, an earlier child still retires, or the last attempt failed
+        less than `REPLACE_PAUSE_S` ago.
+        """
+        is_possible = (
+            self.lifecycle.is_ready
+            and not self._stopping.is_set()
+            and not self._replacement
+            and not self._retired
+            and time.monotonic() >= self._replace_not_before
+        )
+        if is_possible:
+            self._replacement = reason
+            self._wake.set()
+        return is_possible
+
+    # From one failure to the next
+
+    def _live(self) -> LastExit:
+        """Start a child and stay with it, and with each that takes its place, until one is gone; say how it ended."""
+        self._replacement = ""
         started = time.monotonic()
+        living = self._starter.start(self._stopping)
+        if isinstance(living, LastExit):
+            return living
+        self._living = living
         try:
-            spec = self._prepare()
-            if self._stopping.is_set():
-                return LastExit(None, "stopped")
-            child = self.child = Child(spec)
-        # Whatever keeps a child from starting (a full disk, a broken binary) may pass: the supervisor outlives it.
-        except Exception as error:
-            log.exception("child_start_failed", extra={"child": self.name, "detail": str(error)})
-            return LastExit(None, "start_failed", str(error))
-        attachment: Attachment | None = None
-        try:
-            log.info("child_started", extra={"child": self.name, "pid": child.pid})
-            attachment = self._shake_hands(child)
-            if attachment is None:
-                return LastExit(self._end(child), "handshake_failed")
             if not self._stopping.is_set():
-                self._announce(child, started)
-                self._watch(child)
+                self._announce(living.child, Signal.HANDSHAKEN, started)
+                while self._watch(living.child):
+                    living = self._succeed(living)
             asked = self._stopping.is_set()
-            return LastExit(self._end(child), "stopped" if asked else "exited")
+            return LastExit(self._end(living), "stopped" if asked else "exited")
         finally:
-            self.child = None
-            if attachment is not None:
-                attachment.detach()
-            child.close()
+            self._living = None
 
-    def _shake_hands(self, child: Child) -> Attachment | None:
-        try:
-            return self._attach(child)
-        # A handshake can fail in any way a peer can be wrong; each is a failed start, none ends the supervisor.
-        except Exception:
-            log.exception("child_handshake_failed", extra={"child": self.name, "pid": child.pid})
-            return None
-
-    def _announce(self, child: Child, started: float) -> None:
-        self._advance(Signal.HANDSHAKEN)
+    def _announce(self, child: Child, signal: Signal, started: float) -> None:
+        self._advance(signal)
         self._ready.set()
         self.handshake_ms = round((time.monotonic() - started) * 1000)
         log.info(
@@ -156,23 +161,52 @@ class Supervisor:
             },
         )
 
-    def _watch(self, child: Child) -> None:
-        """Block until the child exits or a stop is asked for."""
+    def _watch(self, child: Child) -> bool:
+        """Block until the child exits or something is asked for; True if that is a replacement."""
         exited = gevent.spawn(child.wait)
         exited.link(lambda _: self._wake.set())
-        if not self._stopping.is_set():
+        while child.exit_code is None and not (self._stopping.is_set() or self._replacement):
             self._wake.wait()
-        self._wake.clear()
+            self._wake.clear()
         exited.kill()
+        return bool(self._replacement) and child.exit_code is None and not self._stopping.is_set()
 
-    def _end(self, child: Child) -> int | None:
+    def _end(self, living: Living) -> int | None:
         self._ready.clear()
-        if child.exit_code is None:
-            if self.lifecycle.state in (State.STARTING, State.READY) and self._stopping.is_set():
-                self._advance(Signal.DRAIN)
-            return child.stop(self._ladder)
-        child.reap()
-        return child.exit_code
+        is_open = self.lifecycle.state in (State.STARTING, State.READY)
+        if living.child.exit_code is None and is_open and self._stopping.is_set():
+            self._advance(Signal.DRAIN)
+        return living.end(self._ladder)
+
+    # A child that takes the place of another
+
+    def _succeed(self, old: Living) -> Living:
+        """Start the replacement beside the child that serves; return which of the two serves from now on."""
+        reason, self._replacement = self._replacement, ""
+        fields = {"child": self.name, "reason": reason, "pid": old.child.pid}
+        started = time.monotonic()
+        new = self._starter.start(self._stopping)
+        if isinstance(new, LastExit):
+            self._replace_not_before = time.monotonic() + REPLACE_PAUSE_S
+            log.error("child_not_replaced", extra=fields | {"detail": new.detail or new.reason})
+            return old
+        self._living = new
+        if not self._stopping.is_set():
+            self._announce(new.child, Signal.REPLACED, started)
+            log.info("child_replaced", extra=fields)
+            self.on_replaced(reason)
+        self._retired.spawn(self._retire, old)
+        return new
+
+    def _retire(self, old: Living) -> None:
+        finishing = gevent.spawn(old.attachment.retire)
+        gevent.wait([finishing, self._stopping], count=1)  # type: ignore[type-var]  # both can be waited for
+        finishing.kill()
+        pid = old.child.pid
+        log.info(
+            "child_retired",
+            extra={"child": self.name, "pid": pid, "exit_code": old.end(self._ladder)},
+        )
 
     # Between two children
 

@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import gevent
 from gevent import socket
-from gevent.event import AsyncResult, Event
-from gevent.lock import RLock, Semaphore
+from gevent.event import AsyncResult
+from gevent.lock import Semaphore
 
 from app.errors import GatewayError, WorkerUnavailable
 from app.rpc import messages
 from app.rpc.messages import ErrorResponse, Malformed, Notification, Request, Response
+from app.rpc.outbox import Outbox
 from app.rpc.report import CallReport, Watcher, look_away, reported
 
 log = logging.getLogger("codex_api.rpc")
@@ -29,7 +31,6 @@ MAX_INFLIGHT = 64
 """Calls awaiting an answer. app-server's ingress queue holds 128, and part of its overload answers never arrives."""
 
 MAX_LINE_BYTES = 64 * 1024 * 1024
-MAX_OUTBOX_BYTES = 256 * 1024 * 1024
 _READ_BYTES = 64 * 1024
 
 
@@ -75,27 +76,31 @@ class Channel:
         self._ids = itertools.count(1)
         self._pending: dict[messages.MessageId, AsyncResult[Response | ErrorResponse]] = {}
         self._slots = Semaphore(MAX_INFLIGHT)
-        self._lock = RLock()  # guards _outbox, _outbox_bytes and _closed; held for no I/O
-        self._outbox: deque[bytes] = deque()
-        self._outbox_bytes = 0
-        self._has_mail = Event()
-        self._closed = False
+        self._outbox = Outbox()
+        self.heard = 0
+        """Bytes that have come from the child: as long as this grows, it is alive."""
         self.counters: Counter[str] = Counter()
         self._greenlets = [gevent.spawn(self._write_loop), gevent.spawn(self._read_loop)]
 
     @property
     def is_closed(self) -> bool:
         """True once the child's end is gone or `close` was called."""
-        return self._closed
+        return self._outbox.is_closed
 
     # Calling the child
 
     def call(
-        self, method: str, params: object, timeout_s: float, watcher: Watcher = look_away
+        self,
+        method: str,
+        params: object,
+        timeout_s: float,
+        watcher: Watcher = look_away,
+        *,
+        is_urgent: bool = False,
     ) -> Any:
         """Send one request and block until its result; the deadline covers the wait for a slot as well.
 
-        `watcher` is told what became of it.
+        `watcher` is told what became of it. An urgent call waits for no slot: there must never be many of them.
         Raises `RpcError` (the child refused), `RpcTimeout`, `ChannelClosed`. Hold no lock while calling.
         """
         # gevent.Timeout is a BaseException, which Flask's error handling would miss: name our own instead.
@@ -103,7 +108,7 @@ class Channel:
         with (
             reported(watcher, method, params) as report,
             gevent.Timeout(timeout_s, deadline),
-            self._slots,
+            nullcontext() if is_urgent else self._slots,
         ):
             return self._call(method, params, report)
 
@@ -154,29 +159,17 @@ class Channel:
     # The writer
 
     def _enqueue(self, line: bytes) -> None:
-        with self._lock:
-            if self._closed:
-                raise ChannelClosed("The codex process is not running.")
-            if self._outbox_bytes + len(line) > MAX_OUTBOX_BYTES:
-                self.counters["outbox_full"] += 1
-                raise WorkerUnavailable("The codex process is not keeping up; try again shortly.")
-            self._outbox.append(line)
-            self._outbox_bytes += len(line)
-        self._has_mail.set()
-
-    def _take_mail(self) -> list[bytes]:
-        with self._lock:
-            batch = list(self._outbox)
-            self._outbox.clear()
-            self._outbox_bytes = 0
-            self._has_mail.clear()
-        return batch
+        if self.is_closed:
+            raise ChannelClosed("The codex process is not running.")
+        if not self._outbox.put(line):
+            self.counters["outbox_full"] += 1
+            raise WorkerUnavailable("The codex process is not keeping up; try again shortly.")
 
     def _write_loop(self) -> None:
         try:
-            while not self._closed:
-                self._has_mail.wait()
-                if batch := self._take_mail():
+            while not self.is_closed:
+                self._outbox.wait()
+                if batch := self._outbox.take():
                     self._sock.sendall(b"".join(batch) if len(batch) > 1 else batch[0])
         except OSError:
             # A write that fails must fail its caller, not only the log.
@@ -188,6 +181,7 @@ class Channel:
         splitter = messages.LineSplitter(MAX_LINE_BYTES)
         try:
             while data := self._sock.recv(_READ_BYTES):
+                self.heard += len(data)
                 for line in splitter.feed(data):
                     self._dispatch(
                         line if isinstance(line, Malformed) else messages.parse_line(line)
@@ -226,13 +220,10 @@ class Channel:
             waiter.set(answer)
 
     def _shut(self, why: str) -> None:
-        with self._lock:
-            if self._closed:
-                return
-            self._closed = True
-            waiters = list(self._pending.values())
-            self._pending.clear()
-        self._has_mail.set()  # lets the writer see that it is over
+        if not self._outbox.close():
+            return
+        waiters = list(self._pending.values())
+        self._pending.clear()
         log.info("rpc_channel_closed", extra={"reason": why, "waiters": len(waiters)})
         for waiter in waiters:
             waiter.set_exception(ChannelClosed("The codex process went away during the call."))
@@ -244,5 +235,5 @@ class Channel:
         gevent.killall(self._greenlets)
 
     def __repr__(self) -> str:
-        state = "CLOSED" if self._closed else "OPEN"
-        return f"<Channel {state} pending={len(self._pending)} outbox={self._outbox_bytes}B>"
+        state = "CLOSED" if self.is_closed else "OPEN"
+        return f"<Channel {state} pending={len(self._pending)} outbox={self._outbox.size}B>"

@@ -57,6 +57,9 @@ class DemoUpstream:
 class _Listening:
     """The demo process says nothing after its address, so there is nothing to take leave of."""
 
+    def retire(self) -> None:
+        """Do nothing."""
+
     def detach(self) -> None:
         """Do nothing."""
 

@@ -11,10 +11,11 @@ import gevent
 
 from app.codex.client import Codex
 from app.errors import Draining
-from app.process.supervisor import LastExit
+from app.process.living import LastExit
 from app.runtime.demo import DemoUpstream
 from app.runtime.departure import Departure, Patience
 from app.runtime.layout import ReloadRecord, ReloadState
+from app.runtime.maintenance import MaintenanceSwitch
 from app.runtime.shared import SharedState
 
 log = logging.getLogger("codex_api.runtime")
@@ -26,9 +27,16 @@ class Gateway:
     `shared` is memory of its own until a worker adopts the application.
     """
 
-    def __init__(self, codex: Codex, demo: DemoUpstream | None, patience: Patience) -> None:
+    def __init__(
+        self,
+        codex: Codex,
+        demo: DemoUpstream | None,
+        patience: Patience,
+        maintenance: MaintenanceSwitch,
+    ) -> None:
         self.codex = codex
         self.patience = patience
+        self.maintenance = maintenance
         self.shared = SharedState.private()
         self.worker_generation = 0
         self._demo = demo
@@ -37,6 +45,7 @@ class Gateway:
     def adopt(self, shared: SharedState, worker_generation: int) -> None:
         """Take the memory that the master shares with its workers, and the number of this one."""
         self.shared, self.worker_generation = shared, worker_generation
+        self.maintenance.adopt(shared)
 
     def run(self) -> None:
         """Keep the processes alive. Blocks: this is the supervisor greenlet."""

@@ -24,8 +24,9 @@ def supervise(worker: Any) -> None:
 
 
 def adopt(worker: Any) -> None:
-    """Give the application the memory that the master shares with its workers."""
+    """Give the application the memory that the master shares with its workers; take over what dead workers counted."""
     gateway_of(worker).adopt(SharedState(worker.memory), worker.age)
+    worker.wsgi.extensions["metrics"].fold_dead()
 
 
 def stop(worker: Any) -> None:

@@ -106,6 +106,14 @@ class Maintenance:
     changed_at: float = 0.0
     reason: str = ""
 
+    def is_over(self, now: float) -> bool:
+        """True from the moment on that `until` names. The record stays as it was written."""
+        return self.is_on and 0 < self.until <= now
+
+    def ended_between(self, earlier: float, now: float) -> bool:
+        """True if `until` came after `earlier` and not after `now`."""
+        return self.is_over(now) and not self.is_over(earlier)
+
     def encode(self) -> bytes:
         """Return the bytes of the record, checksum first."""
         body = _MAINTENANCE.pack(
@@ -140,7 +148,7 @@ class Maintenance:
 
 
 def settle(found: Maintenance | None, env_value: bool, now: float) -> Maintenance:  # noqa: FBT001
-    """Return the flag that a worker begins to serve with: what is there, unless `.env` says something new."""
+    """Return the flag that a worker begins to serve with: what is there, unless the setting has a new value."""
     if found is not None and found.env_value == env_value:
         return found
     return Maintenance(is_on=env_value, env_value=env_value, changed_at=now)

@@ -10,6 +10,7 @@ Loaded by gunicorn's master, too, which must not load the application: what need
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import time
@@ -20,22 +21,28 @@ from typing import Any, cast
 
 import gevent
 from gevent.pool import Pool
-from gevent.server import StreamServer
 
+from app.runtime.client_socket import ClientServer, Limits
 from app.runtime.departure import Departure, Stage, departure
 from app.runtime.layout import Word
 from app.runtime.shared import SharedState
 from app.runtime.worker import Worker
 
+log = logging.getLogger("codex_api.runtime")
+
 _LOOK_EVERY_S = 0.25
 _LOOK_WHILE_LEAVING_S = 0.1
 _LOOK_WHILE_WAITING_S = 0.02
+_ROOM = 32
+"""Connections that are kept free, as long as there is one that only waits."""
 
 
 class ServingWorker(Worker):
-    """See the module. `memory` is given by `pre_fork`."""
+    """See the module. `pre_fork` sets these three; `lacks_descriptors` is how many connections were given up."""
 
     memory: Any = None
+    limits = Limits()
+    lacks_descriptors = 0
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -57,15 +64,21 @@ class ServingWorker(Worker):
 
     def run(self) -> None:
         """Serve until told to go, then let requests finish. Blocks for the worker's life."""
+        if self.lacks_descriptors:
+            fields = {"connections": self.worker_connections, "lacking": self.lacks_descriptors}
+            log.warning("descriptors_short", extra=fields)
         shared = SharedState(self.memory)
         shared.set_word(Word.BOOTED, max(self.age, shared.word(Word.BOOTED)))
         self._await_turn(shared)
-        servers: list[StreamServer] = []
+        servers: list[ClientServer] = []
+        maintenance = self._gateway.maintenance
         if self._departure(shared) is None:
+            maintenance.begin_service()
             servers = [self._listen(listener) for listener in self.sockets]
         while self._departure(shared) is None:
             self.notify()
             gevent.sleep(_LOOK_EVERY_S)
+            maintenance.look()
         self.alive = False  # from now on every response says Connection: close
         for server in servers:
             server.close()
@@ -95,15 +108,26 @@ class ServingWorker(Worker):
             with suppress(OSError):
                 os.kill(self.ppid, signal.SIGCHLD)
 
-    def _listen(self, listener: Any) -> StreamServer:
+    def _listen(self, listener: Any) -> ClientServer:
         self._has_served = True
         listener.setblocking(1)
         handle = partial(self.handle, listener)
         pool = Pool(self.worker_connections)
         self._pools.append(pool)
-        server = StreamServer(listener, handle=handle, spawn=pool)
+        server = ClientServer(listener, handle=handle, spawn=pool)
+        server.limits = self.limits
         server.start()
         return server
+
+    def handle(self, listener: Any, client: Any, addr: Any) -> None:
+        """Serve one connection to its end; where room runs out, another one that only waits ends for it."""
+        if min(pool.free_count() for pool in self._pools) < _ROOM:
+            self.make_room()
+        super().handle(listener, client, addr)
+
+    def note_cut(self, reason: str) -> None:
+        """Count a connection that was ended from this side."""
+        cast("Any", self.wsgi).extensions["metrics"].connection_cut(reason)
 
     # The way out
 
@@ -120,7 +144,7 @@ class ServingWorker(Worker):
             stop_grace_s=None if grace_ms is None else grace_ms / 1000,
         )
 
-    def _leave(self, shared: SharedState, servers: list[StreamServer]) -> None:
+    def _leave(self, shared: SharedState, servers: list[ClientServer]) -> None:
         """Let requests finish, then cut them, then break what hangs; return when nothing is left or time is up."""
         told: Departure | None = None
         stage = Stage.FINISHING

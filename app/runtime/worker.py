@@ -1,8 +1,9 @@
-"""gunicorn's gevent worker, with two things put right.
+"""gunicorn's gevent worker, with three things put right.
 
-A request that never reaches the application is answered in JSON too. And a worker that retires closes connections on
-which nobody is asking anything: gunicorn would wait for them until its patience is over and then kill the worker,
-since every client library keeps its connections open.
+A request that never reaches the application is answered in JSON too. No client can make a connection wait for it
+without an end (`client_socket.py`). And connections on which nobody is asking anything are closed where they are in the
+way: a worker that retires would wait for them until its patience is over and then be killed, since every client library
+keeps its connections open; and one that has no room left would accept no more.
 
 Loaded by gunicorn's master, too, which must not load the application: so this module imports nothing from `app`.
 """
@@ -12,23 +13,25 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from http import HTTPStatus
 from socket import SHUT_RD, socket
 from typing import Any, cast
 
 import gevent
 from gunicorn import util
-from gunicorn.http import parser as http_parser
 from gunicorn.http.errors import ParseException
-from gunicorn.http.unreader import SocketUnreader
 from gunicorn.workers.ggevent import GeventWorker
+
+from app.runtime.client_socket import ClientSocket, SlowHead
+from app.runtime.waiting import Waiting
 
 _DRAIN_BYTES = 64 * 1024
 _DRAIN_S = 2.0
 _BLOCK_BYTES = 8 * 1024
 
 _SENTENCES = {
+    408: "The request's head did not arrive in time.",
     414: "The request's URL is too long.",
     431: "The request's headers are too long or too many.",
     500: "This gateway made a mistake before it could read the request.",
@@ -56,16 +59,6 @@ class Captured:
         return int(words[1]) if len(words) > 1 and words[1].isdigit() else 400
 
 
-class FairUnreader(SocketUnreader):
-    """Lets everybody else run before each read: recv does not yield while data is ready, nor does any deadline fire."""
-
-    def chunk(self, size_hint: int | None = None) -> bytes:
-        """Return what the socket has."""
-        gevent.sleep(0)
-        data: bytes = super().chunk(size_hint)  # type: ignore[call-arg]
-        return data
-
-
 def _drain(req: Any) -> bool:
     """Read what the application left of a body, if it is little and comes soon; True if nothing is left.
 
@@ -87,63 +80,81 @@ class Worker(GeventWorker):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        # Connections that wait for a request, and since when (monotonic seconds).
-        self._idle: dict[Any, float] = {}
+        self._waiting: Waiting[ClientSocket] = Waiting()
 
-    def init_process(self) -> None:
-        """Prepare the worker."""
-        http_parser.SocketUnreader = FairUnreader  # type: ignore[attr-defined]
-        super().init_process()
+    def timeout_ctx(self) -> Any:
+        """Set no deadline: the connection has its own, and tells an idle client from a slow one."""
+        return nullcontext()
 
     def handle(self, listener: Any, client: Any, addr: Any) -> None:
         """Serve one connection to its end."""
-        self._idle[client] = time.monotonic()
+        self._waiting.add(client, time.monotonic(), is_known=False)
         try:
             super().handle(listener, client, addr)
         finally:
-            self._idle.pop(client, None)
+            self._waiting.remove(client)
+            if client.cut_reason is not None:
+                self.note_cut(client.cut_reason)
 
     def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> Any:
         """Serve one request of a connection."""
-        self._idle.pop(sock, None)
+        self._waiting.remove(sock)
+        sock.await_body()
         result = super().handle_request(listener_name, req, sock, addr)
         if not _drain(req):
             raise StopIteration  # gunicorn's word for: close this connection
-        self._idle[sock] = time.monotonic()
+        sock.await_next(has_begun=req.unreader.buf.getbuffer().nbytes > 0)
+        self._waiting.add(sock, time.monotonic(), is_known=True)
         return result
 
-    def close_idle(self, for_s: float) -> int:
-        """Tell connections that have been idle for that long that nothing more is read; return how many.
+    def note_cut(self, reason: str) -> None:
+        """Hear that this side ended a connection, and why. Must not block."""
 
-        What a client has sent already is still read and answered.
-        """
-        limit = time.monotonic() - for_s
-        idle = [sock for sock, since in self._idle.items() if since <= limit]
-        for sock in idle:
-            self._idle.pop(sock, None)
-            # Through a copy: gevent would break off the read under way, and gunicorn would log that as an error.
-            with suppress(OSError), sock.dup() as copy:
-                copy.shutdown(SHUT_RD)
+    def close_idle(self, for_s: float) -> int:
+        """End connections that have been idle for that long; return how many."""
+        idle = self._waiting.take_since(time.monotonic() - for_s)
+        for client in idle:
+            _stop_reading(client)
         return len(idle)
+
+    def make_room(self) -> None:
+        """End the connection that has waited longest for a request, if there is one."""
+        client = self._waiting.take_longest()
+        if client is not None:
+            _stop_reading(client)
+            self.note_cut("made_room")
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
         """Let gunicorn choose the status, then answer with the error envelope."""
+        if isinstance(
+            exc, SlowHead
+        ):  # counted, not logged: whoever sends thousands must not fill the log, too
+            util.write_nonblock(client, json_answer(HTTPStatus.REQUEST_TIMEOUT))
+            return
         captured = Captured()
         super().handle_error(req, cast("socket", captured), addr, exc)
         if captured.written:
             util.write_nonblock(client, json_answer(captured.status()))
 
 
+def _stop_reading(client: ClientSocket) -> None:
+    """Tell a connection that nothing more comes: it ends, once it has answered what the client has sent already."""
+    # Through a copy: gevent would break off the read under way, and gunicorn would log that as an error.
+    with suppress(OSError), client.dup() as copy:
+        copy.shutdown(SHUT_RD)
+
+
 def json_answer(status: int) -> bytes:
     """Return a whole HTTP response with the error envelope."""
     is_ours = status >= HTTPStatus.INTERNAL_SERVER_ERROR and status != HTTPStatus.NOT_IMPLEMENTED
+    theirs = "HEAD_TIMEOUT" if status == HTTPStatus.REQUEST_TIMEOUT else "INVALID_HTTP"
     body = json.dumps(
         {
             "error": {
                 "message": _SENTENCES.get(status, "The request is not valid HTTP/1.1."),
                 "type": "server_error" if is_ours else "invalid_request_error",
                 "param": None,
-                "code": "INTERNAL_ERROR" if is_ours else "INVALID_HTTP",
+                "code": "INTERNAL_ERROR" if is_ours else theirs,
                 "retryable": False,
             }
         }

@@ -19,6 +19,7 @@ from referencing.exceptions import Unresolvable as ReferencingError
 
 from app.errors import InvalidRequest
 from app.translation.invalid import check_size, invalid_type, invalid_value, missing
+from app.translation.strict import why_not_strict
 
 _TYPES = ("text", "json_object", "json_schema")
 
@@ -84,12 +85,12 @@ def _from_schema(wrapper: Mapping[str, Any]) -> OutputFormat:
     if strict is not None and not isinstance(strict, bool):
         raise invalid_type(f"{where}.strict", "a boolean", strict)
     _check_schema(schema, f"{where}.schema")
-    if is_strict(schema):
+    complaint = why_not_strict(schema, "schema")
+    if complaint is None:
         return OutputFormat(strict_schema=schema)
     if strict:
         raise InvalidRequest(
-            f"Invalid schema for response_format '{name[:64]}': with 'strict', every object needs "
-            "'additionalProperties': false and all of its properties in 'required'.",
+            f"Invalid schema for response_format '{name[:64]}', which asks for 'strict': {complaint}",
             param=f"{where}.schema",
             code="invalid_json_schema",
         )
@@ -184,52 +185,3 @@ def _check_schema(schema: Mapping[str, Any], where: str) -> None:
         raise InvalidRequest(
             f"Invalid '{where}': {error.message[:200]}.", param=where, code="invalid_json_schema"
         ) from error
-
-
-_STRICT_KEYWORDS = frozenset(
-    {
-        *(
-            "type",
-            "properties",
-            "required",
-            "additionalProperties",
-            "items",
-            "enum",
-            "const",
-            "anyOf",
-        ),
-        *(
-            "$ref",
-            "$defs",
-            "definitions",
-            "description",
-            "title",
-            "pattern",
-            "format",
-            "multipleOf",
-        ),
-        *("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "minItems", "maxItems"),
-        *("$schema", "$id"),
-    }
-)
-
-
-def is_strict(schema: Mapping[str, Any]) -> bool:
-    """True if OpenAI would accept the schema as strict: closed objects, every property required, known keywords."""
-    return schema.get("type") == "object" and "anyOf" not in schema and _is_strict(schema)
-
-
-def _is_strict(schema: Any) -> bool:
-    if not isinstance(schema, Mapping) or not set(schema) <= _STRICT_KEYWORDS:
-        return False
-    properties = schema.get("properties", {})
-    if schema.get("type") == "object" or properties:
-        closed = schema.get("additionalProperties") is False
-        if not closed or set(schema.get("required", ())) != set(properties):
-            return False
-    below = [*properties.values(), *schema.get("anyOf", ())]
-    for group in ("$defs", "definitions"):
-        below += schema.get(group, {}).values()
-    if "items" in schema:
-        below.append(schema["items"])
-    return all(_is_strict(entry) for entry in below)

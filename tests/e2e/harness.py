@@ -24,7 +24,7 @@ from app.demo.client import Control
 from app.settings import VARIABLES
 
 ROOT = Path(__file__).resolve().parents[2]
-KEY = "sk-e2e-test-key-0123456789"
+KEY = "sk-e2e-9fQ2mV7xK4tB1wZ8cR5y"
 MODEL = "gpt-5.5"
 DEADLINE_S = 30
 

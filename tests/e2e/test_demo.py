@@ -29,12 +29,15 @@ def test_the_demo_answers_and_says_what_it_is(make_gateway: Any) -> None:
 def test_the_demo_comes_back_on_the_same_port(make_gateway: Any) -> None:
     gateway: Gateway = make_gateway(with_upstream=False)
     (worker,) = gateway.workers()
+
+    def starts() -> list[Any]:
+        return [e for e in gateway.events("child_ready") if e["child"] == "demo_upstream"]
+
+    # The codex child may be ready first, and a demo that dies while it starts was never there.
+    wait_until(starts, "the demo upstream is there")
     (demo,) = [process for process in worker.children() if process.name() != "codex"]
     demo.kill()
-    wait_until(
-        lambda: [e for e in gateway.events("child_ready") if e["child"] == "demo_upstream"][1:],
-        "the demo upstream is back",
-    )
+    wait_until(lambda: starts()[1:], "the demo upstream is back")
     assert gateway.post(ask("hello")).status_code == 200
 
 

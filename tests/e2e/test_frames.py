@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 import pytest
-from harness import KEY, MODEL, Gateway, Upstream, ask
+from harness import DEADLINE_S, KEY, MODEL, Gateway, Upstream, ask
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from raw_http import exchange, request_bytes, stream_frames
 
@@ -137,6 +137,19 @@ def test_an_answer_cut_at_its_length_has_its_usage(gateway: Gateway, upstream: U
     usage = {"input_tokens": 50, "output_tokens": 33}
     marker = upstream.say("part", "ial", status="max_output_tokens", usage=usage)
     assert gateway.post(ask(marker)).json()["usage"]["total_tokens"] == 83
+
+
+def test_the_headers_that_openai_has(gateway: Gateway, upstream: Upstream) -> None:
+    marker = upstream.say("x", delay_ms=200)
+    answers = [gateway.post(ask(marker)), gateway.post({}), gateway.get("/v1/models", key=False)]
+    assert [answer.status_code for answer in answers] == [200, 400, 401]
+    for answer in answers:
+        assert answer.headers["openai-version"] == "2020-10-01"
+        assert 0 <= int(answer.headers["openai-processing-ms"]) <= DEADLINE_S * 1000
+    assert int(answers[0].headers["openai-processing-ms"]) >= 200, "the upstream's time is in it"
+    streamed, _ = stream_frames(gateway, ask(marker))
+    assert int(streamed["openai-processing-ms"]) >= 200
+    assert not [name for name in gateway.get("/livez").headers if name.startswith("openai-")]
 
 
 def test_a_request_id_of_the_caller_comes_back(gateway: Gateway) -> None:

@@ -153,7 +153,9 @@ def test_a_false_strict_is_refused_here(gateway: Gateway) -> None:
     }
     answer = gateway.post(ask("x", response_format=wanted))
     assert answer.status_code == 400
-    assert answer.json()["error"]["param"] == "response_format.json_schema.schema"
+    error = answer.json()["error"]
+    assert error["param"] == "response_format.json_schema.schema"
+    assert "'additionalProperties' must be false in 'schema'" in error["message"]
 
 
 # Reasoning, refusals, passed on

@@ -237,8 +237,9 @@ def test_a_child_that_cannot_start_leaves_the_old_worker_serving(
         assert answer.status_code == 200
         report = answer.json()["reload"]
         assert report["state"] == "starting"
-        assert report["waits_for"].startswith(
-            "The codex process of the new worker does not start: start_failed."
+        assert report["waits_for"] == (
+            "The codex process of the new worker does not start: start_failed: "
+            "the codex binary could not print its models (exit 1)"
         )
     assert gateway.get("/healthz", key=False).json() == {"status": "ok", "reason": None}
     assert served(gateway, upstream)

@@ -64,6 +64,13 @@ def test_nothing_is_written_outside_codex_home(tmp_path: Path) -> None:
     assert [path for path in changed if not path.startswith(allowed)] == []
 
 
+def test_shellcheck_finds_nothing_in_our_scripts() -> None:
+    scripts = [ROOT / ".ci" / "run", *sorted((ROOT / "scripts").rglob("*.sh"))]
+    assert len(scripts) > 3
+    done = subprocess.run(["shellcheck", *scripts], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
 def changed_paths(trace: str) -> Iterator[str]:
     """Paths that a successful call opened for writing or made; a relative one is joined to its folder.
 

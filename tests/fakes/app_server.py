@@ -51,6 +51,7 @@ STANDARD: dict[str, list[dict[str, Any]]] = {
     "thread/inject_items": [{"result": {}}],
     "turn/start": [{"result": {"turn": {"id": "$turn"}}}],
     "turn/interrupt": [{"result": {}}, completed("interrupted")],
+    "thread/loaded/list": [{"result": {"data": []}}],
     "thread/unsubscribe": [{"result": {"status": "unsubscribed"}}],
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import json
 import re
 from collections.abc import Iterator
 from itertools import pairwise
@@ -142,7 +143,7 @@ def test_every_error_has_a_row_that_is_right() -> None:
 
 
 def test_every_finer_code_has_a_row() -> None:
-    used = {"INVALID_HTTP"}  # app/runtime/worker.py answers below the application
+    used = {"INVALID_HTTP", "HEAD_TIMEOUT"}  # app/runtime/worker.py answers below the application
     for call in calls():
         used |= {
             keyword.value.value
@@ -211,8 +212,8 @@ def test_the_codes_that_may_be_a_label_are_the_documented_ones() -> None:
     text = page("errors.md").split("## The tree")[1]
     known = {error.default_code for error in error_classes().values()}
     finer = {row[0] for row in cells(text.split("## Finer codes")[1])} - {"Code"}
-    # What is not HTTP is answered below the application, and counted nowhere.
-    assert known | (finer - {"INVALID_HTTP"}) == labels.CODES
+    # What is no whole HTTP is answered below the application, and counted nowhere as a request.
+    assert known | (finer - {"INVALID_HTTP", "HEAD_TIMEOUT"}) == labels.CODES
 
 
 # Pictures
@@ -260,6 +261,19 @@ def anchors(path: Path) -> set[str]:
 
 def test_the_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text().splitlines()) <= 150
+
+
+def test_every_recorded_client_is_on_the_page_of_clients() -> None:
+    recorded = {
+        json.loads(path.read_text())["client"]
+        for path in (ROOT / "tests/e2e/recorded").glob("*.json")
+    }
+    table, _, rest = page("clients.md").partition("The requests of these programs are replayed")
+    tried = set(re.findall(r"^\| ([^|]+?) \| [\d]", table, re.MULTILINE))
+    named = re.sub(r"\s+", " ", rest.split("as they write them: ")[1].split(".\n")[0])
+    replayed = set(named.split(", "))
+    assert recorded <= tried | replayed
+    assert replayed <= recorded
 
 
 ADR_HEADINGS = ["Context", "Decision", "Consequences", "We would revisit this if"]

@@ -41,6 +41,9 @@ class ChatCompletionSchema(SamplingSchema):
     top_logprobs = Ranged(0, 20, whole=True)
 
 
+MOST_ENTRIES = 20_000
+"""Messages, parts and calls in one request. Reading them costs the worker's only thread microseconds each."""
+
 IGNORED: Mapping[str, tuple[Any, ...]] = MappingProxyType(
     {
         "temperature": (1,),
@@ -92,7 +95,25 @@ def check_fields(
             param="messages",
             code="empty_array",
         )
+    _check_count(known["messages"])
     return known, _ignored(given)
+
+
+def _check_count(messages: list[Any]) -> None:
+    """Refuse what would take long only because there is so much of it."""
+    count = len(messages)
+    if count <= MOST_ENTRIES:
+        for message in messages:
+            if isinstance(message, dict):
+                lists = (message.get("content"), message.get("tool_calls"))
+                count += sum(len(entries) for entries in lists if isinstance(entries, list))
+    if count > MOST_ENTRIES:
+        raise InvalidRequest(
+            f"Invalid 'messages': array too long. Expected at most {MOST_ENTRIES} messages, content parts and tool "
+            f"calls together, but got {count} instead.",
+            param="messages",
+            code="array_above_max_length",
+        )
 
 
 def _ignored(given: Mapping[str, Any]) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from app.cli.checks import Result, fail, ok, warn
-from app.settings import MIN_PROD_KEY_LENGTH
+from app.setting_profiles import MIN_PROD_KEY_LENGTH, is_guessable
 
 _MB = 1 << 20
 LOW_MB = 1024
@@ -51,14 +51,28 @@ def env_file(path: Path) -> Result:
     return ok("env file", f"{path} is closed to other users.")
 
 
-def api_key(length: int) -> Result:
-    """How long the client key is; what production refuses is a warning elsewhere."""
-    if length >= MIN_PROD_KEY_LENGTH:
-        return ok("client key", f"PROXY_API_KEY has {length} characters.")
+def api_key(key: str) -> Result:
+    """How good the client key is; what production refuses is a warning elsewhere."""
+    remedy = 'python3 -c "import secrets; print(secrets.token_urlsafe(32))" makes a good one.'
+    length = len(key)
+    if length < MIN_PROD_KEY_LENGTH:
+        sentence = f"has only {length} characters; PROXY_ENV=prod refuses fewer than {MIN_PROD_KEY_LENGTH}."
+        return warn("client key", f"PROXY_API_KEY {sentence}", remedy)
+    if is_guessable(key):
+        return warn(
+            "client key", "PROXY_API_KEY can be guessed; PROXY_ENV=prod refuses it.", remedy
+        )
+    return ok("client key", f"PROXY_API_KEY has {length} characters.")
+
+
+def profile(env: str, sentences: Sequence[str]) -> Result:
+    """What the profile has to say about settings that it allows."""
+    if not sentences:
+        return ok("profile", f"PROXY_ENV is {env}.")
     return warn(
-        "client key",
-        f"PROXY_API_KEY has only {length} characters; PROXY_ENV=prod refuses fewer than {MIN_PROD_KEY_LENGTH}.",
-        'python3 -c "import secrets; print(secrets.token_urlsafe(32))" makes a good one.',
+        "profile",
+        f"PROXY_ENV is {env}. " + " ".join(sentences),
+        "docs/security.md has the settings that are recommended for each profile.",
     )
 
 

@@ -8,14 +8,9 @@ import socket
 from pathlib import Path
 
 from app.cli.checks import Result, fail, ok, warn
+from app.settings import OTHER_DESCRIPTORS
 
 PYTHON = (3, 11)
-
-WORKER_CONNECTIONS = 2000
-"""As in gunicorn.conf.py: client connections that the worker holds at once."""
-
-_RESERVE = 256
-"""Descriptors beside the clients': the child's pipes, databases, libraries, a second worker during a reload."""
 
 
 def python_version(version: tuple[int, int, int]) -> Result:
@@ -48,17 +43,20 @@ def shared_memory(folder: Path) -> Result:
     return ok("shared memory", f"{folder} is writable.")
 
 
-def open_files(limit: int, connections: int = WORKER_CONNECTIONS) -> Result:
-    """Each client connection is one open file. A negative limit means none."""
-    needed = connections + _RESERVE
+def open_files(limit: int, connections: int) -> Result:
+    """Each client connection is one open file; `limit` is the hard one, to which the service goes if it has to.
+
+    A negative limit means none.
+    """
+    needed = connections + OTHER_DESCRIPTORS
     if limit < 0:
         return ok("open files", "No limit.")
     if limit >= needed:
         return ok("open files", f"{limit} may be open; {needed} are enough.")
     return warn(
         "open files",
-        f"Only {limit} may be open, which is less than {connections} clients need.",
-        f"ulimit -n {needed}, or LimitNOFILE={needed} in the service's unit.",
+        f"Only {limit} may be open, which is less than {connections} clients need: fewer are accepted.",
+        f"ulimit -Hn {needed} before the start, or LimitNOFILE={needed} in the service's unit.",
     )
 
 

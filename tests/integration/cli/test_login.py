@@ -43,7 +43,9 @@ def test_the_login_says_where_it_is_and_what_comes_next(operator: Operator) -> N
 def test_beside_an_upstream_of_ones_own_the_login_is_not_used(operator: Operator) -> None:
     url = "http://127.0.0.1:9/v1"
     done = operator.types("login", "--api-key-stdin", given=SECRET, CODEX_UPSTREAM_URL=url)
-    assert "not used as long as CODEX_UPSTREAM_URL is set" in done.stdout
+    assert done.stdout.splitlines()[1:] == [
+        "It is not used as long as CODEX_UPSTREAM_URL is set.",
+    ]
 
 
 def test_no_key_on_standard_input_is_refused(operator: Operator) -> None:

@@ -1,14 +1,16 @@
-"""Admission among real greenlets: first come, first served, and nothing is given away or lost."""
+"""Admission among real greenlets: in order, fair between keys, and nothing is given away or lost."""
 
 from __future__ import annotations
 
+import math
 import random
+import time
 from typing import Any
 
 import gevent
 import pytest
 
-from app.codex.admission import Admission, Slot
+from app.codex.admission import Admission, Claim, Slot
 from app.errors import WorkerBusy
 from tests.fakes.waiting import DEADLINE_S, eventually, in_background, outcome, result
 
@@ -307,3 +309,131 @@ def test_the_limit_and_the_order_hold_under_a_mixed_crowd() -> None:
     assert highest == 4
     assert served == came
     assert (admission.running, admission.waiting) == (0, 0)
+
+
+# Several keys
+
+
+def ask_for(
+    admission: Admission, owner: str, timeout_s: float = DEADLINE_S, count: int = 1
+) -> gevent.Greenlet[..., Any]:
+    """Ask in the name of a key; return once it has its slots, stands in the queue or is refused."""
+    asking = in_background(admission.acquire, timeout_s, count, Claim(owner))
+    gevent.sleep(0)
+    return asking
+
+
+def test_a_key_that_floods_does_not_keep_another_one_waiting() -> None:
+    admission = Admission(1, 100)
+    slot = take(admission)
+    flood = [ask_for(admission, "a") for _ in range(50)]
+    single = ask_for(admission, "b")
+    slot.release()
+    first = one(flood[0])  # both never had a slot, and this one came before
+    first.release()
+    one(single).release()
+    for waiting in flood[1:]:
+        one(waiting).release()
+    assert (admission.running, admission.waiting) == (0, 0)
+
+
+def test_who_gives_way_is_told_at_once_and_why() -> None:
+    admission = Admission(1, 3)
+    slot = take(admission)
+    flood = [ask_for(admission, "a") for _ in range(3)]
+    single = ask_for(admission, "b")
+    refused = result(flood[2])
+    assert isinstance(refused, WorkerBusy)
+    assert "Your key has the most requests in it" in refused.message
+    assert (admission.running, admission.waiting) == (1, 3)
+    slot.release()
+    for waiting in (flood[0], single, flood[1]):
+        one(waiting).release()
+    assert (admission.running, admission.waiting) == (0, 0)
+
+
+def test_who_is_killed_after_it_gave_way_takes_nothing_with_it() -> None:
+    admission = Admission(1, 1)
+    (slot,) = admission.acquire(0, 1, Claim("a"))
+    mine = in_background(admission.acquire, DEADLINE_S, 1, Claim("a"))
+    gevent.sleep(0)
+    other = in_background(admission.acquire, DEADLINE_S, 1, Claim("b"))
+    mine.kill(block=False)  # in the same turn of the loop in which it is displaced
+    assert isinstance(result(mine), WorkerBusy | gevent.GreenletExit)
+    slot.release()
+    one(other).release()
+    assert (admission.running, admission.waiting) == (0, 0)
+
+
+def test_a_request_with_little_time_left_does_not_wait_longer() -> None:
+    admission = Admission(1, 5)
+    slot = take(admission)
+    for left_s in (SHORT_S, 0, -1):
+        refused = outcome(admission.acquire, DEADLINE_S, 1, Claim("a", within_s=left_s))
+        assert isinstance(refused, WorkerBusy)
+        assert "in time" in refused.message
+    slot.release()
+    assert (admission.running, admission.waiting) == (0, 0)
+
+
+def test_slots_go_back_where_something_else_was_missing() -> None:
+    admission = Admission(3, 5)
+
+    def no_place() -> None:
+        raise WorkerBusy("something else is full")
+
+    refused = outcome(admission.acquire, 0, 2, Claim("a", on_admitted=no_place))
+    assert refused.message == "something else is full"
+    assert admission.running == 0
+    release(admission.acquire(0, 3))
+
+
+def test_it_says_how_long_it_will_take() -> None:
+    admission = Admission(1, 1)
+    slot = take(admission)
+    waiting = ask(admission)
+    began = time.monotonic()
+    eventually(lambda: time.monotonic() - began > 1.1)
+    refused = outcome(admission.acquire, DEADLINE_S)
+    took = time.monotonic() - began
+    # Nothing became free in that time, and two slots have to.
+    assert 3 <= refused.retry_after_s <= math.ceil(2 * took) + 1
+    slot.release()
+    one(waiting).release()
+    slot = take(admission)
+    waiting = ask(admission)
+    assert outcome(admission.acquire, DEADLINE_S).retry_after_s == 1  # that was another crowd
+    slot.release()
+    one(waiting).release()
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_whoever_is_cut_short_at_any_moment_loses_no_slot(seed: int) -> None:
+    """Greenlets are killed, time out or are displaced between any two steps of the loop."""
+    admission = Admission(4, 12)
+    dice = random.Random(seed)
+
+    def visit(owner: str, count: int) -> None:
+        slots = admission.acquire(dice.choice((0, 0.001, DEADLINE_S)), count, Claim(owner))
+        try:
+            for _ in range(dice.randrange(4)):
+                gevent.sleep(0)
+            assert 0 < admission.running <= 4
+        finally:
+            release(slots)
+            release(slots)
+
+    visitors = [
+        in_background(visit, dice.choice("aaaabbc"), dice.randint(1, 4)) for _ in range(150)
+    ]
+    while not all(visitor.ready() for visitor in visitors):
+        for _ in range(dice.randrange(3)):
+            dice.choice(visitors).kill(block=False)
+        gevent.sleep(0)
+        assert admission.running <= 4
+        assert admission.waiting <= 12
+    told = [visitor.value for visitor in visitors]
+    assert {type(each) for each in told} <= {type(None), WorkerBusy, gevent.GreenletExit}
+    assert None in told
+    assert (admission.running, admission.waiting) == (0, 0)
+    release(admission.acquire(0, 4))

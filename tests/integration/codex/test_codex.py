@@ -16,7 +16,7 @@ import psutil
 import pytest
 from codex_cli_bin import bundled_codex_path
 
-from app.codex.client import Codex, Limits
+from app.codex.client import Codex
 from app.codex.config import UPSTREAM_KEY_VARIABLE, Upstream, UpstreamKind
 from app.codex.events import (
     Event,
@@ -28,6 +28,7 @@ from app.codex.events import (
 )
 from app.codex.home import Home
 from app.codex.launch import Launcher
+from app.codex.limits import Limits
 from app.codex.methods import TurnRequest
 from app.codex.turn import Pace, Turn, TurnState
 from app.demo.client import Control
@@ -418,7 +419,8 @@ def test_a_config_that_is_not_ours_is_refused_by_name(run: Run, home: Home) -> N
     eventually(lambda: codex.status().last_exit is not None)
     last_exit = codex.status().last_exit
     assert last_exit is not None
-    assert (last_exit.reason, last_exit.exit_code) == ("start_failed", None)
+    assert (last_exit.reason, last_exit.exit_code) == ("home_refused", None)
+    assert codex.status().reason == "home_refused"
     assert "config.toml" in last_exit.detail
     assert not codex.status().ready
     assert isinstance(outcome(start, codex, "hello"), WorkerUnavailable)

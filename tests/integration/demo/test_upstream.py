@@ -98,6 +98,9 @@ def test_a_script_may_leave_the_answer_to_the_brain(
     called = events(ask(upstream_url, marker, input=prompt, tools=tools).content)[-1]
     (call,) = called["response"]["output"]
     assert (call["name"], call["arguments"]) == ("get_weather", '{"city":"Bern"}')
+    assert len(call["call_id"]) <= 40, (
+        "a conversation may go on at OpenAI, which takes no longer one"
+    )
     output = {"type": "function_call_output", "call_id": call["call_id"], "output": "wet"}
     conversation = [{"role": "user", "content": prompt}, call, output]
     answer = ask(upstream_url, marker, input=conversation, tools=tools)

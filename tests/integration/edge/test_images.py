@@ -53,7 +53,7 @@ def inline(url: str, rule: Callable[[Address, int], bool] = loopback, **options:
     part = {"type": "input_image", "image_url": url, PARAM: "messages[0]"}
     item = {"type": "message", "role": "user", "content": [part]}
     given = {"resolver": here, "limits": LIMITS} | options
-    (inlined,) = ImageFetcher(rule, **given).inline([item])
+    (inlined,) = ImageFetcher(rule, **given).inline([item], "key")
     (part,) = inlined["content"]
     kind, _, data = part["image_url"].partition(",")
     assert kind == "data:image/png;base64"
@@ -187,6 +187,17 @@ def test_nothing_comes_from_the_environment(
                 "User-Agent",
             ]
             assert headers["Accept-Encoding"] == "identity"
+
+
+def test_a_kept_image_makes_no_connection_wherever_its_name_leads_by_now() -> None:
+    answers = iter([["127.0.0.1"]])
+    with site({"/x": plain, "/y": plain}) as server:
+        images = ImageFetcher(loopback, resolver=lambda *_: next(answers), limits=LIMITS)
+        part = {"type": "input_image", "image_url": at(server)}
+        item = {"type": "message", "role": "user", "content": [part]}
+        first = images.inline([item], "key")
+        assert images.inline([item], "key") == first
+        assert len(server.seen) == 1
 
 
 # TLS

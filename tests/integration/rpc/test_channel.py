@@ -20,13 +20,13 @@ from app.errors import WorkerUnavailable
 from app.rpc.channel import (
     MAX_INFLIGHT,
     MAX_LINE_BYTES,
-    MAX_OUTBOX_BYTES,
     Channel,
     ChannelClosed,
     RpcError,
     RpcTimeout,
 )
 from app.rpc.messages import Notification, Request
+from app.rpc.outbox import MAX_OUTBOX_BYTES
 from tests.fakes.waiting import DEADLINE_S, deadline, eventually, in_background, outcome, result
 
 READ_BYTES = 64 * 1024

@@ -45,9 +45,31 @@ def test_no_env_file_is_fine(tmp_path: Path) -> None:
     assert files.env_file(tmp_path / ".env").level is Level.OK
 
 
-@pytest.mark.parametrize(("length", "level"), [(24, Level.OK), (23, Level.WARN), (1, Level.WARN)])
-def test_api_key(length: int, level: Level) -> None:
-    assert files.api_key(length).level is level
+GOOD_KEY = "q7Vd0m2XvK9sLw4Tz1Bn8RcJ"
+
+
+@pytest.mark.parametrize(
+    ("key", "level"),
+    [
+        (GOOD_KEY, Level.OK),
+        (GOOD_KEY[1:], Level.WARN),
+        ("k", Level.WARN),
+        ("changeme-" + GOOD_KEY, Level.WARN),
+    ],
+)
+def test_api_key(key: str, level: Level) -> None:
+    result = files.api_key(key)
+    assert result.level is level
+    assert key not in result.sentence.removeprefix("PROXY_API_KEY")
+
+
+def test_profile() -> None:
+    assert files.profile("dev", []).sentence == "PROXY_ENV is dev."
+    warned = files.profile("prod", ["LOG_LEVEL is debug.", "X is y."])
+    assert (warned.level, warned.sentence) == (
+        Level.WARN,
+        "PROXY_ENV is prod. LOG_LEVEL is debug. X is y.",
+    )
 
 
 def test_a_home_of_ours_is_fine(tmp_path: Path) -> None:

@@ -66,7 +66,15 @@ def test_where_to_call(host: str, called: str) -> None:
 
 def test_every_command_is_there_and_says_what_it_does() -> None:
     context = click.Context(group)
-    assert set(COMMANDS) == {"doctor", "login", "logout", "models", "status"}
+    assert set(COMMANDS) == {
+        "doctor",
+        "login",
+        "logout",
+        "maintenance",
+        "models",
+        "smoke",
+        "status",
+    }
     for name in group.list_commands(context):
         command = group.get_command(context, name)
         assert command is not None

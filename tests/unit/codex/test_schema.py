@@ -397,6 +397,7 @@ PARAMS: list[tuple[str, dict[str, Any]]] = [
     ("turn/start", methods.turn_start_params(THREAD, FULL)),
     ("turn/interrupt", methods.interrupt_params(THREAD, TURN)),
     ("thread/unsubscribe", methods.unsubscribe_params(THREAD)),
+    ("thread/loaded/list", methods.loaded_list_params()),
     ("model/list", methods.model_list_params(None)),
     ("model/list", methods.model_list_params("2")),
 ]

@@ -107,6 +107,15 @@ def test_an_order_holds_for_its_own_place_only() -> None:
     assert "Hello!" in said(*entries, tools=TOOLS)
 
 
+@pytest.mark.parametrize("choice", ["auto", "required"])
+def test_who_must_call_in_every_round_gets_on(choice: str) -> None:
+    entries = [says("user", "weather in Bern?"), *result("get_weather", "wet")]
+    entries += [says("developer", MUST)] * (choice == "auto")
+    offered = [WEATHER, tool("final_result", answer=TEXT)]
+    assert called(*entries, tools=offered, tool_choice=choice)[0] == "final_result"
+    assert called(*entries, tools=[WEATHER], tool_choice=choice)[0] == "get_weather"
+
+
 def test_a_forbidden_tool_is_not_called() -> None:
     assert said(says("user", "weather in Bern"), tools=TOOLS, tool_choice="none")
 

@@ -38,6 +38,13 @@ TABLE: list[tuple[dict[str, Any], str, Any]] = [
     (form(n={**NUMBER, "exclusiveMinimum": 0, "exclusiveMaximum": 1}), "", {"n": 0.5}),
     (form(n={**INTEGER, "default": 4}), "nothing", {"n": 4}),
     (form(n=INTEGER), "", {"n": 0}),
+    # lists that nobody requires
+    (
+        {"type": "object", "properties": {"tasks": {"type": "array", "items": form(n=INTEGER)}}},
+        "7 of them",
+        {"tasks": [{"n": 7}]},
+    ),
+    ({"type": "object", "properties": {"zone": TEXT}}, "What time is it?", {}),
     # texts
     (form(city=TEXT), "the weather in Paris?", {"city": "Paris"}),
     (form(city=TEXT), "the weather in paris?", {"city": "paris"}),

@@ -1,5 +1,6 @@
 """What is counted, when; a table of requests against the samples that they leave."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import pytest
 
 from app.codex.account import AccountLimits
-from app.codex.client import Status
+from app.codex.status import Status
 from app.codex.turn import TurnState
 from app.observability.gauges import Gauges
 from app.observability.metrics import Metrics
@@ -67,6 +68,18 @@ REQUESTS: list[tuple[dict[str, Any], str, Mapping[str, str], float | None]] = [
         1,
     ),
     ({"error_code": "WORKER_BUSY"}, "codex_overflows_total", {"queue": "admission"}, 1),
+    (
+        {"error_code": "WORKER_BUSY", "full_queue": "streams"},
+        "codex_overflows_total",
+        {"queue": "streams"},
+        1,
+    ),
+    (
+        {"error_code": "WORKER_BUSY", "full_queue": "streams"},
+        "codex_overflows_total",
+        {"queue": "admission"},
+        0,
+    ),
     ({"error_code": "SLOW_READER"}, "codex_overflows_total", {"queue": "turn"}, 1),
     ({"error_code": "WORKER_TIMEOUT"}, "codex_overflows_total", {"queue": "turn"}, 0),
     ({"queue_ms": 12.0}, "codex_queue_wait_ms_sum", {}, 12),
@@ -127,13 +140,14 @@ STATUS = Status(
     reason=None,
     state="ready",
     generation=1,
-    pid=1,
+    pid=os.getpid(),
     user_agent="",
     restarts=0,
     failures=0,
     backoff_ms=500,
     handshake_ms=81,
     last_exit=None,
+    retiring=0,
     running=2,
     waiting=3,
     counters={"malformed": 2},
@@ -157,11 +171,13 @@ def test_gauges_are_what_the_live_objects_say_at_each_reading() -> None:
         "codex_trace_buffer_entries": 4,
     }
     assert {name: value(metrics, name) for name in expected} == expected
-    status = changed(ready=False, waiting=0, handshake_ms=None)
+    assert value(metrics, "codex_worker_resident_bytes") > 0
+    status = changed(ready=False, waiting=0, handshake_ms=None, pid=None)
     gauges.read()
     assert value(metrics, "codex_worker_ready") == 0
     assert value(metrics, "codex_queue_depth") == 0
     assert value(metrics, "codex_worker_handshake_ms") == 0
+    assert value(metrics, "codex_worker_resident_bytes") == 0
 
 
 def test_the_accounts_windows_are_shown_once_they_are_known() -> None:
@@ -190,10 +206,14 @@ def test_a_refusal_is_counted_by_key_and_limit() -> None:
     metrics.know_keys(["default", "ann"])
     series = {"key": "ann", "limit": "key_rate"}
     assert value(metrics, "codex_key_refusals_total", **series) == 0
-    finish(metrics, key_name="ann", limited_by="key_rate")
+    finish(metrics, key_name="ann", limited_by="key_rate", error_code="rate_limit_exceeded")
+    finish(metrics, key_name="ann", error_code="rate_limit_exceeded")  # the account's
     finish(metrics, key_name="ann")
     assert value(metrics, "codex_key_refusals_total", **series) == 1
     assert value(metrics, "codex_key_refusals_total", **(series | {"key": "default"})) == 0
+    requests = {"route": "/v1/x", "method": "POST", "status": "200"}
+    for code in ("KEY_RATE_LIMITED", "rate_limit_exceeded"):
+        assert value(metrics, "codex_http_requests_total", **requests, code=code) == 1
 
 
 def test_anomalies_are_counted_once_and_go_on_with_the_next_child() -> None:

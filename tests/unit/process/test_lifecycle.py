@@ -30,6 +30,7 @@ LEGAL = """
     starting    -handshaken->   ready
     starting    -exited->       backing_off
     starting    -drain->        draining
+    ready       -replaced->     ready
     ready       -exited->       backing_off
     ready       -drain->        draining
     backing_off -backoff_over-> starting

@@ -102,3 +102,42 @@ def test_only_a_change_of_the_setting_overrides_the_endpoint(
     found: Maintenance | None, env_value: bool, settled: Maintenance
 ) -> None:
     assert settle(found, env_value, 9.0) == settled
+
+
+OPEN_END = Maintenance(is_on=True, env_value=False, by_endpoint=True)
+ENDS_AT_9 = Maintenance(is_on=True, env_value=False, by_endpoint=True, until=9.0)
+OFF = Maintenance(is_on=False, env_value=False, until=9.0)
+
+
+@pytest.mark.parametrize(
+    ("record", "now", "is_over"),
+    [
+        (OPEN_END, 1e12, False),
+        (ENDS_AT_9, 8.999, False),
+        (ENDS_AT_9, 9.0, True),
+        (ENDS_AT_9, 1e12, True),
+        (OFF, 10.0, False),
+    ],
+)
+def test_maintenance_is_over_from_its_end_on(
+    record: Maintenance, now: float, is_over: bool
+) -> None:
+    assert record.is_over(now) is is_over
+
+
+@pytest.mark.parametrize(
+    ("record", "earlier", "now", "ended"),
+    [
+        (ENDS_AT_9, 8.0, 8.5, False),
+        (ENDS_AT_9, 8.5, 9.0, True),
+        (ENDS_AT_9, 8.5, 20.0, True),
+        (ENDS_AT_9, 9.0, 20.0, False),
+        (ENDS_AT_9, 20.0, 8.0, False),
+        (OPEN_END, 0.0, 1e12, False),
+        (OFF, 8.0, 10.0, False),
+    ],
+)
+def test_an_end_lies_between_two_looks_only_once(
+    record: Maintenance, earlier: float, now: float, ended: bool
+) -> None:
+    assert record.ended_between(earlier, now) is ended

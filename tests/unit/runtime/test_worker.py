@@ -12,6 +12,11 @@ THEIRS = ("invalid_request_error", "INVALID_HTTP")
 ANSWERS: list[tuple[int, str, tuple[str, str]]] = [
     (400, "The request is not valid HTTP/1.1.", THEIRS),
     (405, "The request is not valid HTTP/1.1.", THEIRS),
+    (
+        408,
+        "The request's head did not arrive in time.",
+        ("invalid_request_error", "HEAD_TIMEOUT"),
+    ),
     (414, "The request's URL is too long.", THEIRS),
     (431, "The request's headers are too long or too many.", THEIRS),
     (500, "This gateway made a mistake before it could read the request.", OURS),

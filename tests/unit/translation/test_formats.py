@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import InvalidRequest
-from app.translation.formats import TEXT, OutputFormat, check, is_strict, parse_format
+from app.translation.formats import TEXT, OutputFormat, check, parse_format
+from app.translation.strict import is_strict
 
 REQUIRED = "missing_required_parameter"
 TYPE = "invalid_type"

@@ -1,0 +1,5 @@
+"""`/internal/maintenance`: closes the API for a while, and opens it again."""
+
+from app.api.internal.maintenance.routes import blueprint
+
+__all__ = ["blueprint"]

@@ -1,0 +1,37 @@
+"""The views of `/internal/maintenance`. Each answers with the whole state."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from flask import Blueprint, current_app
+
+from app.api.internal.maintenance.request import parse_order
+from app.edge.body import read_json_object
+from app.edge.maintenance_flag import Switch
+
+blueprint = Blueprint("maintenance", __name__, url_prefix="/internal/maintenance")
+
+
+@blueprint.get("")
+def show() -> dict[str, Any]:
+    """Answer with what holds now."""
+    return _switch().state().to_json()
+
+
+@blueprint.post("")
+def change() -> dict[str, Any]:
+    """Set the flag. Nothing of what was set before stays."""
+    return _switch().obey(parse_order(read_json_object(), time.time())).to_json()
+
+
+@blueprint.delete("")
+def forget() -> dict[str, Any]:
+    """Go back to PROXY_MAINTENANCE_MODE."""
+    return _switch().forget().to_json()
+
+
+def _switch() -> Switch:
+    switch: Switch = current_app.extensions["maintenance"]
+    return switch

@@ -1,0 +1,81 @@
+"""Folds what dead workers have counted into one file of each kind, so that reloads do not fill the disk.
+
+A scrape reads every file; after a thousand reloads that would be thousands. A lock keeps scrapes and the folding apart:
+whoever reads shares it, whoever folds has it alone. Both take milliseconds.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from prometheus_client.mmap_dict import MmapedDict
+
+_File: Any = MmapedDict  # which has no types
+_KINDS = ("counter", "histogram")
+_ARCHIVE_PID = 0  # nobody's
+
+
+@contextmanager
+def reading(folder: Path | None) -> Iterator[None]:
+    """Hold the files as they are; None where there are none. Blocks while another process folds."""
+    if folder is None:
+        yield
+        return
+    with _locked(folder, fcntl.LOCK_SH):
+        yield
+
+
+def fold_dead(folder: Path) -> int:
+    """Add up the files of processes that are gone; return how many files that has removed. Blocks, raises `OSError`."""
+    removed = 0
+    with _locked(folder, fcntl.LOCK_EX):
+        for kind in _KINDS:
+            dead = [file for file in folder.glob(f"{kind}_*.db") if not _is_alive(_pid_of(file))]
+            if len(dead) > 1:
+                _fold(dead, folder / f"{kind}_{_ARCHIVE_PID}.db")
+                removed += len(dead) - 1
+    return removed
+
+
+def _fold(files: list[Path], archive: Path) -> None:
+    totals: Counter[str] = Counter()
+    for file in files:
+        for key, value, _, _ in _File.read_all_values_from_file(str(file)):
+            totals[key] += value
+    part = archive.with_suffix(".part")
+    part.unlink(missing_ok=True)
+    written = _File(str(part))
+    for key, total in totals.items():
+        written.write_value(key, total, 0.0)
+    written.close()
+    for file in files:
+        file.unlink(missing_ok=True)
+    part.replace(archive)
+
+
+@contextmanager
+def _locked(folder: Path, how: int) -> Iterator[None]:
+    with (folder / "lock").open("a") as file:
+        fcntl.flock(file, how)  # given back when the file is closed
+        yield
+
+
+def _pid_of(file: Path) -> int:
+    return int(file.stem.rpartition("_")[2])
+
+
+def _is_alive(pid: int) -> bool:
+    if pid == _ARCHIVE_PID:
+        return False
+    with suppress(PermissionError):
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return False
+    return True

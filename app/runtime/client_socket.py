@@ -1,0 +1,194 @@
+"""A client's connection on which no wait for the other side is without an end.
+
+Reading: a head has to be whole in time, an idle connection is kept for a while, a body may pause only so long. Writing:
+each block has to be taken in time, however many there are, so that a long answer over a slow line is never cut and a
+client that has stopped reading always is. The kernel holds little for such a client, and drops one that has vanished
+without a word.
+
+Loaded by gunicorn's master, too, which must not load the application: so this module imports nothing from `app`.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket as constants
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+import gevent
+from gevent.server import StreamServer
+from gevent.socket import socket, wait_write
+
+BLOCK_BYTES = 64 * 1024
+"""What has to be taken within `Limits.send_s`."""
+
+_UNSENT_BYTES = 2 * BLOCK_BYTES
+_ABORT = (1).to_bytes(4, "little") + bytes(4)  # struct linger: on, for zero seconds
+
+_WAITED_FOR_S = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
+"""Silence, gap and number of the kernel's own questions whether the other machine still exists."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Seconds. `head_s` is for a whole head, and for a pause in a body; `idle_s` between two requests."""
+
+    head_s: float = 10.0
+    idle_s: float = 95.0
+    send_s: float = 30.0
+
+
+class Phase(Enum):
+    """What the next bytes from the client are."""
+
+    SILENT = "silent"  # nothing has come since the connection was accepted
+    IDLE = "idle"  # nothing has come since the last answer
+    HEAD = "head"
+    BODY = "body"
+
+
+class SlowHead(Exception):
+    """A head was begun and not finished in time."""
+
+
+class ClientSocket(socket):
+    """See the module. `cut_reason` says why this side ended the connection: `silent`, `slow_head`, `slow_reader`."""
+
+    __slots__ = ("_deadline", "_phase", "cut_reason", "limits")
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.cut_reason: str | None = None
+        self.limits = Limits()
+        self._phase = Phase.BODY
+        self._deadline = 0.0
+
+    # The phases, as the worker goes through them
+
+    def await_first(self) -> None:
+        """The connection was just accepted: the time for its first head runs."""
+        self._phase, self._deadline = Phase.SILENT, time.monotonic() + self.limits.head_s
+
+    def await_next(self, *, has_begun: bool) -> None:
+        """A request is over. `has_begun`: some of the next one is there already."""
+        if has_begun:
+            self._begin_head()
+        else:
+            self._phase, self._deadline = Phase.IDLE, time.monotonic() + self.limits.idle_s
+
+    def await_body(self) -> None:
+        """The head is whole."""
+        self._phase = Phase.BODY
+
+    def _begin_head(self) -> None:
+        self._phase, self._deadline = Phase.HEAD, time.monotonic() + self.limits.head_s
+
+    # Reading and writing, as gunicorn does
+
+    def recv(self, *arguments: Any) -> bytes:
+        """Return what has come; nothing, as at the end, where nobody asks anything any more. Blocks.
+
+        Lets everybody else run first: recv does not yield while data is ready, nor would any deadline be noticed.
+        Raises `SlowHead`, and `TimeoutError` where a body pauses for too long.
+        """
+        gevent.sleep(0)
+        left = (
+            self.limits.head_s if self._phase is Phase.BODY else self._deadline - time.monotonic()
+        )
+        if left <= 0:
+            return self._give_up()
+        self.settimeout(left)
+        try:
+            data: bytes = super().recv(*arguments)
+        except TimeoutError:
+            return self._give_up()
+        finally:
+            self.settimeout(None)
+        if self._phase is Phase.SILENT:
+            self._phase = Phase.HEAD  # its time has run since the connection was accepted
+        elif self._phase is Phase.IDLE:
+            self._begin_head()
+        return data
+
+    def _give_up(self) -> bytes:
+        if self._phase is Phase.BODY:
+            raise TimeoutError("the body pauses")
+        if self._phase is Phase.HEAD:
+            self.cut_reason = "slow_head"
+            raise SlowHead
+        if self._phase is Phase.SILENT:
+            self.cut_reason = "silent"
+        return b""
+
+    def sendall(self, data: Any, flags: int = 0) -> None:
+        """Send everything. Blocks; raises `ConnectionResetError` where a block is not taken in time."""
+        if self.timeout == 0.0:
+            super().sendall(data, flags)
+            return
+        left = memoryview(data)
+        goal, deadline = len(left), 0.0
+        while left:
+            left = left[self._send_some(left, flags) :]
+            now = time.monotonic()
+            if not deadline or len(left) <= goal:
+                goal, deadline = max(0, len(left) - BLOCK_BYTES), now + self.limits.send_s
+            elif now >= deadline:
+                self._cut_off()
+            if left:
+                with suppress(TimeoutError):
+                    wait_write(self.fileno(), timeout=deadline - now)
+
+    def _send_some(self, data: memoryview, flags: int) -> int:
+        send: Any = self.send  # gevent's has a parameter more than its types say
+        try:
+            return int(send(data, flags, timeout=0.0))
+        except BlockingIOError:
+            return 0
+
+    def _cut_off(self) -> None:
+        """Give up on a client that does not read, and let the kernel forget what it still holds for it."""
+        self.cut_reason = "slow_reader"
+        with suppress(OSError):
+            self.setsockopt(constants.SOL_SOCKET, constants.SO_LINGER, _ABORT)
+        raise ConnectionResetError(errno.ECONNRESET, "The client does not read.")
+
+
+class ClientServer(StreamServer):
+    """Accepts connections as `ClientSocket`s, each with `limits`."""
+
+    limits = Limits()
+
+    def do_read(self) -> Any:
+        """Return a connection and its address; None if there is none."""
+        accepted: Any = super().do_read()
+        if accepted is None:
+            return None
+        plain, address = accepted
+        client = ClientSocket(plain.family, plain.type, plain.proto, fileno=plain.detach())
+        client.limits = self.limits
+        _bound_kernel(client, self.limits)
+        client.await_first()
+        return client, address
+
+
+def _bound_kernel(client: socket, limits: Limits) -> None:
+    """Set what the kernel does with a client that does not read, or is not there any more.
+
+    Little that is not on its way yet: else a block counts as taken while megabytes of others lie in front of it, and
+    thousands of deaf clients would fill the machine. What is on its way has no bound but TCP's, so lines stay as fast.
+    """
+    client.setsockopt(constants.SOL_SOCKET, constants.SO_KEEPALIVE, 1)
+    options = {
+        **_WAITED_FOR_S,
+        "TCP_NOTSENT_LOWAT": _UNSENT_BYTES,
+        # The kernel's own deadline, for what we do not see. Later than ours, which knows the reason.
+        "TCP_USER_TIMEOUT": round(2000 * limits.send_s),
+    }
+    for name, value in options.items():
+        # macOS has not all of them.
+        if (option := getattr(constants, name, None)) is not None:
+            with suppress(OSError):
+                client.setsockopt(constants.IPPROTO_TCP, option, value)

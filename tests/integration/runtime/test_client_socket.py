@@ -1,0 +1,241 @@
+"""Accepted connections over real sockets: the deadlines of each phase, and what the kernel is told."""
+
+from __future__ import annotations
+
+import errno
+import socket as constants
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import gevent
+import pytest
+from gevent import socket
+from gevent.pool import Pool
+
+from app.runtime.client_socket import BLOCK_BYTES, ClientServer, ClientSocket, Limits, SlowHead
+from tests.fakes.waiting import deadline, eventually, in_background, outcome, result
+
+SOON_S = 0.05
+LONG = Limits(head_s=20, idle_s=20, send_s=20)
+
+
+@dataclass
+class Door:
+    """A server whose accepted connections the test holds in its hands."""
+
+    limits: Limits = LONG
+    accepted: list[ClientSocket] = field(default_factory=list)
+    theirs: list[Any] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.pool = Pool()
+        self.server = ClientServer(("127.0.0.1", 0), handle=self._handle, spawn=self.pool)
+        self.server.start()
+
+    def _handle(self, client: Any, _: Any) -> None:
+        self.accepted.append(client)
+        gevent.sleep(60)
+
+    def open(self, limits: Limits, receive_buffer: int | None = None) -> tuple[ClientSocket, Any]:
+        """Return the server's end of a new connection, and the client's."""
+        self.server.limits = limits
+        client = socket.socket()
+        self.theirs.append(client)
+        if receive_buffer is not None:
+            client.setsockopt(constants.SOL_SOCKET, constants.SO_RCVBUF, receive_buffer)
+        client.connect(self.server.address)
+        eventually(lambda: len(self.accepted) == len(self.theirs))
+        return self.accepted[-1], client
+
+
+@pytest.fixture
+def door() -> Iterator[Door]:
+    opened = Door()
+    yield opened
+    opened.server.stop(timeout=0)
+    for client in opened.theirs:
+        client.close()
+
+
+# Reading
+
+
+def test_one_that_never_says_anything_ends_like_one_that_closed(door: Door) -> None:
+    ours, _ = door.open(Limits(head_s=SOON_S, idle_s=20))
+    with deadline():
+        assert ours.recv(10) == b""
+    assert ours.cut_reason == "silent"
+
+
+def test_the_time_of_the_first_head_runs_from_the_accept(door: Door) -> None:
+    ours, theirs = door.open(Limits(head_s=0.2, idle_s=20))
+    theirs.sendall(b"GET")
+    assert ours.recv(10) == b"GET"
+    with deadline():
+        assert isinstance(outcome(ours.recv, 10), SlowHead)
+    assert ours.cut_reason == "slow_head"
+
+
+def test_a_head_that_comes_byte_by_byte_has_one_deadline(door: Door) -> None:
+    ours, theirs = door.open(Limits(head_s=0.3, idle_s=20))
+
+    def drip() -> None:
+        while True:
+            theirs.sendall(b"x")
+            gevent.sleep(0.01)
+
+    dripping = in_background(drip)
+
+    def read() -> None:
+        while ours.recv(10):
+            pass
+
+    assert isinstance(result(in_background(read)), SlowHead)
+    dripping.kill()
+
+
+def test_an_idle_connection_has_a_time_of_its_own_and_its_next_head_another(door: Door) -> None:
+    ours, theirs = door.open(Limits(head_s=SOON_S, idle_s=20))
+    ours.await_next(has_begun=False)
+    reading = in_background(ours.recv, 10)
+    gevent.sleep(3 * SOON_S)
+    assert not reading.ready()  # an idle one is not held to the head's time
+    theirs.sendall(b"G")
+    assert result(reading) == b"G"
+    with deadline():
+        assert isinstance(outcome(ours.recv, 10), SlowHead)
+
+
+def test_an_idle_connection_ends_without_a_reason(door: Door) -> None:
+    ours, _ = door.open(Limits(head_s=20, idle_s=SOON_S))
+    ours.await_next(has_begun=False)
+    with deadline():
+        assert ours.recv(10) == b""
+    assert ours.cut_reason is None
+
+
+def test_a_head_that_was_sent_ahead_in_part_has_begun(door: Door) -> None:
+    ours, _ = door.open(Limits(head_s=SOON_S, idle_s=20))
+    ours.await_next(has_begun=True)
+    with deadline():
+        assert isinstance(outcome(ours.recv, 10), SlowHead)
+
+
+def test_a_body_may_pause_so_long_and_no_longer(door: Door) -> None:
+    ours, theirs = door.open(Limits(head_s=SOON_S, idle_s=20))
+    ours.await_body()
+    theirs.sendall(b"body")
+    assert ours.recv(10) == b"body"
+    with deadline():
+        assert isinstance(outcome(ours.recv, 10), TimeoutError)
+    assert ours.cut_reason is None  # the request is answered with an error
+    assert ours.gettimeout() is None
+
+
+# Writing
+
+
+def test_a_client_that_reads_nothing_is_cut_off(door: Door) -> None:
+    ours, _ = door.open(Limits(send_s=SOON_S), receive_buffer=4096)
+    with deadline():
+        error = outcome(ours.sendall, b"x" * 20_000_000)
+    assert isinstance(error, ConnectionResetError)
+    assert error.errno == errno.ECONNRESET
+    assert ours.cut_reason == "slow_reader"
+
+
+def test_what_it_had_not_taken_is_dropped(door: Door) -> None:
+    ours, theirs = door.open(Limits(send_s=SOON_S), receive_buffer=4096)
+    with deadline():
+        outcome(ours.sendall, b"x" * 20_000_000)
+    ours.close()
+
+    def read() -> None:
+        while theirs.recv(65536):
+            pass
+
+    with deadline():
+        assert isinstance(outcome(read), ConnectionResetError)
+
+
+def test_a_client_that_takes_a_block_in_time_gets_an_answer_of_any_length(door: Door) -> None:
+    """The whole takes many times longer than the deadline, which is for a block."""
+    ours, theirs = door.open(Limits(send_s=0.5), receive_buffer=16_384)
+    data = bytes(range(256)) * (16 * BLOCK_BYTES // 256)
+    began = time.monotonic()
+    sending = in_background(ours.sendall, data)
+    taken = b""
+    with deadline():
+        while len(taken) < len(data):
+            taken += theirs.recv(8192)
+            gevent.sleep(0.01)
+    assert result(sending) is None
+    assert taken == data
+    assert time.monotonic() - began > 1.0
+    assert ours.cut_reason is None
+
+
+def test_a_trickle_is_not_progress(door: Door) -> None:
+    ours, theirs = door.open(Limits(send_s=0.3), receive_buffer=4096)
+    sending = in_background(ours.sendall, b"x" * 20_000_000)
+
+    def trickle() -> None:
+        while theirs.recv(1):
+            gevent.sleep(0.02)
+
+    trickling = in_background(trickle)
+    assert isinstance(result(sending), ConnectionResetError)
+    assert ours.cut_reason == "slow_reader"
+    trickling.kill()
+
+
+def test_a_write_that_must_not_block_does_not(door: Door) -> None:
+    ours, _ = door.open(LONG, receive_buffer=4096)
+    ours.setblocking(False)
+    with deadline(5):  # far less than the time for a block
+        assert isinstance(outcome(ours.sendall, b"x" * 20_000_000), OSError)
+    assert ours.cut_reason is None
+
+
+def test_a_client_that_closes_during_a_write_ends_it(door: Door) -> None:
+    ours, theirs = door.open(LONG, receive_buffer=4096)
+    sending = in_background(ours.sendall, b"x" * 20_000_000)
+    gevent.sleep(0)
+    theirs.close()
+    assert isinstance(result(sending), OSError)
+    assert ours.cut_reason is None
+
+
+# The kernel
+
+
+@pytest.mark.skipif(not hasattr(constants, "TCP_USER_TIMEOUT"), reason="Linux only")
+def test_the_kernel_holds_little_and_drops_the_vanished(door: Door) -> None:
+    ours, _ = door.open(Limits(send_s=7))
+
+    def option(name: str, level: int = constants.IPPROTO_TCP) -> int:
+        return ours.getsockopt(level, getattr(constants, name))
+
+    assert option("TCP_NOTSENT_LOWAT") == 2 * BLOCK_BYTES
+    assert option("TCP_USER_TIMEOUT") == 14_000
+    assert option("SO_KEEPALIVE", constants.SOL_SOCKET) == 1
+    assert option("TCP_KEEPIDLE") == 60
+
+
+def test_a_deaf_client_takes_no_megabytes_of_the_kernels_memory(door: Door) -> None:
+    ours, _ = door.open(LONG, receive_buffer=4096)
+    ours.setblocking(False)
+    with suppress(BlockingIOError):
+        for taken in range(0, 20_000_000, 4096):
+            assert taken < 400_000
+            ours.send(b"x" * 4096)
+
+
+def test_a_copy_is_one_of_the_kind(door: Door) -> None:
+    ours, _ = door.open(LONG)
+    with ours.dup() as copy:
+        assert isinstance(copy, ClientSocket)
+        assert copy.getpeername() == ours.getpeername()

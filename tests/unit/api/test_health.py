@@ -1,0 +1,57 @@
+"""The service in one word: the child's state and the maintenance flag together."""
+
+from __future__ import annotations
+
+import pytest
+
+from app.api.health import is_answering, word_of
+from app.codex.status import Status
+from app.edge.maintenance_flag import Order, SetBy, State
+
+OPEN, CLOSED = Order(False), Order(True, "We move.")
+
+
+def status(reason: str | None) -> Status:
+    return Status(
+        ready=reason is None,
+        degraded=reason == "degraded",
+        reason=reason,
+        state="ready",
+        generation=1,
+        pid=1,
+        user_agent="",
+        restarts=0,
+        failures=0,
+        backoff_ms=0,
+        handshake_ms=None,
+        last_exit=None,
+        retiring=0,
+        running=0,
+        waiting=0,
+        counters={},
+    )
+
+
+@pytest.mark.parametrize(
+    ("reason", "order", "answers", "word"),
+    [
+        (None, OPEN, True, ("ok", None)),
+        ("starting", OPEN, False, ("starting", "starting")),
+        ("backoff", OPEN, False, ("starting", "backoff")),
+        ("degraded", OPEN, False, ("degraded", "degraded")),
+        ("upstream_auth", OPEN, False, ("degraded", "upstream_auth")),
+        ("draining", OPEN, False, ("draining", "draining")),
+        (None, CLOSED, True, ("maintenance", "We move.")),
+        (None, Order(True), True, ("maintenance", None)),
+        ("starting", CLOSED, True, ("maintenance", "We move.")),
+        ("degraded", CLOSED, True, ("maintenance", "We move.")),
+        ("upstream_auth", CLOSED, True, ("maintenance", "We move.")),
+        ("draining", CLOSED, False, ("draining", "draining")),
+    ],
+)
+def test_one_word(
+    reason: str | None, order: Order, answers: bool, word: tuple[str, str | None]
+) -> None:
+    maintenance = State(order, SetBy.ENDPOINT, 0.0, configured=False)
+    assert is_answering(status(reason), maintenance) is answers
+    assert word_of(status(reason), maintenance) == word
