@@ -4,7 +4,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help run test test-system test-langchain check bench clean
+.PHONY: help run test test-system test-langchain chaos check bench clean
 
 help:  ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +24,9 @@ test-system: .venv/dev-ready test-langchain  ## Tests with real neighbours; inst
 
 test-langchain: .venv/dev-ready .venv-langchain/ready  ## LangChain's own tests, in an environment of their own
 	.venv-langchain/bin/python -m pytest tests/langchain
+
+chaos: .venv/dev-ready  ## Storms of load and faults, ten thousand requests, many reloads; CHAOS_SEED, CHAOS_SECONDS
+	$(BIN)/python -m pytest -m chaos
 
 check: .venv/dev-ready  ## Style, types, spelling, layer contracts
 	$(BIN)/ruff check .

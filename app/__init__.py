@@ -44,7 +44,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.url_map.merge_slashes = False
     _configure(app, settings, _build_gateway(settings))
     _bound(app, settings)
-    _observe(app)
+    _observe(app, settings)
     access = api.access_by_blueprint(protect_models=settings.protect_models)
     life.init_app(app, app.extensions["counters"])
     context.init_app(app, [app.extensions["metrics"], app.extensions["login_watch"]])
@@ -89,22 +89,32 @@ def _limit(app: Flask, settings: Settings, access: Mapping[str, Access]) -> None
     limits.init_app(app, of_keys, access, app.extensions["codex"].account)
 
 
-def _observe(app: Flask) -> None:
-    """Let the metrics see what happens."""
+def _observe(app: Flask, settings: Settings) -> None:
+    """Let metrics and traces see what happens."""
     from app.observability.gauges import Gauges  # noqa: PLC0415
     from app.observability.login import LoginWatch  # noqa: PLC0415
     from app.observability.metrics import Metrics  # noqa: PLC0415
+    from app.observability.trace_buffer import TraceBuffer  # noqa: PLC0415
+    from app.observability.trace_files import folder_of  # noqa: PLC0415
 
     gateway: Gateway = app.extensions["gateway"]
     codex = gateway.codex
     metrics = Metrics()
     app.extensions["metrics"] = metrics
     app.extensions["login_watch"] = LoginWatch(codex.login)
+    traces = TraceBuffer(
+        folder_of(settings.codex_home),
+        metrics.overflows.labels("trace").inc,
+        is_on=settings.trace_buffer,
+        has_content=settings.trace_content,
+    )
+    app.extensions["traces"] = gateway.traces = traces
     app.extensions["gauges"] = Gauges(
         metrics,
         codex.status,
-        in_maintenance=lambda: gateway.maintenance.state().is_on,
-        account=codex.account,
+        traces.entries,
+        lambda: gateway.maintenance.state().is_on,
+        codex.account,
     )
     codex.supervisor.on_restart = metrics.restarts.inc
     codex.supervisor.on_replaced = lambda reason: metrics.replacements.labels(reason).inc()

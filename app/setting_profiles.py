@@ -41,6 +41,11 @@ def refusals(parsed: Mapping[str, Any]) -> Iterator[Finding]:
         elif is_guessable(key):
             yield name, "can be guessed; make a random one (openssl rand -hex 32)."
     yield from _shared_keys(parsed)
+    if parsed.get("trace_content"):
+        yield (
+            "PROXY_TRACE_CONTENT",
+            "must be false where PROXY_ENV is prod: prompts would lie on disk.",
+        )
     trusts_all = "*" in parsed.get("trusted_proxies", "").replace(" ", "").split(",")
     if trusts_all and not _is_loopback(parsed.get("host", "")):
         yield "PROXY_TRUSTED_PROXIES", "must name the proxies where others can connect, too."

@@ -108,6 +108,8 @@ class Settings:
     upstream_url: str = _var("CODEX_UPSTREAM_URL", "", values.upstream_url, "A Responses API to use instead of OpenAI's, like http://host/v1.")
     upstream_api_key: str = _var("CODEX_UPSTREAM_API_KEY", "", values.text, "The key for CODEX_UPSTREAM_URL.", secret=True)
     upstream_websockets: bool = _var("CODEX_UPSTREAM_WEBSOCKETS", "false", values.flag, "Whether that upstream also speaks the WebSocket variant.")
+    trace_buffer: bool = _var("PROXY_TRACE_BUFFER", "true", values.flag, "Keep a trace of each of the last turns below CODEX_HOME, without content.")
+    trace_content: bool = _var("PROXY_TRACE_CONTENT", "false", values.flag, "Write prompts, answers and tool arguments into the traces, too; refused where PROXY_ENV is prod.")
     log_level: str = _var("LOG_LEVEL", "info", values.one_of("debug", "info", "warning", "error"), "Least severe level that is logged.")
     # fmt: on
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from flask import Blueprint, Flask
 
 from app.api import chat_completions, completions, health, metrics, models
-from app.api.internal import log_level, maintenance
+from app.api.internal import log_level, maintenance, traces
 from app.edge.auth import Access
 
 BLUEPRINTS: tuple[tuple[Blueprint, Access], ...] = (
@@ -19,6 +19,7 @@ BLUEPRINTS: tuple[tuple[Blueprint, Access], ...] = (
     (metrics.blueprint, Access.METRICS),
     (log_level.blueprint, Access.ADMIN),
     (maintenance.blueprint, Access.ADMIN),
+    (traces.blueprint, Access.ADMIN),
 )
 
 

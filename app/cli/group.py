@@ -21,6 +21,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "models": "app.cli.models",
         "smoke": "app.cli.smoke",
         "status": "app.cli.status",
+        "trace": "app.cli.trace",
     }
 )
 """A command's name, which is also its function's, and the module that has it."""

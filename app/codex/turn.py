@@ -107,6 +107,11 @@ class Turn:
         self._on_close: Callable[[Turn], None] | None = on_close
         watch.began(self)
 
+    @property
+    def error(self) -> GatewayError | None:
+        """Why it was ended from our side, if it was."""
+        return self._error
+
     # The reader's side: never blocks
 
     def deliver(self, addressed: Addressed) -> None:

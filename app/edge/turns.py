@@ -94,7 +94,8 @@ def respond(
 def _start(requests: Sequence[TurnRequest], owner: str, on_admitted: Callable[[], None]) -> Choices:
     """Start the turns, and say how one is replaced. No turn is waited for longer than the request may take. Blocks."""
     codex, record, pace = _codex(), current_record(), _pace()
-    watch = RequestWatch(record, current_app.extensions["metrics"])
+    extensions = current_app.extensions
+    watch = RequestWatch(record, extensions["metrics"], extensions["traces"])
 
     def replace_turn(index: int, turn: Turn, instruction: str | None) -> Turn:
         asked = requests[index]

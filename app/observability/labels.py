@@ -33,6 +33,7 @@ _FINER_CODES = frozenset(
         "BODIES_FULL",
         "INCOMPLETE_BODY",
         "KEY_BUSY",
+        "TRACE_NOT_FOUND",
         "array_above_max_length",
         "empty_array",
         "empty_image_file",

@@ -54,13 +54,15 @@ class GunicornFilter(logging.Filter):
     _QUOTING = (
         ("Invalid request from ip=", "invalid_http_request"),
         ("Error handling request ", "request_failed"),
+        ("Ignored premature client disconnection", "head_cut_off"),  # with all that there is of it
+        ("%s %s", "request_read"),  # method and path
     )
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Give a line that quotes the client a static name instead; let every line pass."""
         text = record.getMessage()
         for start, event in self._QUOTING:
-            if text.startswith(start):
+            if record.msg == start or text.startswith(start):
                 record.msg, record.args = event, None
         return True
 

@@ -11,6 +11,7 @@ import gevent
 
 from app.codex.client import Codex
 from app.errors import Draining
+from app.observability.trace_buffer import TraceBuffer
 from app.process.living import LastExit
 from app.runtime.demo import DemoUpstream
 from app.runtime.departure import Departure, Patience
@@ -39,6 +40,7 @@ class Gateway:
         self.maintenance = maintenance
         self.shared = SharedState.private()
         self.worker_generation = 0
+        self.traces: TraceBuffer | None = None
         self._demo = demo
         self._reported: LastExit | None = None
 
@@ -58,6 +60,8 @@ class Gateway:
                 },
             )
             gevent.spawn(self._demo.run)
+        if self.traces is not None:
+            self.traces.start()
         self.codex.run()
 
     # A successor, before its turn
@@ -126,3 +130,5 @@ class Gateway:
         if self._demo is not None:
             ends.append(gevent.spawn(self._demo.stop))
         gevent.joinall(ends)
+        if self.traces is not None:  # after the child, whose end ends turns
+            self.traces.stop()

@@ -58,14 +58,29 @@ class Mix:
             self.models,
         )
 
-    def run(self, count: int, in_the_middle: Callable[[], None] = lambda: None) -> None:
-        """Make `count` requests, eight at a time; call `in_the_middle` while they run."""
+    def run(
+        self,
+        count: int,
+        in_the_middle: Callable[[], object] = lambda: None,
+        before_the_rest: Callable[[], object] = lambda: None,
+    ) -> None:
+        """Make `count` requests, eight at a time; call `in_the_middle` while they run.
+
+        The last quarter is made after `before_the_rest`: so what the middle began has come to something.
+        """
+        first = count * 3 // 4
         with ThreadPoolExecutor(8) as pool:
-            made = [pool.submit(self.kinds[i % len(self.kinds)]) for i in range(count)]
+            made = [pool.submit(self._make, number) for number in range(first)]
             made[count // 2].result()
             in_the_middle()
             for request in made:
                 request.result()
+            before_the_rest()
+            for request in [pool.submit(self._make, number) for number in range(first, count)]:
+                request.result()
+
+    def _make(self, number: int) -> None:
+        self.kinds[number % len(self.kinds)]()
 
     # What goes well
 

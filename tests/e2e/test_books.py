@@ -43,7 +43,11 @@ def test_the_books_balance_after_a_mix_with_a_reload_in_the_middle(
     gateway: Gateway = make_gateway(PROXY_SSE_KEEPALIVE_MS="50")
     (old,) = gateway.workers()
     mix = Mix(gateway, upstream)
-    mix.run(REQUESTS, lambda: gateway.process.send_signal(signal.SIGHUP))
+    mix.run(
+        REQUESTS,
+        lambda: gateway.process.send_signal(signal.SIGHUP),
+        lambda: wait_until(lambda: gateway.events("reload_done"), "the new worker serves"),
+    )
     seen = mix.seen
     assert seen.statuses.total() == REQUESTS
     wait_until(lambda: by_status(logged(gateway)) == seen.statuses, "every line is written")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -140,6 +141,15 @@ def test_a_key_in_a_broken_header_stays_out_of_the_log(gateway: Gateway) -> None
     head = b"GET / HTTP/1.1\r\nHost: x\r\nAuthorization Bearer sk-leaked\r\n\r\n"
     check(exchange(gateway, head), 400, "INVALID_HTTP", None)
     wait_until(lambda: gateway.events("invalid_http_request"), "it is logged")
+    assert "sk-leaked" not in gateway.log_path.read_text()
+
+
+def test_a_key_in_a_head_that_is_cut_off_stays_out_of_the_log(make_gateway: Any) -> None:
+    gateway: Gateway = make_gateway(LOG_LEVEL="debug")
+    with socket.create_connection(("127.0.0.1", gateway.port)) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nAuthorization: Bearer sk-leaked")
+    gateway.get("/sk-leaked")
+    wait_until(lambda: gateway.events("head_cut_off"), "it is logged")
     assert "sk-leaked" not in gateway.log_path.read_text()
 
 

@@ -77,7 +77,7 @@ def test_a_child_that_cannot_start_is_degraded_and_recovers(make_gateway: Any) -
     gateway.child().kill()
     wait_until(lambda: gateway.get("/healthz").json()["status"] == "degraded", "degraded")
     assert len(gateway.events("child_degraded")) == 1
-    assert gateway.get("/readyz").json()["reason"] == "degraded"
+    assert gateway.get("/readyz").json()["reason"] == "home_refused"
     foreign.unlink()
     gateway.wait_ready()
     assert gateway.get("/healthz").json()["status"] == "ok"

@@ -27,6 +27,7 @@ def eventually(
     within_s: float = DEADLINE_S,
 ) -> None:
     """Look at a condition that announces nothing, again and again, until it is true."""
+    gevent.get_hub().loop.update_now()  # it stands still where a test has blocked the thread
     end = gevent.get_hub().loop.now() + within_s
     while not condition():
         gevent.get_hub().loop.update_now()

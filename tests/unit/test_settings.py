@@ -72,6 +72,8 @@ DEFAULTS: dict[str, tuple[str, Any]] = {
     "CODEX_UPSTREAM_URL": ("upstream_url", ""),
     "CODEX_UPSTREAM_API_KEY": ("upstream_api_key", ""),
     "CODEX_UPSTREAM_WEBSOCKETS": ("upstream_websockets", False),
+    "PROXY_TRACE_BUFFER": ("trace_buffer", True),
+    "PROXY_TRACE_CONTENT": ("trace_content", False),
     "LOG_LEVEL": ("log_level", "info"),
 }
 
@@ -170,6 +172,8 @@ VALID: list[tuple[str, str, Any]] = [
     ("CODEX_UPSTREAM_URL", "https://host:8443/v1//", "https://host:8443/v1"),
     ("CODEX_UPSTREAM_API_KEY", "sk-1", "sk-1"),
     ("CODEX_UPSTREAM_WEBSOCKETS", "true", True),
+    ("PROXY_TRACE_BUFFER", "no", False),
+    ("PROXY_TRACE_CONTENT", "yes", True),
     ("LOG_LEVEL", "WARNING", "warning"),
 ]
 
@@ -278,6 +282,7 @@ INVALID: list[tuple[str, str, str]] = [
         for text in ("http://canary@host/v1", "https://me:canary@host/v1")
     ),
     ("CODEX_UPSTREAM_WEBSOCKETS", "ja", FLAG_SENTENCE),
+    *((name, "perhaps", FLAG_SENTENCE) for name in ("PROXY_TRACE_BUFFER", "PROXY_TRACE_CONTENT")),
     ("LOG_LEVEL", "trace", "one of debug, info, warning, error."),
 ]
 
@@ -553,6 +558,20 @@ def test_prod_names_the_settings_whose_keys_are_too_short() -> None:
     with pytest.raises(SettingsError) as raised:
         load_settings({"PROXY_ENV": "prod", "PROXY_API_KEY": KEY, "PROXY_API_KEYS": "ann=short"})
     assert "PROXY_API_KEYS" in raised.value.problems[0]
+
+
+@pytest.mark.parametrize("env", ["dev", "staging", "prod"])
+def test_only_prod_refuses_words_in_traces(env: str) -> None:
+    given = {"PROXY_ENV": env, "PROXY_API_KEY": KEY, "PROXY_TRACE_CONTENT": "true"}
+    if env != "prod":
+        assert load_settings(given).trace_content is True
+        return
+    with pytest.raises(SettingsError) as caught:
+        load_settings({**given, "PROXY_API_KEYS": "ann=short"})
+    assert caught.value.problems == [
+        f"PROXY_API_KEYS: the key of ann {PROD_RULE}",
+        "PROXY_TRACE_CONTENT must be false where PROXY_ENV is prod: prompts would lie on disk.",
+    ]
 
 
 @pytest.mark.parametrize("variable", ["PROXY_ADMIN_KEY", "PROXY_METRICS_TOKEN"])

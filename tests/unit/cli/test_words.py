@@ -74,6 +74,7 @@ def test_every_command_is_there_and_says_what_it_does() -> None:
         "models",
         "smoke",
         "status",
+        "trace",
     }
     for name in group.list_commands(context):
         command = group.get_command(context, name)

@@ -164,6 +164,12 @@ def test_gunicorn_s_own_access_line_is_off() -> None:
         ("Invalid request from ip=%s: %s", ("10.0.0.1", "canary"), "invalid_http_request"),
         ("Error handling request %s", ("/v1/?key=canary",), "request_failed"),
         ("Error handling request (no URI read)", (), "request_failed"),
+        (
+            "Ignored premature client disconnection. %s",
+            ("No more data after: b'Authorization: Bearer canary'",),
+            "head_cut_off",
+        ),
+        ("%s %s", ("GET", "/v1/canary"), "request_read"),
         ("Booting worker with pid: %s", (7,), "Booting worker with pid: 7"),
         ("Handling signal: hup", (), "Handling signal: hup"),
     ],

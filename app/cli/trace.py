@@ -1,0 +1,148 @@
+"""`codex trace`: the last turns, or what one request was like, from the trace buffer on disk.
+
+No running gateway is needed, only the right to read CODEX_HOME.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import click
+import orjson
+
+from app.cli.outcome import give_up, load
+from app.cli.speech import columns, say_json
+from app.observability import trace_files
+
+
+@click.command("trace")
+@click.argument("request_id", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a timeline.")
+def trace(request_id: str | None, *, as_json: bool) -> None:
+    """Show what the turns of a request were like; without REQUEST_ID, list the newest turns.
+
+    REQUEST_ID is the X-Request-Id of the answer.
+    """
+    settings = load()
+    folder = trace_files.folder_of(settings.codex_home)
+    try:
+        if request_id is None:
+            _say_newest(folder, as_json=as_json)
+        else:
+            _say_request(folder, request_id, as_json=as_json)
+    except OSError as error:
+        give_up(f"The traces in {folder} cannot be read: {error.strerror}.")
+
+
+def _say_newest(folder: Path, *, as_json: bool) -> None:
+    found = list(trace_files.summaries(trace_files.contents(folder)))
+    if as_json:
+        say_json(found)
+    elif found:
+        click.echo("\n".join(table(found)))
+    else:
+        click.echo(f"There is no trace in {folder}.")
+
+
+def _say_request(folder: Path, request_id: str, *, as_json: bool) -> None:
+    found = list(trace_files.of_request(trace_files.contents(folder), request_id))
+    if not found:
+        give_up("There is no trace of this request. To list those there are: codex trace")
+    found.sort(key=lambda document: str(document["at"]))
+    if as_json:
+        say_json(found)
+    else:
+        click.echo("\n\n".join("\n".join(timeline(document)) for document in found))
+
+
+def table(summaries: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the lines that a person reads, newest first."""
+    heading = ("AT", "REQUEST", "MODEL", "OUTCOME", "MS")
+    rows = [
+        (
+            str(one["at"]),
+            str(one["request_id"]),
+            str(one["model"]),
+            _outcome(one),
+            _figure(one["duration_ms"]),
+        )
+        for one in summaries
+    ]
+    return columns([heading, *rows])
+
+
+def timeline(document: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the lines that a person reads: what was asked, then what happened, in order."""
+    yield f"{document['request_id']}  {document['at']}"
+    yield from (f"  {line}" for line in columns(list(_facts(document))))
+    yield ""
+    happened = [*map(_call, document["calls"]), *map(_event, document["events"])]
+    happened.sort(key=lambda row: row[0])
+    rows = [(f"{at:9.1f}", f"{took:>9}", *rest) for at, took, *rest in happened]
+    heading = ("    AT MS", "  TOOK MS", "", "", "")
+    yield from (line.rstrip() for line in columns([heading, *rows]))
+    omitted = document["omitted"]
+    if omitted["calls"] or omitted["events"]:
+        yield f"  and {omitted['calls']} calls, {omitted['events']} events of {omitted['bytes']} bytes"
+    yield from _content(document.get("content") or {})
+
+
+def _facts(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    yield "outcome", f"{_outcome(document)}, {_figure(document['duration_ms'])} ms"
+    if failure := document["failure"]:
+        yield "failure", _words(failure)
+    yield "model", f"{document['model']}  {_words(document.get('options') or {})}".rstrip()
+    yield "asked", f"{_words(document.get('items') or {})}; {document.get('tools', 0)} tools"
+    yield "times", _words({name: document[name] for name in ("queue_ms", "first_event_ms")})
+    if usage := document["usage"]:
+        yield "usage", _words(usage)
+    yield "route", f"{document['route']}{', stream' if document['stream'] else ''}"
+    places = ("thread_id", "turn_id", "generation", "worker_pid")
+    yield "where", _words({name: document[name] for name in places})
+
+
+def _outcome(document: Mapping[str, Any]) -> str:
+    return " ".join(filter(None, (document["outcome"], document["error_code"])))
+
+
+def _words(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in values.items() if value is not None)
+
+
+def _figure(value: float | None) -> str:
+    return "?" if value is None else f"{value:.1f}"
+
+
+def _call(call: Mapping[str, Any]) -> tuple[float, str, str, str, str]:
+    sizes = f"{call['status']}, sent {call['sent_bytes']}, received {call['received_bytes']} bytes"
+    return call["at_ms"], _figure(call["duration_ms"]), "call", call["method"], sizes
+
+
+def _event(event: Mapping[str, Any]) -> tuple[float, str, str, str, str]:
+    kind = "echo" if event.get("injected") else "event"
+    name = " ".join(filter(None, (event["method"], event.get("item"))))
+    took = _figure(event["over_ms"]) if event["count"] > 1 else ""
+    return event["at_ms"], took, kind, name, f"{event['count']} x, {event['bytes']} bytes"
+
+
+def _content(content: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what was said, each entry on a line of its own; nothing of a trace without content."""
+    for part in ("prompt", "tools", "reasoning", "answer", "calls"):
+        said = content.get(part) or []
+        entries = [said] if isinstance(said, str) else said
+        lines = chain.from_iterable(_lines(entry) for entry in entries)
+        yield from chain([""] if entries else [], [f"  {part}"] if entries else [])
+        yield from (f"    {line}" for line in lines)
+
+
+def _lines(entry: Any) -> list[str]:
+    if not isinstance(entry, str):
+        return [orjson.dumps(entry).decode()]
+    # A model's words must not command the terminal.
+    return [
+        "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
+        for line in entry.splitlines()
+    ]

@@ -1,0 +1,147 @@
+"""Ten thousand requests of every kind: what a service holds must not grow with what it has done."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pytest
+from harness import Gateway, Upstream, end, start_gateway, wait_until
+from scrape import scrape, total
+
+from tests.chaos import books
+from tests.chaos.crowd import MAX_BODY_BYTES, Crowd
+from tests.chaos.kinds import Asked
+from tests.chaos.ledger import Ledger
+from tests.chaos.plan import Weather, planned_requests
+from tests.chaos.verdicts import judge_due
+
+REQUESTS = int(os.environ.get("CHAOS_REQUESTS") or 10_000)
+SEED = int(os.environ.get("CHAOS_SEED") or 1)
+CLIENTS = 24
+WARM = REQUESTS // 10
+GROWTH = 1.10
+MORE_DESCRIPTORS = 4
+MORE_THREADS = 4
+CHILD_THREADS = 32
+"""At rest. Under load codex fills a pool by need, which it gives up after ten seconds, with its memory."""
+
+HOME_MIB = 8
+"""What CODEX_HOME may take: databases, catalogs and the files of the metrics, none of which grows with requests."""
+
+SETTINGS = {
+    "WORKER_REQUEST_TIMEOUT_MS": "5000",
+    "PROXY_TIMEOUT_MS": "30000",
+    "PROXY_SSE_KEEPALIVE_MS": "500",
+    "PROXY_MAX_BODY_BYTES": str(MAX_BODY_BYTES),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Holdings:
+    """What the processes hold, with nothing to do."""
+
+    worker_mib: float
+    child_mib: float
+    descriptors: int
+    threads: int
+    child_threads: int
+    home_mib: float
+
+    def __str__(self) -> str:
+        return (
+            f"worker {self.worker_mib:.0f} MiB, child {self.child_mib:.0f} MiB, "
+            f"home {self.home_mib:.1f} MiB, {self.descriptors} descriptors, "
+            f"{self.threads} and {self.child_threads} threads"
+        )
+
+
+def holdings(gateway: Gateway) -> Holdings:
+    (worker,) = gateway.workers()
+    child = gateway.child()
+    # Links lead to the codex binary, which lies elsewhere.
+    files = [path.lstat() for path in gateway.home.rglob("*") if not path.is_symlink()]
+    return Holdings(
+        worker.memory_info().rss / (1 << 20),
+        child.memory_info().rss / (1 << 20),
+        worker.num_fds(),
+        worker.num_threads(),
+        child.num_threads(),
+        sum(file.st_blocks * 512 for file in files) / (1 << 20),
+    )
+
+
+@pytest.fixture
+def service(tmp_path: Path, upstream: Upstream) -> Iterator[Gateway]:
+    gateway = start_gateway(tmp_path, upstream, **SETTINGS)
+    gateway.wait_ready()
+    yield gateway
+    end(gateway)
+
+
+def at_rest(gateway: Gateway, upstream: Upstream) -> None:
+    def child() -> dict[str, Any]:
+        state: dict[str, Any] = gateway.get("/healthz").json()["child"]
+        return state
+
+    wait_until(lambda: (child()["running"], child()["waiting"]) == (0, 0), "no turn runs")
+    wait_until(lambda: upstream.control.state()["open_connections"] == 0, "nothing is open")
+    wait_until(lambda: total(scrape(gateway), "codex_streams_active") == 0, "no stream is open")
+    wait_until(lambda: gateway.child().num_threads() <= CHILD_THREADS, "the child is at rest")
+
+
+def soon(requests: Iterator[Asked], count: int) -> list[Asked]:
+    """Take some requests, to be made as fast as they can be."""
+    return [replace(asked, at_s=0.0) for asked in islice(requests, count)]
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(1800)
+def test_ten_thousand_requests(
+    service: Gateway, upstream: Upstream, settle: Callable[[Ledger], None]
+) -> None:
+    crowd = Crowd(service, upstream, CLIENTS)
+    requests = planned_requests(SEED, Weather(seconds=0))
+    crowd.run(soon(requests, WARM))
+    at_rest(service, upstream)
+    warm = holdings(service)
+    ledger = Ledger(f"{REQUESTS} requests of seed {SEED}")
+    ledger.figure(f"after {WARM}", warm)
+    for _ in range(3):
+        crowd.run(soon(requests, (REQUESTS - WARM) // 3))
+        at_rest(service, upstream)
+        now = holdings(service)
+        ledger.figure(f"after {len(crowd.verdicts)}", now)
+    crowd.close()
+    compare(ledger, warm, now)
+    for verdict in crowd.verdicts:
+        judge_due(verdict, met_a_fault=False)
+    problems = [sentence for verdict in crowd.verdicts for _, sentence in verdict.problems]
+    endings = Counter(verdict.ending.value for verdict in crowd.verdicts)
+    ledger.promise("every request ends as it should", endings.total(), problems)
+    entries = books.log_entries(service)
+    ledger.promise(
+        "clients and log agree",
+        len(entries),
+        books.compare_with_log(crowd.verdicts, entries),
+    )
+    problems = books.compare_with_metrics(entries, scrape(service))
+    ledger.promise("log and metrics agree", books.logged(entries).total(), problems)
+    count, problems = books.faults_of_the_log(service)
+    ledger.promise("the log is JSON, without defects and secrets", count, problems)
+    settle(ledger)
+
+
+def compare(ledger: Ledger, warm: Holdings, now: Holdings) -> None:
+    """Hold what there is at the end against what there was after the first tenth."""
+    ledger.within("memory of the worker", now.worker_mib, warm.worker_mib * GROWTH, "MiB")
+    ledger.within("memory of the child", now.child_mib, warm.child_mib * GROWTH, "MiB")
+    ledger.within("descriptors", now.descriptors, warm.descriptors + MORE_DESCRIPTORS)
+    ledger.within("OS threads of the worker", now.threads, warm.threads + MORE_THREADS)
+    ledger.within("OS threads of the child", now.child_threads, warm.child_threads + MORE_THREADS)
+    ledger.within("CODEX_HOME", now.home_mib, HOME_MIB, "MiB")

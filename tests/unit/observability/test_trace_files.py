@@ -1,0 +1,176 @@
+"""The folder of the trace buffer: what is written, listed, found, and removed."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import orjson
+import pytest
+
+from app.observability import trace_files
+from app.observability.trace_files import MAX_AGE_S, MAX_FILES
+
+NOW = 1_800_000_000.0
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return trace_files.folder_of(tmp_path / "home")
+
+
+def put(folder: Path, request_id: str = "req", now: float = NOW) -> None:
+    content = orjson.dumps({"format": 1, "request_id": request_id, "at": str(now)}) + b"\n"
+    trace_files.write(folder, content, now)
+
+
+def ids(folder: Path) -> list[str]:
+    return [one["request_id"] for one in trace_files.summaries(trace_files.contents(folder))]
+
+
+def foreign(folder: Path, name: str) -> Path:
+    path = folder / name
+    path.write_text("{}")
+    return path
+
+
+def test_no_folder_is_an_empty_buffer(folder: Path) -> None:
+    trace_files.prune(folder, NOW)
+    assert trace_files.count(folder) == 0
+    assert list(trace_files.contents(folder)) == []
+    assert not folder.exists()
+
+
+def test_files_and_folder_are_closed_to_others(folder: Path) -> None:
+    before = os.umask(0)
+    try:
+        put(folder)
+    finally:
+        os.umask(before)
+    (path,) = folder.iterdir()
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_folder_that_was_removed_is_made_again(folder: Path) -> None:
+    put(folder)
+    for path in folder.iterdir():
+        path.unlink()
+    folder.rmdir()
+    put(folder)
+    assert trace_files.count(folder) == 1
+
+
+def test_the_newest_come_first_also_within_a_moment(folder: Path) -> None:
+    for number in range(12):
+        put(folder, f"same-{number}")
+    put(folder, "older", NOW - 1)
+    put(folder, "newer", NOW + 0.001)
+    assert ids(folder) == ["newer", *(f"same-{number}" for number in range(11, -1, -1)), "older"]
+
+
+def test_a_request_may_have_several(folder: Path) -> None:
+    for request_id in ("a", "b", "a", "aa"):
+        put(folder, request_id)
+    found = trace_files.of_request(trace_files.contents(folder), "a")
+    assert [document["request_id"] for document in found] == ["a", "a"]
+
+
+@pytest.mark.parametrize(
+    "request_id", ["", "..", "../outside.json", "/etc/passwd", "%2e%2e", "*", "a\0b", "ré"]
+)
+def test_an_id_is_no_path(folder: Path, request_id: str) -> None:
+    put(folder, "a")
+    (folder.parent / "outside.json").write_text('{"request_id": "../outside.json"}')
+    assert list(trace_files.of_request(trace_files.contents(folder), request_id)) == []
+
+
+def test_beyond_the_bound_the_oldest_go(folder: Path) -> None:
+    for number in range(MAX_FILES + 5):
+        put(folder, str(number), NOW + number)
+    trace_files.prune(folder, NOW + 200)
+    assert trace_files.count(folder) == MAX_FILES
+    assert ids(folder)[-1] == "5"
+
+
+AGES = [
+    (0, True),
+    (MAX_AGE_S - 1, True),
+    (MAX_AGE_S + 1, False),
+    (-MAX_AGE_S + 1, True),
+    (-MAX_AGE_S - 1, False),
+]
+
+
+@pytest.mark.parametrize(("age", "stays"), AGES)
+def test_what_is_a_day_away_goes(folder: Path, age: float, stays: bool) -> None:
+    put(folder, now=NOW - age)
+    trace_files.prune(folder, NOW)
+    assert trace_files.count(folder) == int(stays)
+
+
+def test_times_in_the_future_do_not_keep_new_traces_out(folder: Path) -> None:
+    for _ in range(MAX_FILES):
+        put(folder, "wrong clock", NOW + 10 * MAX_AGE_S)
+    put(folder, "new")
+    trace_files.prune(folder, NOW)
+    assert ids(folder) == ["new"]
+
+
+def test_what_a_worker_left_half_written_goes(folder: Path) -> None:
+    put(folder)
+    old = foreign(folder, f"{int((NOW - 61) * 1000)}-5-000000001.json.part")
+    fresh = foreign(folder, f"{int((NOW - 5) * 1000)}-6-000000001.json.part")
+    trace_files.prune(folder, NOW)
+    assert (old.exists(), fresh.exists()) == (False, True)
+    assert trace_files.count(folder) == 1
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "1-2-3.json", "1800000000000-1-1.json.bak", ".json"])
+def test_what_is_not_ours_is_left_alone(folder: Path, name: str) -> None:
+    put(folder)
+    path = foreign(folder, name)
+    trace_files.prune(folder, NOW + 100 * MAX_AGE_S)
+    assert path.exists()
+    assert trace_files.count(folder) == 0
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [b"", b"{", b"[]", b"null", b"\xff", b'{"other": 1}', b'{"format": 2, "request_id": "a"}'],
+)
+def test_a_damaged_or_foreign_file_hides_no_other(folder: Path, damage: bytes) -> None:
+    put(folder, "a")
+    trace_files.write(folder, damage, NOW)
+    assert ids(folder) == ["a"]
+    found = trace_files.of_request(trace_files.contents(folder), "a")
+    assert len(list(found)) == 1
+
+
+def test_a_file_that_vanishes_meanwhile_is_no_error(folder: Path) -> None:
+    for request_id in ("old", "new"):
+        put(folder, request_id)
+    reading = trace_files.contents(folder)
+    assert b"new" in next(reading)
+    for path in folder.iterdir():
+        path.unlink()
+    assert list(reading) == []
+
+
+def test_a_disk_that_refuses_leaves_nothing_behind(folder: Path) -> None:
+    """A file stands where the folder should be; and a name that is taken by a folder cannot be written."""
+    folder.parent.mkdir()
+    folder.write_text("")
+    for attempt in (lambda: put(folder), lambda: trace_files.prune(folder, NOW)):
+        with pytest.raises(OSError, match="Not a directory"):
+            attempt()
+    folder.unlink()
+    put(folder)
+    (name,) = (path.name for path in folder.iterdir())
+    stamp, pid, number = name.removesuffix(".json").split("-")
+    blocked = folder / f"{stamp}-{pid}-{int(number) + 1:09d}.json"
+    blocked.mkdir()
+    with pytest.raises(IsADirectoryError):
+        put(folder)
+    assert sorted(folder.iterdir()) == [folder / name, blocked]
