@@ -17,8 +17,9 @@ test: .venv/dev-ready  ## Every test that needs no account and no system package
 	$(BIN)/python -m pytest -m "not system and not chaos"
 
 test-system: .venv/dev-ready test-langchain  ## Tests with real neighbours; installs what they need; LangChain's too
-	@(command -v strace && command -v curl && command -v promtool && command -v shellcheck) >/dev/null || \
-		(apt-get update -qq && apt-get install -y -qq --no-install-recommends strace curl prometheus shellcheck)
+	@(command -v strace && command -v curl && command -v promtool && command -v shellcheck && command -v redis-server) \
+		>/dev/null || (apt-get update -qq && \
+		apt-get install -y -qq --no-install-recommends strace curl prometheus shellcheck redis-server)
 	$(BIN)/python -m pytest -m system
 
 test-langchain: .venv/dev-ready .venv-langchain/ready  ## LangChain's own tests, in an environment of their own

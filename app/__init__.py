@@ -52,6 +52,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     auth.init_app(app, _keys(settings), access)
     # After auth: nobody without a key learns of it.
     maintenance.init_app(app, app.extensions["gateway"].maintenance)
+    _limit(app, settings, access)  # after auth: whoever has no key is not even counted
     error_handlers.init_app(app)
     api.init_app(app, has_admin=bool(settings.operator_key))
     app.cli.add_command(group.group)
@@ -67,6 +68,25 @@ def _keys(settings: Settings) -> dict[Access, Mapping[str, str]]:
         Access.METRICS: {"metrics": settings.metrics_token or settings.api_key},
         Access.ADMIN: {"admin": settings.operator_key} if settings.operator_key else {},
     }
+
+
+def _limit(app: Flask, settings: Settings, access: Mapping[str, Access]) -> None:
+    """Hold each key to its limits."""
+    from app.edge import limits  # noqa: PLC0415
+    from app.edge.limit_files import LimitFiles  # noqa: PLC0415
+    from app.edge.limit_windows import Store  # noqa: PLC0415
+    from app.observability.metrics import Metrics  # noqa: PLC0415
+
+    metrics: Metrics = app.extensions["metrics"]
+    store: Store = LimitFiles(settings.codex_home / "limits")
+    if settings.rate_limit_storage != "memory://":
+        from app.edge.limit_redis import LimitRedis  # noqa: PLC0415  (its library only where it is used)
+
+        store = LimitRedis(settings.rate_limit_storage, store, metrics.uncounted.inc)
+    windows = {**dict.fromkeys(settings.client_keys, settings.rate_limit), **settings.rate_limits}
+    of_keys = limits.KeyLimits(store, windows, settings.key_max_concurrency, metrics.uncounted.inc)
+    metrics.know_keys(settings.client_keys)
+    limits.init_app(app, of_keys, access, app.extensions["codex"].account)
 
 
 def _observe(app: Flask, settings: Settings) -> None:
@@ -90,7 +110,11 @@ def _observe(app: Flask, settings: Settings) -> None:
     )
     app.extensions["traces"] = gateway.traces = traces
     app.extensions["gauges"] = Gauges(
-        metrics, codex.status, traces.entries, lambda: gateway.maintenance.state().is_on
+        metrics,
+        codex.status,
+        traces.entries,
+        lambda: gateway.maintenance.state().is_on,
+        codex.account,
     )
     codex.supervisor.on_restart = metrics.restarts.inc
     codex.supervisor.on_replaced = lambda reason: metrics.replacements.labels(reason).inc()

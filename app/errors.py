@@ -41,15 +41,8 @@ class GatewayError(Exception):
 
     def to_envelope(self) -> dict[str, Any]:
         """Return the one error body: OpenAI's four members and `retryable`, all five always present."""
-        return {
-            "error": {
-                "message": self.message,
-                "type": self.type,
-                "param": self.param,
-                "code": self.code,
-                "retryable": self.retryable,
-            }
-        }
+        members = ("message", "type", "param", "code", "retryable")
+        return {"error": {name: getattr(self, name) for name in members}}
 
 
 # The caller's request is at fault.
@@ -134,7 +127,7 @@ class UnsupportedContentType(InvalidRequest):
 
 
 class RateLimited(GatewayError):
-    """The upstream's rate limit: the account's, not this gateway's."""
+    """The upstream's rate limit: the account's, not this gateway's (that is `KeyLimited`)."""
 
     status = 429
     type = "rate_limit_error"
@@ -190,6 +183,13 @@ class UpstreamAuth(GatewayError):
 
 
 # This gateway or its child cannot serve now.
+
+
+class KeyLimited(RateLimited):
+    """The caller's key has made as many requests as it may, in a while (`PROXY_RATE_LIMIT`) or at once (`KEY_BUSY`)."""
+
+    type = "requests"  # OpenAI's word for a limit on requests; the one on tokens is "tokens"
+    default_retry_after_s = 1
 
 
 class WorkerBusy(GatewayError):

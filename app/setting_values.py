@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -116,3 +117,73 @@ def origins(value: str) -> tuple[str, ...]:
     if given != ("*",) and not all(map(_ORIGIN.fullmatch, given)):
         raise ValueError("*, off, or origins like https://host:port without a path, and commas")
     return given
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """At most `limit` requests in any `seconds`."""
+
+    limit: int
+    seconds: int
+
+
+_SPANS = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400}
+
+_WINDOW = re.compile(
+    r"([0-9]{1,7})\s*(?:/|\s+per\s+)\s*(?:([0-9]{1,3})\s*)?(second|minute|hour|day)s?",
+    re.IGNORECASE,
+)
+
+_MAX_LIMIT = 100_000
+_MAX_WINDOW_S = 31 * 86_400
+
+_RATE_LIMIT = (
+    f"off, or limits like 60/minute;1000/hour: 1 to {_MAX_LIMIT} requests in a second, minute, hour or day, "
+    "or in several of them (10/5 minutes, at most 31 days), each length once"
+)
+
+
+def rate_limit(value: str) -> tuple[Window, ...]:
+    """Take windows as `60/minute;1000/hour`, the shortest first in the result; `off` is none."""
+    if value.lower() == "off":
+        return ()
+    windows = sorted(map(_window, value.split(";")), key=lambda window: window.seconds)
+    if len({window.seconds for window in windows}) != len(windows):
+        raise ValueError(_RATE_LIMIT)
+    return tuple(windows)
+
+
+def _window(text: str) -> Window:
+    found = _WINDOW.fullmatch(text.strip())
+    if found is None:
+        raise ValueError(_RATE_LIMIT)
+    window = Window(int(found[1]), int(found[2] or 1) * _SPANS[found[3].lower()])
+    if not 1 <= window.limit <= _MAX_LIMIT or not 1 <= window.seconds <= _MAX_WINDOW_S:
+        raise ValueError(_RATE_LIMIT)
+    return window
+
+
+def rate_limits(value: str) -> Mapping[str, tuple[Window, ...]]:
+    """Take limits by the name of a key, as `name=10/minute;100/hour,name=off`."""
+    return {name: rate_limit(text) for name, text in named("limit")(value).items()}
+
+
+def rate_limit_storage(value: str) -> str:
+    """Take `memory://`, or the address of a Redis server."""
+    expected = (
+        "memory://, or an address like redis://:password@host:6379/0, rediss://… or unix:///path"
+    )
+    try:
+        parts = urlsplit(value)
+        is_whole = (
+            bool(parts.path if parts.scheme == "unix" else parts.hostname) and parts.port != 0
+        )
+    except ValueError:
+        # Not the parser's own sentence: it quotes the value, which may hold a password.
+        raise ValueError(expected) from None
+    is_redis = (
+        is_whole and parts.scheme in {"redis", "rediss", "unix"} and not set(value) & set(" ?#")
+    )
+    if value != "memory://" and not is_redis:
+        raise ValueError(expected)
+    return value

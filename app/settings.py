@@ -20,6 +20,7 @@ from dotenv import dotenv_values
 
 from app import setting_profiles as profiles
 from app import setting_values as values
+from app.setting_values import Window
 
 ROOT = values.ROOT
 """The checkout."""
@@ -64,6 +65,10 @@ class Settings:
     api_keys: Mapping[str, str] = _var("PROXY_API_KEYS", "", values.named("key"), "More client keys: name=key,name=key.", secret=True)
     admin_key: str = _var("PROXY_ADMIN_KEY", "", values.text, "The key for /internal; if empty, PROXY_API_KEY, but in prod /internal is then closed.", secret=True)
     metrics_token: str = _var("PROXY_METRICS_TOKEN", "", values.text, "The bearer token for /metrics; PROXY_API_KEY if empty.", secret=True)
+    rate_limit: tuple[Window, ...] = _var("PROXY_RATE_LIMIT", "off", values.rate_limit, "Requests that each client key may make, like 60/minute;1000/hour; off for no limit.")
+    rate_limits: Mapping[str, tuple[Window, ...]] = _var("PROXY_RATE_LIMITS", "", values.rate_limits, "Other limits for single keys: name=10/minute;100/hour,name=off.")
+    rate_limit_storage: str = _var("PROXY_RATE_LIMIT_STORAGE", "memory://", values.rate_limit_storage, "Where requests are counted: memory:// on this machine, or redis://:password@host:6379/0 for several replicas together.", secret=True)
+    key_max_concurrency: int = _var("PROXY_KEY_MAX_CONCURRENCY", "0", values.whole(0, 100_000), "Requests of one client key that may be in progress at once; 0 for no limit.")
     use_app_server: bool = _var("PROXY_USE_APP_SERVER", "true", values.flag, "Answer through codex app-server; false is refused until another backend exists.")
     maintenance_mode: bool = _var("PROXY_MAINTENANCE_MODE", "false", values.flag, "Answer /v1 with 503 MAINTENANCE; what was set at /internal/maintenance wins until this value changes.")
     protect_models: bool = _var("PROXY_PROTECT_MODELS", "true", values.flag, "Ask for a key on the model list, too.")
@@ -177,6 +182,7 @@ def _conflicts(parsed: Mapping[str, Any]) -> list[str]:
         problems.append("PROXY_API_KEYS: the name default belongs to PROXY_API_KEY.")
     if parsed.get("admin_key") and parsed["admin_key"] in named.values():
         problems.append("PROXY_ADMIN_KEY must differ from every key in PROXY_API_KEYS.")
+    problems += _strangers(parsed.get("rate_limits", {}), named)
     keys = [parsed.get("api_key", ""), *named.values()]
     if len(set(keys)) != len(keys):
         problems.append("PROXY_API_KEYS: every key must differ from every other.")
@@ -189,6 +195,12 @@ def advice(settings: Settings) -> list[tuple[str, str]]:
     """Return the settings that are allowed and perhaps not meant: the variable, and a sentence about it."""
     parsed = {variable.name: getattr(settings, variable.name) for variable in VARIABLES}
     return [(name, f"{name} {rest}") for name, rest in profiles.advice(parsed)]
+
+
+def _strangers(limited: Mapping[str, Any], named: Mapping[str, str]) -> list[str]:
+    """Check that every limit belongs to a key."""
+    strangers = sorted(limited.keys() - named.keys() - {"default"})
+    return [f"PROXY_RATE_LIMITS: no key has the name {', '.join(strangers)}."] if strangers else []
 
 
 def unknown_names(variables: Mapping[str, str]) -> list[str]:

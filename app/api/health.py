@@ -6,6 +6,7 @@ how is it, in one word? Anonymous callers learn the status and its reason; the d
 
 from __future__ import annotations
 
+import time
 from dataclasses import asdict
 from typing import Any
 
@@ -82,9 +83,11 @@ def _maintenance() -> State:
 def _details(status: Status, maintenance: State) -> dict[str, Any]:
     if current_record().key_name is None:
         return {}
+    codex: Codex = current_app.extensions["codex"]
     hidden = {"ready", "degraded", "reason"}
     details = {name: value for name, value in asdict(status).items() if name not in hidden}
     return {
+        "account_limits": codex.account.report(time.time()),
         "child": details,
         "maintenance": maintenance.to_json(),
         "reload": current_app.extensions["reload_report"](),

@@ -27,6 +27,7 @@ class Running:
     health: str | None = None
     child: Mapping[str, Any] | None = None
     versions: Mapping[str, Any] | None = None
+    account_limits: Mapping[str, Any] | None = None
 
 
 def pid_of(pid_file: Path, proc: Path = _PROC) -> int | None:
@@ -83,6 +84,7 @@ def look(pid: int | None, host: str, port: int, key: str) -> Running:
         health=health.get("status"),
         child=health.get("child"),
         versions=health.get("versions"),
+        account_limits=health.get("account_limits"),
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import click
 
 from app.cli import account, running, upstream
-from app.cli.account import Account, Login
+from app.cli.account import Account, Limit, Login, iso_utc
 from app.cli.child import (
     Caller,
     ChildFailed,
@@ -96,13 +96,28 @@ def describe(seen: Status) -> Iterator[tuple[str, str]]:
     if seen.upstream.address:
         yield "", seen.upstream.address
     yield "login", _login(seen)
-    yield from (("limits", str(limit)) for limit in seen.login.limits)
+    for limit in seen.login.limits or heard_limits(seen.gateway):
+        yield "limits", str(limit)
     if seen.login.limits_problem:
         yield "limits", f"unknown: {seen.login.limits_problem}"
     yield "versions", ", ".join(f"{name} {found or '?'}" for name, found in seen.versions.items())
     yield "gateway", _gateway(seen.gateway)
     if seen.gateway.child is not None:
         yield "child", _child(seen.gateway)
+
+
+def heard_limits(gateway: Running) -> tuple[Limit, ...]:
+    """Return the account's windows as the running gateway last heard of them, where nobody else can tell."""
+    windows = gateway.account_limits or {}
+    return tuple(
+        Limit(
+            f"as last heard, {name}",
+            window["used_percent"],
+            window["window_minutes"],
+            window["resets_at"] and iso_utc(window["resets_at"]),
+        )
+        for name, window in windows.items()
+    )
 
 
 def _login(seen: Status) -> str:

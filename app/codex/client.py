@@ -12,6 +12,7 @@ from weakref import WeakSet
 
 from gevent.event import Event
 
+from app.codex.account import AccountLimits
 from app.codex.admission import ANYBODY, Admission, Claim, Slot
 from app.codex.config import UpstreamKind
 from app.codex.events import ProtocolError
@@ -58,6 +59,7 @@ class Codex:
         self._generations = 0
         self.is_draining = False
         self._stopped = False
+        self.account = AccountLimits()
         self._alive: WeakSet[Generation] = WeakSet()  # those that retire, too
         self.login = Login(launcher.home, launcher.upstream.kind)
         self._mark: LoginMark | None = None  # of the login that the next child starts with
@@ -92,6 +94,7 @@ class Codex:
             child,
             rpc_timeout_s=self._limits.rpc_timeout_ms / 1000,
             on_lost=self._lose,
+            account=self.account,
             login=self._mark,
         )
         try:
@@ -114,6 +117,7 @@ class Codex:
             has_old_login=lambda it: it.login != self.login.mark,
         )
         generation.accompany(watchdog.run)
+        generation.accompany(generation.ask_for_limits)
         self.generation = generation
         awaited, self._next = self._next, Event()
         awaited.set()

@@ -80,12 +80,24 @@ class TurnStatus(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Reset:
+    """When a limit starts again: at this Unix time, in so many seconds."""
+
+    at: int
+    in_s: int
+
+
+@dataclass(frozen=True, slots=True)
 class TurnFailure:
-    """codex's reason (`TurnError`). `kind` is the name of `codexErrorInfo`, `http_status` what the upstream sent."""
+    """codex's reason (`TurnError`). `kind` is the name of `codexErrorInfo`, `http_status` what the upstream sent.
+
+    `reset` is added to what codex says, where a limit of the account was reached (`app.codex.account`).
+    """
 
     message: str
     kind: str = "other"
     http_status: int | None = None
+    reset: Reset | None = None
 
 
 @dataclass(frozen=True, slots=True)

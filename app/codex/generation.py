@@ -10,27 +10,29 @@ import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 
 from gevent.event import Event
 from gevent.pool import Group
 
 from app.codex import methods
+from app.codex.account import AccountLimits
 from app.codex.admission import Slot
 from app.codex.ending import Endings
-from app.codex.events import ProtocolError, ThreadId, parse_event
+from app.codex.events import ThreadId
 from app.codex.home import LoginMark
 from app.codex.lease import Lease
 from app.codex.methods import Model, TurnRequest
+from app.codex.notifications import Notifications
 from app.codex.refusals import translate
 from app.codex.server_requests import PARKED_S, ServerRequests
 from app.codex.turn import Turn
 from app.codex.unbroken import carry_out
 from app.codex.watch import UNWATCHED, TurnWatch, Watch
-from app.errors import GatewayError, UpstreamError
+from app.errors import GatewayError
 from app.process.child import Child
 from app.rpc.channel import Channel, ChannelClosed, RpcError
-from app.rpc.messages import Notification
 
 log = logging.getLogger("codex_api.codex")
 
@@ -41,6 +43,7 @@ _MAX_MODEL_PAGES = 50
 class Generation:
     """See the module. `on_lost` is called once when the pipe closes while the child may still run.
 
+    What the child hears of the account's limits goes into `account`.
     `login` says with which login the child was started; `began` is when (monotonic seconds).
     """
 
@@ -52,6 +55,7 @@ class Generation:
         rpc_timeout_s: float,
         on_lost: Callable[[Generation], None],
         parked_s: float = PARKED_S,
+        account: AccountLimits | None = None,
         login: LoginMark | None = None,
     ) -> None:
         self.number = number
@@ -64,6 +68,7 @@ class Generation:
         self.counters: Counter[str] = Counter()
         self._rpc_timeout_s = rpc_timeout_s
         self._on_lost = on_lost
+        self._account = account or AccountLimits()
         self._turns: dict[ThreadId, Turn] = {}
         self._at_rest = Event()
         self._companions = Group()
@@ -71,9 +76,10 @@ class Generation:
         self._requests = ServerRequests(
             self._turns.get, self._endings.group, self.counters, parked_s
         )
+        notifications = Notifications(self._turns.get, self.counters, self._account)
         self.channel = Channel(
             child.socket,
-            on_notification=self._on_notification,
+            on_notification=notifications.hear,
             on_request=lambda request: self._requests.hear(request, self.channel),
             on_close=self._on_close,
         )
@@ -116,6 +122,14 @@ class Generation:
             if cursor is None:
                 break
         return models
+
+    def ask_for_limits(self) -> None:
+        """Let the child look up the account's limits, before the first answer tells them. Blocks, cannot fail."""
+        # codex itself refuses where there is no ChatGPT login, and needs the network where there is one.
+        with suppress(GatewayError):
+            self._account.hear(
+                self.channel.call("account/rateLimits/read", None, self._rpc_timeout_s)
+            )
 
     # Turns
 
@@ -191,34 +205,6 @@ class Generation:
         self._turns.pop(turn.thread_id, None)
         if not self._turns:
             self._at_rest.set()
-
-    # What the child says: runs in the channel's reader, must not block
-
-    def _on_notification(self, notification: Notification) -> None:
-        try:
-            addressed = parse_event(notification.method, notification.params)
-        except ProtocolError as error:
-            self.counters["protocol_error"] += 1
-            log.warning("codex_protocol_error", extra={"field": error.field})
-            if notification.method == "turn/completed":
-                self._end_unread(notification)
-            return
-        if addressed is None:
-            self.counters["ignored_notification"] += 1
-            return
-        turn = self._turns.get(addressed.thread_id)
-        if turn is None:
-            self.counters["orphan_event"] += 1
-        else:
-            turn.watch.notified(notification)
-            turn.deliver(addressed)
-
-    def _end_unread(self, notification: Notification) -> None:
-        """An end that we cannot read is an end all the same: nothing more will come."""
-        turn = self._turns.get(ThreadId(str(notification.params.get("threadId"))))
-        if turn is not None:
-            turn.ended.set()
-            turn.fail(UpstreamError("The answer ended in a way that this gateway does not know."))
 
     def _on_close(self) -> None:
         self._at_rest.set()

@@ -27,7 +27,6 @@ UNUSED_NOTIFICATIONS = (
     "warning",
     "configWarning",
     "deprecationNotice",
-    "account/rateLimits/updated",
     "remoteControl/status/changed",
     "mcpServer/startupStatus/updated",
     "skills/changed",

@@ -50,8 +50,8 @@ class Exchange:
                 self._peer.pause(ms / 1000)
             case Hold():
                 self._peer.await_release(self._recorder.hold(self._record))
-            case Head():
-                self._peer.head(200, self._identified(_STREAM_HEADERS))
+            case Head(headers):
+                self._peer.head(200, self._identified({**_STREAM_HEADERS, **dict(headers)}))
                 self._recorder.mark(self._record, "headers_sent")
             case Leave(how):
                 return self._leave(how)

@@ -18,6 +18,7 @@ from app.demo.failures import (
     ErrorEvent,
     FailedEvent,
     Failure,
+    Headers,
     HttpFailure,
     WireFailure,
     with_answer,
@@ -74,7 +75,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """One scripted answer. Times are milliseconds; 0 means as fast as possible."""
+    """One scripted answer. Times are milliseconds; 0 means as fast as possible. `headers` are the stream's."""
 
     items: tuple[Item, ...] = ()
     delay_ms: float = 0
@@ -89,6 +90,7 @@ class Response:
     hold_before_headers: bool = False
     hold: Literal["deltas", "end"] | None = None
     brain: bool = False
+    headers: Headers = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +137,7 @@ def _response(raw: Any, where: str) -> Response:
             "hold", {False: None, True: "deltas", "deltas": "deltas", "end": "end"}, False
         ),
         brain=fields.take("brain", bool, False),
+        headers=tuple(_headers(fields).items()),
     )
     fields.done()
     if response.brain and response.items:
@@ -177,10 +180,14 @@ def _answer(fields: Fields) -> dict[str, Any]:
         overrides["body"] = fields.left.pop("body")
     if "status" in fields.left:
         overrides["status"] = fields.count("status", 400, least=400)
-    headers = fields.take("headers", dict, {})
+    return {**overrides, "headers": _headers(fields)}
+
+
+def _headers(fields: Fields) -> dict[str, str]:
+    headers: dict[str, str] = fields.take("headers", dict, {})
     if not all(isinstance(value, str) for value in headers.values()):
         raise ScriptError(f"{fields.where}.headers: expected strings")
-    return {**overrides, "headers": headers}
+    return headers
 
 
 def _item(raw: Any, where: str) -> Item:

@@ -49,7 +49,9 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """Status and headers of the stream."""
+    """Status and headers of the stream; `headers` come on top of the usual ones."""
+
+    headers: Headers = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +107,7 @@ def _answer(response: Response, request: dict[str, Any], stamp: Stamp) -> Iterat
     if isinstance(failure, WireFailure) and failure.place == "before_headers":
         yield _leave(failure)
         return
-    yield Head()
+    yield Head(response.headers)
     if isinstance(failure, WireFailure) and failure.place == "after_headers":
         yield _leave(failure)
         return

@@ -28,6 +28,12 @@ EXPOSED = (
     "openai-version",
     "retry-after",
     "retry-after-ms",
+    "x-codex-primary-reset-at",
+    "x-codex-primary-used-percent",
+    "x-codex-primary-window-minutes",
+    "x-codex-secondary-reset-at",
+    "x-codex-secondary-used-percent",
+    "x-codex-secondary-window-minutes",
     "x-ratelimit-limit-requests",
     "x-ratelimit-limit-tokens",
     "x-ratelimit-remaining-requests",
@@ -37,7 +43,7 @@ EXPOSED = (
     "x-request-id",
     "x-should-retry",
 )
-"""Headers of an answer that the SDKs look at; a script sees no other, apart from the few that are always visible."""
+"""Headers of an answer that clients look at; a script sees no other, apart from the few that are always visible."""
 
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+\Z")
 """SDKs and editors send headers of many names (x-stainless-*, http-referer, …): what is asked for is allowed."""

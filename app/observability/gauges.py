@@ -5,11 +5,13 @@ While two workers overlap, the one that was read last speaks for the service: it
 
 from __future__ import annotations
 
+import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from prometheus_client import Gauge
 
+from app.codex.account import AccountLimits
 from app.codex.status import Status
 from app.codex.watchdog import resident_bytes
 from app.observability.metrics import Metrics
@@ -24,16 +26,19 @@ class Gauges:
         status: Callable[[], Status],
         trace_entries: Callable[[], int] = lambda: 0,
         in_maintenance: Callable[[], bool] = lambda: False,
+        account: AccountLimits | None = None,
     ) -> None:
         self._metrics = metrics
         self._status = status
         self._trace_entries = trace_entries
         self._in_maintenance = in_maintenance
+        self._account = account or AccountLimits()
         self._generation = 0
         self._seen: Counter[str] = Counter()
 
-        def gauge(name: str, text: str) -> Gauge:
-            return Gauge(name, text, multiprocess_mode="livemostrecent", registry=metrics.registry)
+        def gauge(name: str, text: str, labels: Sequence[str] = ()) -> Gauge:
+            registry = metrics.registry
+            return Gauge(name, text, labels, multiprocess_mode="livemostrecent", registry=registry)
 
         self._ready = gauge("codex_worker_ready", "1 when a request would be served now.")
         self._backoff = gauge("codex_worker_backoff_ms", "Wait before the next start of the child.")
@@ -42,6 +47,12 @@ class Gauges:
         self._queue = gauge("codex_queue_depth", "Requests that wait for a slot.")
         self._maintenance = gauge("codex_maintenance_mode", "1 while maintenance is on.")
         self._traces = gauge("codex_trace_buffer_entries", "Files in the trace buffer.")
+        self._account_used = gauge(
+            "codex_account_limit_used_percent", "How full a window of the account is.", ["window"]
+        )
+        self._account_reset = gauge(
+            "codex_account_limit_reset_timestamp_seconds", "When it starts again.", ["window"]
+        )
 
     def read(self) -> None:
         """Take every reading. Call it right before the exposition is made."""
@@ -54,7 +65,15 @@ class Gauges:
         self._queue.set(status.waiting)
         self._maintenance.set(self._in_maintenance())
         self._traces.set(self._trace_entries())
+        self._read_account()
         self._count_anomalies(status)
+
+    def _read_account(self) -> None:
+        """Take what was heard; there is no series before that."""
+        for name, window in self._account.windows(time.time()).items():
+            self._account_used.labels(name).set(window.used_percent)
+            if window.resets_at is not None:
+                self._account_reset.labels(name).set(window.resets_at)
 
     def _count_anomalies(self, status: Status) -> None:
         """Add what the child's own counters have moved since the last reading; a new child counts from zero."""

@@ -19,13 +19,20 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 OUTCOMES = ("completed", "failed", "client_left", "slow_reader")
 """How a request can end."""
 
+KEY_LIMITS = ("key_rate", "key_concurrency")
+"""Which limit of its key a request can be beyond."""
+
 CUTS = ("silent", "slow_head", "slow_reader", "made_room")
 """Why this side ends a client's connection."""
+
+KEY_RATE_LIMITED = "KEY_RATE_LIMITED"
+"""In place of the code that the client gets, which the account's limit has, too: an alert has to tell them apart."""
 
 _FINER_CODES = frozenset(
     {
         "BODIES_FULL",
         "INCOMPLETE_BODY",
+        "KEY_BUSY",
         "TRACE_NOT_FOUND",
         "array_above_max_length",
         "empty_array",

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterable
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -92,6 +94,15 @@ class Metrics:
         self.overflows = make(
             "codex_overflows_total", "Times that a bounded queue was full.", ("queue",)
         )
+        self.refusals = make(
+            "codex_key_refusals_total",
+            "Requests beyond the limits of their key.",
+            ("key", "limit"),
+        )
+        self.uncounted = make(
+            "codex_rate_limit_store_failures_total",
+            "Requests that the configured storage could not count.",
+        )
         self.cuts = make(
             "codex_connections_cut_total",
             "Client connections that this side ended.",
@@ -141,6 +152,11 @@ class Metrics:
         for reason in labels.CUTS:
             self.cuts.labels(reason)
 
+    def know_keys(self, names: Iterable[str]) -> None:
+        """Make the series of the keys that there are, for the same reason."""
+        for name, limit in product(names, labels.KEY_LIMITS):
+            self.refusals.labels(name, limit)
+
     def expose(self, accept: str | None) -> tuple[str, str]:
         """Return the exposition of all workers and its content type, in the format that `accept` prefers."""
         with metric_archive.reading(self.folder):
@@ -176,13 +192,17 @@ class Metrics:
             record.route,
             labels.method(record.method),
             str(record.status),
-            labels.code(record.error_code),
+            labels.KEY_RATE_LIMITED
+            if record.limited_by == "key_rate"
+            else labels.code(record.error_code),
         ).inc()
         queue = record.full_queue or OVERFLOWS.get(record.error_code or "")
         if queue is None and record.outcome == "slow_reader":
             queue = "connection"
         if queue is not None:
             self.overflows.labels(queue).inc()
+        if record.limited_by is not None:
+            self.refusals.labels(record.key_name or "", record.limited_by).inc()
         if record.queue_ms is not None:
             self.queue_ms.observe(record.queue_ms)
         if record.is_streaming:

@@ -34,6 +34,7 @@ class RequestRecord:
     status: int = 0
     outcome: str = "completed"
     error_code: str | None = None
+    limited_by: str | None = None
     full_queue: str | None = None
     model: str | None = None
     stream: bool | None = None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from http import HTTPStatus
 from types import MappingProxyType
 
@@ -30,7 +31,11 @@ from app.errors import (
     UpstreamOverloaded,
 )
 
-_RATE_LIMITED = "The upstream's rate limit for this account was reached (it is not this gateway's)."
+_QUOTA_SPENT = (
+    "The account behind this service has reached its usage limit or spent its quota (it is not this gateway's limit "
+    "for your key)."
+)
+_RATE_LIMITED = "The upstream's rate limit for this account was reached (it is not this gateway's limit for your key)."
 _LOGIN_REFUSED = "The upstream refused this service's own login; its operator has to log in again. Your key is fine."
 _REFUSED = "The upstream refused this prompt: it goes against the usage policy of the model."
 _BROKE_OFF = "The upstream broke off its answer."
@@ -44,9 +49,13 @@ def _context_length(_: TurnFailure) -> GatewayError:
     )
 
 
-def _quota(_: TurnFailure) -> GatewayError:
+def _quota(failure: TurnFailure) -> GatewayError:
+    if failure.reset is None:
+        return QuotaExhausted(_QUOTA_SPENT)
+    again = datetime.fromtimestamp(failure.reset.at, UTC)
     return QuotaExhausted(
-        "The account behind this service has reached its usage limit or spent its quota."
+        f"{_QUOTA_SPENT} It starts again at {again:%Y-%m-%dT%H:%M:%SZ}.",
+        retry_after_s=failure.reset.in_s,
     )
 
 

@@ -22,6 +22,7 @@ TABLE: dict[type[GatewayError], tuple[int, str, str, bool, int | None]] = {
     errors.BodyTimeout: (408, REQUEST, "BODY_TIMEOUT", False, None),
     errors.BodyTooLarge: (413, REQUEST, "BODY_TOO_LARGE", False, None),
     errors.UnsupportedContentType: (415, REQUEST, "unsupported_content_type", False, None),
+    errors.KeyLimited: (429, "requests", "rate_limit_exceeded", True, 1),
     errors.RateLimited: (429, "rate_limit_error", "rate_limit_exceeded", True, 5),
     errors.QuotaExhausted: (429, "insufficient_quota", "insufficient_quota", False, None),
     errors.UpstreamError: (502, SERVER, "UPSTREAM_ERROR", True, None),

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from app.setting_values import Window
 from app.settings import (
     ROOT,
     VARIABLES,
@@ -28,6 +29,10 @@ DEFAULTS: dict[str, tuple[str, Any]] = {
     "PROXY_API_KEYS": ("api_keys", {}),
     "PROXY_ADMIN_KEY": ("admin_key", ""),
     "PROXY_METRICS_TOKEN": ("metrics_token", ""),
+    "PROXY_RATE_LIMIT": ("rate_limit", ()),
+    "PROXY_RATE_LIMITS": ("rate_limits", {}),
+    "PROXY_RATE_LIMIT_STORAGE": ("rate_limit_storage", "memory://"),
+    "PROXY_KEY_MAX_CONCURRENCY": ("key_max_concurrency", 0),
     "PROXY_USE_APP_SERVER": ("use_app_server", True),
     "PROXY_MAINTENANCE_MODE": ("maintenance_mode", False),
     "PROXY_PROTECT_MODELS": ("protect_models", True),
@@ -103,6 +108,37 @@ VALID: list[tuple[str, str, Any]] = [
     ("PROXY_METRICS_TOKEN", " token ", "token"),
     *(("PROXY_PROTECT_MODELS", text, True) for text in ("true", "TRUE", "1", "yes", "on")),
     *(("PROXY_PROTECT_MODELS", text, False) for text in ("false", "False", "0", "no", "off")),
+    *(
+        ("PROXY_RATE_LIMIT", text, windows)
+        for text, windows in (
+            ("off", ()),
+            ("OFF", ()),
+            ("60/minute", (Window(60, 60),)),
+            ("60 per minute", (Window(60, 60),)),
+            ("1000/hour; 60/Minutes", (Window(60, 60), Window(1000, 3600))),
+            ("10 / 5 minutes", (Window(10, 300),)),
+            ("10/5minutes;1/second;9/31 days", (Window(1, 1), Window(10, 300), Window(9, 2678400))),
+            ("100000/day", (Window(100_000, 86_400),)),
+        )
+    ),
+    ("PROXY_RATE_LIMITS", "default=off", {"default": ()}),
+    (
+        "PROXY_RATE_LIMITS",
+        "default = 1/second;9/hour,",
+        {"default": (Window(1, 1), Window(9, 3600))},
+    ),
+    *(
+        ("PROXY_RATE_LIMIT_STORAGE", text, text)
+        for text in (
+            "memory://",
+            "redis://host",
+            "redis://:pass@host:6379/0",
+            "rediss://me:pass@host:6380",
+            "unix:///run/redis.sock",
+            "unix://:pass@/run/redis.sock",
+        )
+    ),
+    ("PROXY_KEY_MAX_CONCURRENCY", "3", 3),
     ("PROXY_USE_APP_SERVER", "on", True),
     ("PROXY_MAINTENANCE_MODE", "yes", True),
     ("PROXY_TRUSTED_PROXIES", "10.0.0.1,10.0.0.2", "10.0.0.1,10.0.0.2"),
@@ -148,6 +184,14 @@ NAMED_SENTENCE = "name=key,name=key with every name once."
 MODELS_SENTENCE = "name=model,name=model with every name once."
 ORIGINS_SENTENCE = "*, off, or origins like https://host:port without a path, and commas."
 FLAG_SENTENCE = "true or false."
+RATE_SENTENCE = (
+    "off, or limits like 60/minute;1000/hour: 1 to 100000 requests in a second, minute, hour or day, "
+    "or in several of them (10/5 minutes, at most 31 days), each length once."
+)
+LIMITS_SENTENCE = "name=limit,name=limit with every name once."
+STORAGE_SENTENCE = (
+    "memory://, or an address like redis://:password@host:6379/0, rediss://… or unix:///path."
+)
 
 INVALID: list[tuple[str, str, str]] = [
     ("PROXY_ENV", "production", "one of dev, staging, prod."),
@@ -182,6 +226,40 @@ INVALID: list[tuple[str, str, str]] = [
         for text in ("0", "129", "-3", "many")
     ),
     ("PROXY_REASONING", "inline", "one of reasoning_content, off."),
+    *(
+        ("PROXY_RATE_LIMIT", text, RATE_SENTENCE)
+        for text in (
+            "canary",
+            "61",
+            "0/day",
+            "100001/day",
+            "-1/minute",
+            "1.5/minute",
+            "60/month",
+            "60/0 minutes",
+            "60/32 days",
+            "60/minute,9/hour",
+            "61/minute;",
+            "60/minute;9/60 seconds",
+        )
+    ),
+    ("PROXY_RATE_LIMITS", "default", LIMITS_SENTENCE),
+    ("PROXY_RATE_LIMITS", "default=1/day,default=2/day", LIMITS_SENTENCE),
+    ("PROXY_RATE_LIMITS", "default=canary", RATE_SENTENCE),
+    *(
+        ("PROXY_RATE_LIMIT_STORAGE", text, STORAGE_SENTENCE)
+        for text in (
+            "canary",
+            "redis://:canary@",
+            "http://canary",
+            "redis://canary:port",
+            "redis://:canary@host:6379/0?db=1",
+            "redis://:canary@[host",
+            "unix://canary",
+            "memory://canary",
+        )
+    ),
+    ("PROXY_KEY_MAX_CONCURRENCY", "-1", "a whole number from 0 to 100000."),
     ("PROXY_USE_APP_SERVER", "maybe", FLAG_SENTENCE),
     ("PROXY_PROTECT_MODELS", "2", FLAG_SENTENCE),
     ("PROXY_MAINTENANCE_MODE", "soon", FLAG_SENTENCE),
@@ -298,6 +376,10 @@ def test_all_problems_are_reported_together() -> None:
             {"PROXY_API_KEYS": "ann=1,bob=1"},
             "PROXY_API_KEYS: every key must differ from every other.",
         ),
+        (
+            {"PROXY_RATE_LIMITS": "eve=off,ann=1/day,bob=2/day", "PROXY_API_KEYS": "ann=1"},
+            "PROXY_RATE_LIMITS: no key has the name bob, eve.",
+        ),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(
@@ -348,6 +430,7 @@ def test_the_repr_shows_no_secret() -> None:
             "PROXY_API_KEY": "canary-one",
             "PROXY_API_KEYS": "ann=canary-two",
             "CODEX_UPSTREAM_API_KEY": "canary-three",
+            "PROXY_RATE_LIMIT_STORAGE": "redis://:canary-four@host",
         }
     )
     assert "canary" not in repr(settings)

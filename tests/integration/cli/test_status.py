@@ -14,7 +14,7 @@ from typing import Any
 import jsonschema
 import pytest
 from codex_cli_bin import bundled_codex_path
-from harness import KEY, Gateway, end, start_gateway
+from harness import KEY, Gateway, end, start_gateway, wait_until
 
 from app import VERSION
 from tests.integration.cli.conftest import FakeCodex, Operator
@@ -166,11 +166,15 @@ def test_no_models_without_a_child(operator: Operator) -> None:
 # Beside a running gateway
 
 
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        port: int = sock.getsockname()[1]
+        return port
+
+
 @pytest.fixture
 def running(tmp_path: Path) -> Iterator[Gateway]:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        port = sock.getsockname()[1]
-    gateway = start_gateway(tmp_path, None, PORT=str(port))
+    gateway = start_gateway(tmp_path, None, PORT=str(free_port()))
     gateway.wait_ready()
     yield gateway
     end(gateway)
@@ -190,6 +194,25 @@ def test_a_running_gateway_and_its_child(beside: Operator, running: Gateway) -> 
     assert found["health"] == "ok"
     assert found["child"]["pid"] == child
     assert "child" in lines_of(beside, 0)
+
+
+def test_the_limits_that_a_running_gateway_asked_for_at_its_start(
+    tmp_path: Path, fake_codex: FakeCodex
+) -> None:
+    primary = {"usedPercent": 12, "windowDurationMins": 300, "resetsAt": 4_000_000_000}
+    limits = {"rateLimits": {"limitId": "codex", "primary": primary}}
+    binary = fake_codex({"account/rateLimits/read": [{"result": limits}]})
+    settings = {"CODEX_UPSTREAM_URL": "http://127.0.0.1:9/v1", "PORT": str(free_port())}
+    gateway = start_gateway(tmp_path, None, CODEX_BIN=str(binary), **settings)
+    try:
+        gateway.wait_ready()
+        wait_until(lambda: gateway.get("/healthz").json()["account_limits"], "the child has told")
+        shown = lines_of(Operator(tmp_path, settings | {"PROXY_API_KEY": KEY}), 0)
+    finally:
+        end(gateway)
+    assert shown["limits"] == (
+        "as last heard, primary, window of 5 hours: 12 % used, starts again at 2096-10-02T07:06:40Z"
+    )
 
 
 def test_the_commands_do_not_disturb_a_running_gateway(beside: Operator, running: Gateway) -> None:

@@ -71,6 +71,21 @@ def test_the_limits() -> None:
     assert line(unknown, "limits") == "unknown: no network."
 
 
+def test_limits_that_only_the_gateway_heard_of() -> None:
+    windows = {
+        "primary": {"used_percent": 3, "window_minutes": 300, "resets_at": 1_800_000_000},
+        "secondary": {"used_percent": 4, "window_minutes": None, "resets_at": None},
+    }
+    gateway = Running(7, account_limits=windows)
+    shown = list(describe(status(CUSTOM, Login(), gateway)))
+    assert [sentence for word, sentence in shown if word == "limits"] == [
+        "as last heard, primary, window of 5 hours: 3 % used, starts again at 2027-01-15T08:00:00Z",
+        "as last heard, secondary: 4 % used",
+    ]
+    asked = Login(Account(CHATGPT), limits=(Limit("a", 1, None, None),))
+    assert line(status(OPENAI, asked, gateway), "limits") == "a: 1 % used"
+
+
 ADDRESS = "http://127.0.0.1:11435"
 
 

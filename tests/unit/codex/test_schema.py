@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.codex import methods
+from app.codex import account, methods
 from app.codex.approvals import ANSWERS, Answer
 from app.codex.catalog import STRIPPED
 from app.codex.events import (
@@ -250,6 +250,26 @@ def notification(schema: Schema, method: str) -> tuple[Any, Any]:
         return file, file
     file = schema("ServerNotification")
     return members(file)[method], file
+
+
+def only(schema: Any) -> Any:
+    """Return what a reference with a description of its own refers to."""
+    return schema["allOf"][0] if "allOf" in schema else schema
+
+
+def test_the_accounts_windows_are_where_we_read_them(schema: Schema) -> None:
+    file = schema("v2/AccountRateLimitsUpdatedNotification")
+    assert account.UPDATED in members(schema("ServerNotification"))
+    for root in (file, schema("v2/GetAccountRateLimitsResponse")):
+        limits = resolve(only(root["properties"]["rateLimits"]), root)
+        assert "string" in limits["properties"]["limitId"]["type"]
+        for name in account.WINDOWS:
+            window = resolve(limits["properties"][name]["anyOf"][0], root)
+            assert {field: kind["type"] for field, kind in window["properties"].items()} == {
+                "usedPercent": "integer",
+                "windowDurationMins": ["integer", "null"],
+                "resetsAt": ["integer", "null"],
+            }
 
 
 def test_the_table_has_every_event_that_we_parse() -> None:

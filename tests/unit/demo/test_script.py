@@ -52,6 +52,7 @@ def test_the_settings_of_a_response_are_read() -> None:
         "hold": True,
         "hold_before_headers": True,
         "brain": True,
+        "headers": {"x-a": "1"},
     }
     assert parse_script(raw).responses == (
         Response(
@@ -64,6 +65,7 @@ def test_the_settings_of_a_response_are_read() -> None:
             hold="deltas",
             hold_before_headers=True,
             brain=True,
+            headers=(("x-a", "1"),),
         ),
     )
 
@@ -124,6 +126,7 @@ def test_a_failed_event_takes_a_message_and_a_place() -> None:
         ({"hold": "x"}, "script[0].hold: expected one of"),
         ({"hold": []}, "script[0].hold: expected one of"),
         ({"usage": {"tokens": 1}}, "script[0].usage: unknown field 'tokens'"),
+        ({"headers": {"a": 1}}, "script[0].headers: expected strings"),
         ({"brain": 1}, "script[0].brain: expected bool"),
         ({"brain": True, "items": [{"type": "message"}]}, "script[0].brain: excludes items"),
         ({"failure": "nope"}, "script[0].failure.name: expected one of bad_request"),

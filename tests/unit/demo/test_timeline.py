@@ -53,6 +53,10 @@ def test_settings_become_acts(settings: dict[str, Any], acts: str) -> None:
     assert shape(planned(**settings)) == acts.split()
 
 
+def test_the_head_has_the_scripted_headers() -> None:
+    assert planned(headers=(("x-a", "1"),))[0] == Head((("x-a", "1"),))
+
+
 def test_pauses_stand_before_the_deltas_they_delay() -> None:
     acts = planned(first_delta_ms=7, interval_ms=3)
     assert [act.ms for act in acts if isinstance(act, Pause)] == [7, 3]

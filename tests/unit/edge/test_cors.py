@@ -6,7 +6,9 @@ from flask.testing import FlaskClient
 from werkzeug.datastructures import Headers
 from werkzeug.test import TestResponse
 
+from app.codex.account import WINDOWS, AccountWindow
 from app.edge import context, cors, error_handlers, life
+from app.edge.limit_windows import account_headers
 from app.errors import InvalidApiKey
 
 PAGE = "https://page.example"
@@ -233,4 +235,10 @@ def test_scripts_may_read_what_the_sdks_read() -> None:
     answer = client("*").get("/v1/open", headers={"Origin": PAGE})
     exposed = answer.headers["Access-Control-Expose-Headers"].lower().split(", ")
     assert {"x-request-id", "retry-after", "x-should-retry"} <= set(exposed)
+    assert {f"x-ratelimit-{what}-requests" for what in ("limit", "remaining", "reset")} <= set(
+        exposed
+    )
+    for window in WINDOWS:
+        spent = AccountWindow(used_percent=1, window_minutes=1, resets_at=1)
+        assert account_headers({window: spent}).keys() <= set(exposed)
     assert exposed == sorted(set(exposed))

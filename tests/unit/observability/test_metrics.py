@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from app.codex.account import AccountLimits
 from app.codex.status import Status
 from app.codex.turn import TurnState
 from app.observability.gauges import Gauges
@@ -177,6 +178,42 @@ def test_gauges_are_what_the_live_objects_say_at_each_reading() -> None:
     assert value(metrics, "codex_queue_depth") == 0
     assert value(metrics, "codex_worker_handshake_ms") == 0
     assert value(metrics, "codex_worker_resident_bytes") == 0
+
+
+def test_the_accounts_windows_are_shown_once_they_are_known() -> None:
+    metrics, account = Metrics(), AccountLimits()
+    gauges = Gauges(metrics, lambda: STATUS, account=account)
+    names = (
+        "codex_account_limit_used_percent",
+        "codex_account_limit_reset_timestamp_seconds",
+    )
+
+    def seen(window: str) -> list[float | None]:
+        gauges.read()
+        return [value(metrics, name, window=window) for name in names]
+
+    assert seen("primary") == [None, None]
+    future = 4_000_000_000
+    account.hear({"rateLimits": {"primary": {"usedPercent": 7, "resetsAt": future}}})
+    assert seen("primary") == [7, future]
+    assert seen("secondary") == [None, None]
+    account.hear({"rateLimits": {"primary": {"usedPercent": 8, "resetsAt": 1}}})
+    assert seen("primary") == [0, future]  # its time is up
+
+
+def test_a_refusal_is_counted_by_key_and_limit() -> None:
+    metrics = Metrics()
+    metrics.know_keys(["default", "ann"])
+    series = {"key": "ann", "limit": "key_rate"}
+    assert value(metrics, "codex_key_refusals_total", **series) == 0
+    finish(metrics, key_name="ann", limited_by="key_rate", error_code="rate_limit_exceeded")
+    finish(metrics, key_name="ann", error_code="rate_limit_exceeded")  # the account's
+    finish(metrics, key_name="ann")
+    assert value(metrics, "codex_key_refusals_total", **series) == 1
+    assert value(metrics, "codex_key_refusals_total", **(series | {"key": "default"})) == 0
+    requests = {"route": "/v1/x", "method": "POST", "status": "200"}
+    for code in ("KEY_RATE_LIMITED", "rate_limit_exceeded"):
+        assert value(metrics, "codex_http_requests_total", **requests, code=code) == 1
 
 
 def test_anomalies_are_counted_once_and_go_on_with_the_next_child() -> None:

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -6,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app import errors
-from app.codex.events import TurnEnded, TurnFailure, TurnStatus
+from app.codex.events import Reset, TurnEnded, TurnFailure, TurnStatus
 from app.errors import GatewayError
 from app.translation.outcome import BY_KIND, BY_STATUS, FINISH_REASONS, finish_reason, to_error
 
@@ -281,3 +282,12 @@ def test_a_refusal_of_the_prompt_is_the_caller_s(failure: TurnFailure) -> None:
 
 def test_a_body_without_a_sentence_is_no_body() -> None:
     assert to_error(TurnFailure(body(""))).message
+
+
+def test_a_spent_quota_says_when_it_starts_again_if_that_is_known() -> None:
+    known = to_error(replace(kind("usageLimitExceeded"), reset=Reset(at=1_800_000_000, in_s=90)))
+    assert known.message.endswith("It starts again at 2027-01-15T08:00:00Z.")
+    assert (known.retry_after_s, known.retryable) == (90, False)
+    unknown = to_error(kind("usageLimitExceeded"))
+    assert "starts again" not in unknown.message
+    assert unknown.retry_after_s is None

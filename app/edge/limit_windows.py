@@ -1,0 +1,121 @@
+"""What a store reads of a key's windows, and what its caller is told: headers in OpenAI's form, or a refusal. Pure.
+
+Windows move: the last `limit` requests count, each for `seconds`. So no minute, wherever it begins, ever holds more
+requests than the limit says, which a window that starts on the hour would allow.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from app.codex.account import AccountWindow
+from app.errors import KeyLimited
+from app.setting_values import Window
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One window of one key at one moment: how many requests count in it.
+
+    `frees_s`: seconds until the next request fits, 0 where one fits now. `empties_s`: until nothing counts any more.
+    """
+
+    window: Window
+    used: int
+    frees_s: float
+    empties_s: float
+
+    @property
+    def remaining(self) -> int:
+        """How many requests fit in now."""
+        return max(0, self.window.limit - self.used)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether a request fits in all windows of its key (else it counts in none), and what they hold after it."""
+
+    is_allowed: bool
+    readings: tuple[Reading, ...]
+
+    @property
+    def tightest(self) -> Reading:
+        """The window that refuses the longest; where none refuses, the one that is the nearest to it."""
+        if not self.is_allowed:
+            return max(self.readings, key=lambda reading: reading.frees_s)
+        return min(self.readings, key=lambda reading: reading.remaining)
+
+
+class Store(Protocol):
+    """Where requests are counted. Keys are known by their names, windows come from the settings."""
+
+    def take(self, name: str, windows: Sequence[Window]) -> Verdict:
+        """Count one request of a key in all its windows, or in none."""
+
+    def look(self, name: str, windows: Sequence[Window]) -> Verdict:
+        """Return what `take` would, and count nothing."""
+
+
+def rate_headers(verdict: Verdict) -> dict[str, str]:
+    """Return OpenAI's headers for the window that matters; as there, `reset` is when all of it is free again."""
+    reading = verdict.tightest
+    return {
+        "x-ratelimit-limit-requests": str(reading.window.limit),
+        "x-ratelimit-remaining-requests": str(reading.remaining),
+        "x-ratelimit-reset-requests": render_span(reading.empties_s),
+    }
+
+
+def account_headers(windows: Mapping[str, AccountWindow]) -> dict[str, str]:
+    """Return what the account's windows hold, under the names that the ChatGPT backend has for it."""
+    headers = {}
+    for name, window in windows.items():
+        headers[f"x-codex-{name}-used-percent"] = str(window.used_percent)
+        if window.window_minutes is not None:
+            headers[f"x-codex-{name}-window-minutes"] = str(window.window_minutes)
+        if window.resets_at is not None:
+            headers[f"x-codex-{name}-reset-at"] = str(window.resets_at)
+    return headers
+
+
+def refusal(verdict: Verdict, key_name: str) -> KeyLimited:
+    """Return the error for a request that did not fit. It names the key, which is its caller's own, by its name."""
+    reading = verdict.tightest
+    window = reading.window
+    return KeyLimited(
+        f"Rate limit reached for your key '{key_name}' at this gateway, on requests per {_unit(window.seconds)}: "
+        f"Limit {window.limit}, Used {reading.used}, Requested 1. Please try again in {render_span(reading.frees_s)}. "
+        "(It is this gateway's own limit, not the account's.)",
+        retry_after_s=max(1, math.ceil(reading.frees_s)),
+    )
+
+
+_HOUR_S, _MINUTE_S = 3600, 60
+
+
+def render_span(seconds: float) -> str:
+    """Return a span as OpenAI writes it: `20ms`, `1s`, `8.64s`, `6m0s`, `1h0m30s`; rounded up to a millisecond."""
+    in_ms = max(0, math.ceil(round(seconds * 1000, 3)))
+    if 0 < in_ms < 1000:  # noqa: PLR2004 - a second
+        return f"{in_ms}ms"
+    whole, ms = divmod(in_ms, 1000)
+    minutes, rest = divmod(whole, _MINUTE_S)
+    hours, minutes = divmod(minutes, 60)
+    fraction = f".{ms:03}".rstrip("0") if ms else ""
+    text = f"{rest}{fraction}s"
+    if whole >= _MINUTE_S:
+        text = f"{minutes}m{text}"
+    return f"{hours}h{text}" if whole >= _HOUR_S else text
+
+
+_UNITS = ((86_400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
+
+
+def _unit(seconds: int) -> str:
+    """Return the length of a window in words: `minute`, `5 minutes`."""
+    size, unit = next((size, unit) for size, unit in _UNITS if seconds % size == 0)
+    count = seconds // size
+    return unit if count == 1 else f"{count} {unit}s"

@@ -1,0 +1,176 @@
+"""Limits that several gateways share through a real Redis, which dies, hangs and comes back."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import requests
+from harness import DEADLINE_S, Gateway, Upstream, ask, wait_until
+from scrape import scrape, total
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+
+PASSWORD = "redis-password-0123456789"
+FAILURES = "codex_rate_limit_store_failures_total"
+
+
+@dataclass
+class RedisServer:
+    """A real one, which keeps nothing over a restart."""
+
+    folder: Path
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def socket(self) -> Path:
+        return self.folder / "redis.sock"
+
+    @property
+    def url(self) -> str:
+        return f"unix://:{PASSWORD}@{self.socket}"
+
+    def start(self) -> None:
+        settings = {
+            "port": "0",
+            "unixsocket": str(self.socket),
+            "requirepass": PASSWORD,
+            "dir": str(self.folder),
+            "save": "",
+        }
+        words = [word for name, value in settings.items() for word in (f"--{name}", value)]
+        self.process = subprocess.Popen(["redis-server", *words], stdout=subprocess.DEVNULL)
+        wait_until(lambda: self.ask("PING") == "PONG", "Redis answers")
+
+    def ask(self, *words: str) -> str:
+        command = ["redis-cli", "--no-auth-warning", "-s", str(self.socket), "-a", PASSWORD]
+        done = subprocess.run([*command, *words], capture_output=True, text=True, check=False)
+        return done.stdout.strip()
+
+    def signal(self, number: int) -> None:
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        self.signal(signal.SIGKILL)
+        assert self.process is not None
+        self.process.wait(DEADLINE_S)
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[RedisServer]:
+    server = RedisServer(tmp_path)
+    server.start()
+    yield server
+    server.kill()
+
+
+QUICK = "a-quick-answer"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick(upstream: Upstream) -> None:
+    """Spare the tests the greeting of the demo, which takes its time."""
+    upstream.control.script(QUICK, {"items": [{"type": "message", "deltas": ["ok"]}]})
+
+
+MakeGateway = Callable[..., Gateway]
+
+
+def start(make_gateway: MakeGateway, redis: RedisServer, limit: str) -> Gateway:
+    return make_gateway(PROXY_RATE_LIMIT=limit, PROXY_RATE_LIMIT_STORAGE=redis.url)
+
+
+def remaining(answer: requests.Response) -> int:
+    return int(answer.headers["x-ratelimit-remaining-requests"])
+
+
+def test_two_gateways_share_one_budget_exactly(
+    make_gateway: MakeGateway, redis: RedisServer, upstream: Upstream
+) -> None:
+    gateways = [start(make_gateway, redis, "30/hour;1000/day") for _ in range(2)]
+    marker = upstream.say("ok")
+    with ThreadPoolExecutor(50) as crowd:
+        answers = list(crowd.map(lambda n: gateways[n % 2].post(ask(marker)), range(60)))
+    assert Counter(answer.status_code for answer in answers) == {200: 30, 429: 30}
+    assert sorted(remaining(answer) for answer in answers if answer.ok) == list(range(30))
+    assert len(upstream.control.requests(marker)) == 30
+    for gateway in gateways:
+        assert total(scrape(gateway), FAILURES) == 0
+        assert PASSWORD not in gateway.log_path.read_text()
+        assert not (gateway.home / "limits").exists()
+    assert all(key.startswith("codex-api:{default}:") for key in redis.ask("KEYS", "*").split())
+
+
+def test_without_redis_each_gateway_counts_for_itself_until_it_is_back(
+    make_gateway: MakeGateway, redis: RedisServer
+) -> None:
+    one, other = (start(make_gateway, redis, "5/hour") for _ in range(2))
+    assert [remaining(one.post(ask(QUICK))), remaining(other.post(ask(QUICK)))] == [4, 3]
+    redis.kill()
+    lonely = [one.post(ask(QUICK)) for _ in range(6)]
+    assert [answer.status_code for answer in lonely] == [200] * 5 + [429]
+    assert remaining(other.post(ask(QUICK))) == 4
+    assert len(one.events("rate_limit_store_lost")) == 1
+    assert total(scrape(one), FAILURES) == 6
+    redis.start()
+    wait_until(
+        lambda: one.post(ask(QUICK)).ok and one.events("rate_limit_store_back"), "it is found again"
+    )
+    before = remaining(one.post(ask(QUICK)))
+    wait_until(
+        lambda: other.post(ask(QUICK)) and other.events("rate_limit_store_back"),
+        "by the other, too",
+    )
+    assert remaining(one.post(ask(QUICK))) < before
+    assert len(one.events("rate_limit_store_lost")) == 1
+    assert "level" in one.events("rate_limit_store_back")[0]
+    for gateway in (one, other):
+        assert PASSWORD not in gateway.log_path.read_text()
+
+
+def test_a_redis_that_hangs_holds_nobody_up(make_gateway: MakeGateway, redis: RedisServer) -> None:
+    gateway = start(make_gateway, redis, "100/hour")
+    assert gateway.post(ask(QUICK)).status_code == 200
+    redis.signal(signal.SIGSTOP)
+    try:
+        with ThreadPoolExecutor(20) as crowd:
+            answers = [crowd.submit(gateway.post, ask(QUICK)) for _ in range(20)]
+            # Nobody else waits with them: a worker that blocked would not answer at all.
+            assert gateway.get("/livez").status_code == 200
+            assert {answer.result().status_code for answer in answers} == {200}
+        assert len(gateway.events("rate_limit_store_lost")) == 1
+    finally:
+        redis.signal(signal.SIGCONT)
+    wait_until(
+        lambda: gateway.post(ask(QUICK)).ok and gateway.events("rate_limit_store_back"),
+        "it is back",
+    )
+
+
+def test_a_gateway_starts_and_serves_without_its_redis(make_gateway: MakeGateway) -> None:
+    gateway = make_gateway(
+        PROXY_RATE_LIMIT="1/hour",
+        PROXY_RATE_LIMIT_STORAGE=f"redis://:{PASSWORD}@127.0.0.1:9/0",
+    )
+    assert [gateway.post(ask(QUICK)).status_code for _ in range(2)] == [200, 429]
+    assert PASSWORD not in gateway.log_path.read_text()
+
+
+def test_a_wrong_password_is_no_reason_to_refuse(
+    make_gateway: MakeGateway, redis: RedisServer
+) -> None:
+    gateway = make_gateway(
+        PROXY_RATE_LIMIT="5/hour",
+        PROXY_RATE_LIMIT_STORAGE=redis.url.replace(PASSWORD, "canary-password"),
+    )
+    assert gateway.post(ask(QUICK)).status_code == 200
+    (lost,) = gateway.events("rate_limit_store_lost")
+    assert lost["reason"]
+    assert "canary-password" not in gateway.log_path.read_text()
