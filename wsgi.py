@@ -3,9 +3,10 @@
 import logging
 import os
 
-from app import VERSION, create_app
+from app import create_app
 from app.cli.bare import commands_only
 from app.settings import SettingsError
+from app.version import VERSION
 
 IS_COMMAND = os.environ.get("FLASK_RUN_FROM_CLI") == "true"
 

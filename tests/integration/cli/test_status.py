@@ -16,7 +16,7 @@ import pytest
 from codex_cli_bin import bundled_codex_path
 from harness import KEY, Gateway, end, start_gateway, wait_until
 
-from app import VERSION
+from app.version import VERSION
 from tests.integration.cli.conftest import FakeCodex, Operator
 
 SECRET = "sk-operator-secret-0123456789"
