@@ -18,7 +18,13 @@ import requests
 import yaml
 from harness import DEADLINE_S, Gateway, Upstream, ask, wait_until
 from mix import Mix
-from monitoring import PROMETHEUS, alerts, panel_expressions, without_thresholds
+from monitoring import (
+    PROMETHEUS,
+    alerts,
+    panel_expressions,
+    runbook_expressions,
+    without_thresholds,
+)
 from scrape import scrape, total
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
@@ -317,6 +323,9 @@ def test_after_a_mix_every_panel_and_every_alert_has_data_and_what_was_provoked_
         assert prometheus.ask(expr), f"panel {title} shows nothing: {expr}"
     for name, alert in alerts().items():
         assert prometheus.ask(without_thresholds(alert["expr"])), f"{name} has nothing to look at"
+
+    for expr in runbook_expressions():
+        prometheus.ask(expr)
 
     set_maintenance(watched, enabled=True)
     wait_until(lambda: "CodexMaintenanceTooLong" in prometheus.firing(), "maintenance is noticed")

@@ -8,7 +8,17 @@ from typing import Any
 
 import pytest
 import yaml
-from monitoring import PROMETHEUS, ROOT, alerts, dashboard, panel_expressions, panels, rules
+from monitoring import (
+    PROMETHEUS,
+    ROOT,
+    RUNBOOK,
+    alerts,
+    dashboard,
+    panel_expressions,
+    panels,
+    rules,
+    runbook_expressions,
+)
 
 from app import errors
 from app.observability import labels
@@ -17,7 +27,6 @@ from app.observability.metrics import Metrics
 from app.settings import VARIABLES
 
 FAULTS = {"gateway", "upstream", "account", "load", "clients", "operator"}
-RUNBOOK = (ROOT / "docs" / "runbooks" / "operational.md").read_text()
 EXPRESSIONS = [(rule.get("alert", rule.get("record")), rule["expr"]) for rule in rules()]
 PANELS = list(panel_expressions("5m", ".*"))
 BY_TITLE = {panel["title"]: panel for panel in panels()}
@@ -85,7 +94,7 @@ def test_an_alert_says_how_bad_it_is_whose_fault_and_where_to_read_on(alert: Any
 
 def entries() -> dict[str, str]:
     """The runbook's entries that are named as an alert is, with their text."""
-    found = re.split(r"^#{2,3} (.+)$", RUNBOOK, flags=re.MULTILINE)[1:]
+    found = re.split(r"^#{2,3} (.+)$", RUNBOOK.read_text(), flags=re.MULTILINE)[1:]
     pairs = zip(found[::2], found[1::2], strict=True)
     return {name: text for name, text in pairs if name.startswith("Codex")}
 
@@ -95,7 +104,7 @@ def test_every_alert_has_an_entry_in_the_runbook_and_every_entry_its_alert() -> 
 
 
 def test_what_the_runbook_asks_prometheus_for_exists() -> None:
-    asked = re.findall(r"promtool query instant \$PROM '([^']+)'", RUNBOOK)
+    asked = runbook_expressions()
     assert len(asked) > 5
     for expr in asked:
         assert names(expr) <= SERIES | RECORDS, expr
