@@ -400,6 +400,7 @@ def booted(worker: psutil.Process) -> bool:
 # How many
 
 
+@pytest.mark.timeout(120)
 def test_a_fourth_generation_waits_for_the_first_to_end(make: Make, upstream: Upstream) -> None:
     _, gateway = make()
     streams = Streams(gateway, upstream)
