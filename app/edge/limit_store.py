@@ -22,10 +22,14 @@ from app.setting_values import Window
 
 log = logging.getLogger("codex_api.limits")
 
-_PATIENCE_S = 0.12
-"""Longest wait for one step of Redis. The request that meets an outage takes two: its own, and the library's check."""
+_PATIENCE_S = 0.25
+"""Longest wait for one step of Redis. One request of each outage takes two: its own, and the library's check.
 
-_CONNECTIONS = 16
+Half of it was too short on a busy machine: a false outage, and more requests served than the limit.
+"""
+
+_CONNECTIONS = 64
+"""Enough that a crowd does not wait for one another for so long that it looks like an outage."""
 
 _SCOPE = "requests"  # the same on every route: a key has one budget
 
