@@ -105,11 +105,13 @@ def pre_fork(server: Any, worker: Any) -> None:
 def post_fork(server: Any, worker: Any) -> None:  # noqa: ARG001
     """Spawn the supervisor greenlet, and nothing else.
 
-    This runs before the worker patches itself and resets its signals. The greenlet starts at the first turn of the
-    hub, when both are done and the application is loaded.
+    This runs before the worker patches itself, resets its signals and loads the application. The greenlet waits for
+    all three: what the application loads may let others run (Flask-Limiter starts a thread for its memory).
     """
     import gevent  # noqa: PLC0415
+    from gevent.event import Event  # noqa: PLC0415
 
+    worker.is_loaded = Event()
     resource.setrlimit(resource.RLIMIT_NOFILE, (_descriptors.soft, _open_files[1]))
     # In the worker alone, and before the application imports the library, which looks only then.
     if _metric_files.reserve(_metrics_folder, os.getpid()):
@@ -119,6 +121,7 @@ def post_fork(server: Any, worker: Any) -> None:  # noqa: ARG001
 
 
 def _supervise(worker: Any) -> None:
+    worker.is_loaded.wait()
     from app.runtime import hooks  # noqa: PLC0415
 
     hooks.supervise(worker)
@@ -129,6 +132,7 @@ def post_worker_init(worker: Any) -> None:
     from app.runtime import hooks  # noqa: PLC0415
 
     hooks.adopt(worker)
+    worker.is_loaded.set()
 
 
 def worker_exit(server: Any, worker: Any) -> None:  # noqa: ARG001

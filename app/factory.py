@@ -17,8 +17,7 @@ from app.edge.body_memory import BLOCK_BYTES, BodyMemory
 from app.edge.image_cache import ImageCache
 from app.edge.image_download import Limits
 from app.edge.images import ImageFetcher
-from app.edge.limit_files import LimitFiles
-from app.edge.limit_windows import Store
+from app.edge.limit_store import LimitStore
 from app.edge.open_streams import OpenStreams
 from app.observability.gauges import Gauges
 from app.observability.login import LoginWatch
@@ -80,13 +79,11 @@ def _keys(settings: Settings) -> dict[Access, Mapping[str, str]]:
 def _limit(app: Flask, settings: Settings, access: Mapping[str, Access]) -> None:
     """Hold each key to its limits."""
     metrics: Metrics = app.extensions["metrics"]
-    store: Store = LimitFiles(settings.codex_home / "limits")
-    if settings.rate_limit_storage != "memory://":
-        from app.edge.limit_redis import LimitRedis  # noqa: PLC0415  (its library only where it is used)
-
-        store = LimitRedis(settings.rate_limit_storage, store, metrics.uncounted.inc)
     windows = {**dict.fromkeys(settings.client_keys, settings.rate_limit), **settings.rate_limits}
-    of_keys = limits.KeyLimits(store, windows, settings.key_max_concurrency, metrics.uncounted.inc)
+    store = None
+    if any(windows.values()):
+        store = LimitStore(app, settings.rate_limit_storage, windows, metrics.uncounted.inc)
+    of_keys = limits.KeyLimits(store, settings.key_max_concurrency)
     metrics.know_keys(settings.client_keys)
     limits.init_app(app, of_keys, access, app.extensions["codex"].account)
 

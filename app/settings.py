@@ -67,7 +67,7 @@ class Settings:
     metrics_token: str = _var("PROXY_METRICS_TOKEN", "", values.text, "The bearer token for /metrics; PROXY_API_KEY if empty.", secret=True)
     rate_limit: tuple[Window, ...] = _var("PROXY_RATE_LIMIT", "off", values.rate_limit, "Requests that each client key may make, like 60/minute;1000/hour; off for no limit.")
     rate_limits: Mapping[str, tuple[Window, ...]] = _var("PROXY_RATE_LIMITS", "", values.rate_limits, "Other limits for single keys: name=10/minute;100/hour,name=off.")
-    rate_limit_storage: str = _var("PROXY_RATE_LIMIT_STORAGE", "memory://", values.rate_limit_storage, "Where requests are counted: memory:// on this machine, or redis://:password@host:6379/0 for several replicas together.", secret=True)
+    rate_limit_storage: str = _var("PROXY_RATE_LIMIT_STORAGE", "memory://", values.rate_limit_storage, "Where requests are counted: memory:// in the worker, until a reload, or redis://:password@host:6379/0 for replicas and reloads together.", secret=True)
     key_max_concurrency: int = _var("PROXY_KEY_MAX_CONCURRENCY", "0", values.whole(0, 100_000), "Requests of one client key that may be in progress at once; 0 for no limit.")
     use_app_server: bool = _var("PROXY_USE_APP_SERVER", "true", values.flag, "Answer through codex app-server; false is refused until another backend exists.")
     maintenance_mode: bool = _var("PROXY_MAINTENANCE_MODE", "false", values.flag, "Answer /v1 with 503 MAINTENANCE; what was set at /internal/maintenance wins until this value changes.")

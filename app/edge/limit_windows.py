@@ -1,15 +1,10 @@
-"""What a store reads of a key's windows, and what its caller is told: headers in OpenAI's form, or a refusal. Pure.
-
-Windows move: the last `limit` requests count, each for `seconds`. So no minute, wherever it begins, ever holds more
-requests than the limit says, which a window that starts on the hour would allow.
-"""
+"""What is read of a key's windows, and what its caller is told: headers in OpenAI's form, or a refusal. Pure."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 from app.codex.account import AccountWindow
 from app.errors import KeyLimited
@@ -20,23 +15,27 @@ from app.setting_values import Window
 class Reading:
     """One window of one key at one moment: how many requests count in it.
 
-    `frees_s`: seconds until the next request fits, 0 where one fits now. `empties_s`: until nothing counts any more.
+    `resets_s`: seconds until the oldest of them leaves it and one more fits; 0 where none counts.
     """
 
     window: Window
     used: int
-    frees_s: float
-    empties_s: float
+    resets_s: float
 
     @property
     def remaining(self) -> int:
         """How many requests fit in now."""
         return max(0, self.window.limit - self.used)
 
+    @property
+    def frees_s(self) -> float:
+        """Seconds until the next request fits, 0 where one fits now."""
+        return 0.0 if self.remaining else max(0.0, self.resets_s)
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whether a request fits in all windows of its key (else it counts in none), and what they hold after it."""
+    """Whether a request fits in all windows of its key, and what they hold after it."""
 
     is_allowed: bool
     readings: tuple[Reading, ...]
@@ -49,23 +48,13 @@ class Verdict:
         return min(self.readings, key=lambda reading: reading.remaining)
 
 
-class Store(Protocol):
-    """Where requests are counted. Keys are known by their names, windows come from the settings."""
-
-    def take(self, name: str, windows: Sequence[Window]) -> Verdict:
-        """Count one request of a key in all its windows, or in none."""
-
-    def look(self, name: str, windows: Sequence[Window]) -> Verdict:
-        """Return what `take` would, and count nothing."""
-
-
 def rate_headers(verdict: Verdict) -> dict[str, str]:
-    """Return OpenAI's headers for the window that matters; as there, `reset` is when all of it is free again."""
+    """Return OpenAI's headers for the window that matters; `reset` is when its oldest request leaves it."""
     reading = verdict.tightest
     return {
         "x-ratelimit-limit-requests": str(reading.window.limit),
         "x-ratelimit-remaining-requests": str(reading.remaining),
-        "x-ratelimit-reset-requests": render_span(reading.empties_s),
+        "x-ratelimit-reset-requests": render_span(reading.resets_s),
     }
 
 

@@ -7,10 +7,9 @@ neither the spelling of a path nor an address makes a difference.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 
 from flask import Flask, Response, g, request
 
@@ -18,46 +17,35 @@ from app.codex.account import AccountLimits
 from app.edge.auth import Access
 from app.edge.context import current_record
 from app.edge.life import current_life
-from app.edge.limit_windows import Store, Verdict, account_headers, rate_headers, refusal
+from app.edge.limit_store import LimitStore
+from app.edge.limit_windows import Verdict, account_headers, rate_headers, refusal
 from app.errors import KeyLimited
-from app.setting_values import Window
-
-log = logging.getLogger("codex_api.limits")
 
 
 class KeyLimits:
-    """The limits of every key. `windows` is by key name; a key that is missing, or has none, is not counted at all.
+    """The limits of every key. Without a `store` there is none on requests in a while.
 
-    `max_concurrency` is for each key, 0 for no limit. `on_failure` is called where nothing could be counted.
+    `max_concurrency` is for each key, 0 for no limit.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        windows: Mapping[str, Sequence[Window]],
-        max_concurrency: int,
-        on_failure: Callable[[], None],
-    ) -> None:
+    def __init__(self, store: LimitStore | None, max_concurrency: int) -> None:
         self._store = store
-        self._windows = windows
         self._max_concurrency = max_concurrency
-        self._on_failure = on_failure
         self._in_progress: Counter[str] = Counter()
-        self._is_counting = True
 
     def enter(self, name: str) -> None:
         """Let one request of a key in until its end, or raise `KeyLimited`. May block for Redis."""
         record = current_record()
         if not self._begin(name):
             record.limited_by = "key_concurrency"
-            self._judge(name, self._store.look)
+            g.rate_verdict = self._store.look(name) if self._store else None
             raise KeyLimited(
                 f"Your key '{name}' has as many requests in progress at this gateway as it may have at once "
                 f"({self._max_concurrency}). Wait until one of them has ended. "
                 "(It is this gateway's own limit, not the account's.)",
                 code="KEY_BUSY",
             )
-        verdict = self._judge(name, self._store.take)
+        g.rate_verdict = verdict = self._store.take(name) if self._store else None
         if verdict is not None and not verdict.is_allowed:
             record.limited_by = "key_rate"
             raise refusal(verdict, name)
@@ -74,24 +62,6 @@ class KeyLimits:
 
     def _end(self, name: str) -> None:
         self._in_progress[name] -= 1
-
-    def _judge(self, name: str, ask: Callable[[str, Sequence[Window]], Verdict]) -> Verdict | None:
-        """Return what the store says, for the headers, too; None without a limit, or if nothing can be counted."""
-        windows = self._windows.get(name)
-        if not windows:
-            return None
-        try:
-            verdict = ask(name, windows)
-        except OSError as error:
-            # Disk full, or CODEX_HOME taken away: no reason to refuse everybody.
-            self._on_failure()
-            if self._is_counting:
-                log.warning("rate_limit_not_counted", extra={"reason": type(error).__name__})
-            self._is_counting = False
-            return None
-        self._is_counting = True
-        g.rate_verdict = verdict
-        return verdict
 
     def __repr__(self) -> str:
         return f"<KeyLimits {self._store!r} in_progress={self._in_progress.total()}>"

@@ -7,7 +7,6 @@ import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import openai
@@ -30,7 +29,6 @@ LIMITS = {
     "seen": "1/hour",
     "browser": "5/hour",
     "careful": "5/hour",
-    "private": "5/hour",
     "brief": "1/second",
     "free": "off",
 }
@@ -187,9 +185,8 @@ def test_the_default_limit_is_for_every_other_key(limited: Gateway) -> None:
     assert limited.post(ask(QUICK)).headers["x-ratelimit-limit-requests"] == "9"
 
 
-def test_without_a_key_nothing_is_counted_and_nothing_is_left(limited: Gateway) -> None:
+def test_without_a_key_nothing_is_counted(limited: Gateway) -> None:
     assert remaining(post(limited, "careful")) == 4
-    books = sorted(path.name for path in (limited.home / "limits").iterdir())
     body = b'{"model": "x"}'
     for number in range(100):
         authorization = f"Bearer sk-wrong-{number}" if number % 2 else ""
@@ -197,15 +194,7 @@ def test_without_a_key_nothing_is_counted_and_nothing_is_left(limited: Gateway) 
         status, headers, _ = exchange(limited, sent)
         assert status == 401
         assert not RATE_HEADERS & headers.keys()
-    assert sorted(path.name for path in (limited.home / "limits").iterdir()) == books
     assert remaining(post(limited, "careful")) == 3
-
-
-def test_what_is_counted_is_private(limited: Gateway) -> None:
-    post(limited, "private")
-    folder = limited.home / "limits"
-    assert folder.stat().st_mode & 0o777 == 0o700
-    assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
 
 
 def test_a_page_in_a_browser_may_read_the_headers(limited: Gateway) -> None:
@@ -235,40 +224,13 @@ def test_a_refusal_is_seen_in_metrics_and_log_with_whose_limit_it_was(limited: G
     assert (refused["error_code"], refused["status"]) == ("rate_limit_exceeded", 429)
 
 
-def test_where_nothing_can_be_counted_nobody_is_refused(
-    make_gateway: Callable[..., Gateway], tmp_path: Path
-) -> None:
-    (tmp_path / "home").mkdir()
-    (tmp_path / "home" / "limits").write_text("A file where a folder has to be.")
-    gateway = make_gateway(CODEX_HOME=str(tmp_path / "home"), PROXY_RATE_LIMIT="1/hour")
-    for _ in range(3):
-        answer = gateway.post(ask(QUICK))
-        assert answer.status_code == 200
-        assert not RATE_HEADERS & {*map(str.lower, answer.headers)}
-    assert len(gateway.events("rate_limit_not_counted")) == 1
-    assert total(scrape(gateway), "codex_rate_limit_store_failures_total") == 3
-
-
-@pytest.mark.timeout(120)  # four starts of a gateway
-def test_what_was_counted_outlives_reload_crash_and_restart(
-    make_gateway: Callable[..., Gateway],
-) -> None:
-    names = settings({"kept": "4/day"})
-    gateway = make_gateway(**names)
-    assert remaining(post(gateway, "kept")) == 3
+def test_in_memory_a_reload_begins_anew(make_gateway: Callable[..., Gateway]) -> None:
+    gateway = make_gateway(**settings({"brief": "2/day"}))
+    assert [post(gateway, "brief").status_code for _ in range(3)] == [200, 200, 429]
     (old,) = gateway.workers()
     gateway.process.send_signal(signal.SIGHUP)
     wait_until(lambda: not old.is_running(), "the old worker is gone")
-    assert remaining(post(gateway, "kept")) == 2
-    (worker,) = gateway.workers()
-    worker.kill()
-    wait_until(lambda: [w for w in gateway.workers() if w.pid != worker.pid], "a new worker")
-    gateway.wait_ready()
-    assert remaining(post(gateway, "kept")) == 1
-    assert gateway.stop() == 0
-    again = make_gateway(CODEX_HOME=str(gateway.home), **names)
-    assert remaining(post(again, "kept")) == 0
-    assert post(again, "kept").status_code == 429
+    assert remaining(post(gateway, "brief")) == 1
 
 
 # Requests at once

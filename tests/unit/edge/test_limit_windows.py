@@ -51,20 +51,21 @@ def verdict(*readings: Reading, allowed: bool = True) -> Verdict:
 @pytest.mark.parametrize(
     ("seen", "shown"),
     [
-        (verdict(Reading(MINUTE, 1, 0, 60)), ("60", "59", "1m0s")),
-        (verdict(Reading(MINUTE, 0, 0, 0)), ("60", "60", "0s")),
-        (verdict(Reading(MINUTE, 1, 0, 60), Reading(HOUR, 999, 0, 3600)), ("1000", "1", "1h0m0s")),
-        (verdict(Reading(MINUTE, 59, 0, 60), Reading(HOUR, 59, 0, 9)), ("60", "1", "1m0s")),
+        (verdict(Reading(MINUTE, 1, 60)), ("60", "59", "1m0s")),
+        (verdict(Reading(MINUTE, 0, 0)), ("60", "60", "0s")),
+        (verdict(Reading(MINUTE, 1, 60), Reading(HOUR, 999, 3600)), ("1000", "1", "1h0m0s")),
+        (verdict(Reading(MINUTE, 59, 60), Reading(HOUR, 59, 9)), ("60", "1", "1m0s")),
         (
-            verdict(Reading(MINUTE, 60, 2, 30), Reading(HOUR, 1000, 5, 9), allowed=False),
-            ("1000", "0", "9s"),
+            verdict(Reading(MINUTE, 60, 30), Reading(HOUR, 1000, 50), allowed=False),
+            ("1000", "0", "50s"),
         ),
         (
-            verdict(Reading(MINUTE, 60, 2, 30), Reading(HOUR, 999, 0, 9), allowed=False),
+            verdict(Reading(MINUTE, 60, 30), Reading(HOUR, 999, 90), allowed=False),
             ("60", "0", "30s"),
         ),
-        # The limit was lowered, and what was counted under the old one is more.
-        (verdict(Reading(MINUTE, 70, 2, 30), allowed=False), ("60", "0", "30s")),
+        # Between the refusal and the look at the window, time has gone on.
+        (verdict(Reading(MINUTE, 59, 30), allowed=False), ("60", "1", "30s")),
+        (verdict(Reading(MINUTE, 60, -0.001), allowed=False), ("60", "0", "0s")),
     ],
 )
 def test_the_window_that_matters_is_shown(seen: Verdict, shown: tuple[str, str, str]) -> None:
@@ -78,17 +79,17 @@ def test_the_window_that_matters_is_shown(seen: Verdict, shown: tuple[str, str, 
     ("reading", "sentence", "retry_after_s"),
     [
         (
-            Reading(MINUTE, 60, 1.2, 60),
+            Reading(MINUTE, 60, 1.2),
             "on requests per minute: Limit 60, Used 60, Requested 1. Please try again in 1.2s. ",
             2,
         ),
         (
-            Reading(Window(5, 300), 5, 0.02, 60),
+            Reading(Window(5, 300), 5, 0.02),
             "on requests per 5 minutes: Limit 5, Used 5, Requested 1. Please try again in 20ms. ",
             1,
         ),
-        (Reading(Window(5, 7 * 86_400), 5, 86_400, 1), "on requests per 7 days: Limit 5", 86_400),
-        (Reading(Window(5, 90), 5, 9, 1), "on requests per 90 seconds: Limit 5", 9),
+        (Reading(Window(5, 7 * 86_400), 5, 86_400), "on requests per 7 days: Limit 5", 86_400),
+        (Reading(Window(5, 90), 5, 9), "on requests per 90 seconds: Limit 5", 9),
     ],
 )
 def test_a_refusal_says_whose_limit_it_is_and_how_long_to_wait(
