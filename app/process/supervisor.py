@@ -182,10 +182,11 @@ class Supervisor:
 
     def _succeed(self, old: Living) -> Living:
         """Start the replacement beside the child that serves; return which of the two serves from now on."""
-        reason, self._replacement = self._replacement, ""
+        reason = self._replacement
         fields = {"child": self.name, "reason": reason, "pid": old.child.pid}
         started = time.monotonic()
         new = self._starter.start(self._stopping)
+        self._replacement = ""  # only now: whoever asked meanwhile wanted this one
         if isinstance(new, LastExit):
             self._replace_not_before = time.monotonic() + REPLACE_PAUSE_S
             log.error("child_not_replaced", extra=fields | {"detail": new.detail or new.reason})

@@ -66,6 +66,17 @@ def test_one_at_a_time(ward: Ward) -> None:
     eventually(lambda: len(ward.born) == 3)
 
 
+def test_what_is_asked_for_during_a_replacement_is_not_another(ward: Ward) -> None:
+    supervisor = ward.run_until_ready()
+    old = ward.pid
+    asked: list[bool] = []
+    ward.handshake = lambda _: asked.append(supervisor.replace("login"))
+    assert supervisor.replace("login")
+    eventually(lambda: ward.pid != old)
+    eventually(lambda: supervisor.retiring == 0)
+    assert (asked, len(ward.born)) == ([False], 2)
+
+
 def test_without_a_ready_child_there_is_nothing_to_replace(make: Make) -> None:
     ward = make(FOREVER)
     assert not ward.supervisor.replace("memory")
