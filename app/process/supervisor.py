@@ -109,17 +109,17 @@ class Supervisor:
             log.warning("child_recycled", extra={"child": self.name, "reason": reason})
             self.child.kill()
 
-    def replace(self, reason: str) -> bool:
+    def replace(self, reason: str, *, is_useless: bool = False) -> bool:
         """Ask for a new child that takes over without a gap; what runs on the old one may finish. Does not block.
 
-        False where that cannot be now: nothing serves, an earlier child still retires, or the last attempt failed
-        less than `REPLACE_PAUSE_S` ago.
+        False where that cannot be now: nothing serves, an earlier child still retires (but a child that is of no use
+        to anybody need not wait for that), or the last attempt failed less than `REPLACE_PAUSE_S` ago.
         """
         is_possible = (
             self.lifecycle.is_ready
             and not self._stopping.is_set()
             and not self._replacement
-            and not self._retired
+            and (is_useless or not self._retired)
             and time.monotonic() >= self._replace_not_before
         )
         if is_possible:
