@@ -73,7 +73,7 @@ class Starter:
                 outcome.set_exception(error)
 
         preparing = gevent.spawn(prepare)
-        gevent.wait([outcome, stopping], count=1)  # type: ignore[type-var]  # both can be waited for
+        gevent.wait([outcome, stopping], count=1)
         preparing.kill()
         return None if stopping.is_set() else outcome.get()
 
