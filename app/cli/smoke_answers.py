@@ -16,15 +16,22 @@ MEMBERS = {"message", "type", "param", "code", "retryable"}
 _FINISHED = {"stop", "length", "content_filter", "tool_calls"}
 _NOT_OURS = "Compare the versions; if this is the gateway, report a defect of it."
 
+END_MAINTENANCE = (
+    "Nobody gets an answer until it ends; on its host: flask --app wsgi codex maintenance off."
+)
+
 REMEDIES: Mapping[str, str] = {
     "invalid_api_key": "Give a key of this deployment (--key-env or --key-stdin).",
     "UPSTREAM_AUTH": "On its host: flask --app wsgi codex login.",
     "UPSTREAM_ERROR": "On its host: flask --app wsgi codex doctor tries the upstream.",
     "UPSTREAM_FORBIDDEN": "Take another model with --model, or ask for access to this one.",
-    "MAINTENANCE": "Maintenance is on; an operator ends it with POST /internal/maintenance.",
+    "MAINTENANCE": END_MAINTENANCE,
+    "DRAINING": "It is being stopped: try again.",
     "WORKER_UNAVAILABLE": "The child does not run: child_exited in the log has the reason.",
     "WORKER_BUSY": "Every turn is taken: try again when there is less to do.",
     "WORKER_TIMEOUT": "The upstream is silent: ask it directly from the gateway's host.",
+    "BODIES_FULL": "Too many bodies are arriving: try again when there is less to do.",
+    "KEY_BUSY": "This key has as many requests in progress as it may: wait until one has ended.",
     "insufficient_quota": "The account at the upstream is used up.",
     "rate_limit_exceeded": "A limit was met: wait and try again.",
     "model_not_found": "Take another model with --model; GET /v1/models lists them.",

@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import Any
 
 from app.cli.checks import Result, fail, ok, skip, warn
-from app.cli.smoke_answers import arguments_of, envelope, expect, streamed, whole
+from app.cli.smoke_answers import END_MAINTENANCE, arguments_of, envelope, expect, streamed, whole
 from app.cli.smoke_http import Deployment, Finding, is_this_host
 
 _CHAT = "/v1/chat/completions"
@@ -81,7 +81,7 @@ def healthz(site: Site) -> Result:
     if status == "ok":
         return ok("healthz", f"ok{known}.")
     if status == "maintenance":
-        return warn("healthz", f"In maintenance{known}.", "End it with POST /internal/maintenance.")
+        return warn("healthz", f"In maintenance{known}.", END_MAINTENANCE)
     reason = f" ({body['reason']})" if body.get("reason") else ""
     return fail("healthz", f"{status}{reason}{known}.", "docs/runbooks/operational.md")
 

@@ -232,7 +232,13 @@ class Codex:
 
     def status(self) -> Status:
         """Return where the child is now. Does not block."""
-        return look(self)
+        return look(
+            self.supervisor,
+            self.generation,
+            self.admission,
+            self.login,
+            is_draining=self.is_draining,
+        )
 
     def __repr__(self) -> str:
         return f"<Codex {self.supervisor!r} {self.generation!r} {self.admission!r}>"

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from app.codex.admission import Admission
+from app.codex.generation import Generation
 from app.codex.home import DiskFull, HomeRefused, HomeUnwritable
+from app.codex.login import Login
 from app.process.lifecycle import Lifecycle, State
 from app.process.living import LastExit
-
-if TYPE_CHECKING:
-    from app.codex.client import Codex
+from app.process.supervisor import Supervisor
 
 _NEEDS_A_PERSON = frozenset({HomeRefused.reason, HomeUnwritable.reason, DiskFull.reason})
 
@@ -55,15 +55,21 @@ def unready_reason(
     return "backoff" if life.state is State.BACKING_OFF else "starting"
 
 
-def look(codex: Codex) -> Status:
+def look(
+    supervisor: Supervisor,
+    generation: Generation | None,
+    admission: Admission,
+    login: Login,
+    *,
+    is_draining: bool,
+) -> Status:
     """Return where the child is now. Does not block."""
-    supervisor, generation = codex.supervisor, codex.generation
     life, child = supervisor.lifecycle, supervisor.child
     reason = unready_reason(
         life,
         supervisor.last_exit,
-        is_draining=codex.is_draining,
-        lacks_login=codex.login.is_missing or codex.login.is_refused,
+        is_draining=is_draining,
+        lacks_login=login.is_missing or login.is_refused,
     )
     return Status(
         ready=reason is None,
@@ -79,7 +85,7 @@ def look(codex: Codex) -> Status:
         handshake_ms=supervisor.handshake_ms,
         last_exit=supervisor.last_exit,
         retiring=supervisor.retiring,
-        running=codex.admission.running,
-        waiting=codex.admission.waiting,
+        running=admission.running,
+        waiting=admission.waiting,
         counters=dict(generation.counters + generation.channel.counters) if generation else {},
     )

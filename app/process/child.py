@@ -52,6 +52,11 @@ class StopLadder:
     term_s: float = 2.0
     kill_s: float = 2.0
 
+    @property
+    def total_s(self) -> float:
+        """The longest that an end may take."""
+        return self.eof_s + self.term_s + self.kill_s
+
 
 class Child:
     """A started process. `socket` is our end of its stdin and stdout; whoever reads it must read to the end."""

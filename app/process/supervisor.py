@@ -52,11 +52,12 @@ class Supervisor:
         self._starter = Starter(name, prepare, attach, self._ladder)
         self._living: Living | None = None
         self._retired = Group()  # greenlets, each with a child that another one has replaced
+        self._condemned: Child | None = None  # was killed, and is not reaped yet
         self._replacement = ""  # why one is wanted
         self._replace_not_before = 0.0
         self._stopping = Event()
         self._stopped = Event()
-        self._wake = Event()  # the child exited, or a stop or a replacement was asked for
+        self._wake = Event()  # the child exited, or something was asked for
         self._ready = Event()
 
     @property
@@ -66,7 +67,7 @@ class Supervisor:
 
     @property
     def retiring(self) -> int:
-        """How many children another one has replaced that still finish."""
+        """How many replaced children still finish."""
         return len(self._retired)
 
     def run(self) -> None:
@@ -97,23 +98,23 @@ class Supervisor:
         if self.lifecycle.state is State.STOPPED:
             return
         self._starter.give_up()
-        budget = self._ladder.eof_s + self._ladder.term_s + self._ladder.kill_s + 1
-        self._stopped.wait(budget)
+        self._stopped.wait(self._ladder.total_s + 1)
 
     def recycle(self, reason: str) -> None:
         """Kill the child; the exit is then handled like any other. Does not block; nothing to do while stopping."""
         if self._stopping.is_set():
             return
         self._ready.clear()  # whoever asks from now on waits for the next one
-        if self.child is not None and self.child.exit_code is None:
+        child = self.child
+        if child is not None and child is not self._condemned and child.exit_code is None:
+            self._condemned = child
             log.warning("child_recycled", extra={"child": self.name, "reason": reason})
-            self.child.kill()
+            child.kill()
 
     def replace(self, reason: str, *, is_useless: bool = False) -> bool:
         """Ask for a new child that takes over without a gap; what runs on the old one may finish. Does not block.
 
-        False where that cannot be now: nothing serves, an earlier child still retires (but a child that is of no use
-        to anybody need not wait for that), or the last attempt failed less than `REPLACE_PAUSE_S` ago.
+        False where nothing serves, one retires (a useless child need not wait for it), or the last try has just failed.
         """
         is_possible = (
             self.lifecycle.is_ready

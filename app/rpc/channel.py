@@ -109,10 +109,9 @@ class Channel:
         Raises `RpcError` (the child refused), `RpcTimeout`, `ChannelClosed`. Hold no lock while calling.
         """
         # gevent.Timeout is a BaseException, which Flask's error handling would miss: name our own instead.
-        deadline = RpcTimeout("The codex process did not answer in time.")
         with (
             reported(watcher, method, params) as report,
-            gevent.Timeout(timeout_s, deadline),
+            gevent.Timeout(timeout_s, RpcTimeout("The codex process did not answer in time.")),
             nullcontext() if is_urgent else self._slots,
         ):
             return self._call(method, params, report, on_late)

@@ -12,6 +12,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 PROMETHEUS = ROOT / "docker" / "prometheus"
+RUNBOOK = ROOT / "docs" / "runbooks" / "operational.md"
 DASHBOARD = ROOT / "docker" / "grafana" / "dashboards" / "codex-gateway.json"
 
 
@@ -23,6 +24,11 @@ def rules() -> list[dict[str, Any]]:
 
 def alerts() -> dict[str, dict[str, Any]]:
     return {rule["alert"]: rule for rule in rules() if "alert" in rule}
+
+
+def runbook_expressions() -> list[str]:
+    """Return what the runbook asks Prometheus for."""
+    return re.findall(r"promtool query instant \$PROM '([^']+)'", RUNBOOK.read_text())
 
 
 def without_thresholds(expr: str) -> str:

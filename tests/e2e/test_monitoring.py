@@ -6,9 +6,10 @@ import json
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,13 @@ import requests
 import yaml
 from harness import DEADLINE_S, Gateway, Upstream, ask, wait_until
 from mix import Mix
-from monitoring import PROMETHEUS, alerts, panel_expressions, without_thresholds
+from monitoring import (
+    PROMETHEUS,
+    alerts,
+    panel_expressions,
+    runbook_expressions,
+    without_thresholds,
+)
 from scrape import scrape, total
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
@@ -169,6 +176,7 @@ def watched(make_gateway: Any) -> Gateway:
         WORKER_REQUEST_TIMEOUT_MS="8000",
         WORKER_BACKOFF_INITIAL_MS="250",
         WORKER_BACKOFF_MAX_MS="250",
+        PROXY_HEAD_TIMEOUT_MS="5000",
     )
     return gateway
 
@@ -216,6 +224,33 @@ class Trouble:
         served = lambda: self._gateway.post(ask(marker)).status_code == 200  # noqa: E731
         wait_until(served, "the next child serves")
 
+    def account_is_nearly_spent(self) -> None:
+        said = {
+            "x-codex-primary-used-percent": "95",
+            "x-codex-primary-window-minutes": "300",
+            "x-codex-primary-reset-at": str(int(time.time()) + 3600),
+        }
+        marker = self._upstream.say("the last but one", headers=said)
+        assert self._gateway.post(ask(marker)).status_code == 200
+        heard = lambda: self._gateway.get("/healthz").json()["account_limits"]  # noqa: E731
+        wait_until(heard, "the gateway has heard of it")
+
+    @contextmanager
+    def heads_are_begun(self) -> Iterator[None]:
+        """Connections with the beginning of a request; at the end all of them have been cut."""
+        address = ("127.0.0.1", self._gateway.port)
+        with ExitStack() as stack:
+            opened = [
+                stack.enter_context(socket.create_connection(address, DEADLINE_S))
+                for _ in range(150)
+            ]
+            for connection in opened:
+                connection.sendall(b"GET /livez HTTP/1.1\r\nHost: slow")
+            yield
+            for connection in opened:
+                while connection.recv(4096):
+                    pass
+
     def wrong_keys(self) -> None:
         for _ in range(40):
             assert self._gateway.get("/v1/models", key=False).status_code == 401
@@ -242,13 +277,16 @@ class Trouble:
         self.upstream_is_silent()
         self.every_turn_is_taken()
         self.child_dies_under_streams()
+        self.account_is_nearly_spent()
         self.wrong_keys()
 
 
 LIVE = {
+    "CodexAccountNearlySpent",
     "CodexChildDegraded",
     "CodexChildRestarting",
     "CodexClientsLeaving",
+    "CodexConnectionsCut",
     "CodexGatewayFailing",
     "CodexGatewayNotReady",
     "CodexKeysRefused",
@@ -272,9 +310,10 @@ def test_after_a_mix_every_panel_and_every_alert_has_data_and_what_was_provoked_
     wait_until(prometheus.knows(watched), "the first round is scraped")
 
     mix.run(6 * len(mix.kinds))
-    trouble.all_of_it()
-    for _ in range(5):
-        trouble.child_dies_under_streams()
+    with trouble.heads_are_begun():
+        trouble.all_of_it()
+        for _ in range(5):
+            trouble.child_dies_under_streams()
     wait_until(lambda: prometheus.fired() >= LIVE, f"all of {sorted(LIVE)} fired")
     # Before its first scrape Prometheus knows of no gateway at all.
     assert prometheus.fired() - {"CodexGatewayDown"} == LIVE
@@ -285,9 +324,25 @@ def test_after_a_mix_every_panel_and_every_alert_has_data_and_what_was_provoked_
     for name, alert in alerts().items():
         assert prometheus.ask(without_thresholds(alert["expr"])), f"{name} has nothing to look at"
 
+    for expr in runbook_expressions():
+        prometheus.ask(expr)
+
+    set_maintenance(watched, enabled=True)
+    wait_until(lambda: "CodexMaintenanceTooLong" in prometheus.firing(), "maintenance is noticed")
+    set_maintenance(watched, enabled=False)
+    wait_until(lambda: "CodexMaintenanceTooLong" not in prometheus.firing(), "its end, too")
+
     watched.stop()
     wait_until(lambda: "CodexGatewayDown" in prometheus.firing(), "its absence is noticed")
     assert_annotations_are_filled_in(prometheus)
+
+
+def set_maintenance(gateway: Gateway, *, enabled: bool) -> None:
+    url = f"{gateway.url}/internal/maintenance"
+    answer = requests.post(
+        url, json={"enabled": enabled}, headers=gateway.headers, timeout=DEADLINE_S
+    )
+    assert answer.json()["enabled"] is enabled
 
 
 def assert_annotations_are_filled_in(prometheus: Prometheus) -> None:

@@ -425,6 +425,7 @@ def test_a_new_worker_that_is_too_young_to_hear_is_dismissed_all_the_same(
     assert served(gateway, upstream)
 
 
+@pytest.mark.timeout(120)
 def test_a_fourth_generation_waits_for_the_first_to_end(make: Make, upstream: Upstream) -> None:
     _, gateway = make()
     streams = Streams(gateway, upstream)

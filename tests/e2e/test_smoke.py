@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import KEY, ROOT, Gateway, Upstream
+import requests
+from harness import DEADLINE_S, KEY, ROOT, Gateway, Upstream
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -94,6 +95,21 @@ def test_a_gateway_without_a_login_fails_where_it_fails(make_gateway: Any, tmp_p
     assert (found["readyz"], found["healthz"], found["chat"]) == ("fail", "fail", "fail")
     assert (found["doors"], found["errors"], found["models"]) == ("ok", "ok", "ok")
     assert found["tools"] == "skip"
+
+
+def test_in_maintenance_it_fails_and_says_how_to_end_it(make_gateway: Any, tmp_path: Path) -> None:
+    gateway: Gateway = make_gateway(with_upstream=False)
+    url = f"{gateway.url}/internal/maintenance"
+    order = {"enabled": True, "reason": "We are moving."}
+    assert requests.post(url, json=order, headers=gateway.headers, timeout=DEADLINE_S).ok
+    done = runs(tmp_path, *SMOKE, gateway.url)
+    assert done.returncode == 1
+    rows = re.findall(r"^(ok|warn|FAILED|skip) +(\w+)", done.stdout, re.MULTILINE)
+    found = {name: level for level, name in rows}
+    assert (found["readyz"], found["healthz"], found["models"]) == ("ok", "warn", "FAILED")
+    assert found["chat"] == "skip"
+    assert "503 MAINTENANCE: This gateway is in maintenance: We are moving." in done.stdout
+    assert "flask --app wsgi codex maintenance off" in done.stdout
 
 
 def test_a_wrong_key_is_named(gateway: Gateway, tmp_path: Path) -> None:

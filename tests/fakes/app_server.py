@@ -56,6 +56,9 @@ STANDARD: dict[str, list[dict[str, Any]]] = {
 }
 
 
+UNKNOWN: list[dict[str, Any]] = [{"error": {"code": -32600, "message": "unknown variant"}}]
+
+
 class AppServer:
     """One conversation."""
 
@@ -110,7 +113,7 @@ def spoken(kind: str, value: Any, call_id: Any) -> Any:
 def standard(message: dict[str, Any]) -> list[dict[str, Any]]:
     """Return what codex does; its models come on two pages."""
     if message["method"] != "model/list":
-        return STANDARD[message["method"]]
+        return STANDARD.get(message["method"], UNKNOWN)
     if (message.get("params") or {}).get("cursor") is None:
         return [{"result": {"data": [MODEL], "nextCursor": "page-2"}}]
     return [{"result": {"data": [{**MODEL, "model": "model-b"}], "nextCursor": None}}]

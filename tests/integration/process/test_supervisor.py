@@ -88,6 +88,7 @@ def test_a_recycled_child_is_replaced(ward: Ward, caplog: pytest.LogCaptureFixtu
     supervisor = ward.run_until_ready()
     first = ward.pid
     supervisor.recycle("probe_failed")
+    supervisor.recycle("pipe_closed")  # what follows from the first
     eventually(lambda: len(ward.born) == 2)
     assert supervisor.wait_ready(DEADLINE_S)
     assert supervisor.last_exit == LastExit(-signal.SIGKILL, "exited")

@@ -17,9 +17,10 @@ from responses import RequestsMock
 
 from app.cli.checks import Level
 from app.cli.smoke import Timed, key_from, lines, run_all, smoke, verdict
-from app.cli.smoke_answers import Text, streamed, whole
+from app.cli.smoke_answers import REMEDIES, Text, streamed, whole
 from app.cli.smoke_checks import CHECKS, Site
 from app.cli.smoke_http import Answer, Deployment, Finding, address_of
+from app.observability import labels
 
 KEY = "sk-smoke-test-key-0123456789"
 URL = "https://gateway.example"
@@ -318,6 +319,13 @@ def test_a_model_may_answer_in_words(tried: Any, required: tuple[str, ...], leve
 def test_maintenance_is_a_warning(tried: Any) -> None:
     result = tried(Gateway(healthz=changed(status="maintenance")))["healthz"]
     assert result.level is Level.WARN
+    assert "maintenance off" in result.remedy
+
+
+@pytest.mark.parametrize("code", REMEDIES)
+def test_a_remedy_is_for_a_code_that_the_gateway_has(code: str) -> None:
+    assert code in labels.CODES
+    assert REMEDIES[code].endswith(".")
 
 
 def test_a_replaced_request_id_is_a_warning(tried: Any) -> None:

@@ -8,14 +8,25 @@ from typing import Any
 
 import pytest
 import yaml
-from monitoring import PROMETHEUS, ROOT, alerts, dashboard, panel_expressions, panels, rules
+from monitoring import (
+    PROMETHEUS,
+    ROOT,
+    RUNBOOK,
+    alerts,
+    dashboard,
+    panel_expressions,
+    panels,
+    rules,
+    runbook_expressions,
+)
 
 from app import errors
 from app.observability import labels
 from app.observability.gauges import Gauges
 from app.observability.metrics import Metrics
+from app.settings import VARIABLES
 
-RUNBOOK = (ROOT / "docs" / "runbooks" / "operational.md").read_text()
+FAULTS = {"gateway", "upstream", "account", "load", "clients", "operator"}
 EXPRESSIONS = [(rule.get("alert", rule.get("record")), rule["expr"]) for rule in rules()]
 PANELS = list(panel_expressions("5m", ".*"))
 BY_TITLE = {panel["title"]: panel for panel in panels()}
@@ -26,6 +37,16 @@ def series() -> set[str]:
     everything = Metrics()
     Gauges(everything, lambda: pytest.fail("nothing is read"))
     return set(everything.registry._names_to_collectors)
+
+
+def shown(name: str, label: str) -> set[str]:
+    """Every value of a label that the registry shows from the beginning."""
+    return {
+        sample.labels[label]
+        for family in Metrics().registry.collect()
+        for sample in family.samples
+        if sample.name == name
+    }
 
 
 SERIES = series()
@@ -49,9 +70,11 @@ def test_what_is_asked_for_exists(name: str, expr: str) -> None:
 @pytest.mark.parametrize(("name", "expr"), [*EXPRESSIONS, *PANELS])
 def test_values_of_labels_that_are_asked_for_can_occur(name: str, expr: str) -> None:
     known = {
-        "code": labels.CODES | {labels.NONE, labels.OTHER},
+        "code": labels.CODES | {labels.NONE, labels.OTHER, labels.KEY_RATE_LIMITED},
         "outcome": {*labels.OUTCOMES, "abandoned", "interrupted"},
-        "queue": {"admission", "streams", "turn", "trace"},
+        "queue": shown("codex_overflows_total", "queue"),
+        "reason": shown("codex_connections_cut_total", "reason")
+        | shown("codex_worker_replacements_total", "reason"),
         "kind": {"prompt", "cached", "completion", "reasoning"},
     }
     for label, values in known.items():
@@ -62,8 +85,7 @@ def test_values_of_labels_that_are_asked_for_can_occur(name: str, expr: str) -> 
 @pytest.mark.parametrize("alert", alerts().values(), ids=alerts())
 def test_an_alert_says_how_bad_it_is_whose_fault_and_where_to_read_on(alert: Any) -> None:
     assert alert["labels"]["severity"] in {"critical", "warning"}
-    faults = {"gateway", "upstream", "account", "load", "clients", "operator"}
-    assert alert["labels"]["fault"] in faults
+    assert alert["labels"]["fault"] in FAULTS
     for name in ("summary", "description"):
         assert re.fullmatch(r"[A-Z/{1-9].*\.", alert["annotations"][name])
     anchor = alert["alert"].lower()
@@ -72,7 +94,7 @@ def test_an_alert_says_how_bad_it_is_whose_fault_and_where_to_read_on(alert: Any
 
 def entries() -> dict[str, str]:
     """The runbook's entries that are named as an alert is, with their text."""
-    found = re.split(r"^#{2,3} (.+)$", RUNBOOK, flags=re.MULTILINE)[1:]
+    found = re.split(r"^#{2,3} (.+)$", RUNBOOK.read_text(), flags=re.MULTILINE)[1:]
     pairs = zip(found[::2], found[1::2], strict=True)
     return {name: text for name, text in pairs if name.startswith("Codex")}
 
@@ -82,7 +104,7 @@ def test_every_alert_has_an_entry_in_the_runbook_and_every_entry_its_alert() -> 
 
 
 def test_what_the_runbook_asks_prometheus_for_exists() -> None:
-    asked = re.findall(r"promtool query instant \$PROM '([^']+)'", RUNBOOK)
+    asked = runbook_expressions()
     assert len(asked) > 5
     for expr in asked:
         assert names(expr) <= SERIES | RECORDS, expr
@@ -90,7 +112,9 @@ def test_what_the_runbook_asks_prometheus_for_exists() -> None:
 
 def test_the_page_about_metrics_says_whose_fault_each_code_is_as_the_dashboard_does() -> None:
     page = (ROOT / "docs" / "metrics.md").read_text()
-    rows = dict(re.findall(r"^\| (upstream|account|gateway) \| (.+) \|$", page, re.MULTILINE))
+    rows = dict(
+        re.findall(r"^\| (upstream|account|gateway|load|operator) \| (.+) \|$", page, re.MULTILINE)
+    )
     for target in BY_TITLE["Whose fault"]["targets"]:
         if target["legendFormat"] in rows:
             (codes,) = re.findall(r'code=~"([^"]*)"', target["expr"])
@@ -156,27 +180,37 @@ def test_a_threshold_is_where_the_alert_has_it() -> None:
     for title, alert in (
         ("Time to first token", "CodexFirstTokenSlow"),
         ("Handshake", "CodexHandshakeSlow"),
+        ("Account used", "CodexAccountNearlySpent"),
     ):
         (_, step) = BY_TITLE[title]["fieldConfig"]["defaults"]["thresholds"]["steps"]
         assert f"> {step['value']}" in alerts()[alert]["expr"]
+
+
+def test_a_child_is_large_near_the_limit_that_is_the_default() -> None:
+    defaults = {variable.metadata["name"]: variable.metadata["default"] for variable in VARIABLES}
+    default = int(defaults["WORKER_MEMORY_LIMIT_BYTES"])
+    assert alerts()["CodexChildLarge"]["expr"].endswith(f"> 0.9 * {default}")
+    (_, step) = BY_TITLE["Memory of the child"]["fieldConfig"]["defaults"]["thresholds"]["steps"]
+    assert step["value"] == default
 
 
 def test_whose_fault_it_is_is_decided_for_every_code() -> None:
     targets = BY_TITLE["Whose fault"]["targets"]
     codes = {t["legendFormat"]: re.search(r'code(?:=|!)~"([^"]*)"', t["expr"]) for t in targets}
     decided = {who: set(match[1].split("|")) for who, match in codes.items() if match}
-    assert list(decided) == ["upstream", "account", "gateway", "caller"]
-    others = [decided[who] for who in ("upstream", "account", "gateway")]
+    *others, clients = decided.values()
+    assert list(decided) == ["upstream", "account", "gateway", "load", "operator", "clients"]
+    assert set(decided) == FAULTS
     assert not any(a & b for a, b in combinations(others, 2))
-    assert decided["caller"] == set().union({labels.NONE}, *others)
+    assert clients == set().union({labels.NONE}, *others)
     callers = {
         found.default_code
         for found in vars(errors).values()
         if isinstance(found, type) and issubclass(found, errors.InvalidRequest)
     }
-    # What nobody has decided about is shown as the caller's; a new code has to be put somewhere.
-    rest = labels.CODES - decided["caller"]
-    assert rest == callers | labels._FINER_CODES | {"SLOW_READER"}
+    # What nobody has decided about is shown as the clients'; a new code has to be put somewhere.
+    rest = labels.CODES - clients
+    assert rest == callers | (labels._FINER_CODES - {"BODIES_FULL"}) | {"SLOW_READER"}
 
 
 def test_panels_do_not_lie_on_each_other() -> None:
