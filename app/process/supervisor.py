@@ -204,10 +204,9 @@ class Supervisor:
         finishing = gevent.spawn(old.attachment.retire)
         gevent.wait([finishing, self._stopping], count=1)  # type: ignore[type-var]  # both can be waited for
         finishing.kill()
-        pid = old.child.pid
         log.info(
             "child_retired",
-            extra={"child": self.name, "pid": pid, "exit_code": old.end(self._ladder)},
+            extra={"child": self.name, "pid": old.child.pid, "exit_code": old.end(self._ladder)},
         )
 
     # Between two children
