@@ -46,7 +46,7 @@ class Choices:
         return Group()
 
     @cached_property
-    def _merged(self) -> Queue[Batch | BaseException | None]:
+    def _merged(self) -> Queue[tuple[Turn, Batch] | BaseException | None]:
         return Queue(_MERGED_BATCHES)
 
     def __len__(self) -> int:
@@ -66,7 +66,9 @@ class Choices:
             elif isinstance(news, BaseException):
                 raise news
             else:
-                yield news
+                turn, (index, _) = news
+                if turn is self.turns[index]:  # one that was replaced may have been ahead of us
+                    yield news[1]
 
     def _follow_one(self) -> Iterator[Batch]:
         turn = None
@@ -76,7 +78,8 @@ class Choices:
                 for batch in turn.follow(self._pace, self.started):
                     yield 0, batch
             except GatewayError as error:
-                yield 0, error
+                if turn is self.turns[0]:
+                    yield 0, error
 
     def _start_pump(self, index: int) -> None:
         self._running += 1
@@ -86,10 +89,10 @@ class Choices:
         """Follow one turn; the one that takes its place has a pump of its own."""
         try:
             for batch in turn.follow(self._pace, self.started):
-                self._merged.put((index, batch))
+                self._merged.put((turn, (index, batch)))
             self._merged.put(None)
         except GatewayError as error:
-            self._merged.put((index, error))
+            self._merged.put((turn, (index, error)))
             self._merged.put(None)
         # Handed over, not handled: the consumer raises it in its own greenlet.
         except Exception as error:  # noqa: BLE001

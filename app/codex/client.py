@@ -214,7 +214,7 @@ class Codex:
                 if generation.login is not None or self.login.mark is None:
                     return generation
                 # It was started before anybody had logged in, and would send turns without a key.
-                self.supervisor.replace(Concern.LOGIN.value)
+                self.supervisor.replace(Concern.LOGIN.value, is_useless=True)
                 self._next.wait(_NEXT_S)
                 if time.monotonic() >= deadline:
                     break

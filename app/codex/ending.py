@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 
 import gevent
 from gevent.pool import Group
 
 from app.codex import methods
-from app.codex.events import ProtocolError
+from app.codex.events import ProtocolError, ThreadId, TurnId
 from app.codex.turn import Turn
 from app.errors import GatewayError
 from app.rpc.channel import Channel, ChannelClosed, RpcError, RpcTimeout
@@ -76,6 +77,20 @@ class Endings:
             dying.kill(block=False)
         self._counters["interrupt_failed"] += 1
         log.error("turn_not_interrupted", extra={"thread_id": turn.thread_id})
+
+    def undo(self, thread_id: ThreadId, turn_id: TurnId | None = None) -> None:
+        """End what began when nobody waited for it any more; does not block."""
+        self._counters["began_too_late"] += 1
+        self.group.spawn(self._undo, thread_id, turn_id)
+
+    def _undo(self, thread_id: ThreadId, turn_id: TurnId | None) -> None:
+        if turn_id is not None:
+            with suppress(GatewayError):  # refused: it is over
+                params = methods.interrupt_params(thread_id, turn_id)
+                self.channel.call("turn/interrupt", params, self._rpc_timeout_s)
+        with suppress(GatewayError):
+            unloading = methods.unsubscribe_params(thread_id)
+            self.channel.call("thread/unsubscribe", unloading, self._rpc_timeout_s)
 
     def _call(self, method: str, params: object, turn: Turn) -> None:
         self.channel.call(method, params, self._rpc_timeout_s, turn.watch.called)

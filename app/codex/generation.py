@@ -33,6 +33,7 @@ from app.codex.watch import UNWATCHED, TurnWatch, Watch
 from app.errors import GatewayError
 from app.process.child import Child
 from app.rpc.channel import Channel, ChannelClosed, RpcError
+from app.rpc.report import Latecomer, too_late
 
 log = logging.getLogger("codex_api.codex")
 
@@ -161,7 +162,13 @@ class Generation:
         return carry_out(self._endings.group, work, _take_back)
 
     def _start_turn(self, request: TurnRequest, lease: Lease, watch: TurnWatch) -> Turn:
-        started = self._call("thread/start", methods.thread_start_params(request), watch)
+        # A child that is slow may do it all the same, once nobody waits for it any more: hence `undo`.
+        started = self._call(
+            "thread/start",
+            methods.thread_start_params(request),
+            watch,
+            lambda late: self._endings.undo(methods.parse_thread_id(late)),
+        )
         thread_id = methods.parse_thread_id(started)
         turn = Turn(
             thread_id,
@@ -178,7 +185,10 @@ class Generation:
                 "thread/inject_items", methods.inject_items_params(thread_id, request), watch
             )
             accepted = self._call(
-                "turn/start", methods.turn_start_params(thread_id, request), watch
+                "turn/start",
+                methods.turn_start_params(thread_id, request),
+                watch,
+                lambda late: self._endings.undo(thread_id, methods.parse_turn_id(late)),
             )
             turn.begin(methods.parse_turn_id(accepted))
         except BaseException:
@@ -187,9 +197,12 @@ class Generation:
             raise
         return turn
 
-    def _call(self, method: str, params: object, watch: TurnWatch = UNWATCHED) -> object:
+    def _call(
+        self, method: str, params: object, watch: TurnWatch = UNWATCHED, late: Latecomer = too_late
+    ) -> object:
+        timeout_s = self._rpc_timeout_s
         try:
-            return self.channel.call(method, params, self._rpc_timeout_s, watch.called)
+            return self.channel.call(method, params, timeout_s, watch.called, on_late=late)
         except RpcError as error:
             raise translate(error) from error
 

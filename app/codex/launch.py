@@ -22,7 +22,7 @@ from app.codex.config import (
     to_arguments,
 )
 from app.codex.home import Home
-from app.process.child import ChildSpec
+from app.process.child import ChildSpec, before_exec
 
 _CATALOG_TIMEOUT_S = 20
 
@@ -80,7 +80,7 @@ class Launcher:
             cwd=self.home.workspace,
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            umask=0o077,  # it writes to CODEX_HOME, too
+            preexec_fn=before_exec(os.getpid()),  # it writes to CODEX_HOME, too, and may hang
             timeout=_CATALOG_TIMEOUT_S,
             check=False,
         )

@@ -77,7 +77,7 @@ class Child:
                 close_fds=True,
                 pass_fds=spec.pass_fds,
                 start_new_session=True,
-                preexec_fn=_prepare_process(os.getpid()),
+                preexec_fn=before_exec(os.getpid()),
             )
         except BaseException:
             ours.close()
@@ -179,8 +179,8 @@ class Child:
         return f"<Child {self.name} pid={self.pid} {'running' if code is None else f'exit={code}'}>"
 
 
-def _prepare_process(parent: int) -> Callable[[], None]:
-    """Return what runs in the child between fork and exec.
+def before_exec(parent: int) -> Callable[[], None]:
+    """Return what runs in a child of the process `parent` between fork and exec: the `preexec_fn` of `Popen`.
 
     On Linux it asks for SIGKILL when the thread that forked it dies (prctl(2)); elsewhere EOF on stdin must do.
     """

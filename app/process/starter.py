@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from gevent.event import Event
+import gevent
+from gevent.event import AsyncResult, Event
 
 from app.process.child import Child, ChildSpec, StopLadder
 from app.process.living import Attachment, LastExit, Living
@@ -41,8 +42,8 @@ class Starter:
         Nothing is started once `stopping` is set.
         """
         try:
-            spec = self._prepare()
-            if stopping.is_set():
+            spec = self._prepared(stopping)
+            if spec is None:
                 return LastExit(None, "stopped")
             child = self.newborn = Child(spec)
         # Whatever keeps a child from starting (a full disk, a broken binary) may pass: the supervisor outlives it.
@@ -59,6 +60,22 @@ class Starter:
         finally:
             self.newborn = None
         return LastExit(self._end(child), "handshake_failed")
+
+    def _prepared(self, stopping: Event) -> ChildSpec | None:
+        """Return what to start; None once `stopping` is set, however long the preparation would still take."""
+        outcome: AsyncResult[ChildSpec] = AsyncResult()
+
+        def prepare() -> None:
+            try:
+                outcome.set(self._prepare())
+            # Handed over, not handled: the caller raises it in its own greenlet.
+            except Exception as error:  # noqa: BLE001
+                outcome.set_exception(error)
+
+        preparing = gevent.spawn(prepare)
+        gevent.wait([outcome, stopping], count=1)
+        preparing.kill()
+        return None if stopping.is_set() else outcome.get()
 
     def _end(self, child: Child) -> int | None:
         code = child.exit_code

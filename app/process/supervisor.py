@@ -111,16 +111,16 @@ class Supervisor:
             log.warning("child_recycled", extra={"child": self.name, "reason": reason})
             child.kill()
 
-    def replace(self, reason: str) -> bool:
+    def replace(self, reason: str, *, is_useless: bool = False) -> bool:
         """Ask for a new child that takes over without a gap; what runs on the old one may finish. Does not block.
 
-        False where that cannot be now: nothing serves, an earlier one retires, or the last attempt has just failed.
+        False where nothing serves, one retires (a useless child need not wait for it), or the last try has just failed.
         """
         is_possible = (
             self.lifecycle.is_ready
             and not self._stopping.is_set()
             and not self._replacement
-            and not self._retired
+            and (is_useless or not self._retired)
             and time.monotonic() >= self._replace_not_before
         )
         if is_possible:
@@ -183,10 +183,11 @@ class Supervisor:
 
     def _succeed(self, old: Living) -> Living:
         """Start the replacement beside the child that serves; return which of the two serves from now on."""
-        reason, self._replacement = self._replacement, ""
+        reason = self._replacement
         fields = {"child": self.name, "reason": reason, "pid": old.child.pid}
         started = time.monotonic()
         new = self._starter.start(self._stopping)
+        self._replacement = ""  # only now: whoever asked meanwhile wanted this one
         if isinstance(new, LastExit):
             self._replace_not_before = time.monotonic() + REPLACE_PAUSE_S
             log.error("child_not_replaced", extra=fields | {"detail": new.detail or new.reason})
@@ -203,10 +204,9 @@ class Supervisor:
         finishing = gevent.spawn(old.attachment.retire)
         gevent.wait([finishing, self._stopping], count=1)  # type: ignore[type-var]  # both can be waited for
         finishing.kill()
-        pid = old.child.pid
         log.info(
             "child_retired",
-            extra={"child": self.name, "pid": pid, "exit_code": old.end(self._ladder)},
+            extra={"child": self.name, "pid": old.child.pid, "exit_code": old.end(self._ladder)},
         )
 
     # Between two children

@@ -12,7 +12,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, cast
 
 import gevent
 from gevent import socket
@@ -23,7 +23,7 @@ from app.errors import GatewayError, WorkerUnavailable
 from app.rpc import messages
 from app.rpc.messages import ErrorResponse, Malformed, Notification, Request, Response
 from app.rpc.outbox import Outbox
-from app.rpc.report import CallReport, Watcher, look_away, reported
+from app.rpc.report import CallReport, Latecomer, Watcher, look_away, reported, too_late
 from app.sparing import Sparing
 
 log = logging.getLogger("codex_api.rpc")
@@ -76,6 +76,7 @@ class Channel:
         self._on_close = on_close
         self._ids = itertools.count(1)
         self._pending: dict[messages.MessageId, AsyncResult[Response | ErrorResponse]] = {}
+        self._late: dict[messages.MessageId, Latecomer] = {}
         self._slots = Semaphore(MAX_INFLIGHT)
         self._outbox = Outbox()
         self.heard = 0
@@ -99,22 +100,23 @@ class Channel:
         watcher: Watcher = look_away,
         *,
         is_urgent: bool = False,
+        on_late: Latecomer = too_late,
     ) -> Any:
         """Send one request and block until its result; the deadline covers the wait for a slot as well.
 
-        `watcher` is told what became of it. An urgent call waits for no slot: there must never be many of them.
+        `watcher` is told what became of it; `on_late` is given a result that comes after the deadline, in the reader:
+        it must not block. An urgent call waits for no slot: there must never be many of them.
         Raises `RpcError` (the child refused), `RpcTimeout`, `ChannelClosed`. Hold no lock while calling.
         """
         # gevent.Timeout is a BaseException, which Flask's error handling would miss: name our own instead.
-        deadline = RpcTimeout("The codex process did not answer in time.")
         with (
             reported(watcher, method, params) as report,
-            gevent.Timeout(timeout_s, deadline),
+            gevent.Timeout(timeout_s, RpcTimeout("The codex process did not answer in time.")),
             nullcontext() if is_urgent else self._slots,
         ):
-            return self._call(method, params, report)
+            return self._call(method, params, report, on_late)
 
-    def _call(self, method: str, params: object, report: CallReport) -> Any:
+    def _call(self, method: str, params: object, report: CallReport, on_late: Latecomer) -> Any:
         message_id = next(self._ids)
         line = messages.encode_request(message_id, method, params)
         report.sent = len(line)
@@ -122,16 +124,16 @@ class Channel:
         self._pending[message_id] = waiter
         try:
             self._enqueue(line)
-            answer = waiter.get()
+            answer = cast("Response | ErrorResponse", waiter.get())
+        except RpcTimeout:
+            self._late[message_id] = on_late
+            raise
         finally:
             self._pending.pop(message_id, None)
-        if answer is not None:
-            report.answered(answer)
-        if isinstance(answer, Response):
-            return answer.result
+        report.answered(answer)
         if isinstance(answer, ErrorResponse):
             raise RpcError(method, answer.code, answer.message)
-        raise ChannelClosed("The codex process went away during the call.")
+        return answer.result
 
     def notify(self, method: str) -> None:
         """Send a notification without parameters. Raises `ChannelClosed`."""
@@ -222,6 +224,9 @@ class Channel:
         waiter = self._pending.pop(answer.id, None)
         if waiter is None:  # its caller gave up before
             self.counters["unknown_id"] += 1
+            on_late = self._late.pop(answer.id, too_late)
+            if isinstance(answer, Response):
+                on_late(answer.result)
         else:
             waiter.set(answer)
 

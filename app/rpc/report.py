@@ -37,10 +37,16 @@ class CallReport:
 
 
 Watcher = Callable[[CallReport], None]
+Latecomer = Callable[[Any], None]
+"""Hears a result that came after its deadline."""
 
 
 def look_away(report: CallReport) -> None:
     """Watch nothing."""
+
+
+def too_late(result: object) -> None:
+    """Make nothing of a result that came after its deadline."""
 
 
 @contextmanager

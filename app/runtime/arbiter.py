@@ -74,6 +74,8 @@ class OverlapArbiter(Arbiter):
 
     def manage_workers(self) -> None:
         """Take the next step of whatever is going on. Blocks for a fork at most. Raises `StopIteration` at its end."""
+        if self.is_dismissed:
+            self.dismiss_successor()  # once more: one that has just been forked does not hear signals yet
         self.upgrade.step()
         if self.upgrade.is_handed_over:
             return
@@ -101,7 +103,8 @@ class OverlapArbiter(Arbiter):
         """Replace a worker that has died, and fork the first."""
         is_time = time.monotonic() >= self._fork_not_before
         if self.shared.is_served_elsewhere:
-            if self.pid_of(self.successor) is None and is_time:
+            # A HUP that wants one forks it itself, with the new configuration.
+            if self.pid_of(self.successor) is None and is_time and not self.hup.is_wanted:
                 self.fork(is_successor=True)
         elif self.pid_of(self.shared.serving) is None:
             if self.pid_of(self.successor) is not None and not self.is_dismissed:

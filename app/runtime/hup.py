@@ -25,7 +25,7 @@ class Hup:
 
     def __init__(self, server: Any) -> None:
         self._server = server
-        self._is_wanted = False
+        self.is_wanted = False
         self._is_queued = False
         self._check = Check.NOT_BEGUN
         self._preflight: Preflight | None = None
@@ -36,11 +36,11 @@ class Hup:
             log.warning("reload_refused", extra={"problems": ["Another master is taking over."]})
             return
         self.cancel()
-        self._is_wanted, self._check = True, Check.NOT_BEGUN
+        self.is_wanted, self._check = True, Check.NOT_BEGUN
 
     def cancel(self) -> None:
         """Forget about the reload."""
-        self._is_wanted = False
+        self.is_wanted = False
         if self._preflight is not None:
             self._preflight.cancel()
             self._preflight = None
@@ -50,7 +50,7 @@ class Hup:
         self._follow_check()
         server = self._server
         situation = Situation(
-            is_wanted=self._is_wanted,
+            is_wanted=self.is_wanted,
             check=self._check,
             has_successor=server.pid_of(server.successor) is not None,
             is_dismissed=server.is_dismissed,
@@ -99,13 +99,13 @@ class Hup:
             self._check = Check.PASSED
 
     def _refuse(self, problems: tuple[str, ...]) -> None:
-        self._is_wanted, self._check = False, Check.NOT_BEGUN
+        self.is_wanted, self._check = False, Check.NOT_BEGUN
         log.error("reload_refused", extra={"problems": problems})
         self._server.note(ReloadState.REFUSED, " ".join(problems))
 
     def _fork(self) -> None:
         """Take the new configuration, which was found good a moment ago, and fork a worker that is to use it."""
-        self._is_wanted, self._check = False, Check.NOT_BEGUN
+        self.is_wanted, self._check = False, Check.NOT_BEGUN
         server = self._server
         try:
             load_configuration(server)

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from harness import DEADLINE_S, Gateway, Upstream, ask, wait_until
 from raw_http import stream_frames
@@ -100,6 +101,31 @@ def test_who_waits_for_a_child_that_does_not_come_is_told(
         answer = waiting.result(DEADLINE_S)
     assert (answer.status_code, answer.json()["error"]["code"]) == (503, "DRAINING")
     assert gateway.process.wait(DEADLINE_S) == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_binary_that_hangs_before_it_is_the_child_is_not_left_behind(
+    make_gateway: Any, tmp_path: Path, number: signal.Signals
+) -> None:
+    binary = tmp_path / "codex-that-hangs"
+    binary.write_text("#!/bin/sh\nexec sleep 1000\n")  # asked for its models, too
+    binary.chmod(0o755)
+    gateway: Gateway = make_gateway(ready=False, CODEX_BIN=str(binary))
+
+    def hanging() -> list[psutil.Process]:
+        below = gateway.master().children(recursive=True)
+        return [process for process in below if process.name() == "sleep"]
+
+    wait_until(hanging, "it hangs")
+    (process,) = hanging()
+    (worker,) = gateway.workers()
+    began = time.monotonic()
+    if number == signal.SIGKILL:
+        worker.kill()
+    else:
+        assert gateway.stop() == 0
+        assert time.monotonic() - began < 6, "nobody has a reason to wait for it"
+    wait_until(lambda: not process.is_running(), "it has gone, too")
 
 
 def test_ctrl_c_drains(make_gateway: Any, upstream: Upstream) -> None:

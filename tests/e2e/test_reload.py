@@ -400,6 +400,31 @@ def booted(worker: psutil.Process) -> bool:
 # How many
 
 
+DEAF_AT_FIRST = """
+_post_fork = post_fork
+
+def post_fork(server, worker):
+    import time
+    if worker.age == 2:
+        time.sleep(4)  # before it has handlers of its own for signals
+    _post_fork(server, worker)
+"""
+
+
+def test_a_new_worker_that_is_too_young_to_hear_is_dismissed_all_the_same(
+    make: Make, upstream: Upstream
+) -> None:
+    site, gateway = make()
+    append(site.folder / "gunicorn.conf.py", DEAF_AT_FIRST)
+    hup(gateway)
+    wait_until(lambda: gateway.events("reload_started"), "the first new worker was forked")
+    hup(gateway)
+    wait_reloads(gateway, 1)
+    assert gateway.events("reload_done")[0]["worker_generation"] == 3
+    wait_until(lambda: len(gateway.workers()) == 1, "the others have gone")
+    assert served(gateway, upstream)
+
+
 @pytest.mark.timeout(120)
 def test_a_fourth_generation_waits_for_the_first_to_end(make: Make, upstream: Upstream) -> None:
     _, gateway = make()
@@ -541,6 +566,28 @@ def test_a_new_master_that_dies_gives_the_service_back(make: Make, upstream: Ups
     assert int(pid_file.read_text()) == gateway.process.pid
     assert is_whole(finish())
     assert gateway.stop() == 0
+    assert processes_below(gateway) == []
+
+
+def test_a_new_master_whose_child_cannot_start_takes_over_after_a_hup(
+    make: Make, upstream: Upstream
+) -> None:
+    site, gateway = make(warnings="", WORKER_BACKOFF_MAX_MS="250")
+    site.set(CODEX_BIN="/bin/false")
+    gateway.process.send_signal(signal.SIGUSR2)
+    wait_until(lambda: gateway.events("child_degraded"), "the new child has failed five times")
+    new = psutil.Process(int((gateway.home / "gunicorn.pid.2").read_text()))
+    assert served(gateway, upstream)
+    try:
+        site.set(CODEX_BIN="")
+        new.send_signal(signal.SIGHUP)
+        wait_until(lambda: gateway.events("upgrade_done"), "the new master has taken over")
+        assert gateway.process.wait(DEADLINE_S) == 0
+        assert served(gateway, upstream)
+        assert len(gateway.events("reload_started")) == 1
+    finally:
+        new.terminate()
+        psutil.wait_procs([new], DEADLINE_S)
     assert processes_below(gateway) == []
 
 

@@ -6,6 +6,7 @@ import json
 import resource
 import signal
 import socket
+import statistics
 import threading
 import time
 from collections.abc import Iterator
@@ -374,6 +375,12 @@ def test_a_thousand_open_streams_take_forty_megabytes(
             upstream.control.wait("held", marker, count=opened + 1, timeout_ms=60_000)
     assert running(gateway) == count
     assert gateway.get("/metrics").status_code == 200
+    waits_s = []
+    for _ in range(20):
+        began = time.monotonic()
+        assert gateway.get("/healthz").status_code == 200
+        waits_s.append(time.monotonic() - began)
+    assert statistics.median(waits_s) < 0.05, waits_s
     grown = worker.memory_info().rss - idle
     assert grown < 40 * MB, f"{grown / MB:.1f} MB"
     for stream in streams:

@@ -413,3 +413,23 @@ def test_a_closed_choice_is_over_whatever_the_time(play: Play) -> None:
     gevent.sleep(3 * SHORT_S)  # the client reads slowly
     book.choices.close_one(0)
     assert isinstance(step(batches), StopIteration)
+
+
+@pytest.mark.parametrize("last", [DONE, None])
+def test_what_a_replaced_turn_still_said_is_of_no_interest(play: Play, last: Event | None) -> None:
+    """Its pump runs ahead of whoever follows: news of the old turn may wait in line when the new one begins."""
+    book = play(2)
+    batches = book.batches()
+    book.deliver(0, said("broken"))
+    assert step(batches) == (0, [said("broken")])
+    book.deliver(0, said("stale"))
+    gevent.sleep(0.01)  # the pump puts it in line
+    if last is None:
+        book.choices.turns[0].fail(ChannelClosed("gone"))
+    else:
+        book.deliver(0, last)
+    gevent.sleep(0.01)
+    book.choices.replace(0)
+    book.deliver(0, said("fresh"), DONE)
+    book.deliver(1, DONE)
+    assert read(batches) == {0: [said("fresh"), DONE], 1: [DONE]}

@@ -628,6 +628,34 @@ def test_a_turn_whose_start_was_never_answered_is_interrupted_by_what_it_said(ma
     assert stage.heard("turn/interrupt") == [{"threadId": "thread-1", "turnId": "turn-of-thread-1"}]
 
 
+def late(call: int, **result: Any) -> list[dict[str, Any]]:
+    """Answer an earlier call on the occasion of a later one."""
+    line = json.dumps({"id": call, "result": result}) + "\n"
+    return [{"line": line}, {"standard": True}]
+
+
+def test_a_thread_that_begins_too_late_is_unloaded(make: Make) -> None:
+    answer = late(4, thread={"id": "thread-1"})
+    stage = make({"thread/start": [[]], "thread/loaded/list": [answer]}, rpc_timeout_s=1.0)
+    generation = stage.shake_hands()
+    assert isinstance(stage.begin_in_vain(), RpcTimeout)
+    generation.channel.call("thread/loaded/list", {}, DEADLINE_S)
+    stage.await_unsubscribed()
+    assert stage.heard("thread/unsubscribe") == [{"threadId": "thread-1"}]
+
+
+def test_a_turn_that_begins_too_late_is_interrupted(make: Make) -> None:
+    answer = late(6, turn={"id": "turn-of-thread-1"})
+    stage = make({"turn/start": [[]], "thread/loaded/list": [answer]}, rpc_timeout_s=1.0)
+    generation = stage.shake_hands()
+    assert isinstance(stage.begin_in_vain(), RpcTimeout)
+    stage.await_unsubscribed()
+    generation.channel.call("thread/loaded/list", {}, DEADLINE_S)
+    (interrupted,) = stage.await_heard("turn/interrupt")
+    assert interrupted == {"threadId": "thread-1", "turnId": "turn-of-thread-1"}
+    stage.await_unsubscribed(2)
+
+
 def test_a_refused_unsubscription_is_counted_and_gives_back(make: Make) -> None:
     stage = make({"thread/unsubscribe": [[{"error": {"code": -32600, "message": "no"}}]]})
     stage.shake_hands()

@@ -19,6 +19,7 @@ from codex_cli_bin import bundled_codex_path
 
 from app.codex.client import Codex
 from app.codex.config import Upstream, UpstreamKind
+from app.codex.events import TurnEnded
 from app.codex.generation import Generation
 from app.codex.home import Home
 from app.codex.launch import Launcher
@@ -307,3 +308,22 @@ def test_another_login_reaches_the_child_by_itself(
     home.auth_file.unlink()
     assert isinstance(outcome(begin, codex, say(marker)), UpstreamAuth)
     eventually(lambda: codex.status().generation == 3)  # which knows no key any more
+
+
+def test_a_login_is_taken_up_while_an_earlier_child_still_finishes(
+    run: Run, home: Home, control: Control, marker: str
+) -> None:
+    """Logged out and in again under a long turn: the child in between knows no key, and could serve nobody."""
+    log_in(home, "sk-first-login")
+    codex = run(ATTENTIVE, UpstreamKind.OPENAI)
+    control.script(marker, [{**HELLO, "hold": "end"}, HELLO])
+    turn = begin(codex, say(marker))
+    control.wait("held", marker)
+    home.auth_file.unlink()
+    eventually(lambda: codex.status().generation == 2)
+    log_in(home, "sk-second-login")
+    assert answer(codex, marker) == HELLO["items"][0]["deltas"]
+    assert was_used(control, marker, "sk-second-login")
+    control.release(marker)
+    assert isinstance(follow(turn)[-1], TurnEnded)  # the long one was not disturbed
+    turn.close()

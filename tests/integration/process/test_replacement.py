@@ -60,10 +60,23 @@ def test_one_at_a_time(ward: Ward) -> None:
     assert not supervisor.replace("login")  # asked for, not yet begun
     eventually(lambda: ward.pid != old)
     assert not supervisor.replace("login")  # the old one still finishes
+    assert supervisor.replace("login", is_useless=True)
+    eventually(lambda: len(ward.born) == 3 and supervisor.retiring == 2)
     ward.is_busy.clear()
     eventually(lambda: supervisor.retiring == 0)
     assert supervisor.replace("login")
-    eventually(lambda: len(ward.born) == 3)
+    eventually(lambda: len(ward.born) == 4)
+
+
+def test_what_is_asked_for_during_a_replacement_is_not_another(ward: Ward) -> None:
+    supervisor = ward.run_until_ready()
+    old = ward.pid
+    asked: list[bool] = []
+    ward.handshake = lambda _: asked.append(supervisor.replace("login"))
+    assert supervisor.replace("login")
+    eventually(lambda: ward.pid != old)
+    eventually(lambda: supervisor.retiring == 0)
+    assert (asked, len(ward.born)) == ([False], 2)
 
 
 def test_without_a_ready_child_there_is_nothing_to_replace(make: Make) -> None:
