@@ -112,7 +112,7 @@ def _tool_choice(given: Mapping[str, Any]) -> ToolChoice:
     if given.get("tools", []) != []:
         tools = parse_tools(given["tools"])
         wanted, where = given.get("tool_choice", "auto"), "tool_choice"
-    elif given.get("functions"):
+    elif given.get("functions", []) != []:
         tools = _parse_functions(given["functions"])
         wanted, where = given.get("function_call", "auto"), "function_call"
     else:
