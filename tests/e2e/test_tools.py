@@ -83,6 +83,22 @@ def test_what_the_model_gets_wrong_reaches_the_client(
     assert choice["message"]["content"] is None
 
 
+@pytest.mark.parametrize("name", ["get weather!", "", "x" * 80])
+def test_a_call_that_the_model_made_up_can_be_given_back(
+    gateway: Gateway, upstream: Upstream, name: str
+) -> None:
+    marker = upstream.play(
+        [{"items": [call(name, "{}", "call_1")]}, {"items": [{"type": "message", "text": "I see"}]}]
+    )
+    body = ask(marker, tools=[WEATHER], parallel_tool_calls=False)
+    message = gateway.post(body).json()["choices"][0]["message"]
+    assert message["tool_calls"][0]["function"]["name"] == name
+    result = {"role": "tool", "tool_call_id": "call_1", "content": "there is no such tool"}
+    answer = gateway.post({**body, "messages": [*body["messages"], message, result]})
+    assert answer.status_code == 200
+    assert answer.json()["choices"][0]["message"]["content"] == "I see"
+
+
 ODD_NAMES = (
     *(
         "exec_command",
