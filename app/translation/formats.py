@@ -26,15 +26,23 @@ _TYPES = ("text", "json_object", "json_schema")
 
 @dataclass(frozen=True, slots=True)
 class OutputFormat:
-    """`strict_schema` goes to the upstream; `instruction` to the model, and then `problem` checks the answer."""
+    """`strict_schema` goes to the upstream, which sees to it; `instruction` to the model.
+
+    An instruction without a strict schema is all that there is, so `problem` checks the answer.
+    """
 
     strict_schema: Mapping[str, Any] | None = None
     instruction: str | None = None
     schema: Mapping[str, Any] | None = None
 
+    @property
+    def is_checked(self) -> bool:
+        """True if nobody but us sees to it."""
+        return self.instruction is not None and self.strict_schema is None
+
     def problem(self, text: str) -> str | None:
         """Return what is wrong with a whole answer, None if nothing is."""
-        if self.instruction is None:
+        if not self.is_checked:
             return None
         try:
             value = orjson.loads(text)
@@ -74,6 +82,7 @@ def parse_format(given: Any) -> OutputFormat:
 def _from_schema(wrapper: Mapping[str, Any]) -> OutputFormat:
     where = "response_format.json_schema"
     name, schema, strict = wrapper.get("name"), wrapper.get("schema"), wrapper.get("strict")
+    description = wrapper.get("description")
     if name is None:
         raise missing(f"{where}.name")
     if not isinstance(name, str):
@@ -84,10 +93,14 @@ def _from_schema(wrapper: Mapping[str, Any]) -> OutputFormat:
         raise invalid_type(f"{where}.schema", "an object", schema)
     if strict is not None and not isinstance(strict, bool):
         raise invalid_type(f"{where}.strict", "a boolean", strict)
+    if description is not None and not isinstance(description, str):
+        raise invalid_type(f"{where}.description", "a string", description)
     _check_schema(schema, f"{where}.schema")
+    # codex has no place for it.
+    meaning = f"The form of your answer ({name}): {description}" if description else None
     complaint = why_not_strict(schema, "schema")
     if complaint is None:
-        return OutputFormat(strict_schema=schema)
+        return OutputFormat(strict_schema=schema, instruction=meaning)
     if strict:
         raise InvalidRequest(
             f"Invalid schema for response_format '{name[:64]}', which asks for 'strict': {complaint}",
@@ -95,10 +108,8 @@ def _from_schema(wrapper: Mapping[str, Any]) -> OutputFormat:
             code="invalid_json_schema",
         )
     written = orjson.dumps(schema).decode()
-    return OutputFormat(
-        instruction=f"{_ONLY_JSON} It must follow this JSON schema ({name}): {written}",
-        schema=schema,
-    )
+    order = f"{_ONLY_JSON} It must follow this JSON schema ({name}): {written}"
+    return OutputFormat(instruction=f"{meaning}\n{order}" if meaning else order, schema=schema)
 
 
 def check(value: Any, schema: Mapping[str, Any]) -> str | None:

@@ -102,7 +102,7 @@ def parse_request(
 
 def _checks(output: OutputFormat, *, is_stream: bool, has_tools: bool) -> bool:
     """A stream is gone before it could be checked, and a model that may call tools may do that instead."""
-    return output.instruction is not None and not is_stream and not has_tools
+    return output.is_checked and not is_stream and not has_tools
 
 
 # Tools
