@@ -81,20 +81,10 @@ def parse_format(given: Any) -> OutputFormat:
 
 def _from_schema(wrapper: Mapping[str, Any]) -> OutputFormat:
     where = "response_format.json_schema"
-    name, schema, strict = wrapper.get("name"), wrapper.get("schema"), wrapper.get("strict")
-    description = wrapper.get("description")
-    if name is None:
-        raise missing(f"{where}.name")
-    if not isinstance(name, str):
-        raise invalid_type(f"{where}.name", "a string", name)
-    if schema is None:
-        raise missing(f"{where}.schema")
-    if not isinstance(schema, dict):
-        raise invalid_type(f"{where}.schema", "an object", schema)
-    if strict is not None and not isinstance(strict, bool):
-        raise invalid_type(f"{where}.strict", "a boolean", strict)
-    if description is not None and not isinstance(description, str):
-        raise invalid_type(f"{where}.description", "a string", description)
+    name = _member(wrapper, "name", str, "a string")
+    schema = _member(wrapper, "schema", dict, "an object")
+    strict = _member(wrapper, "strict", bool, "a boolean", is_optional=True)
+    description = _member(wrapper, "description", str, "a string", is_optional=True)
     _check_schema(schema, f"{where}.schema")
     # codex has no place for it.
     meaning = f"The form of your answer ({name}): {description}" if description else None
@@ -110,6 +100,17 @@ def _from_schema(wrapper: Mapping[str, Any]) -> OutputFormat:
     written = orjson.dumps(schema).decode()
     order = f"{_ONLY_JSON} It must follow this JSON schema ({name}): {written}"
     return OutputFormat(instruction=f"{meaning}\n{order}" if meaning else order, schema=schema)
+
+
+def _member(
+    wrapper: Mapping[str, Any], name: str, kind: type, expected: str, *, is_optional: bool = False
+) -> Any:
+    value, where = wrapper.get(name), f"response_format.json_schema.{name}"
+    if value is None and not is_optional:
+        raise missing(where)
+    if value is not None and not isinstance(value, kind):
+        raise invalid_type(where, expected, value)
+    return value
 
 
 def check(value: Any, schema: Mapping[str, Any]) -> str | None:

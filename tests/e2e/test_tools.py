@@ -12,6 +12,8 @@ import pytest
 from harness import MODEL, Gateway, Upstream, ask, wait_until
 from raw_http import stream_frames
 
+from app.translation.tools import alias_of
+
 
 def call(name: str, arguments: str, call_id: str) -> dict[str, Any]:
     return {"type": "function_call", "name": name, "arguments": arguments, "call_id": call_id}
@@ -243,6 +245,21 @@ def test_a_named_tool_is_the_only_one_offered_and_asked_for(
     (request,) = upstream.control.requests(marker)
     assert [offered["name"] for offered in request["body"]["tools"]] == ["get_weather"]
     assert "get_weather" in request["body"]["input"][-1]["content"][0]["text"]
+
+
+def test_some_tools_are_allowed_and_the_others_keep_their_names(
+    gateway: Gateway, upstream: Upstream
+) -> None:
+    allowed = {"mode": "required", "tools": [{"type": "function", "function": {"name": "other"}}]}
+    choice = {"type": "allowed_tools", "allowed_tools": allowed}
+    # The model knows the shell from the history, under its alias.
+    marker = upstream.play({"items": [call(alias_of("shell"), "{}", "call_1")]})
+    tools = [tool("other"), tool("shell"), WEATHER]
+    body = ask(marker, tools=tools, tool_choice=choice, parallel_tool_calls=False)
+    (called,) = gateway.post(body).json()["choices"][0]["message"]["tool_calls"]
+    assert called["function"]["name"] == "shell"
+    request = upstream.control.requests(marker)[0]
+    assert [offered["name"] for offered in request["body"]["tools"]] == ["other"]
 
 
 @pytest.mark.parametrize("stream", [True, False])
