@@ -177,6 +177,35 @@ def run_loop(
     assert outputs == [output] * 20
 
 
+# What codex cannot read, and what it can: the gateway's own check must not be stricter or more lenient.
+SHAPES: dict[str, tuple[Any, ...]] = {
+    "items": ([{"type": "string"}], {"type": "string"}),
+    "required": (True, ["x"]),
+    "enum": ("a", ["a"]),
+    "additionalProperties": ("no", False),
+    "anyOf": ({"type": "null"}, [{"type": "null"}]),
+    "description": (5, "text"),
+    "minItems": (-1, 0),
+    "properties": (["x"], {"x": True}),
+}
+
+
+@pytest.mark.parametrize("keyword", SHAPES)
+def test_a_schema_that_codex_cannot_read_is_refused_by_its_place(
+    gateway: Gateway, upstream: Upstream, keyword: str
+) -> None:
+    marker = upstream.say("ok")
+    wrong, right = (
+        tool("f", properties={"a": {"type": "array", "items": {}, keyword: value}})
+        for value in SHAPES[keyword]
+    )
+    refused = gateway.post(ask(marker, tools=[WEATHER, wrong]))
+    assert refused.status_code == 400
+    param = f"tools[1].function.parameters.properties.a.{keyword}"
+    assert refused.json()["error"]["param"] == param
+    assert gateway.post(ask(marker, tools=[WEATHER, right])).status_code == 200
+
+
 def test_a_tool_loop_of_ten_rounds_with_large_outputs(gateway: Gateway, upstream: Upstream) -> None:
     run_loop(gateway, upstream, "é" * 50_000, lambda: None)
 
