@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import openai
 import pytest
 import requests
 from harness import KEY, MODEL, Gateway, Upstream, end, start_gateway, wait_until
@@ -97,6 +98,17 @@ def test_another_path_or_method_is_answered_in_json(
     ["", "Bearer", "Bearer ", "Bearer wrong", f"Basic {KEY}", KEY, f"Bearer {KEY}x", "Bearer \xe9"],
 )
 @pytest.mark.parametrize(("method", "path"), [("POST", CHAT), ("GET", "/v1/models")])
+@pytest.mark.parametrize(
+    "path",
+    ["embeddings", "audio/speech", "audio/transcriptions", "images/generations", "moderations"],
+)
+def test_what_only_openai_serves_is_told_so(gateway: Gateway, path: str) -> None:
+    with gateway.sdk() as sdk, pytest.raises(openai.NotFoundError) as raised:
+        sdk.post(f"/{path}", cast_to=object, body={"input": "x"})
+    assert raised.value.code == "unknown_url"
+    assert f"does not serve /v1/{path.partition('/')[0]}" in raised.value.message
+
+
 def test_without_the_key_nothing_opens(
     gateway: Gateway, authorization: str, method: str, path: str
 ) -> None:
