@@ -267,6 +267,28 @@ def test_no_address_and_no_request_id_of_the_upstream_is_passed_on() -> None:
 
 
 @pytest.mark.parametrize(
+    ("said", "passed_on"),
+    [
+        ("Key sk-proj-Ab1_-Cd2 is not allowed.", "Key ... is not allowed."),
+        ("Key sk-ab***********yz is wrong.", "Key ... is wrong."),
+        ("No access in org-AbCdEf123456.", "No access in ...."),
+        ("Failed at /srv/llm/app/server.py, line 5.", "Failed at ..., line 5."),
+        (
+            'Bad.\nTraceback (most recent call last):\n  File "/x/y.py", line 1\nKeyError: 5',
+            "Bad.\n...",
+        ),
+        # What looks alike and says something to the caller.
+        (
+            "Use v1/responses, not /v1/chat/completions: task-1 risk-free, and/or 1/2.5.",
+            "Use v1/responses, not /v1/chat/completions: task-1 risk-free, and/or 1/2.5.",
+        ),
+    ],
+)
+def test_no_key_file_or_stack_of_the_upstream_is_passed_on(said: str, passed_on: str) -> None:
+    assert to_error(TurnFailure(body(said))).message == passed_on
+
+
+@pytest.mark.parametrize(
     ("failure"),
     [
         TurnFailure("Invalid prompt: flagged."),
