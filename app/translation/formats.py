@@ -13,12 +13,12 @@ from typing import Any
 
 import orjson
 from jsonschema import validators
-from jsonschema.exceptions import SchemaError
 from referencing import Registry
 from referencing.exceptions import Unresolvable as ReferencingError
 
 from app.errors import InvalidRequest
 from app.translation.invalid import check_size, invalid_type, invalid_value, missing
+from app.translation.schema_shapes import ALL, misshapen
 from app.translation.strict import why_not_strict
 
 _TYPES = ("text", "json_object", "json_schema")
@@ -191,9 +191,10 @@ _NAMED = frozenset({"properties", "$defs", "definitions", "patternProperties", "
 
 def _check_schema(schema: Mapping[str, Any], where: str) -> None:
     check_size(schema, where, "invalid_json_schema")
-    try:
-        _DIALECT.check_schema(_without_dialects(schema))
-    except SchemaError as error:
+    if wrong := misshapen(schema, "schema", ALL):
+        at, expected = wrong
         raise InvalidRequest(
-            f"Invalid '{where}': {error.message[:200]}.", param=where, code="invalid_json_schema"
-        ) from error
+            f"Invalid '{where}': expected {expected} at '{at[:200]}'.",
+            param=where,
+            code="invalid_json_schema",
+        )

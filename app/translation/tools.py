@@ -20,7 +20,7 @@ import orjson
 
 from app.errors import InvalidRequest
 from app.translation.invalid import check_size, invalid_type, invalid_value, missing
-from app.translation.schema_shapes import misshapen
+from app.translation.schema_shapes import READ_BY_CODEX, misshapen
 
 MAX_TOOLS = 128
 """As many as OpenAI takes in one request."""
@@ -236,7 +236,7 @@ def _as_object(parameters: Mapping[str, Any], where: str) -> Mapping[str, Any]:
             code=_BAD_PARAMETERS,
         )
     given = {name: value for name, value in parameters.items() if value is not None}
-    if wrong := misshapen(given, where):
+    if wrong := misshapen(given, where, READ_BY_CODEX, null_is_absent=True):
         at, expected = wrong
         raise InvalidRequest(
             f"Invalid schema: expected {expected} at '{at}'.", param=at, code=_BAD_PARAMETERS

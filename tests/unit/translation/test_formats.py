@@ -206,7 +206,8 @@ REFUSED: list[tuple[Any, str, str]] = [
             {"anyOf": []},
             {"$ref": 5},
             {"$defs": []},
-            {"properties": {"a": {"pattern": "("}}},
+            {"properties": {"a": {"pattern": 5}}},
+            {"items": None},
             {"title": 5},
         )
     ),
