@@ -12,7 +12,7 @@ import pytest
 from harness import MODEL, Gateway, Upstream, ask, wait_until
 from raw_http import stream_frames
 
-from app.translation.tools import alias_of
+from app.translation.tools import BUILT_IN, alias_of
 
 
 def call(name: str, arguments: str, call_id: str) -> dict[str, Any]:
@@ -136,6 +136,19 @@ def test_a_tool_may_have_any_name_and_reaches_the_client(
     (choice,) = gateway.post(ask(marker, tools=[tool(name)])).json()["choices"]
     assert choice["message"]["tool_calls"][0]["function"]["name"] == name
     assert len(upstream.control.requests(marker)) == 1
+
+
+def test_tools_named_like_every_built_in_reach_the_client_together(
+    gateway: Gateway, upstream: Upstream
+) -> None:
+    names = sorted(BUILT_IN)
+    calls = [call(alias_of(name), '{"city":"a"}', f"call_{name}") for name in names]
+    marker = upstream.play({"items": calls})
+    (choice,) = gateway.post(ask(marker, tools=[tool(name) for name in names])).json()["choices"]
+    assert [c["function"]["name"] for c in choice["message"]["tool_calls"]] == names
+    (request,) = upstream.control.requests(marker)
+    assert [offered["name"] for offered in request["body"]["tools"]] == [*map(alias_of, names)]
+    assert gateway.child().children(recursive=True) == []
 
 
 def test_a_schema_loses_nothing_for_the_model(gateway: Gateway, upstream: Upstream) -> None:
