@@ -173,6 +173,8 @@ def _from_upstream_body(message: str) -> GatewayError | None:
     if not isinstance(error, dict) or not isinstance(sentence, str) or not sentence:
         return None
     code, param = error.get("code"), error.get("param")
+    if code == "context_length_exceeded":
+        return _context_length(TurnFailure(message))  # the upstream's field is none of the caller's
     return InvalidRequest(
         _TELLTALE.sub("...", sentence),
         code=code if isinstance(code, str) else None,

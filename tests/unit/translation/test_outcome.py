@@ -258,6 +258,14 @@ def test_a_refused_request_that_quotes_an_incomplete_answer_has_no_finish_reason
         finish_reason(TurnEnded(TurnStatus.FAILED, TurnFailure(quoted)))
 
 
+def test_a_conversation_that_is_too_long_is_the_same_error_however_codex_tells_of_it() -> None:
+    told = to_error(
+        TurnFailure(body("Too long.", code="context_length_exceeded", param="input"))
+    ).to_envelope()
+    assert told == to_error(TurnFailure("", "contextWindowExceeded")).to_envelope()
+    assert told["error"]["param"] == "messages"
+
+
 def test_no_address_and_no_request_id_of_the_upstream_is_passed_on() -> None:
     error = to_error(
         TurnFailure(body("Bad. See http://secret.example/x, request ID req_0123456789abcdef."))
