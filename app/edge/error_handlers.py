@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
@@ -47,7 +48,16 @@ def render(error: GatewayError) -> Response:
     return response
 
 
+_NOT_SERVED = re.compile(r"/v1/(?:embeddings|audio|images|moderations)(?=/|\Z)")
+"""What OpenAI has and clients look for, but no model behind codex does."""
+
+
 def _unknown_url() -> GatewayError:
+    if found := _NOT_SERVED.match(request.path):
+        return UnknownUrl(
+            f"This gateway does not serve {found[0]}: the models behind codex answer conversations only. "
+            "Let your client use another provider for it."
+        )
     return UnknownUrl(f"Unknown request URL: {request.method} {request.path[:200]}.")
 
 

@@ -29,6 +29,7 @@ from app.edge.image_guard import (
     parse_location,
     resolve,
 )
+from app.translation.image_types import media_type_of
 
 _BLOCK = 1 << 16
 _UNDECLARED = frozenset({"", "application/octet-stream", "binary/octet-stream"})
@@ -178,12 +179,7 @@ def _sniff(body: bytearray) -> str:
     """Return the media type that the first bytes prove; what the server declared is not asked."""
     if not body:
         raise NotFetched(Reason.EMPTY)
-    if body.startswith(b"\x89PNG\r\n\x1a\n"):
-        return "image/png"
-    if body.startswith(b"\xff\xd8\xff"):
-        return "image/jpeg"
-    if body.startswith((b"GIF87a", b"GIF89a")):
-        return "image/gif"
-    if body[:4] == b"RIFF" and body[8:12] == b"WEBP":
-        return "image/webp"
-    raise NotFetched(Reason.TYPE)
+    kind = media_type_of(body)
+    if kind is None:
+        raise NotFetched(Reason.TYPE)
+    return kind

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
+from base64 import b64decode
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
 from app.errors import InvalidRequest
+from app.translation.image_types import media_type_of
 from app.translation.invalid import invalid_type, invalid_value, missing, unsupported
 
 Item = dict[str, Any]
 
-_DATA_URL = re.compile(r"data:(image/[a-z0-9.+-]+);base64,([A-Za-z0-9+/=_-]+)", re.IGNORECASE)
+_DATA_URL = re.compile(r"data:image/[a-z0-9.+-]+;base64,([a-z0-9+/_-]+)={0,2}", re.IGNORECASE)
 
 
 def to_content(content: Any, where: str, kind: str, parts: PartTable) -> list[Item]:
@@ -72,19 +74,40 @@ def _image(part: Mapping[str, Any], where: str, _kind: str) -> Item:
         raise missing(named)
     if not isinstance(url, str):
         raise invalid_type(named, "a string", url)
-    if url.startswith("data:") and not _DATA_URL.fullmatch(url):
-        raise InvalidRequest(
-            f"Invalid '{named}': expected a data URL like data:image/png;base64,...", param=named
-        )
-    if not url.startswith(("data:", "http://", "https://")):
+    # The caller's `detail` is left out: codex rewrites it, and "low" would drop the image.
+    if url[:5].lower() == "data:":
+        return {"type": "input_image", "image_url": _data_url(url, named)}
+    if not url.startswith(("http://", "https://")):
         raise InvalidRequest(
             f"Invalid '{named}': expected an http(s) address or a data URL of an image.",
             param=named,
         )
-    # The caller's `detail` is left out: codex rewrites it, and "low" would drop the image.
-    item = {"type": "input_image", "image_url": url}
-    # A remote image is fetched later, where its place is no longer known: app.edge.images takes this member out.
-    return item if url.startswith("data:") else {**item, "_param": named}
+    # It is fetched later, where its place is no longer known: app.edge.images takes this member out.
+    return {"type": "input_image", "image_url": url, "_param": named}
+
+
+_HEAD = 16
+"""Characters of base64 that hold every magic number."""
+
+
+def _data_url(url: str, where: str) -> str:
+    """Return the image as codex reads it: what it cannot read, it would replace by a remark, without an error."""
+    found = _DATA_URL.fullmatch(url)
+    # Some clients leave out the padding, or take the alphabet that is made for addresses.
+    body = found[1].replace("-", "+").replace("_", "/") if found else ""
+    if len(body) % 4 == 1 or not body:
+        raise InvalidRequest(
+            f"Invalid '{where}': expected a data URL like data:image/png;base64,...", param=where
+        )
+    body += "=" * (-len(body) % 4)
+    kind = media_type_of(b64decode(body[:_HEAD]))
+    if kind is None:
+        raise InvalidRequest(
+            f"The image at '{where}' is none of the supported formats: png, jpeg, gif, webp.",
+            param=where,
+            code="invalid_image_format",
+        )
+    return f"data:{kind};base64,{body}"
 
 
 PartTable = Mapping[str, Callable[[Mapping[str, Any], str, str], Item]]

@@ -13,12 +13,12 @@ from typing import Any
 
 import orjson
 from jsonschema import validators
-from jsonschema.exceptions import SchemaError
 from referencing import Registry
 from referencing.exceptions import Unresolvable as ReferencingError
 
 from app.errors import InvalidRequest
 from app.translation.invalid import check_size, invalid_type, invalid_value, missing
+from app.translation.schema_shapes import ALL, misshapen
 from app.translation.strict import why_not_strict
 
 _TYPES = ("text", "json_object", "json_schema")
@@ -26,15 +26,23 @@ _TYPES = ("text", "json_object", "json_schema")
 
 @dataclass(frozen=True, slots=True)
 class OutputFormat:
-    """`strict_schema` goes to the upstream; `instruction` to the model, and then `problem` checks the answer."""
+    """`strict_schema` goes to the upstream, which sees to it; `instruction` to the model.
+
+    An instruction without a strict schema is all that there is, so `problem` checks the answer.
+    """
 
     strict_schema: Mapping[str, Any] | None = None
     instruction: str | None = None
     schema: Mapping[str, Any] | None = None
 
+    @property
+    def is_checked(self) -> bool:
+        """True if nobody but us sees to it."""
+        return self.instruction is not None and self.strict_schema is None
+
     def problem(self, text: str) -> str | None:
         """Return what is wrong with a whole answer, None if nothing is."""
-        if self.instruction is None:
+        if not self.is_checked:
             return None
         try:
             value = orjson.loads(text)
@@ -73,21 +81,16 @@ def parse_format(given: Any) -> OutputFormat:
 
 def _from_schema(wrapper: Mapping[str, Any]) -> OutputFormat:
     where = "response_format.json_schema"
-    name, schema, strict = wrapper.get("name"), wrapper.get("schema"), wrapper.get("strict")
-    if name is None:
-        raise missing(f"{where}.name")
-    if not isinstance(name, str):
-        raise invalid_type(f"{where}.name", "a string", name)
-    if schema is None:
-        raise missing(f"{where}.schema")
-    if not isinstance(schema, dict):
-        raise invalid_type(f"{where}.schema", "an object", schema)
-    if strict is not None and not isinstance(strict, bool):
-        raise invalid_type(f"{where}.strict", "a boolean", strict)
+    name = _member(wrapper, "name", str, "a string")
+    schema = _member(wrapper, "schema", dict, "an object")
+    strict = _member(wrapper, "strict", bool, "a boolean", is_optional=True)
+    description = _member(wrapper, "description", str, "a string", is_optional=True)
     _check_schema(schema, f"{where}.schema")
+    # codex has no place for it.
+    meaning = f"The form of your answer ({name}): {description}" if description else None
     complaint = why_not_strict(schema, "schema")
     if complaint is None:
-        return OutputFormat(strict_schema=schema)
+        return OutputFormat(strict_schema=schema, instruction=meaning)
     if strict:
         raise InvalidRequest(
             f"Invalid schema for response_format '{name[:64]}', which asks for 'strict': {complaint}",
@@ -95,10 +98,19 @@ def _from_schema(wrapper: Mapping[str, Any]) -> OutputFormat:
             code="invalid_json_schema",
         )
     written = orjson.dumps(schema).decode()
-    return OutputFormat(
-        instruction=f"{_ONLY_JSON} It must follow this JSON schema ({name}): {written}",
-        schema=schema,
-    )
+    order = f"{_ONLY_JSON} It must follow this JSON schema ({name}): {written}"
+    return OutputFormat(instruction=f"{meaning}\n{order}" if meaning else order, schema=schema)
+
+
+def _member(
+    wrapper: Mapping[str, Any], name: str, kind: type, expected: str, *, is_optional: bool = False
+) -> Any:
+    value, where = wrapper.get(name), f"response_format.json_schema.{name}"
+    if value is None and not is_optional:
+        raise missing(where)
+    if value is not None and not isinstance(value, kind):
+        raise invalid_type(where, expected, value)
+    return value
 
 
 def check(value: Any, schema: Mapping[str, Any]) -> str | None:
@@ -179,9 +191,10 @@ _NAMED = frozenset({"properties", "$defs", "definitions", "patternProperties", "
 
 def _check_schema(schema: Mapping[str, Any], where: str) -> None:
     check_size(schema, where, "invalid_json_schema")
-    try:
-        _DIALECT.check_schema(_without_dialects(schema))
-    except SchemaError as error:
+    if wrong := misshapen(schema, "schema", ALL):
+        at, expected = wrong
         raise InvalidRequest(
-            f"Invalid '{where}': {error.message[:200]}.", param=where, code="invalid_json_schema"
-        ) from error
+            f"Invalid '{where}': expected {expected} at '{at[:200]}'.",
+            param=where,
+            code="invalid_json_schema",
+        )

@@ -154,8 +154,12 @@ def to_error(failure: TurnFailure) -> GatewayError:
     return UpstreamError(_FAILED)
 
 
-_TELLTALE = re.compile(r"https?://\S+|\breq_\w+")
-"""What an upstream's sentence may carry that is none of the caller's business: addresses, its own request ids."""
+_TELLTALE = re.compile(
+    r"https?://\S+|\breq_\w+|\bsk-[\w*-]+|\borg-\w+|(?<![\w.])/(?:[\w.-]+/)+[\w-]+\.\w+|Traceback \(most.*",
+    re.DOTALL,
+)
+"""What an upstream's sentence may carry that is none of the caller's business: addresses, its own request ids, keys,
+names of organizations, files, stacks."""
 
 
 def _from_upstream_body(message: str) -> GatewayError | None:
@@ -169,6 +173,8 @@ def _from_upstream_body(message: str) -> GatewayError | None:
     if not isinstance(error, dict) or not isinstance(sentence, str) or not sentence:
         return None
     code, param = error.get("code"), error.get("param")
+    if code == "context_length_exceeded":
+        return _context_length(TurnFailure(message))  # the upstream's field is none of the caller's
     return InvalidRequest(
         _TELLTALE.sub("...", sentence),
         code=code if isinstance(code, str) else None,

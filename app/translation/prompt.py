@@ -14,7 +14,7 @@ from typing import Any
 from app.errors import InvalidRequest
 from app.translation.content import INPUT_PARTS, OUTPUT_PARTS, Item, to_content, to_text
 from app.translation.invalid import invalid_type, invalid_value, missing
-from app.translation.tools import alias_of, check_name
+from app.translation.tools import alias_of
 
 
 def to_items(messages: Sequence[Any]) -> tuple[Item, ...]:
@@ -110,7 +110,8 @@ class _Conversation:
         self.items.append(
             {
                 "type": "function_call",
-                "name": alias_of(check_name(function.get("name"), f"{where}.name")),
+                # Any name: the model may have made one up, and the client gives back what it was given.
+                "name": alias_of(_string(function, "name", where)),
                 "arguments": _string(function, "arguments", where),
                 "call_id": call_id,
             }
@@ -121,9 +122,11 @@ class _Conversation:
         self._result(message, _string(message, "tool_call_id", where), f"{where}.tool_call_id")
 
     def function(self, message: Mapping[str, Any], where: str) -> None:
-        # The legacy form has no ids: the result belongs to the one call before it.
+        # The legacy form has no ids: the result belongs to the one call before it. It may be null, says OpenAI's type.
         call_id = next(iter(self._open), "")
-        self._result(message, call_id, f"{where}.role")
+        content = message.get("content")
+        result = {"content": "" if content is None else content}
+        self._result(result, call_id, f"{where}.role")
 
     def _result(self, message: Mapping[str, Any], call_id: str, where: str) -> None:
         if self._open.pop(call_id, None) is None:

@@ -20,6 +20,7 @@ import orjson
 
 from app.errors import InvalidRequest
 from app.translation.invalid import check_size, invalid_type, invalid_value, missing
+from app.translation.schema_shapes import READ_BY_CODEX, misshapen
 
 MAX_TOOLS = 128
 """As many as OpenAI takes in one request."""
@@ -226,12 +227,21 @@ def check_name(name: Any, where: str) -> str:
 
 def _as_object(parameters: Mapping[str, Any], where: str) -> Mapping[str, Any]:
     """Return the schema with the members that codex and the upstream ask of every object."""
-    check_size(parameters, where, "invalid_function_parameters")
+    check_size(parameters, where, _BAD_PARAMETERS)
     kind = parameters.get("type", "object")
     if kind != "object":
         raise InvalidRequest(
             f"Invalid schema for '{where}': its type must be 'object', but is {kind!r:.40}.",
             param=where,
-            code="invalid_function_parameters",
+            code=_BAD_PARAMETERS,
         )
-    return {"type": "object", "properties": {}, **parameters}
+    given = {name: value for name, value in parameters.items() if value is not None}
+    if wrong := misshapen(given, where, READ_BY_CODEX, null_is_absent=True):
+        at, expected = wrong
+        raise InvalidRequest(
+            f"Invalid schema: expected {expected} at '{at}'.", param=at, code=_BAD_PARAMETERS
+        )
+    return {"type": "object", "properties": {}, **given}
+
+
+_BAD_PARAMETERS = "invalid_function_parameters"

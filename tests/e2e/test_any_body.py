@@ -60,7 +60,11 @@ MESSAGE = st.fixed_dictionaries(
         "function_call": JSON,
     },
 )
-BODY = JSON | st.fixed_dictionaries(
+RIGHT = {"model": MODEL, "messages": [{"role": "user", "content": "hi"}], "prompt": "hi"}
+# One field alone is wrong with them: where several are, the first one hides the others.
+WRONG = st.builds(lambda name, value: {**RIGHT, name: value}, st.sampled_from(NAMES), JSON)
+BODY = JSON | WRONG
+BODY |= st.fixed_dictionaries(
     {"model": st.just(MODEL) | JSON},
     optional={
         "messages": st.lists(MESSAGE, max_size=3) | JSON,
@@ -70,7 +74,7 @@ BODY = JSON | st.fixed_dictionaries(
 
 
 @settings(
-    max_examples=300,
+    max_examples=400,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

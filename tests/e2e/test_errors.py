@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import openai
 import pytest
 import requests
 from harness import KEY, MODEL, Gateway, Upstream, end, start_gateway, wait_until
@@ -90,6 +91,17 @@ def test_another_path_or_method_is_answered_in_json(
     answer = exchange(gateway, request_bytes(method, path, Authorization=authorization))
     check(answer, status, code, None)
     assert status != 405 or answer[1]["allow"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["embeddings", "audio/speech", "audio/transcriptions", "images/generations", "moderations"],
+)
+def test_what_only_openai_serves_is_told_so(gateway: Gateway, path: str) -> None:
+    with gateway.sdk() as sdk, pytest.raises(openai.NotFoundError) as raised:
+        sdk.post(f"/{path}", cast_to=object, body={"input": "x"})
+    assert raised.value.code == "unknown_url"
+    assert f"does not serve /v1/{path.partition('/')[0]}" in raised.value.message
 
 
 @pytest.mark.parametrize(

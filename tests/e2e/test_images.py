@@ -29,6 +29,27 @@ def test_a_data_url_reaches_the_upstream(gateway: Gateway, upstream: Upstream) -
 
 
 @pytest.mark.parametrize(
+    "url", [PIXEL.replace("data", "DATA", 1), PIXEL.rstrip("="), PIXEL.replace("png", "jpeg", 1)]
+)
+def test_a_data_url_of_another_spelling_is_no_less_an_image(
+    gateway: Gateway, upstream: Upstream, url: str
+) -> None:
+    marker = upstream.say("a pixel")
+    assert gateway.post(picture(marker, url)).status_code == 200
+    (request,) = upstream.control.requests(marker)
+    assert request["body"]["input"][0]["content"][1]["image_url"] == PIXEL
+
+
+@pytest.mark.parametrize("kind", ["png", "svg+xml"])
+def test_an_image_of_another_format_is_refused_and_not_dropped(gateway: Gateway, kind: str) -> None:
+    answer = gateway.post(picture("x", f"data:image/{kind};base64,PHN2Zy8+"))
+    assert answer.status_code == 400
+    error = answer.json()["error"]
+    assert error["code"] == "invalid_image_format"
+    assert error["param"] == "messages[0].content[1].image_url.url"
+
+
+@pytest.mark.parametrize(
     "url",
     [
         *(

@@ -119,6 +119,23 @@ def test_the_sdk_parses_a_pydantic_model(sdk: openai.OpenAI, upstream: Upstream)
     assert request["body"]["text"]["format"]["strict"] is True
 
 
+@pytest.mark.parametrize("is_strict", [True, False])
+def test_the_description_of_a_form_reaches_the_model(
+    gateway: Gateway, upstream: Upstream, is_strict: bool
+) -> None:
+    closed = {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
+    schema = closed if is_strict else {"type": "object"}
+    form = {"name": "city", "description": "A city of Switzerland.", "schema": schema}
+    marker = upstream.say("{}")
+    wanted = {"type": "json_schema", "json_schema": form}
+    assert gateway.post(ask(marker, response_format=wanted)).status_code == 200
+    (request,) = upstream.control.requests(marker)
+    told = request["body"]["input"][-1]
+    assert told["role"] == "developer"
+    assert "(city): A city of Switzerland." in told["content"][0]["text"]
+    assert ("format" in request["body"].get("text", {})) is is_strict
+
+
 OPEN_SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}}
 
 

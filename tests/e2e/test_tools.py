@@ -12,6 +12,8 @@ import pytest
 from harness import MODEL, Gateway, Upstream, ask, wait_until
 from raw_http import stream_frames
 
+from app.translation.tools import BUILT_IN, alias_of
+
 
 def call(name: str, arguments: str, call_id: str) -> dict[str, Any]:
     return {"type": "function_call", "name": name, "arguments": arguments, "call_id": call_id}
@@ -83,6 +85,22 @@ def test_what_the_model_gets_wrong_reaches_the_client(
     assert choice["message"]["content"] is None
 
 
+@pytest.mark.parametrize("name", ["get weather!", "", "x" * 80])
+def test_a_call_that_the_model_made_up_can_be_given_back(
+    gateway: Gateway, upstream: Upstream, name: str
+) -> None:
+    marker = upstream.play(
+        [{"items": [call(name, "{}", "call_1")]}, {"items": [{"type": "message", "text": "I see"}]}]
+    )
+    body = ask(marker, tools=[WEATHER], parallel_tool_calls=False)
+    message = gateway.post(body).json()["choices"][0]["message"]
+    assert message["tool_calls"][0]["function"]["name"] == name
+    result = {"role": "tool", "tool_call_id": "call_1", "content": "there is no such tool"}
+    answer = gateway.post({**body, "messages": [*body["messages"], message, result]})
+    assert answer.status_code == 200
+    assert answer.json()["choices"][0]["message"]["content"] == "I see"
+
+
 ODD_NAMES = (
     *(
         "exec_command",
@@ -118,6 +136,19 @@ def test_a_tool_may_have_any_name_and_reaches_the_client(
     (choice,) = gateway.post(ask(marker, tools=[tool(name)])).json()["choices"]
     assert choice["message"]["tool_calls"][0]["function"]["name"] == name
     assert len(upstream.control.requests(marker)) == 1
+
+
+def test_tools_named_like_every_built_in_reach_the_client_together(
+    gateway: Gateway, upstream: Upstream
+) -> None:
+    names = sorted(BUILT_IN)
+    calls = [call(alias_of(name), '{"city":"a"}', f"call_{name}") for name in names]
+    marker = upstream.play({"items": calls})
+    (choice,) = gateway.post(ask(marker, tools=[tool(name) for name in names])).json()["choices"]
+    assert [c["function"]["name"] for c in choice["message"]["tool_calls"]] == names
+    (request,) = upstream.control.requests(marker)
+    assert [offered["name"] for offered in request["body"]["tools"]] == [*map(alias_of, names)]
+    assert gateway.child().children(recursive=True) == []
 
 
 def test_a_schema_loses_nothing_for_the_model(gateway: Gateway, upstream: Upstream) -> None:
@@ -157,6 +188,35 @@ def run_loop(
     assert kinds.count("function_call") == kinds.count("function_call_output") == 20
     outputs = [item["output"] for item in items if item["type"] == "function_call_output"]
     assert outputs == [output] * 20
+
+
+# What codex cannot read, and what it can: the gateway's own check must not be stricter or more lenient.
+SHAPES: dict[str, tuple[Any, ...]] = {
+    "items": ([{"type": "string"}], {"type": "string"}),
+    "required": (True, ["x"]),
+    "enum": ("a", ["a"]),
+    "additionalProperties": ("no", False),
+    "anyOf": ({"type": "null"}, [{"type": "null"}]),
+    "description": (5, "text"),
+    "minItems": (-1, 0),
+    "properties": (["x"], {"x": True}),
+}
+
+
+@pytest.mark.parametrize("keyword", SHAPES)
+def test_a_schema_that_codex_cannot_read_is_refused_by_its_place(
+    gateway: Gateway, upstream: Upstream, keyword: str
+) -> None:
+    marker = upstream.say("ok")
+    wrong, right = (
+        tool("f", properties={"a": {"type": "array", "items": {}, keyword: value}})
+        for value in SHAPES[keyword]
+    )
+    refused = gateway.post(ask(marker, tools=[WEATHER, wrong]))
+    assert refused.status_code == 400
+    param = f"tools[1].function.parameters.properties.a.{keyword}"
+    assert refused.json()["error"]["param"] == param
+    assert gateway.post(ask(marker, tools=[WEATHER, right])).status_code == 200
 
 
 def test_a_tool_loop_of_ten_rounds_with_large_outputs(gateway: Gateway, upstream: Upstream) -> None:
@@ -227,6 +287,21 @@ def test_a_named_tool_is_the_only_one_offered_and_asked_for(
     (request,) = upstream.control.requests(marker)
     assert [offered["name"] for offered in request["body"]["tools"]] == ["get_weather"]
     assert "get_weather" in request["body"]["input"][-1]["content"][0]["text"]
+
+
+def test_some_tools_are_allowed_and_the_others_keep_their_names(
+    gateway: Gateway, upstream: Upstream
+) -> None:
+    allowed = {"mode": "required", "tools": [{"type": "function", "function": {"name": "other"}}]}
+    choice = {"type": "allowed_tools", "allowed_tools": allowed}
+    # The model knows the shell from the history, under its alias.
+    marker = upstream.play({"items": [call(alias_of("shell"), "{}", "call_1")]})
+    tools = [tool("other"), tool("shell"), WEATHER]
+    body = ask(marker, tools=tools, tool_choice=choice, parallel_tool_calls=False)
+    (called,) = gateway.post(body).json()["choices"][0]["message"]["tool_calls"]
+    assert called["function"]["name"] == "shell"
+    request = upstream.control.requests(marker)[0]
+    assert [offered["name"] for offered in request["body"]["tools"]] == ["other"]
 
 
 @pytest.mark.parametrize("stream", [True, False])

@@ -54,9 +54,10 @@ class ChatRequest:
 
 @dataclass(frozen=True, slots=True)
 class ToolChoice:
-    """What the model may call (`offered`) and whether it has to."""
+    """What the model may call (`offered`) and whether it has to. It may know the other `tools` from the history."""
 
-    offered: tuple[Tool, ...]
+    tools: tuple[Tool, ...]
+    offered: tuple[Tool, ...] = ()
     is_required: bool = False
     instruction: str | None = None
 
@@ -86,7 +87,7 @@ def parse_request(
         rules=Rules(
             stops=stop_sequences(given.get("stop")),
             max_tokens=given.get("max_completion_tokens", given.get("max_tokens")),
-            names=names_by_alias(tool.name for tool in choice.offered),
+            names=names_by_alias(tool.name for tool in choice.tools),
             offers_tools=bool(choice.offered),
             requires_tool=choice.is_required,
             parallel_calls=given.get("parallel_tool_calls", True) and not is_legacy,
@@ -102,7 +103,7 @@ def parse_request(
 
 def _checks(output: OutputFormat, *, is_stream: bool, has_tools: bool) -> bool:
     """A stream is gone before it could be checked, and a model that may call tools may do that instead."""
-    return output.instruction is not None and not is_stream and not has_tools
+    return output.is_checked and not is_stream and not has_tools
 
 
 # Tools
@@ -112,23 +113,56 @@ def _tool_choice(given: Mapping[str, Any]) -> ToolChoice:
     if given.get("tools", []) != []:
         tools = parse_tools(given["tools"])
         wanted, where = given.get("tool_choice", "auto"), "tool_choice"
-    elif given.get("functions"):
+    elif given.get("functions", []) != []:
         tools = _parse_functions(given["functions"])
         wanted, where = given.get("function_call", "auto"), "function_call"
     else:
         return _without_tools(given)
+    if (
+        isinstance(wanted, dict)
+        and wanted.get("type") == "allowed_tools"
+        and where == "tool_choice"
+    ):
+        return _allowed(tools, wanted.get("allowed_tools"))
     if wanted == "none":
-        return ToolChoice(())
-    if wanted == "auto":
         return ToolChoice(tools)
+    if wanted == "auto":
+        return ToolChoice(tools, tools)
     if wanted == "required" and where == "tool_choice":
-        return ToolChoice(tools, is_required=True, instruction=_CALL_ONE)
-    name, at = _named(wanted, where)
+        return ToolChoice(tools, tools, is_required=True, instruction=_CALL_ONE)
+    tool = _find(tools, *_named(wanted, where))
+    text = _CALL_THIS.format(tool.alias)
+    return ToolChoice(tools, (tool,), is_required=True, instruction=text)
+
+
+def _find(tools: tuple[Tool, ...], name: str, at: str) -> Tool:
     for tool in tools:
         if tool.name == name:
-            text = _CALL_THIS.format(tool.alias)
-            return ToolChoice((tool,), is_required=True, instruction=text)
+            return tool
     raise InvalidRequest(f"Invalid '{at}': no function '{name[:64]}' is offered.", param=at)
+
+
+def _allowed(tools: tuple[Tool, ...], given: Any) -> ToolChoice:
+    """Read a choice of some of the tools, which are then the only ones that are offered."""
+    where = "tool_choice.allowed_tools"
+    if given is None:
+        raise missing(where)
+    if not isinstance(given, dict):
+        raise invalid_type(where, "an object", given)
+    mode, entries = given.get("mode"), given.get("tools")
+    for member, value in (("mode", mode), ("tools", entries)):
+        if value is None:
+            raise missing(f"{where}.{member}")
+    if mode not in ("auto", "required"):
+        raise invalid_value(f"{where}.mode", mode, ("auto", "required"))
+    if not isinstance(entries, list):
+        raise invalid_type(f"{where}.tools", "an array of tools", entries)
+    named = [_named_tool(entry, f"{where}.tools[{index}]") for index, entry in enumerate(entries)]
+    wanted = {_find(tools, name, at).name for name, at in named}
+    offered = tuple(tool for tool in tools if tool.name in wanted)
+    if mode == "auto" or not offered:
+        return ToolChoice(tools, offered)
+    return ToolChoice(tools, offered, is_required=True, instruction=_CALL_ONE)
 
 
 def _without_tools(given: Mapping[str, Any]) -> ToolChoice:
@@ -154,15 +188,24 @@ def _named(wanted: Any, where: str) -> tuple[str, str]:
     if not isinstance(wanted, dict):
         modes = ("none", "auto", "required") if where == "tool_choice" else ("none", "auto")
         raise invalid_value(where, wanted, modes)
-    if where == "tool_choice":
-        kind = wanted.get("type")
-        if kind is None:
-            raise missing("tool_choice.type")
-        if kind != "function":
-            raise invalid_value("tool_choice.type", kind, ("function",))
-        wanted, where = wanted.get("function", {}), "tool_choice.function"
-        if not isinstance(wanted, dict):
-            raise invalid_type(where, "an object", wanted)
+    return _named_tool(wanted, where) if where == "tool_choice" else _name(wanted, where)
+
+
+def _named_tool(wanted: Any, where: str) -> tuple[str, str]:
+    if not isinstance(wanted, dict):
+        raise invalid_type(where, "an object", wanted)
+    kind = wanted.get("type")
+    if kind is None:
+        raise missing(f"{where}.type")
+    if kind != "function":
+        raise invalid_value(f"{where}.type", kind, ("function",))
+    function = wanted.get("function", {})
+    if not isinstance(function, dict):
+        raise invalid_type(f"{where}.function", "an object", function)
+    return _name(function, f"{where}.function")
+
+
+def _name(wanted: Mapping[str, Any], where: str) -> tuple[str, str]:
     name = wanted.get("name")
     if name is None:
         raise missing(f"{where}.name")

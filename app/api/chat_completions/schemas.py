@@ -123,7 +123,8 @@ def _ignored(given: Mapping[str, Any]) -> tuple[str, ...]:
         names.append("messages.name")
     if any(map(_asks_for_detail, given["messages"])):
         names.append("messages.content.image_url.detail")
-    if any(map(_is_strict, given.get("tools") or ())):
+    tools = given.get("tools")
+    if isinstance(tools, list) and any(map(_is_strict, tools)):
         names.append("tools.function.strict")
     return tuple(names)
 

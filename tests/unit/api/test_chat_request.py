@@ -176,6 +176,12 @@ def named(name: Any) -> dict[str, Any]:
     return {"type": "function", "function": {"name": name}}
 
 
+def allowed(mode: Any, *names: Any) -> dict[str, Any]:
+    """Return a choice of some of the tools."""
+    chosen = {"mode": mode, "tools": [named(name) for name in names]}
+    return {"type": "allowed_tools", "allowed_tools": chosen}
+
+
 BOTH = tools(WEATHER, EXEC)
 LEGACY = [WEATHER, EXEC]
 
@@ -193,6 +199,10 @@ CHOICES: list[tuple[dict[str, Any], Any, bool, Any]] = [
         True,
         call_this(alias_of("functions.exec")),
     ),
+    ({"tool_choice": allowed("auto", "functions.exec")}, SPECS[1:], False, None),
+    ({"tool_choice": allowed("auto", "functions.exec", "get_weather")}, SPECS, False, None),
+    ({"tool_choice": allowed("required", "get_weather")}, SPECS[:1], True, CALL_ONE),
+    ({"tool_choice": allowed("required")}, (), False, None),
 ]
 LEGACY_CHOICES: list[tuple[dict[str, Any], Any, bool, Any]] = [
     ({}, SPECS, False, None),
@@ -226,8 +236,8 @@ def test_a_choice_of_tools_is_read(
     assert request.rules.offers_tools is bool(offered)
     assert request.rules.requires_tool is is_required
     assert request.items == ((ITEM,) if instruction is None else (ITEM, instruction))
-    spoken = [spec["name"] for spec in offered]
-    assert dict(request.rules.names) == {name: NAMES[name] for name in spoken}
+    # Also of what is not offered now: the model may know it from the history.
+    assert dict(request.rules.names) == NAMES
     assert request.legacy_calls is is_legacy
     # The legacy form has room for one call only.
     assert request.rules.parallel_calls is not is_legacy
@@ -247,13 +257,49 @@ def test_without_tools_there_is_nothing_to_choose(name: str, choice: str | None)
     assert parse(**{name: choice}) == parse()
 
 
+ALLOWED = "tool_choice.allowed_tools"
 CHOICE_REFUSALS: list[tuple[dict[str, Any], str, str]] = [
     ({"tools": BOTH, "tool_choice": "any"}, "tool_choice", VALUE),
     ({"tools": BOTH, "tool_choice": ""}, "tool_choice", VALUE),
     ({"tools": BOTH, "tool_choice": 5}, "tool_choice", VALUE),
     ({"tools": BOTH, "tool_choice": []}, "tool_choice", VALUE),
     ({"tools": BOTH, "tool_choice": {}}, "tool_choice.type", REQUIRED),
-    ({"tools": BOTH, "tool_choice": {"type": "allowed_tools"}}, "tool_choice.type", VALUE),
+    ({"tools": BOTH, "tool_choice": {"type": "custom"}}, "tool_choice.type", VALUE),
+    ({"tools": BOTH, "tool_choice": {"type": "allowed_tools"}}, ALLOWED, REQUIRED),
+    ({"tools": BOTH, "tool_choice": {**allowed("auto"), "allowed_tools": 5}}, ALLOWED, TYPE),
+    ({"tools": BOTH, "tool_choice": allowed(None)}, f"{ALLOWED}.mode", REQUIRED),
+    ({"tools": BOTH, "tool_choice": allowed("none")}, f"{ALLOWED}.mode", VALUE),
+    ({"tools": BOTH, "tool_choice": allowed([])}, f"{ALLOWED}.mode", VALUE),
+    (
+        {"tools": BOTH, "tool_choice": allowed("auto", "get_weather", "nope")},
+        f"{ALLOWED}.tools[1].function.name",
+        VALUE,
+    ),
+    (
+        {"tools": BOTH, "tool_choice": allowed("auto", None)},
+        f"{ALLOWED}.tools[0].function.name",
+        REQUIRED,
+    ),
+    *(
+        (
+            {
+                "tools": BOTH,
+                "tool_choice": {
+                    "type": "allowed_tools",
+                    "allowed_tools": {"mode": "auto", "tools": given},
+                },
+            },
+            f"{ALLOWED}.tools{at}",
+            code,
+        )
+        for given, at, code in (
+            (None, "", REQUIRED),
+            (5, "", TYPE),
+            ([5], "[0]", TYPE),
+            ([{}], "[0].type", REQUIRED),
+        )
+    ),
+    ({"functions": LEGACY, "function_call": allowed("auto")}, "function_call.name", REQUIRED),
     ({"tools": BOTH, "tool_choice": {"type": []}}, "tool_choice.type", VALUE),
     (
         {"tools": BOTH, "tool_choice": {"type": "function", "function": "f"}},

@@ -74,11 +74,12 @@ def test_a_choice_without_its_function_is_missing_it() -> None:
     )
 
 
-@pytest.mark.parametrize("value", [{}, "", 0, False])
-def test_tools_that_are_no_list_are_named_also_where_they_are_empty(value: Any) -> None:
+@pytest.mark.parametrize("name", ["tools", "functions"])
+@pytest.mark.parametrize("value", [{}, "", 0, False, {"a": 1}, "x", 5, 1.5, True])
+def test_tools_that_are_no_list_are_named_also_where_they_are_empty(value: Any, name: str) -> None:
     with pytest.raises(InvalidRequest) as raised:
-        parse(tools=value)
-    assert raised.value.param == "tools"
+        parse(**{name: value})
+    assert (raised.value.param, raised.value.code) == (name, "invalid_type")
 
 
 # formats: nothing of a caller's schema may crash or hold up the worker

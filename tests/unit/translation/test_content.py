@@ -60,9 +60,8 @@ def test_a_refusal_is_text_that_the_assistant_said() -> None:
 IMAGES = [
     PNG,
     "data:image/jpeg;base64,/9j/4AAQ",
-    "data:image/svg+xml;base64,PHN2Zz4=",
-    "data:image/vnd.x-icon;base64,AAAB",
-    "data:IMAGE/PNG;BASE64,iVBORw0KGgo=",
+    "data:image/gif;base64,R0lGODlh",
+    "data:image/webp;base64,UklGRgAAAABXRUJQVlA4",
 ]
 ADDRESSES = ["https://example.com/a.png?x=1#y", "http://example.com/a.png"]
 
@@ -90,6 +89,40 @@ def test_images_and_text_keep_their_order() -> None:
     assert kinds == ["input_text", "input_image", "input_text", "input_image"]
 
 
+@pytest.mark.parametrize(
+    ("url", "read"),
+    [
+        ("data:IMAGE/PNG;BASE64,iVBORw0KGgo=", PNG),
+        ("DATA:image/png;base64,iVBORw0KGgo=", PNG),
+        ("data:image/png;base64,iVBORw0KGgo", PNG),
+        ("data:image/jpg;base64,iVBORw0KGgo=", PNG),
+        ("data:image/jpeg;base64,_9j_4AAQ", "data:image/jpeg;base64,/9j/4AAQ"),
+        ("data:image/jpeg;base64,/9j/4A-Q", "data:image/jpeg;base64,/9j/4A+Q"),
+    ],
+)
+def test_an_image_is_written_as_codex_reads_it(url: str, read: str) -> None:
+    assert heard([image(url)]) == [image_item(read)]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "data:image/svg+xml;base64,PHN2Zz4=",
+        "data:image/vnd.x-icon;base64,AAAB",
+        "data:image/bmp;base64,Qk0=",
+        "data:image/png;base64,AAAA",
+        "data:image/png;base64,aGk=",
+    ],
+)
+def test_an_image_that_codex_would_drop_is_refused(url: str) -> None:
+    with pytest.raises(InvalidRequest) as raised:
+        heard([image(url)])
+    assert (raised.value.param, raised.value.code) == (
+        "c[0].image_url.url",
+        "invalid_image_format",
+    )
+
+
 # Refusals: content, param, code
 
 NOT_STRINGS: list[Any] = [5, 1.5, True, [], {}]
@@ -111,6 +144,9 @@ NOT_IMAGES = [
     "data:image/png;base64,a b",
     "data:image/png;base64,abc\n",
     "data:image/png;base64,%41",
+    "data:image/png;base64,iVBORw0KGgoAA",
+    "data:image/png;base64,iVBORw0=Ggo=",
+    "data:image/png;base64,==",
     "data:text/plain;base64,aGk=",
     "data:application/pdf;base64,aGk=",
     "data:image/;base64,aGk=",

@@ -136,6 +136,18 @@ def test_who_asks_for_strict_gets_it_or_a_refusal(schema: dict[str, Any]) -> Non
     assert "'n'" in raised.value.message
 
 
+def test_what_a_form_is_for_is_told_to_the_model() -> None:
+    strict = parse_format(wrapped(closed(a=STRING), description="A city."))
+    assert strict == OutputFormat(closed(a=STRING), "The form of your answer (n): A city.")
+    assert not strict.is_checked
+    assert strict.problem("no JSON at all") is None
+    loose = parse_format(wrapped(OPEN, description="A city."))
+    order = parse_format(wrapped(OPEN)).instruction
+    assert loose.instruction == f"The form of your answer (n): A city.\n{order}"
+    assert loose.is_checked
+    assert parse_format(wrapped(OPEN, description="")).instruction == order
+
+
 # Reading
 
 
@@ -177,6 +189,7 @@ REFUSED: list[tuple[Any, str, str]] = [
     (wrapped(None), f"{WHERE}.schema", REQUIRED),
     *((wrapped(schema), f"{WHERE}.schema", TYPE) for schema in ("{}", 5, [], True)),
     *((wrapped(closed(), strict=strict), f"{WHERE}.strict", TYPE) for strict in ("true", 1, [])),
+    *((wrapped(closed(), description=d), f"{WHERE}.description", TYPE) for d in (5, [], True)),
     *(
         (wrapped(schema), f"{WHERE}.schema", SCHEMA)
         for schema in (
@@ -193,7 +206,8 @@ REFUSED: list[tuple[Any, str, str]] = [
             {"anyOf": []},
             {"$ref": 5},
             {"$defs": []},
-            {"properties": {"a": {"pattern": "("}}},
+            {"properties": {"a": {"pattern": 5}}},
+            {"items": None},
             {"title": 5},
         )
     ),

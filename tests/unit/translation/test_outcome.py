@@ -258,12 +258,42 @@ def test_a_refused_request_that_quotes_an_incomplete_answer_has_no_finish_reason
         finish_reason(TurnEnded(TurnStatus.FAILED, TurnFailure(quoted)))
 
 
+def test_a_conversation_that_is_too_long_is_the_same_error_however_codex_tells_of_it() -> None:
+    told = to_error(
+        TurnFailure(body("Too long.", code="context_length_exceeded", param="input"))
+    ).to_envelope()
+    assert told == to_error(TurnFailure("", "contextWindowExceeded")).to_envelope()
+    assert told["error"]["param"] == "messages"
+
+
 def test_no_address_and_no_request_id_of_the_upstream_is_passed_on() -> None:
     error = to_error(
         TurnFailure(body("Bad. See http://secret.example/x, request ID req_0123456789abcdef."))
     )
     assert "secret.example" not in error.message
     assert "req_0123456789abcdef" not in error.message
+
+
+@pytest.mark.parametrize(
+    ("said", "passed_on"),
+    [
+        ("Key sk-proj-Ab1_-Cd2 is not allowed.", "Key ... is not allowed."),
+        ("Key sk-ab***********yz is wrong.", "Key ... is wrong."),
+        ("No access in org-AbCdEf123456.", "No access in ...."),
+        ("Failed at /srv/llm/app/server.py, line 5.", "Failed at ..., line 5."),
+        (
+            'Bad.\nTraceback (most recent call last):\n  File "/x/y.py", line 1\nKeyError: 5',
+            "Bad.\n...",
+        ),
+        # What looks alike and says something to the caller.
+        (
+            "Use v1/responses, not /v1/chat/completions: task-1 risk-free, and/or 1/2.5.",
+            "Use v1/responses, not /v1/chat/completions: task-1 risk-free, and/or 1/2.5.",
+        ),
+    ],
+)
+def test_no_key_file_or_stack_of_the_upstream_is_passed_on(said: str, passed_on: str) -> None:
+    assert to_error(TurnFailure(body(said))).message == passed_on
 
 
 @pytest.mark.parametrize(

@@ -221,6 +221,7 @@ def test_tools_keep_their_order() -> None:
     assert parse_tools([]) == ()
 
 
+PARAMETERS = "tools[0].function.parameters"
 REFUSED: list[tuple[Any, str, str]] = [
     *((given, "tools", TYPE) for given in ({}, "f", 5, True, None)),
     ([tool(f"f{i}") for i in range(MAX_TOOLS + 1)], "tools", "array_above_max_length"),
@@ -256,6 +257,25 @@ REFUSED: list[tuple[Any, str, str]] = [
         ([tool(parameters={"type": kind})], "tools[0].function.parameters", SCHEMA)
         for kind in ("string", "array", None, 5, ["object"], "x" * 1000)
     ),
+    *(
+        ([tool(parameters={"properties": {"a": schema}})], f"{PARAMETERS}.properties.a{at}", SCHEMA)
+        for schema, at in (
+            *((entry, "") for entry in (None, 5, "string", [])),
+            ({"items": [{"type": "string"}]}, ".items"),
+            ({"items": {"properties": {"b": 5}}}, ".items.properties.b"),
+            ({"additionalProperties": "no"}, ".additionalProperties"),
+            ({"additionalProperties": {"items": 5}}, ".additionalProperties.items"),
+            ({"anyOf": {"type": "null"}}, ".anyOf"),
+            ({"oneOf": [True, {"enum": "a"}]}, ".oneOf[1].enum"),
+            ({"allOf": [5]}, ".allOf[0]"),
+            *(({"required": given}, ".required") for given in (True, "a", [5])),
+            ({"description": 5}, ".description"),
+            ({"$ref": 5}, ".$ref"),
+            *(({"minItems": given}, ".minItems") for given in (-1, 1.5, True, "1")),
+            ({"$defs": {"b": 5}}, ".$defs.b"),
+            ({"properties": []}, ".properties"),
+        )
+    ),
     ([tool("a"), tool("b"), tool("a")], "tools[2].function.name", VALUE),
 ]
 
@@ -267,6 +287,12 @@ def test_a_refusal_names_the_field(given_tools: Any, param: str, code: str) -> N
     assert (raised.value.param, raised.value.code) == (param, code)
     assert param in raised.value.message or code == VALUE
     assert len(raised.value.message) < 300
+
+
+@pytest.mark.parametrize("member", ["properties", "required", "additionalProperties", "$defs"])
+def test_a_member_that_is_null_is_absent(member: str) -> None:
+    (read,) = parse_tools([tool(parameters={"type": "object", member: None})])
+    assert read.parameters == {"type": "object", "properties": {}}
 
 
 @given(st.lists(NAMES, unique=True, max_size=10))
