@@ -84,7 +84,7 @@ def respond(
     def keep(finished: list[Choice]) -> None:
         for choice in finished:
             if choice.call_ids:
-                store.keep(owner, choice.call_ids[0], choice.reasoning_items)
+                store.keep(_thinker(owner), choice.call_ids[0], choice.reasoning_items)
 
     metadata = _metadata(resolved, ignored, _codex())
     answer = answers.Answer(turns, choices, wire, metadata, list(map(id, requests)), keep)
@@ -139,12 +139,18 @@ def _completed(
 ) -> list[TurnRequest]:
     """Return the requests with remote images fetched and kept reasoning put back; alike ones share the work."""
     images: ImageFetcher = current_app.extensions["images"]
+    thinker = _thinker(owner)
     distinct = {id(asked): asked for asked in requests}
     ready = {
-        key: replace(asked, items=images.inline(store.weave(owner, asked.items), owner))
+        key: replace(asked, items=images.inline(store.weave(thinker, asked.items), owner))
         for key, asked in distinct.items()
     }
     return [ready[id(asked)] for asked in requests]
+
+
+def _thinker(owner: str) -> str:
+    """Return for whom reasoning is kept: it is encrypted for the account, and another one could not read it."""
+    return f"{owner} {_codex().login.mark}"
 
 
 def _codex() -> Codex:
