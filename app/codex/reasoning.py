@@ -30,7 +30,7 @@ class ReasoningStore:
         self._kept: OrderedDict[tuple[str, str], tuple[Item, ...]] = OrderedDict()
 
     def keep(self, owner: str, call_id: str, items: Iterable[Item]) -> None:
-        """Keep what the model thought before it made this call; `owner` tells whose it is: the caller's key, and the login."""
+        """Keep what the model thought before it made this call; `owner` tells whose: a key and a login."""
         kept = tuple(_bare(item) for item in items)
         if not kept:
             return

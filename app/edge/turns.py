@@ -76,15 +76,16 @@ def respond(
     record.stream, record.ignored_parameters = is_stream, ignored
     store: ReasoningStore = current_app.extensions["reasoning"]
     owner = record.key_name or ""
+    thinker = f"{owner} {_codex().login.mark}"  # reasoning is encrypted for the account
     on_admitted = _stream_place() if is_stream else _nothing_more
-    requests = _completed(requests, store, owner)
+    requests = _completed(requests, store, owner, thinker)
     turns = _start(requests, owner, on_admitted)
     choices = [Choice(index, rule) for index, rule in enumerate(rules)]
 
     def keep(finished: list[Choice]) -> None:
         for choice in finished:
             if choice.call_ids:
-                store.keep(_thinker(owner), choice.call_ids[0], choice.reasoning_items)
+                store.keep(thinker, choice.call_ids[0], choice.reasoning_items)
 
     metadata = _metadata(resolved, ignored, _codex())
     answer = answers.Answer(turns, choices, wire, metadata, list(map(id, requests)), keep)
@@ -135,22 +136,16 @@ def _metadata(resolved: Resolved, ignored: tuple[str, ...], codex: Codex) -> dic
 
 
 def _completed(
-    requests: Sequence[TurnRequest], store: ReasoningStore, owner: str
+    requests: Sequence[TurnRequest], store: ReasoningStore, owner: str, thinker: str
 ) -> list[TurnRequest]:
     """Return the requests with remote images fetched and kept reasoning put back; alike ones share the work."""
     images: ImageFetcher = current_app.extensions["images"]
-    thinker = _thinker(owner)
     distinct = {id(asked): asked for asked in requests}
     ready = {
         key: replace(asked, items=images.inline(store.weave(thinker, asked.items), owner))
         for key, asked in distinct.items()
     }
     return [ready[id(asked)] for asked in requests]
-
-
-def _thinker(owner: str) -> str:
-    """Return for whom reasoning is kept: it is encrypted for the account, and another one could not read it."""
-    return f"{owner} {_codex().login.mark}"
 
 
 def _codex() -> Codex:
