@@ -62,6 +62,13 @@ class ServingWorker(Worker):
         # A signal handler runs between two instructions of any greenlet: note it, do nothing else here.
         self._stopped_at = self._stopped_at or time.monotonic()
 
+    def notify(self) -> None:
+        """Tell the master that we live; where it was killed, go as at TERM. gunicorn would cut every request off."""
+        self.tmp.notify()
+        if self.ppid != os.getppid() and self._stopped_at is None:
+            self.log.info("Parent changed, shutting down: %s", self)
+            self._stopped_at = time.monotonic()
+
     def run(self) -> None:
         """Serve until told to go, then let requests finish. Blocks for the worker's life."""
         if self.lacks_descriptors:

@@ -128,6 +128,22 @@ def test_a_binary_that_hangs_before_it_is_the_child_is_not_left_behind(
     wait_until(lambda: not process.is_running(), "it has gone, too")
 
 
+def test_a_worker_whose_master_was_killed_drains(make_gateway: Any, upstream: Upstream) -> None:
+    gateway: Gateway = make_gateway()
+    child, (worker,) = gateway.child(), gateway.workers()
+    marker = held(upstream)
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(stream_frames, gateway, ask(marker))
+        upstream.control.wait("held", marker)
+        gateway.process.kill()
+        wait_until(lambda: gateway.events("drain_began"), "the drain began")
+        upstream.control.release(marker)
+        _, frames = answer.result()
+    assert frames[-2]["choices"][0]["finish_reason"] == "stop"
+    wait_until(lambda: not worker.is_running(), "the worker has gone")
+    wait_until(lambda: not child.is_running(), "its child, too")
+
+
 def test_ctrl_c_drains(make_gateway: Any, upstream: Upstream) -> None:
     gateway: Gateway = make_gateway()
     child = gateway.child()

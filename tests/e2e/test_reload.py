@@ -425,16 +425,20 @@ def test_a_new_worker_that_is_too_young_to_hear_is_dismissed_all_the_same(
     assert served(gateway, upstream)
 
 
+def wait_retired(gateway: Gateway, count: int) -> None:
+    wait_until(lambda: len(gateway.events("worker_retires")) == count, "the old worker retires")
+
+
 @pytest.mark.timeout(120)
 def test_a_fourth_generation_waits_for_the_first_to_end(make: Make, upstream: Upstream) -> None:
     _, gateway = make()
     streams = Streams(gateway, upstream)
     first = streams.open()
     hup(gateway)
-    wait_reloads(gateway, 1)
+    wait_retired(gateway, 1)  # until then the old one accepts, too
     second = streams.open()
     hup(gateway)
-    wait_reloads(gateway, 2)
+    wait_retired(gateway, 2)
     third = streams.open()
     hup(gateway)
     hup(gateway)
