@@ -41,12 +41,17 @@ class Status:
 
 
 def unready_reason(
-    life: Lifecycle, last_exit: LastExit | None, *, is_draining: bool, lacks_login: bool
+    life: Lifecycle,
+    last_exit: LastExit | None,
+    *,
+    is_ready: bool,
+    is_draining: bool,
+    lacks_login: bool,
 ) -> str | None:
     """Return in a word why no request would be served now; None if one would. Pure."""
     if is_draining:
         return "draining"
-    if life.is_ready:
+    if is_ready:
         return "upstream_auth" if lacks_login else None
     if last_exit is not None and last_exit.reason in _NEEDS_A_PERSON:
         return last_exit.reason
@@ -68,6 +73,7 @@ def look(
     reason = unready_reason(
         life,
         supervisor.last_exit,
+        is_ready=supervisor.is_ready,
         is_draining=is_draining,
         lacks_login=login.is_missing or login.is_refused,
     )

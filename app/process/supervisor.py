@@ -13,11 +13,11 @@ from collections.abc import Callable
 
 import gevent
 from gevent.event import Event
-from gevent.pool import Group
 
 from app.process.child import Child, ChildSpec, StopLadder
 from app.process.lifecycle import DEGRADED_AFTER, BackoffPolicy, Lifecycle, Signal, State
 from app.process.living import Attachment, LastExit, Living
+from app.process.retirement import Retirement
 from app.process.starter import Starter
 
 log = logging.getLogger("codex_api.process")
@@ -51,11 +51,11 @@ class Supervisor:
         self._ladder = ladder or StopLadder()
         self._starter = Starter(name, prepare, attach, self._ladder)
         self._living: Living | None = None
-        self._retired = Group()  # greenlets, each with a child that another one has replaced
         self._condemned: Child | None = None  # was killed, and is not reaped yet
         self._replacement = ""  # why one is wanted
         self._replace_not_before = 0.0
         self._stopping = Event()
+        self._retired = Retirement(name, self._ladder, self._stopping)
         self._stopped = Event()
         self._wake = Event()  # the child exited, or something was asked for
         self._ready = Event()
@@ -86,9 +86,14 @@ class Supervisor:
 
     # What others may ask
 
+    @property
+    def is_ready(self) -> bool:
+        """True if a child serves now; not while another one has yet to take the place of one that has died."""
+        return self.lifecycle.is_ready and self._ready.is_set()
+
     def wait_ready(self, timeout_s: float) -> bool:
         """Block until the child is ready or the time is up; True if it is."""
-        return bool(self._ready.wait(timeout_s)) and self.lifecycle.is_ready
+        return bool(self._ready.wait(timeout_s)) and self.is_ready
 
     def stop(self) -> None:
         """End the child by the ladder and wait for it. Blocks; idempotent; the supervisor cannot be run again."""
@@ -197,17 +202,8 @@ class Supervisor:
             self._announce(new.child, Signal.REPLACED, started)
             log.info("child_replaced", extra=fields)
             self.on_replaced(reason)
-        self._retired.spawn(self._retire, old)
+        self._retired.begin(old)
         return new
-
-    def _retire(self, old: Living) -> None:
-        finishing = gevent.spawn(old.attachment.retire)
-        gevent.wait([finishing, self._stopping], count=1)  # type: ignore[type-var]  # both can be waited for
-        finishing.kill()
-        log.info(
-            "child_retired",
-            extra={"child": self.name, "pid": old.child.pid, "exit_code": old.end(self._ladder)},
-        )
 
     # Between two children
 

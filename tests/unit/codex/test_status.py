@@ -41,5 +41,17 @@ def test_why_no_request_would_be_served(
     reason: str | None,
 ) -> None:
     life = Lifecycle(POLICY, state, failures=failures)
-    found = unready_reason(life, last_exit, is_draining=is_draining, lacks_login=lacks_login)
+    found = unready_reason(
+        life,
+        last_exit,
+        is_ready=state is State.READY,
+        is_draining=is_draining,
+        lacks_login=lacks_login,
+    )
     assert found == reason
+
+
+def test_a_child_that_died_while_another_one_shakes_hands_does_not_serve() -> None:
+    life = Lifecycle(POLICY, State.READY)
+    found = unready_reason(life, None, is_ready=False, is_draining=False, lacks_login=False)
+    assert found == "starting"
