@@ -70,6 +70,16 @@ def read_to_end(client: socket.socket) -> bytes:
         return b"".join(iter(lambda: client.recv(65536), b""))
 
 
+def read_error(client: socket.socket) -> tuple[int, dict[str, Any]]:
+    """Read one answer, however many pieces it comes in; the connection need not be closed behind it."""
+    answer = b""
+    while not answer.rstrip().endswith(b"}}"):
+        block = client.recv(65536)
+        assert block, f"the connection was closed after {answer!r}"
+        answer += block
+    return error_of(answer)
+
+
 def error_of(answer: bytes) -> tuple[int, dict[str, Any]]:
     head, _, body = answer.partition(b"\r\n\r\n")
     return int(head.split()[1]), json.loads(body)["error"]
@@ -179,7 +189,7 @@ def test_a_body_that_drips_is_cut_off_and_starts_no_turn(
 
         dripping = threading.Thread(target=drip)
         dripping.start()
-        status, error = error_of(client.recv(65536))
+        status, error = read_error(client)
         stop.set()
         dripping.join()
     assert (status, error["code"]) == (408, "BODY_TIMEOUT")
