@@ -338,10 +338,12 @@ def test_health_and_metrics_answer_while_every_turn_is_taken_and_a_thousand_wait
 
 def test_where_connections_run_out_the_longest_idle_make_room(make_gateway: Any) -> None:
     gateway = make_gateway()
+    (old,) = gateway.workers()
     # As a service manager with too low a limit would have started it.
     resource.prlimit(gateway.process.pid, resource.RLIMIT_NOFILE, (400, 400))
     gateway.process.send_signal(signal.SIGHUP)
     wait_until(lambda: gateway.events("reload_done"), "it has reloaded")
+    wait_until(lambda: not old.is_running(), "the old worker, which has room, is gone")
     (short,) = wait_until(lambda: gateway.events("descriptors_short"), "it is told")
     assert (short["level"], short["connections"]) == ("warn", 400 - 256)
     clients = []
