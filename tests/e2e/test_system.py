@@ -47,7 +47,8 @@ def test_nothing_is_written_outside_codex_home(tmp_path: Path) -> None:
         )
         try:
             url = f"http://127.0.0.1:{port}"
-            wait_until(lambda: requests.get(f"{url}/readyz", timeout=5).ok, "ready", 60)
+            # Traced, a worker takes its time until it accepts: a request that came before waits for it.
+            wait_until(lambda: requests.get(f"{url}/readyz", timeout=60).ok, "ready", 60)
             answer = requests.post(
                 f"{url}/v1/chat/completions",
                 json=ask("hello"),
