@@ -55,7 +55,7 @@ keepalive = _settings.keepalive_s
 timeout = 60  # a heartbeat of the worker's loop, not a limit for requests
 # Longer than the gateway's own drain, which ends what is still open with a proper frame.
 graceful_timeout = math.ceil(_settings.shutdown_grace_ms / 1000)
-graceful_timeout += _load("app.runtime.departure").STOP_MARGIN_S
+graceful_timeout += _load("app.runtime.shutdown").STOP_MARGIN_S
 max_requests = 0  # a replacement would start only after the last stream of the old worker
 forwarded_allow_ips = _settings.trusted_proxies
 http_parser = "python"

@@ -4,7 +4,7 @@ import logging
 import os
 
 from app import create_app
-from app.cli.bare import commands_only
+from app.cli.fallback_app import commands_only
 from app.settings import SettingsError
 from app.version import VERSION
 

@@ -1,6 +1,6 @@
 """Every error this gateway can answer with, on one page.
 
-Raised low, rendered once: only `app.edge.error_handlers` and `app.edge.answers` turn one into bytes. Each class
+Raised low, rendered once: only `app.http.error_handlers` and `app.answers.answer` turn one into bytes. Each class
 carries the HTTP status, the OpenAI `type`, the `code` and whether the same request may succeed when sent again.
 A code that OpenAI defines keeps OpenAI's spelling; a code that only this gateway has is UPPER_SNAKE, so that a
 reader sees who speaks. Messages are sentences for the caller: never a URL of the upstream, a path, a stack or a key.

@@ -8,24 +8,33 @@ from collections.abc import Mapping
 from flask import Flask
 
 from app import api
+from app.answers.model_names import Names
+from app.answers.reasoning_cache import ReasoningCache
+from app.backends.app_server.turn import Pace
 from app.cli import group
-from app.codex.reasoning import ReasoningStore
-from app.codex.turn import Pace
-from app.edge import auth, context, cors, error_handlers, life, limits, maintenance
-from app.edge.auth import Access
-from app.edge.body_memory import BLOCK_BYTES, BodyMemory
-from app.edge.image_cache import ImageCache
-from app.edge.image_download import Limits
-from app.edge.images import ImageFetcher
-from app.edge.limit_store import LimitStore
-from app.edge.open_streams import OpenStreams
+from app.http import (
+    auth,
+    cors,
+    error_handlers,
+    key_limits,
+    maintenance,
+    request_context,
+    request_lifetime,
+)
+from app.http.auth import Access
+from app.http.body_budget import BLOCK_BYTES, BodyBudget
+from app.http.limit_store import LimitStore
+from app.http.open_streams import OpenStreams
+from app.images.cache import ImageCache
+from app.images.download import Limits
+from app.images.fetcher import ImageFetcher
 from app.observability.gauges import Gauges
 from app.observability.login import LoginWatch
 from app.observability.metrics import Metrics
 from app.observability.trace_buffer import TraceBuffer
 from app.observability.trace_files import folder_of
 from app.runtime.build import build_gateway
-from app.runtime.gateway import Gateway
+from app.runtime.worker_services import WorkerServices
 from app.settings import (
     BODIES_AT_ONCE,
     Settings,
@@ -34,7 +43,6 @@ from app.settings import (
     read_environment,
     unknown_names,
 )
-from app.translation.models import Names
 from app.version import VERSION
 
 log = logging.getLogger("codex_api.settings")
@@ -54,8 +62,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     _bound(app, settings)
     _observe(app, settings)
     access = api.access_by_blueprint(protect_models=settings.protect_models)
-    life.init_app(app, app.extensions["counters"])
-    context.init_app(app, [app.extensions["metrics"], app.extensions["login_watch"]])
+    request_lifetime.init_app(app, app.extensions["counters"])
+    request_context.init_app(app, [app.extensions["metrics"], app.extensions["login_watch"]])
     cors.init_app(app, settings.cors_origins)  # before auth: a preflight carries no key
     auth.init_app(app, _keys(settings), access)
     # After auth: nobody without a key learns of it.
@@ -83,14 +91,14 @@ def _limit(app: Flask, settings: Settings, access: Mapping[str, Access]) -> None
     store = None
     if any(windows.values()):
         store = LimitStore(app, settings.rate_limit_storage, windows, metrics.uncounted.inc)
-    of_keys = limits.KeyLimits(store, settings.key_max_concurrency)
+    of_keys = key_limits.KeyLimits(store, settings.key_max_concurrency)
     metrics.know_keys(settings.client_keys)
-    limits.init_app(app, of_keys, access, app.extensions["codex"].account)
+    key_limits.init_app(app, of_keys, access, app.extensions["codex"].account)
 
 
 def _observe(app: Flask, settings: Settings) -> None:
     """Let metrics and traces see what happens."""
-    gateway: Gateway = app.extensions["gateway"]
+    gateway: WorkerServices = app.extensions["gateway"]
     codex = gateway.codex
     metrics = Metrics()
     app.extensions["metrics"] = metrics
@@ -123,7 +131,7 @@ def _load_settings() -> Settings:
     return settings
 
 
-def _configure(app: Flask, settings: Settings, gateway: Gateway) -> None:
+def _configure(app: Flask, settings: Settings, gateway: WorkerServices) -> None:
     """Hand every layer above codex what it needs of the settings."""
     app.config.update(
         LOG_LEVEL=settings.log_level,
@@ -139,7 +147,7 @@ def _configure(app: Flask, settings: Settings, gateway: Gateway) -> None:
     app.extensions["counters"] = gateway.codex.admission.counters  # one book for the whole worker
     app.extensions["reload_report"] = gateway.reload_report
     app.extensions["launcher"] = gateway.codex.launcher
-    app.extensions["reasoning"] = ReasoningStore()
+    app.extensions["reasoning"] = ReasoningCache()
     app.extensions["model_names"] = Names(settings.model_aliases, settings.default_model)
     app.extensions["pace"] = Pace(
         first_s=settings.request_timeout_ms / 1000,
@@ -153,7 +161,7 @@ def _bound(app: Flask, settings: Settings) -> None:
     """Give the edge what it holds in memory, each with its bound."""
     # One body of the longest kind always fits, with the block that finds its end.
     bodies = max(settings.body_memory_bytes, settings.max_body_bytes) + BLOCK_BYTES
-    app.extensions["body_memory"] = BodyMemory(bodies, BODIES_AT_ONCE)
+    app.extensions["body_memory"] = BodyBudget(bodies, BODIES_AT_ONCE)
     most = settings.max_body_bytes * 3 // 4  # as data URLs they are as long as the longest body
     app.extensions["images"] = ImageFetcher(
         enabled=settings.fetch_images,

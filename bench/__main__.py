@@ -17,11 +17,11 @@ from typing import Any
 
 from codex_cli_bin import bundled_codex_path
 
-from app.demo.client import Control
 from bench import processes, report
 from bench.jobs import Job, digest
 from bench.measure import Series
 from bench.processes import Side, StartError
+from scripted_upstream.client import Control
 
 _QUICK = {"requests": 25, "rounds": 2, "requests_a_client": 4}
 _WARM_UP = 10

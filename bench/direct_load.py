@@ -18,12 +18,13 @@ from gevent import socket, subprocess
 from gevent.event import AsyncResult, Event
 from gevent.lock import Semaphore
 
-from app.codex import methods
+from app.api.chat_completions.messages import to_items
+from app.backend.request import TurnRequest
+from app.backends.app_server import protocol
+from app.backends.app_server.parse_events import ThreadId
 from app.codex.config import Upstream, UpstreamKind
-from app.codex.events import ThreadId
 from app.codex.home import Home
 from app.codex.launch import Launcher
-from app.translation.prompt import to_items
 from bench import jobs
 from bench.jobs import Answer, AnswerError, Job
 
@@ -112,19 +113,19 @@ class DirectClient:
     def __init__(self, pipe: Pipe, job: Job) -> None:
         self._pipe = pipe
         items = to_items([{"role": "user", "content": job.prompt}])
-        self._request = methods.TurnRequest(job.model, items)
+        self._request = TurnRequest(job.model, items)
 
     def ask(self) -> Answer:
         """Run one turn. Blocks; raises `AnswerError`."""
         pipe, request, turn = self._pipe, self._request, Listening()
         asked = time.perf_counter()
-        started = pipe.call("thread/start", methods.thread_start_params(request))
+        started = pipe.call("thread/start", protocol.thread_start_params(request))
         thread_id = ThreadId(started["thread"]["id"])
         pipe.turns[thread_id] = turn
-        pipe.call("thread/inject_items", methods.inject_items_params(thread_id, request))
-        pipe.call("turn/start", methods.turn_start_params(thread_id, request))
+        pipe.call("thread/inject_items", protocol.inject_items_params(thread_id, request))
+        pipe.call("turn/start", protocol.turn_start_params(thread_id, request))
         turn.over.wait()
-        pipe.send("thread/unsubscribe", methods.unsubscribe_params(thread_id))
+        pipe.send("thread/unsubscribe", protocol.unsubscribe_params(thread_id))
         del pipe.turns[thread_id]
         if turn.status != "completed" or not turn.texts:
             raise AnswerError(f"the turn ended as {turn.status} with {len(turn.texts)} deltas")
@@ -154,7 +155,7 @@ def main() -> None:
     theirs.close()
     try:
         pipe = Pipe(ours)
-        pipe.call("initialize", methods.initialize_params("0"))
+        pipe.call("initialize", protocol.initialize_params("0"))
         pipe.notify("initialized")
         home.silence_log_database()
         jobs.tell({"child_pid": child.pid})

@@ -78,7 +78,7 @@ class Gateway:
 @contextmanager
 def upstream(home: Path) -> Iterator[tuple[str, int]]:
     """Run the scripted upstream; yield its address and its process id."""
-    arguments = ("app.demo", "--control", "--port", "0", "--until-stdin-closes")
+    arguments = ("scripted_upstream", "--control", "--port", "0", "--until-stdin-closes")
     with _python(arguments, environment(home)) as process:
         yield _first_line(process)["url"], process.pid
 

@@ -9,7 +9,7 @@ from flask import Blueprint, Flask
 
 from app.api import chat_completions, completions, health, metrics, models
 from app.api.internal import log_level, maintenance, traces
-from app.edge.auth import Access
+from app.http.auth import Access
 
 BLUEPRINTS: tuple[tuple[Blueprint, Access], ...] = (
     (chat_completions.blueprint, Access.KEY),

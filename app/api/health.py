@@ -12,10 +12,10 @@ from typing import Any
 
 from flask import Blueprint, Response, current_app, jsonify
 
-from app.codex.client import Codex
-from app.codex.status import Status
-from app.edge.context import current_record
-from app.edge.maintenance_flag import State, Switch
+from app.backends.app_server.backend import AppServerBackend
+from app.backends.app_server.status import Status
+from app.http.maintenance_flag import MaintenanceFlag, State
+from app.http.request_context import current_record
 
 blueprint = Blueprint("health", __name__)
 
@@ -71,19 +71,19 @@ _WORDS = {_DRAINING: "draining", "degraded": "degraded", "upstream_auth": "degra
 
 
 def _status() -> Status:
-    codex: Codex = current_app.extensions["codex"]
+    codex: AppServerBackend = current_app.extensions["codex"]
     return codex.status()
 
 
 def _maintenance() -> State:
-    switch: Switch = current_app.extensions["maintenance"]
+    switch: MaintenanceFlag = current_app.extensions["maintenance"]
     return switch.state()
 
 
 def _details(status: Status, maintenance: State) -> dict[str, Any]:
     if current_record().key_name is None:
         return {}
-    codex: Codex = current_app.extensions["codex"]
+    codex: AppServerBackend = current_app.extensions["codex"]
     hidden = {"ready", "degraded", "reason"}
     details = {name: value for name, value in asdict(status).items() if name not in hidden}
     return {

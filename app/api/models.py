@@ -8,9 +8,9 @@ from typing import Any
 
 from flask import Blueprint, current_app
 
-from app.codex.client import Codex
-from app.codex.methods import Model
-from app.translation.models import Names, dangling, listed, resolve
+from app.answers.model_names import Names, dangling, listed, resolve
+from app.backend.request import Model
+from app.backends.app_server.backend import AppServerBackend
 
 blueprint = Blueprint("models", __name__)
 
@@ -20,7 +20,7 @@ log = logging.getLogger("codex_api.models")
 @blueprint.get("/v1/models")
 def list_models() -> dict[str, Any]:
     """List every model and alias; blocks while the child is still shaking hands."""
-    codex: Codex = current_app.extensions["codex"]
+    codex: AppServerBackend = current_app.extensions["codex"]
     names: Names = current_app.extensions["model_names"]
     return {"object": "list", "data": [_render(name) for name in listed(codex.models(), names)]}
 
@@ -29,7 +29,7 @@ def list_models() -> dict[str, Any]:
 @blueprint.get("/v1/models/<path:name>")
 def retrieve_model(name: str) -> dict[str, Any]:
     """Show one model by any name that a request may use, effort variants included. Raises `ModelNotFound`."""
-    codex: Codex = current_app.extensions["codex"]
+    codex: AppServerBackend = current_app.extensions["codex"]
     names: Names = current_app.extensions["model_names"]
     return _render(resolve(codex.models(), names, name.removesuffix("/")).name)
 
@@ -41,7 +41,7 @@ def warn_of_dangling(models: Sequence[Model], names: Names) -> None:
 
 
 def _render(name: str) -> dict[str, Any]:
-    codex: Codex = current_app.extensions["codex"]
+    codex: AppServerBackend = current_app.extensions["codex"]
     # codex's catalog has no date; OpenAI's type asks for one, in whole seconds.
     return {
         "id": name,

@@ -10,8 +10,8 @@ from typing import Any
 
 import orjson
 
+from app.backends.app_server.connection import Connection
 from app.cli.child import ChildFailed, ask
-from app.codex.generation import Generation
 
 CHATGPT = "chatgpt"
 API_KEY = "apiKey"
@@ -57,7 +57,7 @@ class Login:
     limits_problem: str = ""
 
 
-def look_up(generation: Generation, timeout_s: float, *, with_limits: bool = True) -> Login:
+def look_up(generation: Connection, timeout_s: float, *, with_limits: bool = True) -> Login:
     """Ask a child about the login in its CODEX_HOME. Blocks; a ChatGPT login is looked up over the network."""
     try:
         answer = ask(generation, "account/read", {"refreshToken": False}, timeout_s)

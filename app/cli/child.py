@@ -15,10 +15,10 @@ from codex_cli_bin import bundled_codex_path
 from flask import current_app
 from gevent import subprocess
 
-from app.cli.outcome import without_secrets
+from app.backends.app_server.connection import Connection
+from app.backends.app_server.parse_events import ProtocolError
+from app.cli.exit_codes import without_secrets
 from app.codex.config import Upstream, UpstreamKind
-from app.codex.events import ProtocolError
-from app.codex.generation import Generation
 from app.codex.home import Home
 from app.codex.launch import Launcher
 from app.errors import GatewayError
@@ -69,10 +69,10 @@ def launcher_of(settings: Settings, home: Home, upstream: Upstream = OPENAI) -> 
 
 
 @contextmanager
-def conversation(launcher: Launcher, caller: Caller) -> Iterator[Generation]:
+def conversation(launcher: Launcher, caller: Caller) -> Iterator[Connection]:
     """Start a child, shake hands, and end it afterwards. Raises `ChildFailed`."""
     child = _start(launcher)
-    generation = Generation(1, child, rpc_timeout_s=caller.call_s, on_lost=lambda _: None)
+    generation = Connection(1, child, rpc_timeout_s=caller.call_s, on_lost=lambda _: None)
     try:
         _shake_hands(generation, launcher, caller)
         yield generation
@@ -89,7 +89,7 @@ def _start(launcher: Launcher) -> Child:
         raise ChildFailed(f"codex could not be started: {_sentence(str(error))}") from error
 
 
-def _shake_hands(generation: Generation, launcher: Launcher, caller: Caller) -> None:
+def _shake_hands(generation: Connection, launcher: Launcher, caller: Caller) -> None:
     try:
         generation.shake_hands(caller.version, caller.startup_s, launcher.home.silence_log_database)
     except (GatewayError, ProtocolError) as error:
@@ -97,7 +97,7 @@ def _shake_hands(generation: Generation, launcher: Launcher, caller: Caller) -> 
         raise ChildFailed(f"codex did not shake hands: {_sentence(why)}") from error
 
 
-def ask(generation: Generation, method: str, params: object, timeout_s: float) -> object:
+def ask(generation: Connection, method: str, params: object, timeout_s: float) -> object:
     """Return the result of one call. Raises `ChildFailed` with codex's own words."""
     try:
         return generation.channel.call(method, params, timeout_s)

@@ -21,7 +21,7 @@ from urllib.request import getproxies, proxy_bypass
 
 import click
 
-from app.cli import account, running, upstream
+from app.cli import account, running_gateway, upstream
 from app.cli.checks import Level, Result, codex, fail, files, machine, network, skip
 from app.cli.child import (
     Caller,
@@ -32,8 +32,8 @@ from app.cli.child import (
     gateway_version,
     launcher_of,
 )
-from app.cli.outcome import Exit, without_secrets
-from app.cli.speech import columns, say_json, waiting
+from app.cli.exit_codes import Exit, without_secrets
+from app.cli.output import columns, say_json, waiting
 from app.cli.upstream import Choice
 from app.codex.home import Home
 from app.settings import (
@@ -141,9 +141,9 @@ def _upstream(site: Site) -> Result:
 
 def _port(site: Site) -> Result:
     host, number = site.settings.host, site.settings.port
-    ours = running.pid_of(site.home.pid_file)
+    ours = running_gateway.pid_of(site.home.pid_file)
     # The process id alone does not tell: our gateway may run on the port that was set before.
-    lives = ours is not None and running.fetch(host, number, "/livez") == _LIVES
+    lives = ours is not None and running_gateway.fetch(host, number, "/livez") == _LIVES
     return machine.port(host, number, ours if lives else None)
 
 

@@ -12,8 +12,8 @@ import subprocess
 import click
 
 from app.cli.child import ChildFailed, launcher_of
-from app.cli.outcome import give_up, load
-from app.cli.running import pid_of
+from app.cli.exit_codes import give_up, load
+from app.cli.running_gateway import pid_of
 from app.codex.home import Home
 from app.codex.launch import Launcher
 from app.settings import Settings

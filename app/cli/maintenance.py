@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
-from app.cli.outcome import give_up, load
-from app.cli.running import fetch, pid_of
-from app.cli.speech import columns, say_json
+from app.cli.exit_codes import give_up, load
+from app.cli.output import columns, say_json
+from app.cli.running_gateway import fetch, pid_of
 from app.codex.home import Home
 from app.settings import Settings
 

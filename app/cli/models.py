@@ -6,11 +6,11 @@ from collections.abc import Iterable
 
 import click
 
+from app.backend.request import Model
 from app.cli.child import ChildFailed, caller_of, conversation, gateway_version, launcher_of
-from app.cli.outcome import give_up, load
-from app.cli.speech import columns, say_json, waiting
+from app.cli.exit_codes import give_up, load
+from app.cli.output import columns, say_json, waiting
 from app.codex.home import Home
-from app.codex.methods import Model
 
 
 @click.command("models")

@@ -20,10 +20,10 @@ from click.core import ParameterSource
 from dotenv import dotenv_values
 
 from app.cli.checks import Level, Result, fail, skip
-from app.cli.outcome import Exit, give_up
+from app.cli.exit_codes import Exit, give_up
+from app.cli.output import columns, say_json
 from app.cli.smoke_checks import CHECKS, REQUIREMENTS, Check, Site
 from app.cli.smoke_http import Deployment, Finding, address_of, is_this_host
-from app.cli.speech import columns, say_json
 from app.settings import ROOT, read_environment
 
 _KEY = "PROXY_API_KEY"

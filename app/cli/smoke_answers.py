@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from app.cli.outcome import without_secrets
+from app.cli.exit_codes import without_secrets
 from app.cli.smoke_http import Answer, Finding
 
 MEMBERS = {"message", "type", "param", "code", "retryable"}

@@ -17,7 +17,7 @@ import requests
 from requests.auth import AuthBase
 from urllib3.exceptions import ReadTimeoutError
 
-from app.cli.outcome import without_secrets
+from app.cli.exit_codes import without_secrets
 
 _MOST_BYTES = 8 * 1024 * 1024
 _LOOPBACK = {"127.0.0.1", "::1", "localhost"}

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import click
 
-from app.cli import account, running, upstream
+from app.cli import account, running_gateway, upstream
 from app.cli.account import Account, Limit, Login, iso_utc
 from app.cli.child import (
     Caller,
@@ -18,9 +18,9 @@ from app.cli.child import (
     gateway_version,
     launcher_of,
 )
-from app.cli.outcome import Exit, load
-from app.cli.running import Running
-from app.cli.speech import columns, say_json, waiting
+from app.cli.exit_codes import Exit, load
+from app.cli.output import columns, say_json, waiting
+from app.cli.running_gateway import Running
 from app.cli.upstream import Choice
 from app.codex.config import UpstreamKind
 from app.codex.home import Home
@@ -68,8 +68,8 @@ def gather(settings: Settings, version: str) -> Status:
     choice = upstream.choose(settings, login_known=upstream.is_login_known(home))
     login, codex, problem = _ask_codex(settings, home, caller_of(settings, version))
     with waiting("Asking the running gateway …"):
-        gateway = running.look(
-            running.pid_of(home.pid_file), settings.host, settings.port, settings.api_key
+        gateway = running_gateway.look(
+            running_gateway.pid_of(home.pid_file), settings.host, settings.port, settings.api_key
         )
     return Status(choice, login, {"gateway": version, "codex": codex}, gateway, problem)
 

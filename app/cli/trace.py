@@ -13,8 +13,8 @@ from typing import Any
 import click
 import orjson
 
-from app.cli.outcome import give_up, load
-from app.cli.speech import columns, say_json
+from app.cli.exit_codes import give_up, load
+from app.cli.output import columns, say_json
 from app.observability import trace_files
 
 

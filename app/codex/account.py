@@ -12,7 +12,8 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from app.codex.events import Addressed, Reset, TurnEnded
+from app.backend.events import Reset, TurnEnded
+from app.backends.app_server.parse_events import Addressed
 
 UPDATED = "account/rateLimits/updated"
 

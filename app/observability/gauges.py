@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 
 from prometheus_client import Gauge
 
+from app.backends.app_server.status import Status
+from app.backends.app_server.watchdog import resident_bytes
 from app.codex.account import AccountLimits
-from app.codex.status import Status
-from app.codex.watchdog import resident_bytes
 from app.observability.metrics import Metrics
 
 

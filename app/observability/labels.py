@@ -73,6 +73,6 @@ def code(name: str | None) -> str:
     return name if name in CODES else OTHER
 
 
-def spoken_code(name: str | None) -> str | None:
+def loggable_code(name: str | None) -> str | None:
     """Return the error code as the log may show it: any single word, for an upstream's code is worth knowing."""
     return name if name is None or _WORD.fullmatch(name) else OTHER

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from app.codex.events import Usage
+from app.backend.events import Usage
 from app.observability import labels
 
 log = logging.getLogger("codex_api.http")
@@ -82,7 +82,7 @@ class RequestRecord:
     def fields(self) -> dict[str, object]:
         """Return what is known, by name, without what is about the record itself."""
         known = {name: getattr(self, name) for name in _SHOWN}
-        known["error_code"] = labels.spoken_code(self.error_code)
+        known["error_code"] = labels.loggable_code(self.error_code)
         return {name: value for name, value in known.items() if value not in (None, ())}
 
     def write(self) -> None:

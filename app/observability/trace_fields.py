@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from app.codex.events import TurnFailure
+from app.backend.events import TurnFailure
 
 _ITEM_KINDS = frozenset(
     {

@@ -17,18 +17,12 @@ from typing import Any
 
 import orjson
 
-from app.codex.events import (
-    Retrying,
-    TurnEnded,
-    TurnFailure,
-    Usage,
-    UsageUpdated,
-    parse_event,
-)
+from app.backend.events import Retrying, TurnEnded, TurnFailure, Usage, UsageUpdated
+from app.backends.app_server.parse_events import parse_event
 from app.observability.trace_content import Content
 from app.observability.trace_fields import describe_call, describe_failure, describe_item
+from app.rpc.call_record import CallReport
 from app.rpc.messages import Notification
-from app.rpc.report import CallReport
 
 FORMAT = 1
 """Counts up when a field changes its meaning: files of another version lie in the folder for a day."""

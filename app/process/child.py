@@ -21,8 +21,8 @@ from typing import IO
 import gevent
 from gevent import socket, subprocess
 
+from app.log_limiter import LogRateLimiter
 from app.process import stderr as stderr_lines
-from app.sparing import Sparing
 
 log = logging.getLogger("codex_api.process")
 
@@ -86,7 +86,7 @@ class Child:
             theirs.close()
         self.name = spec.name
         self.socket = ours
-        self._sparing = Sparing()
+        self._sparing = LogRateLimiter()
         self._stderr = gevent.spawn(self._drain_stderr, self._popen.stderr)
 
     @property

@@ -8,7 +8,7 @@ from typing import Protocol
 from app.process.child import Child, StopLadder
 
 
-class Attachment(Protocol):
+class SessionHandler(Protocol):
     """What the handshake returns: the conversation with one child."""
 
     def retire(self) -> None:
@@ -19,11 +19,11 @@ class Attachment(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Living:
+class ChildSession:
     """One child and the conversation with it."""
 
     child: Child
-    attachment: Attachment
+    attachment: SessionHandler
 
     def end(self, ladder: StopLadder) -> int | None:
         """End the child by the ladder if it still runs, and give everything back. Blocks; returns the exit code."""

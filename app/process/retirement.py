@@ -9,7 +9,7 @@ from gevent.event import Event
 from gevent.pool import Group
 
 from app.process.child import StopLadder
-from app.process.living import Living
+from app.process.living import ChildSession
 
 log = logging.getLogger("codex_api.process")
 
@@ -26,7 +26,7 @@ class Retirement:
     def __len__(self) -> int:
         return len(self._ending)
 
-    def begin(self, old: Living) -> None:
+    def begin(self, old: ChildSession) -> None:
         """Let a child finish; does not block."""
         self._ending.spawn(self._end, old)
 
@@ -34,7 +34,7 @@ class Retirement:
         """Block until the last one is gone."""
         self._ending.join()
 
-    def _end(self, old: Living) -> None:
+    def _end(self, old: ChildSession) -> None:
         finishing = gevent.spawn(old.attachment.retire)
         gevent.wait([finishing, self._stopping], count=1)  # type: ignore[type-var]  # both can be waited for
         finishing.kill()

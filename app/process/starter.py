@@ -9,7 +9,7 @@ import gevent
 from gevent.event import AsyncResult, Event
 
 from app.process.child import Child, ChildSpec, StopLadder
-from app.process.living import Attachment, LastExit, Living
+from app.process.living import ChildSession, LastExit, SessionHandler
 
 log = logging.getLogger("codex_api.process")
 
@@ -27,7 +27,7 @@ class Starter:
         self,
         name: str,
         prepare: Callable[[], ChildSpec],
-        attach: Callable[[Child], Attachment],
+        attach: Callable[[Child], SessionHandler],
         ladder: StopLadder,
     ) -> None:
         self.newborn: Child | None = None
@@ -36,7 +36,7 @@ class Starter:
         self._attach = attach
         self._ladder = ladder
 
-    def start(self, stopping: Event) -> Living | LastExit:
+    def start(self, stopping: Event) -> ChildSession | LastExit:
         """Start a child and shake hands; return what went wrong if that fails. Blocks, raises nothing.
 
         Nothing is started once `stopping` is set.
@@ -53,7 +53,7 @@ class Starter:
             return LastExit(None, reason, str(error))
         log.info("child_started", extra={"child": self._name, "pid": child.pid})
         try:
-            return Living(child, self._attach(child))
+            return ChildSession(child, self._attach(child))
         # A handshake can fail in any way a peer can be wrong; each is a failed start, none ends the supervisor.
         except Exception:
             log.exception("child_handshake_failed", extra={"child": self._name, "pid": child.pid})

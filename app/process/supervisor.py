@@ -16,7 +16,7 @@ from gevent.event import Event
 
 from app.process.child import Child, ChildSpec, StopLadder
 from app.process.lifecycle import DEGRADED_AFTER, BackoffPolicy, Lifecycle, Signal, State
-from app.process.living import Attachment, LastExit, Living
+from app.process.living import ChildSession, LastExit, SessionHandler
 from app.process.retirement import Retirement
 from app.process.starter import Starter
 
@@ -38,7 +38,7 @@ class Supervisor:
         policy: BackoffPolicy,
         *,
         prepare: Callable[[], ChildSpec],
-        attach: Callable[[Child], Attachment],
+        attach: Callable[[Child], SessionHandler],
         ladder: StopLadder | None = None,
     ) -> None:
         self.name = name
@@ -50,7 +50,7 @@ class Supervisor:
         self.on_replaced: Callable[[str], None] = lambda _: None
         self._ladder = ladder or StopLadder()
         self._starter = Starter(name, prepare, attach, self._ladder)
-        self._living: Living | None = None
+        self._living: ChildSession | None = None
         self._condemned: Child | None = None  # was killed, and is not reaped yet
         self._replacement = ""  # why one is wanted
         self._replace_not_before = 0.0
@@ -177,7 +177,7 @@ class Supervisor:
         exited.kill()
         return bool(self._replacement) and child.exit_code is None and not self._stopping.is_set()
 
-    def _end(self, living: Living) -> int | None:
+    def _end(self, living: ChildSession) -> int | None:
         self._ready.clear()
         is_open = self.lifecycle.state in (State.STARTING, State.READY)
         if living.child.exit_code is None and is_open and self._stopping.is_set():
@@ -186,7 +186,7 @@ class Supervisor:
 
     # A child that takes the place of another
 
-    def _succeed(self, old: Living) -> Living:
+    def _succeed(self, old: ChildSession) -> ChildSession:
         """Start the replacement beside the child that serves; return which of the two serves from now on."""
         reason = self._replacement
         fields = {"child": self.name, "reason": reason, "pid": old.child.pid}

@@ -20,11 +20,18 @@ from gevent.event import AsyncResult
 from gevent.lock import Semaphore
 
 from app.errors import GatewayError, WorkerUnavailable
+from app.log_limiter import LogRateLimiter
 from app.rpc import messages
+from app.rpc.call_record import (
+    CallObserver,
+    CallReport,
+    LateResultHandler,
+    ignore_call,
+    ignore_late_result,
+    record_call,
+)
 from app.rpc.messages import ErrorResponse, Malformed, Notification, Request, Response
 from app.rpc.outbox import Outbox
-from app.rpc.report import CallReport, Latecomer, Watcher, look_away, reported, too_late
-from app.sparing import Sparing
 
 log = logging.getLogger("codex_api.rpc")
 
@@ -76,13 +83,13 @@ class Channel:
         self._on_close = on_close
         self._ids = itertools.count(1)
         self._pending: dict[messages.MessageId, AsyncResult[Response | ErrorResponse]] = {}
-        self._late: dict[messages.MessageId, Latecomer] = {}
+        self._late: dict[messages.MessageId, LateResultHandler] = {}
         self._slots = Semaphore(MAX_INFLIGHT)
         self._outbox = Outbox()
         self.heard = 0
         """Bytes that have come from the child: as long as this grows, it is alive."""
         self.counters: Counter[str] = Counter()
-        self._sparing = Sparing()
+        self._sparing = LogRateLimiter()
         self._greenlets = [gevent.spawn(self._write_loop), gevent.spawn(self._read_loop)]
 
     @property
@@ -97,10 +104,10 @@ class Channel:
         method: str,
         params: object,
         timeout_s: float,
-        watcher: Watcher = look_away,
+        watcher: CallObserver = ignore_call,
         *,
         is_urgent: bool = False,
-        on_late: Latecomer = too_late,
+        on_late: LateResultHandler = ignore_late_result,
     ) -> Any:
         """Send one request and block until its result; the deadline covers the wait for a slot as well.
 
@@ -110,13 +117,15 @@ class Channel:
         """
         # gevent.Timeout is a BaseException, which Flask's error handling would miss: name our own instead.
         with (
-            reported(watcher, method, params) as report,
+            record_call(watcher, method, params) as report,
             gevent.Timeout(timeout_s, RpcTimeout("The codex process did not answer in time.")),
             nullcontext() if is_urgent else self._slots,
         ):
             return self._call(method, params, report, on_late)
 
-    def _call(self, method: str, params: object, report: CallReport, on_late: Latecomer) -> Any:
+    def _call(
+        self, method: str, params: object, report: CallReport, on_late: LateResultHandler
+    ) -> Any:
         message_id = next(self._ids)
         line = messages.encode_request(message_id, method, params)
         report.sent = len(line)
@@ -224,7 +233,7 @@ class Channel:
         waiter = self._pending.pop(answer.id, None)
         if waiter is None:  # its caller gave up before
             self.counters["unknown_id"] += 1
-            on_late = self._late.pop(answer.id, too_late)
+            on_late = self._late.pop(answer.id, ignore_late_result)
             if isinstance(answer, Response):
                 on_late(answer.result)
         else:

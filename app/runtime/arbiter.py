@@ -21,18 +21,18 @@ from typing import Any, ClassVar
 from gunicorn.arbiter import Arbiter
 from gunicorn.errors import HaltServer
 
-from app.runtime.departure import STOP_MARGIN_S
 from app.runtime.hup import Hup
-from app.runtime.layout import ReloadRecord, ReloadState, Word
+from app.runtime.layout import ReloadRecord, ReloadState, WordOffset
 from app.runtime.reload import (
     HOPELESS_PAUSE_S,
     MAX_BOOT_FAILURES,
     RESPAWN_PAUSE_S,
-    Death,
-    Loss,
+    ExitAction,
+    WorkerExit,
     judge,
 )
 from app.runtime.shared import SharedState, new_memory
+from app.runtime.shutdown import STOP_MARGIN_S
 from app.runtime.upgrade import Upgrade
 
 log = logging.getLogger("codex_api.runtime")
@@ -87,12 +87,12 @@ class OverlapArbiter(Arbiter):
     def _is_successor_ready(self) -> bool:
         if not self.successor or self.is_dismissed or self.pid_of(self.successor) is None:
             return False
-        return self.shared.word(Word.READY) >= self.successor
+        return self.shared.word(WordOffset.READY) >= self.successor
 
     def hand_over(self) -> None:
         """Let the successor serve; the worker that served sees it and retires."""
         was_elsewhere = self.shared.is_served_elsewhere
-        self.shared.set_word(Word.SERVING, self.successor)
+        self.shared.set_word(WordOffset.SERVING, self.successor)
         log.info("reload_done", extra={"worker_generation": self.successor})
         self.note(ReloadState.DONE)
         self.successor = 0
@@ -121,7 +121,7 @@ class OverlapArbiter(Arbiter):
         if is_successor:
             self.successor = age
         else:
-            self.shared.set_word(Word.SERVING, age)
+            self.shared.set_word(WordOffset.SERVING, age)
         self._fork_not_before = time.monotonic() + RESPAWN_PAUSE_S
         self.spawn_worker()
 
@@ -164,7 +164,7 @@ class OverlapArbiter(Arbiter):
                 halt = error
         alive = {worker.age for worker in self.WORKERS.values()}
         for age in sorted(before.keys() - alive):
-            if halt is not None and age > self.shared.word(Word.BOOTED):
+            if halt is not None and age > self.shared.word(WordOffset.BOOTED):
                 before[age].tmp.close()  # gunicorn skips both where it would halt
                 self.cfg.child_exit(self, before[age])
             if not self._is_stopping:
@@ -172,9 +172,9 @@ class OverlapArbiter(Arbiter):
 
     def _judge(self, age: int, halt: HaltServer | None) -> None:
         is_successor = age == self.successor
-        booted = self.shared.word(Word.BOOTED)
+        booted = self.shared.word(WordOffset.BOOTED)
         self._boot_failures = 0 if booted >= age else self._boot_failures + 1
-        death = Death(
+        death = WorkerExit(
             was_needed=(is_successor and not self.is_dismissed) or age == self.shared.serving,
             failed_to_boot=booted < age,
             boot_failures=self._boot_failures,
@@ -182,17 +182,17 @@ class OverlapArbiter(Arbiter):
             ever_booted=booted > 0,
         )
         loss = judge(death)
-        if loss is Loss.HALT:
+        if loss is ExitAction.HALT:
             raise halt or HaltServer("Worker failed to boot.", self.WORKER_BOOT_ERROR)
         if is_successor:
             self.successor, self.is_dismissed = 0, False
             self.shared.successor = ReloadRecord(ReloadState.NONE, 0, time.time())
-            self._lacks_successor = loss is Loss.RETRY
-        if loss is Loss.GIVE_UP:
+            self._lacks_successor = loss is ExitAction.RETRY
+        if loss is ExitAction.GIVE_UP:
             self._fork_not_before = time.monotonic() + HOPELESS_PAUSE_S
-        if loss in {Loss.RETRY, Loss.GIVE_UP} and is_successor:
+        if loss in {ExitAction.RETRY, ExitAction.GIVE_UP} and is_successor:
             log.error("reload_worker_died", extra={"worker_generation": age, "loss": loss.value})
-            if loss is Loss.GIVE_UP:
+            if loss is ExitAction.GIVE_UP:
                 self.note(
                     ReloadState.FAILED,
                     f"The new worker died {MAX_BOOT_FAILURES} times while booting.",

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from codex_cli_bin import bundled_codex_path
 
+from app.answers.model_names import Names
 from app.api.models import warn_of_dangling
-from app.codex.client import Codex
+from app.backends.app_server.backend import AppServerBackend
+from app.backends.app_server.limits import Limits
 from app.codex.config import Upstream, UpstreamKind
 from app.codex.home import Home
 from app.codex.launch import Launcher
-from app.codex.limits import Limits
 from app.runtime.demo import DemoUpstream
-from app.runtime.departure import Patience
-from app.runtime.gateway import Gateway
 from app.runtime.maintenance import MaintenanceSwitch
+from app.runtime.shutdown import GracePeriods
+from app.runtime.worker_services import WorkerServices
 from app.settings import Settings
-from app.translation.models import Names
 from app.version import VERSION
 
 
-def build_gateway(settings: Settings) -> Gateway:
+def build_gateway(settings: Settings) -> WorkerServices:
     """Decide who answers in the end, and wire the child to it."""
     home = Home(settings.codex_home)
     demo: DemoUpstream | None = None
@@ -35,12 +35,12 @@ def build_gateway(settings: Settings) -> Gateway:
     else:
         demo = DemoUpstream()
         upstream = Upstream(UpstreamKind.DEMO, demo.base_url)
-    patience = Patience(settings.shutdown_grace_ms / 1000, settings.reload_patience_ms / 1000)
+    patience = GracePeriods(settings.shutdown_grace_ms / 1000, settings.reload_patience_ms / 1000)
     maintenance = MaintenanceSwitch(configured=settings.maintenance_mode)
-    return Gateway(_build_codex(settings, upstream), demo, patience, maintenance)
+    return WorkerServices(_build_codex(settings, upstream), demo, patience, maintenance)
 
 
-def _build_codex(settings: Settings, upstream: Upstream) -> Codex:
+def _build_codex(settings: Settings, upstream: Upstream) -> AppServerBackend:
     launcher = Launcher(
         Home(settings.codex_home),
         settings.codex_bin or bundled_codex_path(),
@@ -61,4 +61,6 @@ def _build_codex(settings: Settings, upstream: Upstream) -> Codex:
         memory_bytes=settings.memory_limit_bytes,
     )
     names = Names(settings.model_aliases, settings.default_model)
-    return Codex(launcher, limits, VERSION, lambda models: warn_of_dangling(models, names))
+    return AppServerBackend(
+        launcher, limits, VERSION, lambda models: warn_of_dangling(models, names)
+    )

@@ -45,7 +45,7 @@ class DemoUpstream:
             name="demo_upstream",
             # -B: nothing is written outside CODEX_HOME, so no compiled files either.
             argv=(
-                *(sys.executable, "-B", "-m", "app.demo"),
+                *(sys.executable, "-B", "-m", "scripted_upstream"),
                 *("--fd", str(descriptor), "--until-stdin-closes"),
             ),
             env={"PATH": os.defpath, "LANG": "C.UTF-8"},

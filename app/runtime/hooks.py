@@ -5,13 +5,13 @@ from __future__ import annotations
 import signal
 from typing import Any
 
-from app.runtime.gateway import Gateway
 from app.runtime.shared import SharedState
+from app.runtime.worker_services import WorkerServices
 
 
-def gateway_of(worker: Any) -> Gateway:
+def gateway_of(worker: Any) -> WorkerServices:
     """Return the gateway of the application that the worker loaded."""
-    gateway: Gateway = worker.wsgi.extensions["gateway"]
+    gateway: WorkerServices = worker.wsgi.extensions["gateway"]
     return gateway
 
 

@@ -28,7 +28,7 @@ SIZE = 4096
 ELSEWHERE = 0xFFFF_FFFF
 
 
-class Word(IntEnum):
+class WordOffset(IntEnum):
     """Offsets of the words, in bytes."""
 
     LAYOUT = 4
@@ -38,7 +38,7 @@ class Word(IntEnum):
     BOOTED = 20
 
 
-class Place(IntEnum):
+class RecordOffset(IntEnum):
     """Offsets of the records, in bytes."""
 
     RELOAD = 64

@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Callable
 
-from app.edge.maintenance_flag import Order, SetBy, State, utc
+from app.http.maintenance_flag import MaintenanceSpec, Source, State, utc
 from app.runtime.layout import Maintenance, settle
 from app.runtime.shared import SharedState
 
@@ -19,7 +19,7 @@ log = logging.getLogger("codex_api.runtime")
 
 
 class MaintenanceSwitch:
-    """See `app.edge.maintenance_flag.Switch`. `configured` is the setting; `clock` gives Unix time in seconds."""
+    """See `app.http.maintenance_flag.MaintenanceFlag`. `configured` is the setting; `clock` gives Unix seconds."""
 
     def __init__(self, *, configured: bool, clock: Callable[[], float] = time.time) -> None:
         self._configured = configured
@@ -50,7 +50,7 @@ class MaintenanceSwitch:
         """Return what holds now."""
         return state_of(self._record(), self._clock())
 
-    def obey(self, order: Order) -> State:
+    def obey(self, order: MaintenanceSpec) -> State:
         """Set the flag, for every worker."""
         now = self._clock()
         # A worker that is about to go may know an older setting than the one that serves: the record's counts.
@@ -87,16 +87,18 @@ class MaintenanceSwitch:
 def state_of(record: Maintenance, now: float) -> State:
     """Return what the record means at that time."""
     if record.is_over(now):
-        return State(Order(False), SetBy.UNTIL, record.until, record.env_value)
-    set_by = SetBy.ENDPOINT if record.by_endpoint else SetBy.SETTING
-    order = Order(record.is_on, record.reason, record.until or None, record.retry_after_s or None)
+        return State(MaintenanceSpec(False), Source.UNTIL, record.until, record.env_value)
+    set_by = Source.ENDPOINT if record.by_endpoint else Source.SETTING
+    order = MaintenanceSpec(
+        record.is_on, record.reason, record.until or None, record.retry_after_s or None
+    )
     return State(order, set_by, record.changed_at, record.env_value)
 
 
-def record_of(order: Order, *, env_value: bool, now: float) -> Maintenance:
+def record_of(order: MaintenanceSpec, *, env_value: bool, now: float) -> Maintenance:
     """Return the record of an order that came through the endpoint. Only maintenance has a reason and an end."""
     if not order.is_on:
-        order = Order(False)
+        order = MaintenanceSpec(False)
     return Maintenance(
         order.is_on,
         env_value,

@@ -66,7 +66,7 @@ def next_step(now: Situation) -> Step:
     return Step.NOTHING if now.is_dismissed else Step.DISMISS
 
 
-class Loss(Enum):
+class ExitAction(Enum):
     """What a worker's death means."""
 
     NOTHING = "nothing"
@@ -76,7 +76,7 @@ class Loss(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Death:
+class WorkerExit:
     """A worker that has died. `was_needed`: it served, or was the successor and not dismissed.
 
     `boot_failures` counts this one, too; `alive` is how many workers are left; `ever_booted`: any worker of this
@@ -90,13 +90,13 @@ class Death:
     ever_booted: bool
 
 
-def judge(death: Death) -> Loss:
+def judge(death: WorkerExit) -> ExitAction:
     """Return what it means. Only a service that has no worker left, and cannot boot one, is ended."""
     if not death.was_needed:
-        return Loss.NOTHING
+        return ExitAction.NOTHING
     if not death.failed_to_boot:
-        return Loss.RETRY
+        return ExitAction.RETRY
     is_hopeless = death.boot_failures >= MAX_BOOT_FAILURES
     if death.alive == 0 and (is_hopeless or not death.ever_booted):
-        return Loss.HALT
-    return Loss.GIVE_UP if is_hopeless else Loss.RETRY
+        return ExitAction.HALT
+    return ExitAction.GIVE_UP if is_hopeless else ExitAction.RETRY

@@ -23,9 +23,9 @@ import gevent
 from gevent.pool import Pool
 
 from app.runtime.client_socket import ClientServer, Limits
-from app.runtime.departure import Departure, Stage, departure
-from app.runtime.layout import Word
+from app.runtime.layout import WordOffset
 from app.runtime.shared import SharedState
+from app.runtime.shutdown import ShutdownPlan, Stage, departure
 from app.runtime.worker import Worker
 
 log = logging.getLogger("codex_api.runtime")
@@ -75,7 +75,7 @@ class ServingWorker(Worker):
             fields = {"connections": self.worker_connections, "lacking": self.lacks_descriptors}
             log.warning("descriptors_short", extra=fields)
         shared = SharedState(self.memory)
-        shared.set_word(Word.BOOTED, max(self.age, shared.word(Word.BOOTED)))
+        shared.set_word(WordOffset.BOOTED, max(self.age, shared.word(WordOffset.BOOTED)))
         self._await_turn(shared)
         servers: list[ClientServer] = []
         maintenance = self._gateway.maintenance
@@ -106,7 +106,7 @@ class ServingWorker(Worker):
             gevent.sleep(_LOOK_WHILE_WAITING_S)
             if not is_announced and self._gateway.wait_ready(_LOOK_EVERY_S):
                 is_announced = True
-                shared.set_word(Word.READY, self.age)
+                shared.set_word(WordOffset.READY, self.age)
                 self._wake_master()
 
     def _wake_master(self) -> None:
@@ -138,7 +138,7 @@ class ServingWorker(Worker):
 
     # The way out
 
-    def _departure(self, shared: SharedState) -> Departure | None:
+    def _departure(self, shared: SharedState) -> ShutdownPlan | None:
         grace_ms = shared.stop_grace_ms
         if grace_ms is not None:
             self._stopped_at = self._stopped_at or time.monotonic()
@@ -153,7 +153,7 @@ class ServingWorker(Worker):
 
     def _leave(self, shared: SharedState, servers: list[ClientServer]) -> None:
         """Let requests finish, then cut them, then break what hangs; return when nothing is left or time is up."""
-        told: Departure | None = None
+        told: ShutdownPlan | None = None
         stage = Stage.FINISHING
         while going := self._departure(shared):  # marks are never taken back
             if told is None or told.is_stop != going.is_stop:

@@ -16,9 +16,9 @@ from app.runtime.layout import (
     MAGIC,
     SIZE,
     Maintenance,
-    Place,
+    RecordOffset,
     ReloadRecord,
-    Word,
+    WordOffset,
 )
 
 _ATTEMPTS = 100
@@ -36,7 +36,7 @@ def new_memory() -> mmap.mmap:
     """Return fresh memory with this layout's header. Raises `OSError`."""
     memory = mmap.mmap(-1, SIZE)  # anonymous and shared: a fork sees the same bytes
     memory[: len(MAGIC)] = MAGIC
-    SharedState(memory).set_word(Word.LAYOUT, LAYOUT)
+    SharedState(memory).set_word(WordOffset.LAYOUT, LAYOUT)
     return memory
 
 
@@ -54,18 +54,18 @@ class SharedState:
 
     # Words
 
-    def word(self, word: Word) -> int:
+    def word(self, word: WordOffset) -> int:
         """Return a word."""
         return self._words[word // 4]
 
-    def set_word(self, word: Word, value: int) -> None:
+    def set_word(self, word: WordOffset, value: int) -> None:
         """Set a word, in one store."""
         self._words[word // 4] = value
 
     @property
     def serving(self) -> int:
         """The worker generation that accepts connections; 0 for none yet, `ELSEWHERE` for another master's."""
-        return self.word(Word.SERVING)
+        return self.word(WordOffset.SERVING)
 
     @property
     def is_served_elsewhere(self) -> bool:
@@ -74,12 +74,12 @@ class SharedState:
 
     def begin_stop(self, grace_ms: int) -> None:
         """Tell every worker to end within the grace; the master is about to stop."""
-        self.set_word(Word.STOPPING, grace_ms + 1)
+        self.set_word(WordOffset.STOPPING, grace_ms + 1)
 
     @property
     def stop_grace_ms(self) -> int | None:
         """How long a worker may still take; None while nobody stops."""
-        word = self.word(Word.STOPPING)
+        word = self.word(WordOffset.STOPPING)
         return word - 1 if word else None
 
     # Records
@@ -87,34 +87,34 @@ class SharedState:
     @property
     def reload(self) -> ReloadRecord | None:
         """The last HUP and what became of it. The master writes."""
-        return self._read(Place.RELOAD, ReloadRecord)
+        return self._read(RecordOffset.RELOAD, ReloadRecord)
 
     @reload.setter
     def reload(self, record: ReloadRecord) -> None:
         """Write it."""
-        self._write(Place.RELOAD, record)
+        self._write(RecordOffset.RELOAD, record)
 
     @property
     def successor(self) -> ReloadRecord | None:
         """What the new worker waits for. That worker writes."""
-        return self._read(Place.SUCCESSOR, ReloadRecord)
+        return self._read(RecordOffset.SUCCESSOR, ReloadRecord)
 
     @successor.setter
     def successor(self, record: ReloadRecord) -> None:
         """Write it."""
-        self._write(Place.SUCCESSOR, record)
+        self._write(RecordOffset.SUCCESSOR, record)
 
     @property
     def maintenance(self) -> Maintenance | None:
         """The maintenance flag; None before the first worker has settled it. Any worker writes: the last one wins."""
-        return self._read(Place.MAINTENANCE, Maintenance)
+        return self._read(RecordOffset.MAINTENANCE, Maintenance)
 
     @maintenance.setter
     def maintenance(self, record: Maintenance) -> None:
         """Write it."""
-        self._write(Place.MAINTENANCE, record)
+        self._write(RecordOffset.MAINTENANCE, record)
 
-    def _read(self, place: Place, kind: type[Record]) -> Record | None:
+    def _read(self, place: RecordOffset, kind: type[Record]) -> Record | None:
         for _ in range(_ATTEMPTS):
             found = kind.decode(self.memory[place : place + _RECORD_BYTES])
             if found is not None:
@@ -123,7 +123,7 @@ class SharedState:
                 return None  # never written
         return None
 
-    def _write(self, place: Place, record: _Record) -> None:
+    def _write(self, place: RecordOffset, record: _Record) -> None:
         data = record.encode()
         for _ in range(_ATTEMPTS):
             self.memory[place : place + len(data)] = data

@@ -18,7 +18,7 @@ from typing import Any
 
 from gunicorn.pidfile import Pidfile
 
-from app.runtime.layout import ELSEWHERE, Word
+from app.runtime.layout import ELSEWHERE, WordOffset
 
 log = logging.getLogger("codex_api.runtime")
 
@@ -47,7 +47,7 @@ class Upgrade:
         self._from_follower = -1
         self.is_handed_over = False
         if server.master_pid:
-            server.shared.set_word(Word.SERVING, ELSEWHERE)
+            server.shared.set_word(WordOffset.SERVING, ELSEWHERE)
         if self._to_predecessor >= 0:
             os.set_inheritable(self._to_predecessor, False)
 
@@ -88,7 +88,7 @@ class Upgrade:
             raise StopIteration
         if server.shared.is_served_elsewhere and not self.is_handed_over and not server.master_pid:
             # Our predecessor has gone without waiting: whoever is there accepts now, and requests wait for its child.
-            server.shared.set_word(Word.SERVING, server.successor)
+            server.shared.set_word(WordOffset.SERVING, server.successor)
             server.successor = 0
 
     def _listen_to_follower(self) -> None:
@@ -97,7 +97,7 @@ class Upgrade:
             words = os.read(self._from_follower, 16)
         if _READY in words:
             self.is_handed_over = True
-            server.shared.set_word(Word.SERVING, ELSEWHERE)  # our workers see it and retire
+            server.shared.set_word(WordOffset.SERVING, ELSEWHERE)  # our workers see it and retire
             log.info("upgrade_done", extra={"master_pid": server.reexec_pid})
         if _STOP in words:
             raise StopIteration
@@ -111,7 +111,7 @@ class Upgrade:
         log.error("upgrade_failed", extra={"was_handed_over": self.is_handed_over})
         if self.is_handed_over:
             self.is_handed_over = False
-            self._server.shared.set_word(Word.SERVING, 0)
+            self._server.shared.set_word(WordOffset.SERVING, 0)
             with contextlib.suppress(OSError, RuntimeError):
                 self._server.pidfile.create(self._server.pid)
 

@@ -25,7 +25,7 @@ from gunicorn.http.errors import ParseException
 from gunicorn.workers.ggevent import GeventWorker
 
 from app.runtime.client_socket import ClientSocket, SlowHead
-from app.runtime.waiting import Waiting
+from app.runtime.idle_connections import IdleConnections
 
 _DRAIN_BYTES = 64 * 1024
 _LINGER_BYTES = 256 * 1024 * 1024
@@ -84,7 +84,7 @@ class Worker(GeventWorker):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self._waiting: Waiting[ClientSocket] = Waiting()
+        self._waiting: IdleConnections[ClientSocket] = IdleConnections()
 
     def timeout_ctx(self) -> Any:
         """Set no deadline: the connection has its own, and tells an idle client from a slow one."""

@@ -20,8 +20,8 @@ import psutil
 import pytest
 import requests
 
-from app.demo.client import Control
 from app.settings import VARIABLES
+from scripted_upstream.client import Control
 
 ROOT = Path(__file__).resolve().parents[2]
 KEY = "sk-e2e-9fQ2mV7xK4tB1wZ8cR5y"
@@ -34,7 +34,15 @@ class Upstream:
 
     def __init__(self) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "app.demo", "--control", "--port", "0", "--until-stdin-closes"],
+            [
+                sys.executable,
+                "-m",
+                "scripted_upstream",
+                "--control",
+                "--port",
+                "0",
+                "--until-stdin-closes",
+            ],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

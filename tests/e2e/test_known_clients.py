@@ -18,7 +18,7 @@ import requests
 from harness import DEADLINE_S, KEY, Gateway, Upstream
 from raw_http import exchange, parse_frames
 
-from app.translation.tools import alias_of
+from app.answers.tools import alias_of
 
 FOLDER = Path(__file__).parent / "recorded"
 NEVER_PREFLIGHTED = frozenset(

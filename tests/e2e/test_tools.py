@@ -12,7 +12,7 @@ import pytest
 from harness import MODEL, Gateway, Upstream, ask, wait_until
 from raw_http import stream_frames
 
-from app.translation.tools import BUILT_IN, alias_of
+from app.answers.tools import BUILT_IN, alias_of
 
 
 def call(name: str, arguments: str, call_id: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import pytest
 
 from app.settings import ROOT
 
-MAX_MODULE_LINES = 250
+MAX_MODULE_LINES = 400
 MAX_FUNCTION_LINES = 40
 
 WIRING = {"create_app"}
@@ -30,7 +30,9 @@ SAYS_NOTHING = {"utils", "util", "helpers", "helper", "manager", "managers", "co
 Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
 Definition: TypeAlias = Function | ast.ClassDef
 
-MODULES = sorted((ROOT / "app").rglob("*.py"))
+MODULES = sorted(
+    path for package in ("app", "scripted_upstream") for path in (ROOT / package).rglob("*.py")
+)
 
 
 def name_of(path: Path) -> str:

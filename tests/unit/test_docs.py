@@ -15,7 +15,7 @@ from flask import Flask
 from prometheus_client.metrics import MetricWrapperBase
 
 from app import create_app, errors
-from app.codex.turn import TurnState
+from app.backends.app_server.turn import TurnState
 from app.errors import GatewayError
 from app.observability import labels
 from app.observability.gauges import Gauges

@@ -6,21 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from app.api.chat_completions.schemas import check_fields
-from app.errors import InvalidRequest
-from app.translation.content import Item
-from app.translation.formats import TEXT, OutputFormat, parse_format
-from app.translation.invalid import invalid_type, invalid_value, missing
-from app.translation.parameters import (
+from app.answers.constraints import AnswerConstraints
+from app.answers.field_errors import invalid_type, invalid_value, missing
+from app.answers.output_format import TEXT, OutputFormat, parse_format
+from app.answers.parameters import (
     choice_count,
     developer_item,
     estimate_tokens,
     include_usage,
     stop_sequences,
 )
-from app.translation.prompt import to_items
-from app.translation.rules import Rules
-from app.translation.tools import (
+from app.answers.tools import (
     Tool,
     check_distinct,
     names_by_alias,
@@ -28,6 +24,10 @@ from app.translation.tools import (
     parse_tools,
     to_dynamic_tool,
 )
+from app.api.chat_completions.content import Item
+from app.api.chat_completions.messages import to_items
+from app.api.chat_completions.schemas import check_fields
+from app.errors import InvalidRequest
 
 _CALL_ONE = "You must call one of the functions in this turn; do not answer in words."
 _CALL_THIS = "You must call the function {} in this turn; do not answer in words."
@@ -47,7 +47,7 @@ class ChatRequest:
     verbosity: str | None
     dynamic_tools: tuple[Mapping[str, Any], ...]
     output_schema: Mapping[str, Any] | None
-    rules: Rules
+    rules: AnswerConstraints
     legacy_calls: bool
     ignored: tuple[str, ...]
 
@@ -84,7 +84,7 @@ def parse_request(
         verbosity=given.get("verbosity"),
         dynamic_tools=tuple(map(to_dynamic_tool, choice.offered)),
         output_schema=output.strict_schema,
-        rules=Rules(
+        rules=AnswerConstraints(
             stops=stop_sequences(given.get("stop")),
             max_tokens=given.get("max_completion_tokens", given.get("max_tokens")),
             names=names_by_alias(tool.name for tool in choice.tools),

@@ -6,12 +6,12 @@ from dataclasses import asdict
 
 from flask import Blueprint, Response, current_app
 
+from app.answers.model_names import Resolved
 from app.api.chat_completions.request import ChatRequest, parse_request
 from app.api.chat_completions.wire import ChatWire, Envelope
-from app.codex.methods import TurnRequest
-from app.edge import turns
-from app.edge.body import read_json_object
-from app.translation.models import Resolved
+from app.backend.request import TurnRequest
+from app.http import respond
+from app.http.body import read_json_object
 
 blueprint = Blueprint("chat_completions", __name__)
 
@@ -23,16 +23,16 @@ def create_chat_completion() -> Response:
         read_json_object(),
         max_choices=current_app.config["MAX_CHOICES"],
         shows_reasoning=current_app.config["SHOWS_REASONING"],
-        needs_model=not turns.has_default_model(),
+        needs_model=not respond.has_default_model(),
     )
-    resolved = turns.resolve_model(request.model, request.effort)
+    resolved = respond.resolve_model(request.model, request.effort)
     envelope = Envelope(
-        **asdict(turns.identity("chatcmpl")),
+        **asdict(respond.identity("chatcmpl")),
         model=resolved.name,
         include_usage=request.include_usage,
         legacy_calls=request.legacy_calls,
     )
-    return turns.respond(
+    return respond.respond(
         [to_turn_request(request, resolved)] * request.n,
         [request.rules] * request.n,
         ChatWire(envelope),

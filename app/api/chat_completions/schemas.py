@@ -12,9 +12,9 @@ from typing import Any
 
 from marshmallow import fields
 
-from app.edge.fields import OneOf, Ranged, SamplingSchema, Typed
+from app.answers.field_errors import missing, unsupported
 from app.errors import InvalidRequest
-from app.translation.invalid import missing, unsupported
+from app.http.fields import OneOf, Ranged, SamplingSchema, Typed
 
 
 class ChatCompletionSchema(SamplingSchema):

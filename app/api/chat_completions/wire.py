@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from app.translation.chunks import (
+from app.answers.chunks import (
     Chunk,
     Content,
     Finish,
@@ -22,7 +22,7 @@ from app.translation.chunks import (
     Tokens,
     ToolCall,
 )
-from app.translation.usage import render_usage
+from app.api.usage import render_usage
 
 
 @dataclass(frozen=True, slots=True)

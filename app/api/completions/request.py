@@ -13,17 +13,17 @@ from typing import Any
 
 from marshmallow import fields
 
-from app.edge.fields import Ranged, SamplingSchema, Typed
-from app.errors import InvalidRequest
-from app.translation.content import Item
-from app.translation.invalid import invalid_type, missing, unsupported
-from app.translation.parameters import (
+from app.answers.constraints import AnswerConstraints
+from app.answers.field_errors import invalid_type, missing, unsupported
+from app.answers.parameters import (
     choice_count,
     estimate_tokens,
     include_usage,
     stop_sequences,
 )
-from app.translation.rules import Rules
+from app.api.chat_completions.content import Item
+from app.errors import InvalidRequest
+from app.http.fields import Ranged, SamplingSchema, Typed
 
 
 class CompletionSchema(SamplingSchema):
@@ -68,7 +68,7 @@ class CompletionRequest:
     stream: bool
     include_usage: bool
     echo: bool
-    rules: tuple[Rules, ...]
+    rules: tuple[AnswerConstraints, ...]
     ignored: tuple[str, ...]
 
     def items(self, prompt: str) -> tuple[Item, ...]:
@@ -115,10 +115,12 @@ def parse_request(
     )
 
 
-def _rules(known: Mapping[str, Any], prompts: tuple[str, ...], n: int) -> tuple[Rules, ...]:
+def _rules(
+    known: Mapping[str, Any], prompts: tuple[str, ...], n: int
+) -> tuple[AnswerConstraints, ...]:
     stops, limit = stop_sequences(known.get("stop")), known.get("max_tokens")
     return tuple(
-        Rules(stops=stops, max_tokens=limit, prompt_tokens=_estimate(prompt))
+        AnswerConstraints(stops=stops, max_tokens=limit, prompt_tokens=_estimate(prompt))
         for prompt in prompts
         for _ in range(n)
     )

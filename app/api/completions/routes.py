@@ -8,9 +8,9 @@ from flask import Blueprint, Response, current_app
 
 from app.api.completions.request import parse_request
 from app.api.completions.wire import CompletionWire, Envelope
-from app.codex.methods import TurnRequest
-from app.edge import turns
-from app.edge.body import read_json_object
+from app.backend.request import TurnRequest
+from app.http import respond
+from app.http.body import read_json_object
 
 blueprint = Blueprint("completions", __name__)
 
@@ -21,17 +21,17 @@ def create_completion() -> Response:
     request = parse_request(
         read_json_object(),
         max_choices=current_app.config["MAX_CHOICES"],
-        needs_model=not turns.has_default_model(),
+        needs_model=not respond.has_default_model(),
     )
-    resolved = turns.resolve_model(request.model)
+    resolved = respond.resolve_model(request.model)
     prompts = [prompt for prompt in request.prompts for _ in range(request.n)]
     envelope = Envelope(
-        **asdict(turns.identity("cmpl")),
+        **asdict(respond.identity("cmpl")),
         model=resolved.name,
         include_usage=request.include_usage,
         echoes=tuple(prompt if request.echo else "" for prompt in prompts),
     )
-    return turns.respond(
+    return respond.respond(
         [
             TurnRequest(resolved.model.id, request.items(prompt), resolved.effort)
             for prompt in prompts

@@ -11,8 +11,8 @@ from typing import Any
 
 import orjson
 
-from app.translation.chunks import Chunk, Content, Finish, Refusal, Role, Tokens
-from app.translation.usage import render_usage
+from app.answers.chunks import Chunk, Content, Finish, Refusal, Role, Tokens
+from app.api.usage import render_usage
 
 
 @dataclass(frozen=True, slots=True)

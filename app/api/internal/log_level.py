@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from flask import Blueprint, current_app
 
-from app.edge.body import read_json_object
+from app.answers.field_errors import invalid_type, missing
 from app.errors import InvalidRequest
+from app.http.body import read_json_object
 from app.observability import logs
-from app.translation.invalid import invalid_type, missing
 
 blueprint = Blueprint("log_level", __name__, url_prefix="/internal/log-level")
 

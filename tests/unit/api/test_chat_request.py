@@ -3,11 +3,11 @@ from typing import Any
 
 import pytest
 
+from app.answers.constraints import AnswerConstraints
+from app.answers.output_format import parse_format
+from app.answers.tools import Tool, alias_of, to_dynamic_tool
 from app.api.chat_completions.request import ChatRequest, parse_request
 from app.errors import InvalidRequest
-from app.translation.formats import parse_format
-from app.translation.rules import Rules
-from app.translation.tools import Tool, alias_of, to_dynamic_tool
 
 HI = {"role": "user", "content": "hi"}
 LEAST: dict[str, Any] = {"model": "gpt", "messages": [HI]}
@@ -52,7 +52,7 @@ def test_the_least_request_is_this() -> None:
         verbosity=None,
         dynamic_tools=(),
         output_schema=None,
-        rules=Rules(names={}, prompt_tokens=1),
+        rules=AnswerConstraints(names={}, prompt_tokens=1),
         legacy_calls=False,
         ignored=(),
     )

@@ -8,9 +8,7 @@ from hypothesis import strategies as st
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from pydantic import BaseModel
 
-from app.api.chat_completions.wire import ChatWire, Envelope
-from app.codex.events import Usage
-from app.translation.chunks import (
+from app.answers.chunks import (
     Chunk,
     Content,
     Finish,
@@ -20,7 +18,9 @@ from app.translation.chunks import (
     Tokens,
     ToolCall,
 )
-from app.translation.usage import render_usage
+from app.api.chat_completions.wire import ChatWire, Envelope
+from app.api.usage import render_usage
+from app.backend.events import Usage
 
 USAGE = Usage(input=50, cached_input=40, output=9, reasoning_output=3, total=59)
 METADATA = {"thread_id": "thr", "ttft_ms": 7}

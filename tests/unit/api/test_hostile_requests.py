@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
+from app.answers.choice import Choice, RetryWithInstruction
+from app.answers.chunks import Finish
+from app.answers.constraints import AnswerConstraints
+from app.answers.output_format import check, parse_format
+from app.answers.tools import parse_tools, to_dynamic_tool
+from app.api.chat_completions.content import INPUT_PARTS, to_content
 from app.api.chat_completions.request import parse_request
-from app.codex.events import RawItem, TextDelta, TurnEnded, TurnStatus, Usage, UsageUpdated
+from app.backend.events import RawItem, TextDelta, TurnEnded, TurnStatus, Usage, UsageUpdated
 from app.errors import InvalidRequest, UpstreamError
-from app.translation.choice import AskAgain, Choice
-from app.translation.chunks import Finish
-from app.translation.content import INPUT_PARTS, to_content
-from app.translation.formats import check, parse_format
-from app.translation.rules import Rules
-from app.translation.tools import parse_tools, to_dynamic_tool
 
 HI = {"role": "user", "content": "hi"}
 D = "https://json-schema.org/draft/2020-12/schema"
@@ -208,7 +208,7 @@ def test_a_wide_schema_does_not_hold_up_the_worker() -> None:
 
 
 DONE = TurnEnded(TurnStatus.COMPLETED)
-OBJECT = Rules(
+OBJECT = AnswerConstraints(
     output=parse_format({"type": "json_object"}), checks_output=True, max_tokens=2, prompt_tokens=7
 )
 
@@ -217,7 +217,7 @@ def test_the_usage_of_the_first_try_is_not_that_of_the_second() -> None:
     choice = Choice(0, OBJECT)
     choice.feed(TextDelta("i", "no"))
     choice.feed(UsageUpdated(Usage(50, 0, 9, 0, 59)))
-    with pytest.raises(AskAgain):
+    with pytest.raises(RetryWithInstruction):
         choice.feed(DONE)
     for _ in range(3):
         choice.feed(TextDelta("i", "{"))
@@ -226,27 +226,27 @@ def test_the_usage_of_the_first_try_is_not_that_of_the_second() -> None:
 
 
 def test_the_reasoning_of_the_first_try_is_not_given_back() -> None:
-    choice = Choice(0, Rules(offers_tools=True, requires_tool=True))
+    choice = Choice(0, AnswerConstraints(offers_tools=True, requires_tool=True))
     choice.feed(RawItem({"type": "reasoning", "encrypted_content": "x"}))
-    with pytest.raises(AskAgain):
+    with pytest.raises(RetryWithInstruction):
         choice.feed(DONE)
     assert choice.reasoning_items == []
 
 
 def test_a_stop_sequence_is_no_way_around_a_required_call() -> None:
-    choice = Choice(0, Rules(offers_tools=True, requires_tool=True, stops=("END",)))
-    with pytest.raises((AskAgain, UpstreamError)):
+    choice = Choice(0, AnswerConstraints(offers_tools=True, requires_tool=True, stops=("END",)))
+    with pytest.raises((RetryWithInstruction, UpstreamError)):
         choice.feed(TextDelta("i", "I will not END"))
 
 
 def test_an_answer_that_a_stop_cut_is_checked_too() -> None:
-    choice = Choice(0, Rules(output=OBJECT.output, checks_output=True, stops=("END",)))
-    with pytest.raises((AskAgain, UpstreamError)):
+    choice = Choice(0, AnswerConstraints(output=OBJECT.output, checks_output=True, stops=("END",)))
+    with pytest.raises((RetryWithInstruction, UpstreamError)):
         choice.feed(TextDelta("i", "no JSON END"))
 
 
 def test_a_turn_that_ends_with_its_calls_has_done_what_was_required() -> None:
     """codex ends a turn whose response broke off after a call without rawResponse/completed."""
-    choice = Choice(0, Rules(offers_tools=True, requires_tool=True))
+    choice = Choice(0, AnswerConstraints(offers_tools=True, requires_tool=True))
     choice.feed(RawItem({"type": "function_call", "name": "f", "call_id": "c", "arguments": "{}"}))
     assert choice.feed(DONE)[-1] == Finish(0, "tool_calls")

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from app.api.internal.maintenance.request import parse_order
-from app.edge.maintenance_flag import Order
 from app.errors import InvalidRequest
+from app.http.maintenance_flag import MaintenanceSpec
 
 NOW = 1_790_000_000.0  # 2026-09-21T14:13:20Z
 LATER = "2026-12-01T10:00:00Z"
@@ -20,30 +20,33 @@ ON: dict[str, Any] = {"enabled": True}
 @pytest.mark.parametrize(
     ("body", "order"),
     [
-        ({"enabled": True}, Order(True)),
-        ({"enabled": False}, Order(False)),
-        ({"enabled": False, "reason": "done"}, Order(False, "done")),
-        ({"enabled": True, "unknown": [1], "Until": "never"}, Order(True)),
-        ({"enabled": True, "reason": None, "until": None, "retry_after_s": None}, Order(True)),
-        (ON | {"reason": " We move. "}, Order(True, "We move.")),
-        (ON | {"reason": "  "}, Order(True)),
-        (ON | {"reason": "é" * 128}, Order(True, "é" * 128)),
+        ({"enabled": True}, MaintenanceSpec(True)),
+        ({"enabled": False}, MaintenanceSpec(False)),
+        ({"enabled": False, "reason": "done"}, MaintenanceSpec(False, "done")),
+        ({"enabled": True, "unknown": [1], "Until": "never"}, MaintenanceSpec(True)),
+        (
+            {"enabled": True, "reason": None, "until": None, "retry_after_s": None},
+            MaintenanceSpec(True),
+        ),
+        (ON | {"reason": " We move. "}, MaintenanceSpec(True, "We move.")),
+        (ON | {"reason": "  "}, MaintenanceSpec(True)),
+        (ON | {"reason": "é" * 128}, MaintenanceSpec(True, "é" * 128)),
         (ON | {"reason": "👩\N{ZERO WIDTH JOINER}🚒 1\N{NO-BREAK SPACE}h"}, None),
-        (ON | {"until": LATER}, Order(True, until=AT)),
-        (ON | {"until": "2026-12-01T10:00:00+00:00"}, Order(True, until=AT)),
-        (ON | {"until": "2026-12-01T10:00:00.5Z"}, Order(True, until=AT + 0.5)),
-        (ON | {"until": "20261201T100000Z"}, Order(True, until=AT)),
-        (ON | {"until": "2026-12-01T10Z"}, Order(True, until=AT)),
-        (ON | {"retry_after_s": 1}, Order(True, retry_after_s=1)),
-        (ON | {"retry_after_s": 86_400}, Order(True, retry_after_s=86_400)),
+        (ON | {"until": LATER}, MaintenanceSpec(True, until=AT)),
+        (ON | {"until": "2026-12-01T10:00:00+00:00"}, MaintenanceSpec(True, until=AT)),
+        (ON | {"until": "2026-12-01T10:00:00.5Z"}, MaintenanceSpec(True, until=AT + 0.5)),
+        (ON | {"until": "20261201T100000Z"}, MaintenanceSpec(True, until=AT)),
+        (ON | {"until": "2026-12-01T10Z"}, MaintenanceSpec(True, until=AT)),
+        (ON | {"retry_after_s": 1}, MaintenanceSpec(True, retry_after_s=1)),
+        (ON | {"retry_after_s": 86_400}, MaintenanceSpec(True, retry_after_s=86_400)),
         (
             ON | {"reason": "x", "until": LATER, "retry_after_s": 30},
-            Order(True, "x", AT, 30),
+            MaintenanceSpec(True, "x", AT, 30),
         ),
     ],
 )
-def test_an_order(body: dict[str, Any], order: Order | None) -> None:
-    assert parse_order(body, NOW) == (order or Order(True, body["reason"]))
+def test_an_order(body: dict[str, Any], order: MaintenanceSpec | None) -> None:
+    assert parse_order(body, NOW) == (order or MaintenanceSpec(True, body["reason"]))
 
 
 NOT_UTC = "Invalid 'until': expected a time in UTC, like '2026-12-01T10:00:00Z'."

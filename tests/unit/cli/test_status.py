@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from app.cli.account import API_KEY, CHATGPT, Account, Limit, Login
-from app.cli.outcome import Exit
-from app.cli.running import Running
+from app.cli.exit_codes import Exit
+from app.cli.running_gateway import Running
 from app.cli.status import Status, describe
 from app.cli.upstream import Choice
 from app.codex.config import UpstreamKind

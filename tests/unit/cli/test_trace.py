@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
+from app.backend.events import TurnFailure, Usage
 from app.cli.trace import table, timeline
-from app.codex.events import TurnFailure, Usage
 from app.observability.trace_content import Content
 from app.observability.traces import Trace, summarize
+from app.rpc.call_record import CallReport
 from app.rpc.messages import Notification
-from app.rpc.report import CallReport
 
 IDS = {"threadId": "th", "turnId": "tu"}
 

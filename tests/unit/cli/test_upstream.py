@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from app import create_app
+from app.backends.app_server.backend import AppServerBackend
 from app.cli import upstream
-from app.codex.client import Codex
 from app.codex.config import UpstreamKind
 from app.codex.home import Home
 from app.settings import Settings, load_settings
@@ -43,7 +43,7 @@ def test_the_choice_is_the_applications(
     assert choice.kind is kind
     assert choice.reason
     extensions = create_app(settings).extensions
-    codex: Codex = extensions["codex"]
+    codex: AppServerBackend = extensions["codex"]
     assert codex.upstream is kind
     extensions["gateway"].stop()
 

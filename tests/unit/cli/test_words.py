@@ -5,14 +5,14 @@ from __future__ import annotations
 import click
 import pytest
 
-from app.cli.bare import commands_only
+from app.backend.request import Model
 from app.cli.child import codex_version
+from app.cli.exit_codes import without_secrets
+from app.cli.fallback_app import commands_only
 from app.cli.group import COMMANDS, group
 from app.cli.models import table
-from app.cli.outcome import without_secrets
-from app.cli.running import reachable_host
-from app.cli.speech import columns
-from app.codex.methods import Model
+from app.cli.output import columns
+from app.cli.running_gateway import reachable_host
 
 
 @pytest.mark.parametrize(

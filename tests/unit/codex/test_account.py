@@ -7,17 +7,9 @@ from typing import Any
 
 import pytest
 
+from app.backend.events import Reset, TextDelta, TurnEnded, TurnFailure, TurnStatus
+from app.backends.app_server.parse_events import Addressed, ThreadId, TurnId
 from app.codex.account import AccountLimits, AccountWindow
-from app.codex.events import (
-    Addressed,
-    Reset,
-    TextDelta,
-    ThreadId,
-    TurnEnded,
-    TurnFailure,
-    TurnId,
-    TurnStatus,
-)
 
 NOW = 1_800_000_000
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from app.backends.app_server.status import Status
+from app.backends.app_server.turn import TurnState
 from app.codex.account import AccountLimits
-from app.codex.status import Status
-from app.codex.turn import TurnState
 from app.observability.gauges import Gauges
 from app.observability.metrics import Metrics
 from app.observability.requests import RequestRecord

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.codex.events import Usage
+from app.backend.events import Usage
 from app.observability.logs import JsonFormatter
 from app.observability.requests import RequestRecord
 

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
-from app.codex.events import PARSERS
+from app.backends.app_server.parse_events import PARSERS
 from app.observability.trace_content import Content
 from app.observability.traces import (
     MAX_BYTES,
@@ -18,8 +18,8 @@ from app.observability.traces import (
     encode,
     summarize,
 )
+from app.rpc.call_record import CallReport
 from app.rpc.messages import Notification
-from app.rpc.report import CallReport
 
 CANARY = "canary-7f3a"
 OURS = "turn-1"

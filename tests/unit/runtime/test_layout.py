@@ -7,10 +7,10 @@ from app.runtime.layout import (
     MAGIC,
     SIZE,
     Maintenance,
-    Place,
+    RecordOffset,
     ReloadRecord,
     ReloadState,
-    Word,
+    WordOffset,
     settle,
 )
 
@@ -72,16 +72,16 @@ def test_text_is_cut_between_characters() -> None:
 
 
 def test_nothing_overlaps() -> None:
-    words = [(0, len(MAGIC)), *((word, word + struct.calcsize("=I")) for word in Word)]
+    words = [(0, len(MAGIC)), *((word, word + struct.calcsize("=I")) for word in WordOffset)]
     records = [
-        (Place.RELOAD, Place.RELOAD + len(RELOAD.encode())),
-        (Place.SUCCESSOR, Place.SUCCESSOR + len(RELOAD.encode())),
-        (Place.MAINTENANCE, Place.MAINTENANCE + len(MAINTENANCE.encode())),
+        (RecordOffset.RELOAD, RecordOffset.RELOAD + len(RELOAD.encode())),
+        (RecordOffset.SUCCESSOR, RecordOffset.SUCCESSOR + len(RELOAD.encode())),
+        (RecordOffset.MAINTENANCE, RecordOffset.MAINTENANCE + len(MAINTENANCE.encode())),
     ]
     spans = sorted([*words, *records])
     assert all(end <= start for (_, end), (start, _) in pairwise(spans))
     assert spans[-1][1] <= SIZE
-    assert all(word % 4 == 0 for word in Word)
+    assert all(word % 4 == 0 for word in WordOffset)
 
 
 SET_BY_HAND = Maintenance(is_on=True, env_value=False, by_endpoint=True, changed_at=1.0)

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from app.edge.maintenance_flag import Order, SetBy, State
+from app.http.maintenance_flag import MaintenanceSpec, Source, State
 from app.runtime.layout import Maintenance
 from app.runtime.maintenance import MaintenanceSwitch, record_of, state_of
 from app.runtime.shared import SharedState
 
 NOW = 1_790_000_000.0
-ON = Order(True, "moving house", NOW + 60, 30)
+ON = MaintenanceSpec(True, "moving house", NOW + 60, 30)
 
 # Pure
 
@@ -25,27 +25,27 @@ ON = Order(True, "moving house", NOW + 60, 30)
         (
             Maintenance(False, False, changed_at=5.0),
             NOW,
-            State(Order(False), SetBy.SETTING, 5.0, False),
+            State(MaintenanceSpec(False), Source.SETTING, 5.0, False),
         ),
         (
             Maintenance(True, True, changed_at=5.0),
             NOW,
-            State(Order(True), SetBy.SETTING, 5.0, True),
+            State(MaintenanceSpec(True), Source.SETTING, 5.0, True),
         ),
         (
             Maintenance(True, False, True, 30, NOW + 60, 5.0, "moving house"),
             NOW,
-            State(ON, SetBy.ENDPOINT, 5.0, False),
+            State(ON, Source.ENDPOINT, 5.0, False),
         ),
         (
             Maintenance(False, True, True, changed_at=5.0),
             NOW,
-            State(Order(False), SetBy.ENDPOINT, 5.0, True),
+            State(MaintenanceSpec(False), Source.ENDPOINT, 5.0, True),
         ),
         (
             Maintenance(True, True, True, 30, NOW + 60, 5.0, "moving house"),
             NOW + 60,
-            State(Order(False), SetBy.UNTIL, NOW + 60, True),
+            State(MaintenanceSpec(False), Source.UNTIL, NOW + 60, True),
         ),
     ],
 )
@@ -57,12 +57,15 @@ def test_what_a_record_means(record: Maintenance, now: float, state: State) -> N
     ("order", "record"),
     [
         (ON, Maintenance(True, True, True, 30, NOW + 60, NOW, "moving house")),
-        (Order(True), Maintenance(True, True, True, 0, 0.0, NOW, "")),
-        (Order(False), Maintenance(False, True, True, 0, 0.0, NOW, "")),
-        (Order(False, "why", NOW + 9, 7), Maintenance(False, True, True, 0, 0.0, NOW, "")),
+        (MaintenanceSpec(True), Maintenance(True, True, True, 0, 0.0, NOW, "")),
+        (MaintenanceSpec(False), Maintenance(False, True, True, 0, 0.0, NOW, "")),
+        (
+            MaintenanceSpec(False, "why", NOW + 9, 7),
+            Maintenance(False, True, True, 0, 0.0, NOW, ""),
+        ),
     ],
 )
-def test_what_an_order_is_written_as(order: Order, record: Maintenance) -> None:
+def test_what_an_order_is_written_as(order: MaintenanceSpec, record: Maintenance) -> None:
     assert record_of(order, env_value=True, now=NOW) == record
 
 
@@ -123,8 +126,8 @@ def changes(caplog: pytest.LogCaptureFixture) -> list[tuple[Any, ...]]:
 @pytest.mark.parametrize("configured", [False, True])
 def test_without_a_master_the_setting_counts(configured: bool) -> None:
     switch = MaintenanceSwitch(configured=configured, clock=Clock())
-    assert switch.state() == State(Order(configured), SetBy.SETTING, NOW, configured)
-    assert switch.obey(Order(not configured)).is_on is not configured
+    assert switch.state() == State(MaintenanceSpec(configured), Source.SETTING, NOW, configured)
+    assert switch.obey(MaintenanceSpec(not configured)).is_on is not configured
     assert switch.state().is_on is not configured
 
 
@@ -141,13 +144,13 @@ def test_an_order_reaches_every_worker_and_the_next_one(serving: Worker) -> None
     old.obey(ON)
     assert new.state().order == ON
     assert serving(False).state().order == ON
-    new.obey(Order(False))
+    new.obey(MaintenanceSpec(False))
     assert not old.state().is_on
 
 
 def test_a_setting_that_has_not_changed_leaves_an_order_alone(serving: Worker) -> None:
-    serving(True).obey(Order(False))
-    assert serving(True).state().set_by is SetBy.ENDPOINT
+    serving(True).obey(MaintenanceSpec(False))
+    assert serving(True).state().set_by is Source.ENDPOINT
     assert not serving(True).state().is_on
 
 
@@ -157,7 +160,7 @@ def test_a_setting_that_changes_to_true_counts_as_soon_as_it_is_loaded(
     old = serving(False)
     old.obey(ON)
     loaded(True)
-    assert old.state() == State(Order(True), SetBy.SETTING, NOW, True)
+    assert old.state() == State(MaintenanceSpec(True), Source.SETTING, NOW, True)
 
 
 def test_a_setting_that_changes_to_false_counts_when_its_worker_serves(
@@ -167,7 +170,7 @@ def test_a_setting_that_changes_to_false_counts_when_its_worker_serves(
     new = loaded(False)
     assert old.state().is_on
     new.begin_service()
-    assert old.state() == State(Order(False), SetBy.SETTING, NOW, False)
+    assert old.state() == State(MaintenanceSpec(False), Source.SETTING, NOW, False)
 
 
 def test_a_reset_goes_back_to_the_setting(
@@ -175,7 +178,7 @@ def test_a_reset_goes_back_to_the_setting(
 ) -> None:
     switch = serving(False)
     switch.obey(ON)
-    assert switch.forget() == State(Order(False), SetBy.SETTING, NOW, False)
+    assert switch.forget() == State(MaintenanceSpec(False), Source.SETTING, NOW, False)
     assert switch.forget().is_on is False
     assert changes(caplog) == [(True, "endpoint"), (False, "setting")]
 
@@ -183,8 +186,8 @@ def test_a_reset_goes_back_to_the_setting(
 def test_a_worker_that_goes_does_not_bring_its_old_setting_back(serving: Worker) -> None:
     old = serving(False)
     serving(True)
-    old.obey(Order(False))
-    assert serving(True).state() == State(Order(False), SetBy.ENDPOINT, NOW, True)
+    old.obey(MaintenanceSpec(False))
+    assert serving(True).state() == State(MaintenanceSpec(False), Source.ENDPOINT, NOW, True)
     assert old.forget().is_on is True
 
 
@@ -209,12 +212,12 @@ def test_the_end_comes_by_itself_and_is_logged_once(
     assert not switch.state().is_on
     switch.look()
     switch.look()
-    assert serving(False).state().set_by is SetBy.UNTIL
+    assert serving(False).state().set_by is Source.UNTIL
     assert changes(caplog) == [(True, "endpoint"), (False, "until")]
 
 
 def test_no_reason_is_logged(serving: Worker, caplog: pytest.LogCaptureFixture) -> None:
-    serving(False).obey(Order(True, "canary"))
+    serving(False).obey(MaintenanceSpec(True, "canary"))
     assert "canary" not in str([vars(record) for record in caplog.records])
 
 

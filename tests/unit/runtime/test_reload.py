@@ -3,10 +3,10 @@ import pytest
 from app.runtime.reload import (
     MAX_BOOT_FAILURES,
     Check,
-    Death,
-    Loss,
+    ExitAction,
     Situation,
     Step,
+    WorkerExit,
     judge,
     next_step,
 )
@@ -37,7 +37,7 @@ def test_what_a_hup_needs_next(situation: Situation, step: Step) -> None:
     assert next_step(situation) is step
 
 
-def death(**changes: object) -> Death:
+def death(**changes: object) -> WorkerExit:
     usual = {
         "was_needed": True,
         "failed_to_boot": True,
@@ -45,25 +45,29 @@ def death(**changes: object) -> Death:
         "alive": 1,
         "ever_booted": True,
     }
-    return Death(**(usual | changes))  # type: ignore[arg-type]
+    return WorkerExit(**(usual | changes))  # type: ignore[arg-type]
 
 
-DEATHS: list[tuple[str, Death, Loss]] = [
-    ("a retired one", death(was_needed=False), Loss.NOTHING),
-    ("killed", death(failed_to_boot=False, boot_failures=0), Loss.RETRY),
-    ("killed, the only one", death(failed_to_boot=False, boot_failures=0, alive=0), Loss.RETRY),
-    ("failed to boot", death(), Loss.RETRY),
-    ("failed to boot, nobody left", death(alive=0), Loss.RETRY),
-    ("again and again", death(boot_failures=MAX_BOOT_FAILURES), Loss.GIVE_UP),
+DEATHS: list[tuple[str, WorkerExit, ExitAction]] = [
+    ("a retired one", death(was_needed=False), ExitAction.NOTHING),
+    ("killed", death(failed_to_boot=False, boot_failures=0), ExitAction.RETRY),
+    (
+        "killed, the only one",
+        death(failed_to_boot=False, boot_failures=0, alive=0),
+        ExitAction.RETRY,
+    ),
+    ("failed to boot", death(), ExitAction.RETRY),
+    ("failed to boot, nobody left", death(alive=0), ExitAction.RETRY),
+    ("again and again", death(boot_failures=MAX_BOOT_FAILURES), ExitAction.GIVE_UP),
     (
         "again and again, nobody left",
         death(boot_failures=MAX_BOOT_FAILURES, alive=0),
-        Loss.HALT,
+        ExitAction.HALT,
     ),
-    ("the very first", death(alive=0, ever_booted=False), Loss.HALT),
+    ("the very first", death(alive=0, ever_booted=False), ExitAction.HALT),
 ]
 
 
 @pytest.mark.parametrize(("died", "loss"), [row[1:] for row in DEATHS])
-def test_what_a_death_means(died: Death, loss: Loss) -> None:
+def test_what_a_death_means(died: WorkerExit, loss: ExitAction) -> None:
     assert judge(died) is loss

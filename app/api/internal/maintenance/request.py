@@ -9,10 +9,10 @@ from typing import Any
 
 from marshmallow import EXCLUDE, Schema
 
-from app.edge.fields import Ranged, Typed
-from app.edge.maintenance_flag import MAX_RETRY_AFTER_S, Order
+from app.answers.field_errors import missing
 from app.errors import InvalidRequest
-from app.translation.invalid import missing
+from app.http.fields import Ranged, Typed
+from app.http.maintenance_flag import MAX_RETRY_AFTER_S, MaintenanceSpec
 
 MAX_REASON_BYTES = 256
 """As much as the memory that the workers share has room for."""
@@ -38,13 +38,13 @@ class OrderSchema(Schema):
 _SCHEMA = OrderSchema()
 
 
-def parse_order(body: Mapping[str, Any], now: float) -> Order:
+def parse_order(body: Mapping[str, Any], now: float) -> MaintenanceSpec:
     """Return what the body asks for; null means absent. Raises `InvalidRequest`, which names the field."""
     given = {name: value for name, value in body.items() if value is not None}
     if "enabled" not in given:
         raise missing("enabled")
     known: dict[str, Any] = _SCHEMA.load(given)
-    return Order(
+    return MaintenanceSpec(
         known["enabled"],
         _reason(known.get("reason", "")),
         _until(known["until"], now) if "until" in known else None,

@@ -8,8 +8,8 @@ from typing import Any
 from flask import Blueprint, current_app
 
 from app.api.internal.maintenance.request import parse_order
-from app.edge.body import read_json_object
-from app.edge.maintenance_flag import Switch
+from app.http.body import read_json_object
+from app.http.maintenance_flag import MaintenanceFlag
 
 blueprint = Blueprint("maintenance", __name__, url_prefix="/internal/maintenance")
 
@@ -32,6 +32,6 @@ def forget() -> dict[str, Any]:
     return _switch().forget().to_json()
 
 
-def _switch() -> Switch:
-    switch: Switch = current_app.extensions["maintenance"]
+def _switch() -> MaintenanceFlag:
+    switch: MaintenanceFlag = current_app.extensions["maintenance"]
     return switch

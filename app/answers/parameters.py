@@ -1,0 +1,79 @@
+"""Parameters that several endpoints share, read alike. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from app.answers.field_errors import invalid_type
+from app.api.chat_completions.content import Item
+from app.errors import InvalidRequest
+
+_CHARACTERS_PER_TOKEN = 4
+
+
+def developer_item(text: str) -> Item:
+    """Return an input item that tells the model something in the developer's name."""
+    content = [{"type": "input_text", "text": text}]
+    return {"type": "message", "role": "developer", "content": content}
+
+
+def estimate_tokens(items: tuple[Item, ...]) -> int:
+    """Return roughly how many tokens the items are, for a turn whose usage codex cannot report."""
+    characters = 0
+    for item in items:
+        for part in item.get("content", ()):
+            characters += len(part.get("text", ""))
+        characters += len(item.get("arguments", "")) + len(item.get("output", ""))
+    return characters // _CHARACTERS_PER_TOKEN + 1
+
+
+_MAX_STOPS = 16
+"""OpenAI takes 4. Editors shorten their list for that server only: Continue's completions send 6 and more to others."""
+
+
+def stop_sequences(stop: Any) -> tuple[str, ...]:
+    """Read `stop`: a string, or up to 16 of them; an empty one asks for nothing. Raises `InvalidRequest`."""
+    if stop is None:
+        return ()
+    sequences = [stop] if isinstance(stop, str) else stop
+    if not isinstance(sequences, list):
+        raise invalid_type("stop", "a string or an array of strings", stop)
+    if len(sequences) > _MAX_STOPS:
+        raise InvalidRequest(
+            f"Invalid 'stop': array too long. Expected at most {_MAX_STOPS} sequences.",
+            param="stop",
+            code="array_above_max_length",
+        )
+    for index, sequence in enumerate(sequences):
+        if not isinstance(sequence, str):
+            raise invalid_type(f"stop[{index}]", "a string", sequence)
+    return tuple(sequence for sequence in sequences if sequence)
+
+
+def choice_count(given: Mapping[str, Any], max_choices: int) -> int:
+    """Read `n`, a checked integer. Raises `InvalidRequest` if it is more than this gateway gives."""
+    n: int = given.get("n", 1)
+    if n > max_choices:
+        raise InvalidRequest(
+            f"Invalid 'n': this gateway gives at most {max_choices} choices, but {n} were asked for.",
+            param="n",
+            code="integer_above_max_value",
+        )
+    return n
+
+
+def include_usage(given: Mapping[str, Any]) -> bool:
+    """Read `stream_options.include_usage`. Raises `InvalidRequest`."""
+    options = given.get("stream_options")
+    if options is None:
+        return False
+    if not given.get("stream"):
+        raise InvalidRequest(
+            "The 'stream_options' parameter is only allowed when 'stream' is enabled.",
+            param="stream_options",
+        )
+    wanted = options.get("include_usage")
+    if wanted is not None and not isinstance(wanted, bool):
+        raise invalid_type("stream_options.include_usage", "a boolean", wanted)
+    return bool(wanted)

@@ -1,0 +1,247 @@
+"""Client tools: OpenAI's function tools into codex's dynamic tools, and the names back. Pure.
+
+Three things stand between the two. codex refuses or swallows some names (`mcp__*`, its own built-ins), so those travel
+under an alias. codex weakens schemas (it drops `pattern`, `minimum`, `format` ... and turns every `const` into a
+string), so a schema that would lose something goes along whole in the tool's description. And codex knows no
+`tool_choice`, so `none` offers nothing, and `required` or a named tool become an instruction that is checked.
+Protocol notes, section 5.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import orjson
+
+from app.answers.field_errors import check_size, invalid_type, invalid_value, missing
+from app.answers.metaschema import READ_BY_CODEX, first_violation
+from app.errors import InvalidRequest
+
+MAX_TOOLS = 128
+"""As many as OpenAI takes in one request."""
+
+_NAME = re.compile(r"[a-zA-Z0-9_.:-]{1,64}")
+_SAFE = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+_ALIAS_PREFIX = "fn_"
+
+BUILT_IN = frozenset(
+    {
+        *(
+            "apply_patch",
+            "clock",
+            "close_agent",
+            "container.exec",
+            "create_goal",
+            "exec",
+            "exec_command",
+        ),
+        *("get_goal", "image_gen", "image_generation", "js_repl", "list_dir", "list_mcp_resources"),
+        *("list_mcp_resource_templates", "local_shell", "multi_tool_use.parallel", "read_file"),
+        *("read_mcp_resource", "request_permissions", "request_user_input", "resume_agent"),
+        *(
+            "send_input",
+            "send_message",
+            "send_user_message_async",
+            "shell",
+            "shell_command",
+            "sleep",
+        ),
+        *(
+            "spawn_agent",
+            "test_sync_tool",
+            "tool_search",
+            "tool_suggest",
+            "update_goal",
+            "update_plan",
+        ),
+        *("view_image", "wait", "wait_agent", "web_search", "write_stdin"),
+    }
+)
+"""Names that codex keeps, or once kept, for tools of its own. Under one of these a client's tool might not be offered
+to the model, or a call might not come back."""
+
+_KEPT_KEYWORDS = frozenset(
+    {
+        *(
+            "type",
+            "properties",
+            "required",
+            "enum",
+            "items",
+            "anyOf",
+            "oneOf",
+            "additionalProperties",
+        ),
+        *("$ref", "$defs", "description", "minItems"),
+    }
+)
+"""What of a JSON schema codex hands on to the model."""
+
+EMPTY_PARAMETERS: Mapping[str, Any] = MappingProxyType({"type": "object", "properties": {}})
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A function that the client offers to the model."""
+
+    name: str
+    description: str
+    parameters: Mapping[str, Any]
+
+    @property
+    def alias(self) -> str:
+        """The name that codex and the model know it by."""
+        return alias_of(self.name)
+
+
+def alias_of(name: str) -> str:
+    """Return a name that codex takes; the same one always, and the name itself wherever that is possible."""
+    if is_plain(name):
+        return name
+    digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+    return f"{_ALIAS_PREFIX}{re.sub('[^a-zA-Z0-9_-]', '_', name)[:48]}_{digest}"
+
+
+def is_plain(name: str) -> bool:
+    """True if codex takes the name as it is."""
+    reserved = name.startswith(("mcp__", _ALIAS_PREFIX)) or name in BUILT_IN
+    return _SAFE.fullmatch(name) is not None and not reserved
+
+
+def names_by_alias(names: Iterable[str]) -> Mapping[str, str]:
+    """Return how to turn what the model calls back into what the client offered."""
+    return MappingProxyType({alias_of(name): name for name in names})
+
+
+def to_dynamic_tool(tool: Tool) -> dict[str, Any]:
+    """Return codex's `DynamicToolSpec`."""
+    description = tool.description
+    if tool.alias != tool.name:
+        description = f"{description}\n\nThe user knows this function as {tool.name}.".strip()
+    if loses_something(tool.parameters):
+        schema = orjson.dumps(dict(tool.parameters)).decode()
+        description = (
+            f"{description}\n\nThe arguments must follow this JSON schema: {schema}".strip()
+        )
+    return {
+        "type": "function",
+        "name": tool.alias,
+        "description": description,
+        "inputSchema": dict(tool.parameters),
+    }
+
+
+def loses_something(schema: Any, *, is_keyword_level: bool = True) -> bool:
+    """True if the schema says anything that codex would not hand on."""
+    if isinstance(schema, list):
+        return any(loses_something(entry) for entry in schema)
+    if not isinstance(schema, Mapping):
+        return False
+    if not is_keyword_level:  # names of properties or definitions, not keywords
+        return any(loses_something(entry) for entry in schema.values())
+    if not set(schema) <= _KEPT_KEYWORDS:
+        return True
+    return any(
+        loses_something(value, is_keyword_level=keyword not in {"properties", "$defs"})
+        for keyword, value in schema.items()
+        if keyword not in {"enum", "required"}
+    )
+
+
+# Reading what the client sent
+
+
+def parse_tools(given: Any) -> tuple[Tool, ...]:
+    """Read `tools`. Raises `InvalidRequest`, which names the field."""
+    if not isinstance(given, list):
+        raise invalid_type("tools", "an array of tools", given)
+    if len(given) > MAX_TOOLS:
+        raise InvalidRequest(
+            f"Invalid 'tools': array too long. Expected at most {MAX_TOOLS} tools.",
+            param="tools",
+            code="array_above_max_length",
+        )
+    tools = tuple(_parse_tool(entry, f"tools[{index}]") for index, entry in enumerate(given))
+    check_distinct(tools, "tools[{}].function.name")
+    return tools
+
+
+def check_distinct(tools: tuple[Tool, ...], where: str) -> None:
+    """Refuse a name that is there twice: nobody could tell whose call it is."""
+    seen: set[str] = set()
+    for index, tool in enumerate(tools):
+        if tool.name in seen:
+            param = where.format(index)
+            raise InvalidRequest(f"Invalid '{param}': '{tool.name}' is there twice.", param=param)
+        seen.add(tool.name)
+
+
+def _parse_tool(entry: Any, where: str) -> Tool:
+    if not isinstance(entry, dict):
+        raise invalid_type(where, "an object", entry)
+    kind = entry.get("type")
+    if kind is None:
+        raise missing(f"{where}.type")
+    if kind != "function":
+        raise invalid_value(f"{where}.type", kind, ("function",))
+    function = entry.get("function")
+    if function is None:
+        raise missing(f"{where}.function")
+    return parse_function(function, f"{where}.function")
+
+
+def parse_function(function: Any, where: str) -> Tool:
+    """Read one function definition (also an entry of the legacy `functions`)."""
+    if not isinstance(function, dict):
+        raise invalid_type(where, "an object", function)
+    name = check_name(function.get("name"), f"{where}.name")
+    description = function.get("description")
+    if description is not None and not isinstance(description, str):
+        raise invalid_type(f"{where}.description", "a string", description)
+    parameters = function.get("parameters")
+    if parameters is None:
+        parameters = EMPTY_PARAMETERS
+    if not isinstance(parameters, Mapping):
+        raise invalid_type(f"{where}.parameters", "an object", parameters)
+    return Tool(name, description or "", _as_object(parameters, f"{where}.parameters"))
+
+
+def check_name(name: Any, where: str) -> str:
+    """Return the name of a function if OpenAI would take it (and dots and colons, which some clients use)."""
+    if name is None:
+        raise missing(where)
+    if not isinstance(name, str):
+        raise invalid_type(where, "a string", name)
+    if not _NAME.fullmatch(name):
+        raise InvalidRequest(
+            f"Invalid '{where}': expected 1 to 64 letters, digits, underscores or dashes.",
+            param=where,
+        )
+    return name
+
+
+def _as_object(parameters: Mapping[str, Any], where: str) -> Mapping[str, Any]:
+    """Return the schema with the members that codex and the upstream ask of every object."""
+    check_size(parameters, where, _BAD_PARAMETERS)
+    kind = parameters.get("type", "object")
+    if kind != "object":
+        raise InvalidRequest(
+            f"Invalid schema for '{where}': its type must be 'object', but is {kind!r:.40}.",
+            param=where,
+            code=_BAD_PARAMETERS,
+        )
+    given = {name: value for name, value in parameters.items() if value is not None}
+    if wrong := first_violation(given, where, READ_BY_CODEX, null_is_absent=True):
+        at, expected = wrong
+        raise InvalidRequest(
+            f"Invalid schema: expected {expected} at '{at}'.", param=at, code=_BAD_PARAMETERS
+        )
+    return {"type": "object", "properties": {}, **given}
+
+
+_BAD_PARAMETERS = "invalid_function_parameters"

@@ -1,0 +1,129 @@
+"""The turns that answer one request, followed as one: usually a single turn, `n` of them for `n` choices.
+
+A choice's turn can be replaced (it failed, or the model is asked again) or closed early (its answer is complete) while
+the others go on. One consumer follows; `close` may be called by anyone, at any time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import cached_property
+
+from gevent.pool import Group
+from gevent.queue import Queue
+
+from app.backend.events import Event
+from app.backends.app_server.turn import Pace, Turn
+from app.errors import GatewayError
+
+Batch = tuple[int, list[Event] | GatewayError]
+"""What happened in one choice: its index and the events, none after a quiet time; or why its turn came to nothing."""
+
+_MERGED_BATCHES = 64  # per request; beyond it the turns' own bounded queues fill up
+
+
+class TurnSet:
+    """See the module. `replace` closes a choice's turn and starts another, with an instruction added or None.
+
+    It blocks and may raise.
+    """
+
+    def __init__(
+        self, turns: list[Turn], pace: Pace, replace: Callable[[int, Turn, str | None], Turn]
+    ) -> None:
+        self.turns = turns
+        self.started = min(turn.started for turn in turns)
+        self.generation = turns[0].generation
+        self._pace = pace
+        self._replace = replace
+        self._running = 0
+        self._is_closed = False
+
+    # For several turns only: a stream that waits should cost little, and nearly all have one.
+
+    @cached_property
+    def _pumps(self) -> Group:
+        return Group()
+
+    @cached_property
+    def _merged(self) -> Queue[tuple[Turn, Batch] | BaseException | None]:
+        return Queue(_MERGED_BATCHES)
+
+    def __len__(self) -> int:
+        return len(self.turns)
+
+    def follow(self) -> Iterator[Batch]:
+        """Yield what happens in any choice until all have ended. Blocks."""
+        if len(self.turns) == 1:
+            yield from self._follow_one()
+            return
+        for index in range(len(self.turns)):
+            self._start_pump(index)
+        while self._running:
+            news = self._merged.get()
+            if news is None:
+                self._running -= 1
+            elif isinstance(news, BaseException):
+                raise news
+            else:
+                turn, (index, _) = news
+                if turn is self.turns[index]:  # one that was replaced may have been ahead of us
+                    yield news[1]
+
+    def _follow_one(self) -> Iterator[Batch]:
+        turn = None
+        while turn is not self.turns[0]:  # until no other turn has taken its place
+            turn = self.turns[0]
+            try:
+                for batch in turn.follow(self._pace, self.started):
+                    yield 0, batch
+            except GatewayError as error:
+                if turn is self.turns[0]:
+                    yield 0, error
+
+    def _start_pump(self, index: int) -> None:
+        self._running += 1
+        self._pumps.spawn(self._pump, index, self.turns[index])
+
+    def _pump(self, index: int, turn: Turn) -> None:
+        """Follow one turn; the one that takes its place has a pump of its own."""
+        try:
+            for batch in turn.follow(self._pace, self.started):
+                self._merged.put((turn, (index, batch)))
+            self._merged.put(None)
+        except GatewayError as error:
+            self._merged.put((turn, (index, error)))
+            self._merged.put(None)
+        # Handed over, not handled: the consumer raises it in its own greenlet.
+        except Exception as error:  # noqa: BLE001
+            self._merged.put(error)
+
+    def replace(self, index: int, instruction: str | None = None) -> None:
+        """Let a new turn take the place of one choice's turn. Blocks; raises `GatewayError`.
+
+        `instruction` says to the model what was wrong with its answer.
+        """
+        turn = self._replace(index, self.turns[index], instruction)
+        self.turns[index] = turn
+        if self._is_closed:  # by somebody else, while this one waited
+            turn.close()
+        elif len(self.turns) > 1:
+            self._start_pump(index)
+
+    def close_one(self, index: int) -> None:
+        """End one choice early; the others go on. Does not block."""
+        self.turns[index].close()
+
+    def close(self) -> None:
+        """Give every turn back. Idempotent, does not block."""
+        self._is_closed = True
+        for turn in self.turns:
+            turn.close()
+        if len(self.turns) > 1:
+            self._pumps.kill(block=False)
+
+    @property
+    def first_event_at(self) -> float | None:
+        """When the first event of any choice came (monotonic seconds)."""
+        moments = [turn.first_event_at for turn in self.turns if turn.first_event_at is not None]
+        return min(moments, default=None)

@@ -1,0 +1,168 @@
+"""Chat messages to the input items that codex injects. Pure.
+
+Order and text are kept exactly. `system` becomes `developer`, because codex drops an injected `system` item silently;
+it also drops a tool result without a call and invents the result of an unanswered call (protocol notes, section 4), so
+both are refused here. Every refusal names the field.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+from app.answers.field_errors import invalid_type, invalid_value, missing
+from app.answers.tools import alias_of
+from app.api.chat_completions.content import INPUT_PARTS, OUTPUT_PARTS, Item, to_content, to_text
+from app.errors import InvalidRequest
+
+
+def to_items(messages: Sequence[Any]) -> tuple[Item, ...]:
+    """Return the input items. Raises `InvalidRequest`. Linear, a few µs a message."""
+    conversation = _Conversation()
+    for index, message in enumerate(messages):
+        conversation.add(message, f"messages[{index}]")
+    conversation.check_answered()
+    return tuple(conversation.items)
+
+
+class _Conversation:
+    """The items so far, and the calls that still wait for their result."""
+
+    def __init__(self) -> None:
+        self.items: list[Item] = []
+        self._open: dict[str, str] = {}
+        """Call id to where the call stands."""
+
+    def add(self, message: Any, where: str) -> None:
+        if not isinstance(message, dict):
+            raise invalid_type(where, "an object", message)
+        role = message.get("role")
+        if role is None:
+            raise missing(f"{where}.role")
+        convert = ROLES.get(role) if isinstance(role, str) else None
+        if convert is None:
+            raise invalid_value(f"{where}.role", role, ROLES)
+        if role not in {"tool", "function"}:
+            self.check_answered()
+        convert(self, message, where)
+
+    def check_answered(self) -> None:
+        if self._open:
+            call_id, where = next(iter(self._open.items()))
+            raise InvalidRequest(
+                f"An assistant message with tool calls must be followed by a tool message for each of them: "
+                f"there is none for '{call_id[:80]}'.",
+                param=where,
+            )
+
+    # Roles
+
+    def developer(self, message: Mapping[str, Any], where: str) -> None:
+        self._input("developer", message, where)
+
+    def user(self, message: Mapping[str, Any], where: str) -> None:
+        self._input("user", message, where)
+
+    def _input(self, role: str, message: Mapping[str, Any], where: str) -> None:
+        content = message.get("content")
+        if content is None:
+            raise missing(f"{where}.content")
+        parts = to_content(content, f"{where}.content", "input_text", INPUT_PARTS)
+        self.items.append({"type": "message", "role": role, "content": parts})
+
+    def assistant(self, message: Mapping[str, Any], where: str) -> None:
+        calls = message.get("tool_calls")
+        legacy = message.get("function_call")
+        content = message.get("content")
+        if content is None:
+            # What a client echoes back of a refusal: no content, the sentence beside it.
+            content = message.get("refusal") or ""
+            if not isinstance(content, str):
+                raise invalid_type(f"{where}.refusal", "a string", content)
+        if content or not (calls or legacy):
+            parts = to_content(content, f"{where}.content", "output_text", OUTPUT_PARTS)
+            self.items.append({"type": "message", "role": "assistant", "content": parts})
+        if calls is not None and not isinstance(calls, list):
+            raise invalid_type(f"{where}.tool_calls", "an array of tool calls", calls)
+        for index, call in enumerate(calls or ()):
+            self._call(call, f"{where}.tool_calls[{index}]")
+        if legacy and not calls:
+            self._function_call(legacy, _legacy_id(len(self.items)), f"{where}.function_call")
+
+    def _call(self, call: Any, where: str) -> None:
+        if not isinstance(call, dict):
+            raise invalid_type(where, "an object", call)
+        kind = call.get("type", "function")
+        if kind != "function":
+            raise invalid_value(f"{where}.type", kind, ("function",))
+        call_id = _string(call, "id", where)
+        if call_id in self._open:
+            raise InvalidRequest(f"Invalid '{where}.id': it is there twice.", param=f"{where}.id")
+        function = call.get("function")
+        if function is None:
+            raise missing(f"{where}.function")
+        self._function_call(function, call_id, f"{where}.function")
+
+    def _function_call(self, function: Any, call_id: str, where: str) -> None:
+        if not isinstance(function, dict):
+            raise invalid_type(where, "an object", function)
+        self.items.append(
+            {
+                "type": "function_call",
+                # Any name: the model may have made one up, and the client gives back what it was given.
+                "name": alias_of(_string(function, "name", where)),
+                "arguments": _string(function, "arguments", where),
+                "call_id": call_id,
+            }
+        )
+        self._open[call_id] = where.rpartition(".")[0]
+
+    def tool(self, message: Mapping[str, Any], where: str) -> None:
+        self._result(message, _string(message, "tool_call_id", where), f"{where}.tool_call_id")
+
+    def function(self, message: Mapping[str, Any], where: str) -> None:
+        # The legacy form has no ids: the result belongs to the one call before it. It may be null, says OpenAI's type.
+        call_id = next(iter(self._open), "")
+        content = message.get("content")
+        result = {"content": "" if content is None else content}
+        self._result(result, call_id, f"{where}.role")
+
+    def _result(self, message: Mapping[str, Any], call_id: str, where: str) -> None:
+        if self._open.pop(call_id, None) is None:
+            raise InvalidRequest(
+                "A tool result must answer a call of the assistant message before it; "
+                "there is no such call.",
+                param=where,
+            )
+        content = message.get("content")
+        at = where.rpartition(".")[0] + ".content"
+        if content is None:
+            raise missing(at)
+        output = to_text(content, at) if content != [] else ""
+        self.items.append({"type": "function_call_output", "call_id": call_id, "output": output})
+
+
+ROLES: Mapping[str, Callable[[_Conversation, Mapping[str, Any], str], None]] = MappingProxyType(
+    {
+        "system": _Conversation.developer,
+        "developer": _Conversation.developer,
+        "user": _Conversation.user,
+        "assistant": _Conversation.assistant,
+        "tool": _Conversation.tool,
+        "function": _Conversation.function,
+    }
+)
+
+
+def _legacy_id(position: int) -> str:
+    return f"call_legacy_{position}"
+
+
+def _string(source: Mapping[str, Any], name: str, where: str) -> str:
+    value = source.get(name)
+    if value is None:
+        raise missing(f"{where}.{name}")
+    if not isinstance(value, str):
+        raise invalid_type(f"{where}.{name}", "a string", value)
+    return value

@@ -1,0 +1,145 @@
+"""How many turns run at once, and who waits. Decided before a response is begun.
+
+Who is next, `app.backend.fair_queue` decides; this is the waiting itself. A request for several choices takes all its
+slots or none. A slot is given back exactly once, whoever ends its turn. No lock: nothing here yields between reading
+and changing.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import partial
+
+from gevent.event import Event
+
+from app.backend.fair_queue import FairQueue, Ticket, TicketState
+from app.backend.retry_after import ReleaseRate
+from app.errors import WorkerBusy
+
+_TOO_LATE = "This gateway is busy and no turn became free in time."
+_FULL = "This gateway is busy and its queue is full; try again shortly."
+_GAVE_WAY = (
+    "This gateway is busy and its queue is full. Your key has the most requests in it, so that the newest of them gave "
+    "way to another key's."
+)
+
+
+class Slot:
+    """The right to run one turn."""
+
+    def __init__(self, on_release: Callable[[], None]) -> None:
+        self._on_release: Callable[[], None] | None = on_release
+
+    def release(self) -> None:
+        """Give the slot back; a second call does nothing."""
+        on_release, self._on_release = self._on_release, None
+        if on_release is not None:
+            on_release()
+
+
+@dataclass(frozen=True, slots=True)
+class SlotRequest:
+    """On whose behalf slots are asked for, and on which terms.
+
+    `owner` is the name of the caller's key. `within_s` is how long the request itself may still take, in seconds.
+    `on_admitted` is called once the slots are there and before any turn; it must not block, and if it raises, the
+    slots go back.
+    """
+
+    owner: str = ""
+    within_s: float = math.inf
+    on_admitted: Callable[[], None] = lambda: None
+
+    def deadline(self, most_s: float) -> float:
+        """Return until when it may wait (monotonic seconds) where nobody waits longer than `most_s`."""
+        return time.monotonic() + min(most_s, self.within_s)
+
+
+ANONYMOUS = SlotRequest()
+
+
+@dataclass(slots=True, eq=False)
+class _Waiter(Ticket):
+    over: Event = field(default_factory=Event)
+
+
+class Admission:
+    """`limit` slots and a queue of at most `queue_max` requests behind them."""
+
+    def __init__(self, limit: int, queue_max: int) -> None:
+        self._queue: FairQueue[_Waiter] = FairQueue(limit, queue_max)
+        self._freed = ReleaseRate()
+        self.counters: Counter[str] = Counter()
+
+    @property
+    def limit(self) -> int:
+        """How many turns may run at once."""
+        return self._queue.limit
+
+    @property
+    def running(self) -> int:
+        """How many slots are taken."""
+        return self._queue.running
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait for slots."""
+        return self._queue.waiting
+
+    def acquire(
+        self, timeout_s: float, count: int = 1, claim: SlotRequest = ANONYMOUS
+    ) -> list[Slot]:
+        """Block until `count` slots are free, and the claim's owner is the next to have them.
+
+        Raises `WorkerBusy` if the queue is full or does not move in time, and what `on_admitted` raises.
+        """
+        owner = claim.owner
+        if not self._queue.take(owner, count):
+            self._wait(_Waiter(owner, count), min(timeout_s, claim.within_s))
+        slots = [Slot(partial(self._release, owner)) for _ in range(count)]
+        try:
+            claim.on_admitted()
+        except BaseException:
+            for slot in slots:
+                slot.release()
+            raise
+        return slots
+
+    def _wait(self, waiter: _Waiter, timeout_s: float) -> None:
+        self._freed.wanted(time.monotonic())
+        self._wake(self._queue.join(waiter))
+        is_refused = waiter.state is TicketState.DISPLACED
+        try:
+            waiter.over.wait(max(0.0, timeout_s))
+        except BaseException:
+            # Cut short from outside, maybe between the handing over and the waking up: then it goes to the next.
+            self._wake(self._queue.leave(waiter))
+            raise
+        if waiter.state is TicketState.ADMITTED:
+            return
+        if waiter.state is TicketState.WAITING:
+            self._wake(self._queue.leave(waiter))
+            raise self._busy(_TOO_LATE, waiter)
+        raise self._busy(_FULL if is_refused else _GAVE_WAY, waiter)
+
+    def _busy(self, sentence: str, waiter: _Waiter) -> WorkerBusy:
+        ahead = self._queue.slots_ahead(waiter.owner, waiter.count)
+        return WorkerBusy(sentence, retry_after_s=self._freed.wait_s(ahead, time.monotonic()))
+
+    def _release(self, owner: str) -> None:
+        self._wake(self._queue.release(owner))
+        if self._freed.is_wanted:
+            self._freed.freed(time.monotonic())
+            if not self._queue.waiting and self._queue.running < self._queue.limit:
+                self._freed.plenty()
+
+    def _wake(self, waiters: Iterable[_Waiter]) -> None:
+        for waiter in waiters:
+            waiter.over.set()
+
+    def __repr__(self) -> str:
+        return f"<Admission running={self.running}/{self.limit} waiting={self.waiting}>"

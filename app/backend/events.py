@@ -1,0 +1,107 @@
+"""Events of a turn: what every backend reports, as frozen objects. Pure.
+
+Text comes piece by piece, items whole and verbatim; `TurnEnded` is the last event of a turn, always.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, TypeAlias
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens, as the upstream counted them. `cached_input` is part of `input`, `reasoning_output` of `output`."""
+
+    input: int
+    cached_input: int
+    output: int
+    reasoning_output: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class TextDelta:
+    """A piece of the answer, exactly as the upstream sent it."""
+
+    item_id: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReasoningDelta:
+    """A piece of the model's reasoning (a summary, or the raw text where the upstream gives it)."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class UsageUpdated:
+    """The thread's running total. Our threads serve one turn, so it is the turn's usage."""
+
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseCompleted:
+    """One upstream response is whole; a turn has more than one if codex answered a tool call by itself."""
+
+    usage: Usage | None
+
+
+@dataclass(frozen=True, slots=True)
+class RawItem:
+    """An output item as the upstream sent it, verbatim."""
+
+    item: Mapping[str, Any]
+
+
+class TurnStatus(Enum):
+    """How codex says that a turn ended (`TurnStatus` of its schema, without `inProgress`)."""
+
+    COMPLETED = "completed"
+    INTERRUPTED = "interrupted"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Reset:
+    """When a limit starts again: at this Unix time, in so many seconds."""
+
+    at: int
+    in_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class TurnFailure:
+    """codex's reason (`TurnError`). `kind` is the name of `codexErrorInfo`, `http_status` what the upstream sent.
+
+    `reset` is added to what codex says, where a limit of the account was reached (`app.codex.account`).
+    """
+
+    message: str
+    kind: str = "other"
+    http_status: int | None = None
+    reset: Reset | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Retrying:
+    """codex could not reach the upstream and waits for it, for ever if need be (its own retries are switched off)."""
+
+    failure: TurnFailure
+
+
+@dataclass(frozen=True, slots=True)
+class TurnEnded:
+    """The last event of a turn."""
+
+    status: TurnStatus
+    failure: TurnFailure | None = None
+
+
+Event: TypeAlias = (
+    TextDelta | ReasoningDelta | UsageUpdated | ResponseCompleted | RawItem | Retrying | TurnEnded
+)

@@ -1,0 +1,40 @@
+"""Requests for turns: what a backend is asked, and the models that it offers. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+Item: TypeAlias = Mapping[str, Any]
+"""One input item of the Responses API: a message, a function call, its output, reasoning."""
+
+
+@dataclass(frozen=True, slots=True)
+class TurnRequest:
+    """One question to the model: the whole history, as Responses API input items, and how to answer it.
+
+    `tools` are codex's `DynamicToolSpec`s. `summary` asks for reasoning summaries. None leaves a matter to codex.
+    """
+
+    model: str
+    items: tuple[Mapping[str, Any], ...]
+    effort: str | None = None
+    summary: str | None = None
+    tools: tuple[Mapping[str, Any], ...] = ()
+    output_schema: Mapping[str, Any] | None = None
+    service_tier: str | None = None
+    verbosity: str | None = None
+
+    def with_item(self, item: Mapping[str, Any]) -> TurnRequest:
+        """Return the same question with one more item at its end."""
+        return replace(self, items=(*self.items, item))
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """One entry of `model/list`."""
+
+    id: str
+    efforts: tuple[str, ...]
+    default_effort: str

@@ -1,0 +1,61 @@
+"""How long a refused request should wait before it is sent again. Pure: `now` is in seconds of any monotonic clock."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+
+LEAST_S = 1
+MOST_S = 60
+WINDOW_S = 60.0
+"""What became free longer ago than this says nothing any more."""
+
+_MOMENTS = 64
+
+
+class ReleaseRate:
+    """When something of which there is too little became free, for as long as somebody wants it."""
+
+    def __init__(self) -> None:
+        self._wanted_since: float | None = None
+        self._moments: deque[float] = deque(maxlen=_MOMENTS)
+
+    def wanted(self, now: float) -> None:
+        """Somebody has to wait, or is refused. The count begins, unless it has begun."""
+        if self._wanted_since is None:
+            self._wanted_since = now
+
+    def freed(self, now: float) -> None:
+        """One became free."""
+        self._moments.append(now)
+
+    def plenty(self) -> None:
+        """Nobody waits and there is some left: the count ends."""
+        self._wanted_since = None
+        self._moments.clear()
+
+    @property
+    def is_wanted(self) -> bool:
+        """True from `wanted` to `plenty`."""
+        return self._wanted_since is not None
+
+    def wait_s(self, ahead: int, now: float) -> int:
+        """Return the seconds, 1 to 60, in which `ahead` of them will probably be free.
+
+        Where none was freed yet, one is expected to take as long again as has been waited.
+        """
+        since = max(now if self._wanted_since is None else self._wanted_since, now - WINDOW_S)
+        if len(self._moments) == _MOMENTS:
+            since = max(since, self._moments[0])
+        count = sum(moment > since for moment in self._moments)
+        return clamped_s(ahead * (now - since) / max(1, count))
+
+
+def clamped_s(seconds: float) -> int:
+    """Return whole seconds for `Retry-After`, rounded up, from 1 to 60."""
+    return min(max(math.ceil(seconds), LEAST_S), MOST_S)
+
+
+def seconds_until(moment: float | None, now: float) -> int:
+    """Return the seconds, 1 to 60, until a moment; 1 if there is none, or it is over."""
+    return clamped_s(0 if moment is None else moment - now)

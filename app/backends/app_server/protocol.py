@@ -1,0 +1,144 @@
+"""The RPCs that we use: what a turn is asked (`TurnRequest`), parameters in, validated results out. Pure.
+
+One function for each direction of each method, so that what we say to codex and what we believe of its answers stands
+in one place. Results are checked before anything is streamed; `ProtocolError` names what is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from app.backend.request import Model, TurnRequest
+from app.backends.app_server.parse_events import ProtocolError, ThreadId, TurnId
+
+CLIENT_NAME = "codex_completions_api"
+
+UNUSED_NOTIFICATIONS = (
+    "thread/started",
+    "thread/status/changed",
+    "thread/closed",
+    "thread/settings/updated",
+    "turn/started",
+    "turn/diff/updated",
+    "item/started",
+    "item/completed",
+    "item/reasoning/summaryPartAdded",
+    "warning",
+    "configWarning",
+    "deprecationNotice",
+    "remoteControl/status/changed",
+    "mcpServer/startupStatus/updated",
+    "skills/changed",
+)
+"""Not sent to us (`optOutNotificationMethods`)."""
+
+
+def initialize_params(version: str) -> dict[str, Any]:
+    """Parameters of `initialize`; the experimental API is what has `inject_items` and ephemeral threads."""
+    return {
+        "clientInfo": {"name": CLIENT_NAME, "title": CLIENT_NAME, "version": version},
+        "capabilities": {
+            "experimentalApi": True,
+            "requestAttestation": False,
+            "optOutNotificationMethods": list(UNUSED_NOTIFICATIONS),
+        },
+    }
+
+
+def parse_user_agent(result: Any) -> str:
+    """Return the child's own name and version from the result of `initialize`."""
+    return str(_member(result, "userAgent", str, "initialize"))
+
+
+def thread_start_params(request: TurnRequest) -> dict[str, Any]:
+    """Parameters of `thread/start` for a thread that is nothing but the caller's conversation."""
+    params: dict[str, Any] = {
+        "model": request.model,
+        "ephemeral": True,
+        "sandbox": "read-only",
+        "approvalPolicy": "never",
+        "environments": [],
+        "baseInstructions": "",
+        "developerInstructions": "",
+        "experimentalRawEvents": True,
+    }
+    if request.tools:
+        params["dynamicTools"] = list(request.tools)
+    if request.verbosity is not None:
+        # The only thing that has no other way; a thread with a configuration of its own starts more slowly.
+        params["config"] = {"model_verbosity": request.verbosity}
+    return params
+
+
+def parse_thread_id(result: Any) -> ThreadId:
+    """Return the id of the thread that `thread/start` made."""
+    thread = _member(result, "thread", Mapping, "thread/start")
+    return ThreadId(_member(thread, "id", str, "thread/start"))
+
+
+def inject_items_params(thread_id: ThreadId, request: TurnRequest) -> dict[str, Any]:
+    """Parameters of `thread/inject_items`: the whole history."""
+    return {"threadId": thread_id, "items": list(request.items)}
+
+
+def turn_start_params(thread_id: ThreadId, request: TurnRequest) -> dict[str, Any]:
+    """Parameters of `turn/start`. The input is empty: everything was injected, nothing is added."""
+    options = {
+        "effort": request.effort,
+        "summary": request.summary,
+        "outputSchema": request.output_schema,
+        "serviceTier": request.service_tier,
+    }
+    given = {name: value for name, value in options.items() if value is not None}
+    return {"threadId": thread_id, "input": [], **given}
+
+
+def parse_turn_id(result: Any) -> TurnId:
+    """Return the id of the turn that `turn/start` began."""
+    turn = _member(result, "turn", Mapping, "turn/start")
+    return TurnId(_member(turn, "id", str, "turn/start"))
+
+
+def interrupt_params(thread_id: ThreadId, turn_id: TurnId) -> dict[str, Any]:
+    """Parameters of `turn/interrupt`."""
+    return {"threadId": thread_id, "turnId": turn_id}
+
+
+def unsubscribe_params(thread_id: ThreadId) -> dict[str, Any]:
+    """Parameters of `thread/unsubscribe`, after which codex unloads the thread."""
+    return {"threadId": thread_id}
+
+
+def loaded_list_params() -> dict[str, Any]:
+    """Parameters of `thread/loaded/list`: the cheapest question, asked for the sake of the answer."""
+    return {"limit": 1}
+
+
+def model_list_params(cursor: str | None) -> dict[str, Any]:
+    """Parameters of one page of `model/list`."""
+    return {} if cursor is None else {"cursor": cursor}
+
+
+def parse_models(result: Any) -> tuple[list[Model], str | None]:
+    """Return one page of `model/list` and the cursor of the next, None at the end."""
+    where = "model/list"
+    models = [_parse_model(entry, where) for entry in _member(result, "data", list, where)]
+    cursor = result.get("nextCursor")
+    return models, cursor if isinstance(cursor, str) else None
+
+
+def _parse_model(entry: Any, where: str) -> Model:
+    options = _member(entry, "supportedReasoningEfforts", list, where)
+    return Model(
+        id=_member(entry, "model", str, where),
+        efforts=tuple(_member(option, "reasoningEffort", str, where) for option in options),
+        default_effort=_member(entry, "defaultReasoningEffort", str, where),
+    )
+
+
+def _member(result: Any, name: str, kind: type[Any], where: str) -> Any:
+    value = result.get(name) if isinstance(result, Mapping) else None
+    if not isinstance(value, kind):
+        raise ProtocolError(where, name)
+    return value

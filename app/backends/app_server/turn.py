@@ -1,0 +1,248 @@
+"""One turn: a state table, a bounded queue between the pipe's reader and the HTTP side, and a certain end.
+
+The reader puts events in and never waits; the HTTP side takes them out in batches. Whoever is first to end the turn
+(codex, a lost child, a deadline, a client that left) decides its outcome. `close` is what gives everything back.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from types import MappingProxyType
+
+from gevent.event import Event as Flag
+
+from app.backend.events import (
+    Event,
+    RawItem,
+    ReasoningDelta,
+    ResponseCompleted,
+    Retrying,
+    TextDelta,
+    TurnEnded,
+    TurnStatus,
+)
+from app.backend.lease import Lease
+from app.backend.observer import NULL_OBSERVER, TurnObserver
+from app.backends.app_server.parse_events import Addressed, ThreadId, TurnId
+from app.errors import GatewayError, SlowReader, UpstreamBrokeOff, UpstreamError, WorkerTimeout
+
+QUEUE_BYTES = 2 * 1024 * 1024
+"""Unread text that one turn may hold. More means a client that does not read: the turn is interrupted."""
+
+MAX_RESPONSES = 4
+"""Most upstream responses in one turn: codex asks again by itself after a call of a tool that nobody offered."""
+
+_EVENT_COST = 200  # bytes that an event costs beside its text, about
+
+
+class TurnState(Enum):
+    """Where a turn is. ABANDONED: we stopped caring and codex has not confirmed the end yet."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+    ABANDONED = "abandoned"
+
+
+OPEN_STATES = frozenset({TurnState.PENDING, TurnState.RUNNING})
+
+_END_STATES: Mapping[TurnStatus, TurnState] = MappingProxyType(
+    {
+        TurnStatus.COMPLETED: TurnState.COMPLETED,
+        TurnStatus.FAILED: TurnState.FAILED,
+        TurnStatus.INTERRUPTED: TurnState.INTERRUPTED,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How long a turn may take, in seconds. `first_s` and `total_s` count from its start.
+
+    `commit_s` is the first quiet time after which `follow` yields an empty batch, `tick_s` every later one.
+    """
+
+    first_s: float
+    total_s: float
+    commit_s: float
+    tick_s: float
+
+
+class Turn:
+    """See the module. Made by the client; one consumer iterates it; `close` may be called by anyone, at any time."""
+
+    def __init__(
+        self,
+        thread_id: ThreadId,
+        generation: int,
+        on_close: Callable[[Turn], None],
+        *,
+        has_tools: bool = False,
+        watch: TurnObserver = NULL_OBSERVER,
+        lease: Lease | None = None,
+    ) -> None:
+        self.thread_id = thread_id
+        self.generation = generation
+        self.has_tools = has_tools
+        self.lease = lease or Lease()
+        self.watch = watch
+        self.turn_id: TurnId | None = None
+        self.state = TurnState.PENDING
+        self.started = time.monotonic()
+        self.first_event_at: float | None = None
+        self.ended = Flag()  # codex said turn/completed, or the child is gone
+        self._queue: deque[Addressed] = deque()
+        self._queued_bytes = 0
+        self._responses = 0
+        self._error: GatewayError | None = None
+        self._news = Flag()
+        self._on_close: Callable[[Turn], None] | None = on_close
+        watch.began(self)
+
+    @property
+    def error(self) -> GatewayError | None:
+        """Why it was ended from our side, if it was."""
+        return self._error
+
+    # The reader's side: never blocks
+
+    def deliver(self, addressed: Addressed) -> None:
+        """Queue one event. A turn that was ended by us takes no more, but still learns that codex ended it."""
+        event = addressed.event
+        if self.turn_id is None and not isinstance(event, RawItem):
+            # The answer to turn/start may come later, or never; an interrupt needs the id all the same.
+            self.turn_id = addressed.turn_id
+        if isinstance(event, TurnEnded):
+            self.ended.set()
+        if self._error is not None or self.state not in OPEN_STATES:
+            return
+        if isinstance(event, TurnEnded):
+            self.state = _END_STATES[event.status]
+        elif excess := self._excess(event):
+            self.fail(excess)
+            return
+        self._queue.append(addressed)
+        self._news.set()
+        if isinstance(event, TurnEnded):
+            self._give_back()  # now, not when a slow client has read it all
+
+    def _excess(self, event: Event) -> GatewayError | None:
+        """Count what is bounded; return the error if `event` goes beyond a bound, or can only be waited for."""
+        self._queued_bytes += _cost(event)
+        # One event alone may be larger than the bound: it is the unread ones before it that tell a slow reader.
+        if self._queue and self._queued_bytes > QUEUE_BYTES:
+            return SlowReader("The client reads too slowly; its answer was cut off.")
+        if isinstance(event, Retrying):
+            return UpstreamBrokeOff("The upstream cannot be reached.")
+        if isinstance(event, ResponseCompleted):
+            self._responses += 1
+            if self._responses > MAX_RESPONSES:
+                return UpstreamError("The model kept calling tools that were not offered to it.")
+        return None
+
+    def fail(self, error: GatewayError) -> None:
+        """End the turn from our side: what is queued is still read, then `error` is raised. The first error stays.
+
+        It is given back at once: the consumer may be blocked on a client that does not read, for ever.
+        """
+        if self._error is None and self.state in OPEN_STATES:
+            self._error = error
+            self.state = TurnState.FAILED
+            self._news.set()
+            if not error.is_transient:
+                self.lease.settle()
+            self._give_back()
+
+    # The consumer's side
+
+    def begin(self, turn_id: TurnId) -> None:
+        """Note that codex accepted the turn."""
+        self.turn_id = turn_id
+        if self.state is TurnState.PENDING:
+            self.state = TurnState.RUNNING
+
+    def follow(self, pace: Pace, since: float | None = None) -> Iterator[list[Event]]:
+        """Yield what happened, in batches, until the turn has ended; an empty batch for each quiet tick.
+
+        `since` is when the first turn of the request was started, if that was another one.
+        Raises `WorkerTimeout` at the deadlines of `pace`; `ChannelClosed`, `Draining`, `SlowReader` if the turn was
+        ended from our side. Blocks.
+        """
+        tick_ends = time.monotonic() + pace.commit_s
+        total_ends = (self.started if since is None else since) + pace.total_s
+        while True:
+            if self.state is TurnState.ABANDONED:
+                return  # closed by us: nothing more is of interest
+            batch = self.take(min(tick_ends, self._deadline(pace, total_ends)) - time.monotonic())
+            if not batch:
+                self._check_deadlines(pace, total_ends)
+                if time.monotonic() < tick_ends:
+                    continue
+            tick_ends = time.monotonic() + pace.tick_s
+            yield batch
+            if any(isinstance(event, TurnEnded) for event in batch):
+                return
+            if self._on_close is not None:  # not closed meanwhile
+                self._check_deadlines(pace, total_ends)  # also where news never pauses
+
+    def take(self, timeout_s: float) -> list[Event]:
+        """Return everything queued; wait for the first for at most `timeout_s`. Raises what `fail` was given."""
+        if not self._queue:
+            if self._error is not None:
+                raise self._error
+            self._news.clear()
+            self._news.wait(max(0.0, timeout_s))
+        batch = [addressed.event for addressed in self._queue if self._is_ours(addressed)]
+        self._queue.clear()
+        self._queued_bytes = 0
+        if batch and self.first_event_at is None:
+            self.first_event_at = time.monotonic()
+        if not batch and self._error is not None:
+            raise self._error
+        return batch
+
+    def _is_ours(self, addressed: Addressed) -> bool:
+        # codex also reports the items that we injected ourselves, under no turn of ours.
+        return not isinstance(addressed.event, RawItem) or addressed.turn_id == self.turn_id
+
+    def _deadline(self, pace: Pace, total_ends: float) -> float:
+        return total_ends if self.first_event_at else min(total_ends, self.started + pace.first_s)
+
+    def _check_deadlines(self, pace: Pace, total_ends: float) -> None:
+        if time.monotonic() < self._deadline(pace, total_ends):
+            return
+        if self.first_event_at is None:
+            raise WorkerTimeout(f"The upstream stayed silent for {pace.first_s:g} seconds.")
+        raise WorkerTimeout(f"The answer took longer than {pace.total_s:g} seconds.")
+
+    def close(self) -> None:
+        """Give everything back; interrupts the turn if it still runs. Idempotent, does not block."""
+        if self.state in OPEN_STATES:
+            self.state = TurnState.ABANDONED
+            self._news.set()  # whoever follows it sees that it is over
+        self.lease.settle()
+        self._give_back()
+
+    def _give_back(self) -> None:
+        on_close, self._on_close = self._on_close, None
+        if on_close is not None:
+            self.watch.ended(self)
+            on_close(self)
+
+    def __repr__(self) -> str:
+        return f"<Turn {self.thread_id} {self.state.name} queued={len(self._queue)}>"
+
+
+def _cost(event: Event) -> int:
+    """Return about how many bytes an event holds."""
+    if isinstance(event, TextDelta | ReasoningDelta):
+        return _EVENT_COST + len(event.text)
+    if isinstance(event, RawItem):
+        return _EVENT_COST + sum(len(v) for v in event.item.values() if isinstance(v, str))
+    return _EVENT_COST

@@ -1,0 +1,68 @@
+"""Who may pass: one check for every route, closed unless a route's blueprint says otherwise."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Mapping
+from enum import Enum
+
+from flask import Flask, request
+
+from app.errors import InvalidApiKey
+from app.http.request_context import current_record
+
+
+class Access(Enum):
+    """What a blueprint asks of its callers."""
+
+    KEY = "key"
+    METRICS = "metrics"
+    ADMIN = "admin"
+    PUBLIC = "public"
+
+
+Keys = Mapping[str, str]
+"""Keys by their names, which the log shows."""
+
+
+def init_app(app: Flask, keys: Mapping[Access, Keys], access: Mapping[str, Access]) -> None:
+    """Check the bearer key before every view. `access` is by blueprint name; a name that is missing needs a key.
+
+    `keys` has the keys that open each kind of door; one of `KEY` shows more behind a `PUBLIC` one.
+    """
+    encoded = {
+        kind: {name: key.encode() for name, key in named.items()} for kind, named in keys.items()
+    }
+
+    def check() -> None:
+        rule = request.url_rule
+        needed = access.get(request.blueprint or "", Access.KEY)
+        door = Access.KEY if needed is Access.PUBLIC else needed
+        name = caller_name(encoded[door])
+        current_record().key_name = name
+        if rule is None or request.method == "OPTIONS":
+            return  # 404, 405 and preflights say nothing that a key protects
+        if name is None and needed is not Access.PUBLIC:
+            raise InvalidApiKey(_complaint())
+
+    app.before_request(check)
+
+
+def caller_name(keys: Mapping[str, bytes]) -> str | None:
+    """Return the name of the key that the request carries, None if it carries none of ours. Constant time."""
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    offered = token.strip().encode("utf-8", "surrogateescape")
+    found = None
+    for name, key in keys.items():  # all of them: the time must not tell which one was close
+        if hmac.compare_digest(offered, key) and scheme.lower() == "bearer":
+            found = name
+    return found
+
+
+def _complaint() -> str:
+    if request.headers.get("Authorization"):
+        return "Incorrect API key provided. Ask this gateway's operator for a key."
+    return (
+        "You didn't provide an API key. Send it in an Authorization header with Bearer auth "
+        "(Authorization: Bearer YOUR_KEY)."
+    )

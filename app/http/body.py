@@ -1,0 +1,100 @@
+"""The request's body: read whole, within limits and deadlines, and only then parsed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+from flask import current_app, request
+from gevent import Timeout, sleep
+from gunicorn.http.errors import ParseException
+
+from app.answers.field_errors import invalid_type
+from app.errors import (
+    BodyTimeout,
+    BodyTooLarge,
+    InvalidJson,
+    InvalidRequest,
+    UnsupportedContentType,
+)
+from app.http.body_budget import BodyBudget, Reservation
+from app.http.request_lifetime import current_lifetime
+
+
+def read_json_object() -> dict[str, Any]:
+    """Return the body as a dictionary. Blocks while it arrives.
+
+    Raises `UnsupportedContentType`, `BodyTooLarge`, `BodyTimeout`, `InvalidJson`, `WorkerBusy` where the bodies of all
+    requests together are too large, or `InvalidRequest` for JSON that is no object. The limits hold for chunked bodies
+    too, which declare no length.
+    """
+    _check_content_type()
+    raw = _read(current_app.config["MAX_BODY_BYTES"], current_app.config["BODY_TIMEOUT_S"])
+    try:
+        body = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise InvalidJson(
+            f"We could not parse the JSON body of your request: {error.msg} (position {error.pos}). "
+            "It must be a JSON object in UTF-8."
+        ) from error
+    if not isinstance(body, dict):
+        raise invalid_type("body", "an object", body)
+    return body
+
+
+def _check_content_type() -> None:
+    encoding = request.headers.get("Content-Encoding", "identity").lower()
+    if encoding != "identity":
+        raise UnsupportedContentType("Send the body uncompressed, without Content-Encoding.")
+    if request.mimetype != "application/json" and not request.mimetype.endswith("+json"):
+        declared = f"'{request.mimetype[:80]}'" if request.mimetype else "no Content-Type"
+        raise UnsupportedContentType(
+            f"This endpoint accepts only 'application/json', but your request declared {declared}. "
+            "Add the header 'Content-Type: application/json'."
+        )
+
+
+def _read(limit: int, timeout_s: float) -> bytes:
+    declared = request.content_length
+    if declared is not None and declared > limit:
+        raise _too_large(limit)
+    memory: BodyBudget = current_app.extensions["body_memory"]
+    share = memory.share()
+    current_lifetime().at_end(share.release)
+    too_late = BodyTimeout(f"The body did not arrive within {timeout_s:g} seconds.")
+    with Timeout(timeout_s, too_late), share.arriving():
+        raw = _read_blocks(limit, share)
+    if len(raw) > limit:
+        raise _too_large(limit)
+    if declared is not None and len(raw) < declared:
+        raise InvalidRequest("The body ended before its declared length.", code="INCOMPLETE_BODY")
+    return raw
+
+
+def _read_blocks(limit: int, share: Reservation) -> bytes:
+    """Return the body, or just more than `limit` bytes of it."""
+    # Straight from the server: werkzeug's own limit cuts a chunked body off silently.
+    source = request.environ["wsgi.input"]
+    blocks: list[bytes] = []
+    left = limit + 1
+    try:
+        while left > 0:
+            with share.block(left) as size:
+                block = source.read(size)
+                share.keep(len(block))
+            if not block:
+                break
+            blocks.append(block)
+            left -= len(block)
+            sleep(0)  # a body that is all there would be read without a pause for anybody else
+    except TimeoutError as error:
+        raise BodyTimeout("The body stopped arriving before it was whole.") from error
+    except (OSError, ParseException) as error:
+        raise InvalidRequest(
+            "The body ended early or is not valid chunked coding.", code="INCOMPLETE_BODY"
+        ) from error
+    return b"".join(blocks)
+
+
+def _too_large(limit: int) -> BodyTooLarge:
+    return BodyTooLarge(f"The body is larger than this gateway accepts ({limit} bytes).")

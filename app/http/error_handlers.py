@@ -1,0 +1,93 @@
+"""Every failure before a response is committed: one envelope, whatever went wrong."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+import orjson
+from flask import Flask, Response, request
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
+
+from app.errors import (
+    BodyTooLarge,
+    GatewayError,
+    InternalError,
+    InvalidApiKey,
+    InvalidRequest,
+    MethodNotSupported,
+    UnknownUrl,
+)
+from app.http.request_context import current_record
+
+log = logging.getLogger("codex_api.http")
+
+
+def init_app(app: Flask) -> None:
+    """Render gateway errors, HTTP errors of the framework, and whatever nobody foresaw."""
+    app.register_error_handler(GatewayError, render)
+    app.register_error_handler(HTTPException, _render_http)
+    app.register_error_handler(Exception, _render_unforeseen)
+
+
+def render(error: GatewayError) -> Response:
+    """Return the error as an HTTP response, and note it in the request's record."""
+    record = current_record()
+    record.outcome, record.error_code = "failed", error.code
+    response = Response(
+        orjson.dumps(error.to_envelope()), status=error.status, content_type="application/json"
+    )
+    # The OpenAI SDKs obey this header; without it they would also retry what cannot succeed.
+    response.headers["x-should-retry"] = "true" if error.retryable else "false"
+    if error.retry_after_s is not None:
+        response.headers["Retry-After"] = str(error.retry_after_s)
+    if isinstance(error, InvalidApiKey):
+        response.headers["WWW-Authenticate"] = 'Bearer realm="api"'
+    return response
+
+
+_NOT_SERVED = re.compile(r"/v1/(?:embeddings|audio|images|moderations)(?=/|\Z)")
+"""What OpenAI has and clients look for, but no model behind codex does."""
+
+
+def _unknown_url() -> GatewayError:
+    if found := _NOT_SERVED.match(request.path):
+        return UnknownUrl(
+            f"This gateway does not serve {found[0]}: the models behind codex answer conversations only. "
+            "Let your client use another provider for it."
+        )
+    return UnknownUrl(f"Unknown request URL: {request.method} {request.path[:200]}.")
+
+
+def _method_not_supported() -> GatewayError:
+    return MethodNotSupported(f"{request.path[:200]} does not support {request.method}.")
+
+
+_BY_STATUS: Mapping[int, Callable[[], GatewayError]] = MappingProxyType(
+    {
+        404: _unknown_url,
+        405: _method_not_supported,
+        413: lambda: BodyTooLarge("The body is larger than this gateway accepts."),
+    }
+)
+
+
+def _render_http(error: HTTPException) -> Response:
+    make = _BY_STATUS.get(error.code or 0, lambda: InvalidRequest("The request is not valid HTTP."))
+    response = render(make())
+    if isinstance(error, MethodNotAllowed) and error.valid_methods:
+        response.headers["Allow"] = ", ".join(sorted(error.valid_methods))
+    return response
+
+
+def _render_unforeseen(error: Exception) -> Response:
+    # The last resort: whatever reaches this line is a defect of ours, and the caller still gets an answer.
+    log.error("unforeseen_error", exc_info=error)
+    return render(unforeseen(current_record().request_id))
+
+
+def unforeseen(request_id: str) -> InternalError:
+    """Return the error for a defect: it names the request, so that an operator can find the log lines."""
+    return InternalError(f"This gateway made a mistake. Its log has details under {request_id}.")

@@ -1,0 +1,102 @@
+"""What one key may ask of this gateway: so many requests in a while, and so many at once.
+
+Counted is what starts work: every POST that a client key opens, on whichever route, in one budget for each key. Keys
+are known by their configured names, after the key was checked, so whoever has none leaves nothing behind here, and
+neither the spelling of a path nor an address makes a difference.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping
+
+from flask import Flask, Response, g, request
+
+from app.codex.account import AccountLimits
+from app.errors import KeyLimited
+from app.http.auth import Access
+from app.http.limit_store import LimitStore
+from app.http.rate_limit_headers import Verdict, account_headers, rate_headers, refusal
+from app.http.request_context import current_record
+from app.http.request_lifetime import current_lifetime
+
+
+class KeyLimits:
+    """The limits of every key. Without a `store` there is none on requests in a while.
+
+    `max_concurrency` is for each key, 0 for no limit.
+    """
+
+    def __init__(self, store: LimitStore | None, max_concurrency: int) -> None:
+        self._store = store
+        self._max_concurrency = max_concurrency
+        self._in_progress: Counter[str] = Counter()
+
+    def enter(self, name: str) -> None:
+        """Let one request of a key in until its end, or raise `KeyLimited`. May block for Redis."""
+        record = current_record()
+        if not self._begin(name):
+            record.limited_by = "key_concurrency"
+            g.rate_verdict = self._store.look(name) if self._store else None
+            raise KeyLimited(
+                f"Your key '{name}' has as many requests in progress at this gateway as it may have at once "
+                f"({self._max_concurrency}). Wait until one of them has ended. "
+                "(It is this gateway's own limit, not the account's.)",
+                code="KEY_BUSY",
+            )
+        g.rate_verdict = verdict = self._store.take(name) if self._store else None
+        if verdict is not None and not verdict.is_allowed:
+            record.limited_by = "key_rate"
+            raise refusal(verdict, name)
+
+    def _begin(self, name: str) -> bool:
+        """Take one of the places of a key, if there is one left; it is given back when the request is over."""
+        if not self._max_concurrency:
+            return True
+        if self._in_progress[name] >= self._max_concurrency:
+            return False
+        self._in_progress[name] += 1
+        current_lifetime().at_end(lambda: self._end(name))
+        return True
+
+    def _end(self, name: str) -> None:
+        self._in_progress[name] -= 1
+
+    def __repr__(self) -> str:
+        return f"<KeyLimits {self._store!r} in_progress={self._in_progress.total()}>"
+
+
+def init_app(
+    app: Flask, limits: KeyLimits, access: Mapping[str, Access], account: AccountLimits
+) -> None:
+    """Check every POST that a client key opens, and show its caller both limits: the key's own, and the account's.
+
+    To be called after `auth.init_app`, with the same `access`.
+    """
+
+    def check() -> None:
+        name = _caller(access)
+        if name is not None and request.method == "POST":
+            limits.enter(name)
+
+    def add_headers(response: Response) -> Response:
+        verdict: Verdict | None = g.get("rate_verdict")
+        if verdict is not None:
+            response.headers.extend(rate_headers(verdict))
+        if _caller(access) is not None:
+            response.headers.extend(account_headers(account.windows(time.time())))
+        return response
+
+    app.before_request(check)
+    app.after_request(add_headers)
+
+
+def _caller(access: Mapping[str, Access]) -> str | None:
+    """Return the name of the key, on a route that client keys open; None on others, and for a caller without one."""
+    if (
+        request.url_rule is None
+        or access.get(request.blueprint or "", Access.KEY) is not Access.KEY
+    ):
+        return None
+    return current_record().key_name

@@ -1,0 +1,29 @@
+"""The gate of `/v1` while an operator works on the service.
+
+It closes behind the check of keys, so that nobody without one learns of it, and only for requests that a view would
+answer: an unknown path is a 404 and a preflight is a preflight all the same. Whoever has passed is served to the end,
+also out of the queue.
+"""
+
+from __future__ import annotations
+
+import time
+
+from flask import Flask, request
+
+from app.http.maintenance_flag import MaintenanceFlag, refusal
+
+
+def init_app(app: Flask, switch: MaintenanceFlag) -> None:
+    """Refuse what begins during maintenance. Call it after auth, and before whatever counts requests of a caller."""
+
+    def check() -> None:
+        rule = request.url_rule
+        if rule is None or request.method == "OPTIONS" or not rule.rule.startswith("/v1/"):
+            return
+        state = switch.state()
+        if state.is_on:
+            raise refusal(state.order, time.time())
+
+    app.extensions["maintenance"] = switch
+    app.before_request(check)

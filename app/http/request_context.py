@@ -1,0 +1,70 @@
+"""The request's id and its record: made first, sent back on every response, written last."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Sequence
+
+from flask import Flask, Response, current_app, g, request
+
+from app.http.request_lifetime import current_lifetime
+from app.observability import logs
+from app.observability.requests import Listener, RequestRecord
+
+_API_VERSION = "2020-10-01"
+"""What OpenAI calls the version of `/v1` in its own answers."""
+
+_ACCEPTED_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+
+
+def init_app(app: Flask, listeners: Sequence[Listener] = ()) -> None:
+    """Give every request a record, every response its headers, and write the canonical line at the very end.
+
+    `listeners` hear of every request.
+    """
+    app.extensions["request_listeners"] = listeners
+    app.before_request(_begin)
+    app.after_request(_finish)
+    logs.add_fields(_request_id)
+
+
+def current_record() -> RequestRecord:
+    """Return the record of the request being served."""
+    if "record" not in g:
+        _begin()
+    record: RequestRecord = g.record
+    return record
+
+
+def _begin() -> None:
+    offered = request.headers.get("X-Request-Id", "")
+    request_id = offered if _ACCEPTED_ID.fullmatch(offered) else f"req_{secrets.token_hex(16)}"
+    rule = request.url_rule
+    g.record = RequestRecord(
+        request_id,
+        request.method,
+        route=rule.rule if rule is not None else "unmatched",
+        request_bytes=request.content_length,
+        listeners=[*current_app.extensions["request_listeners"]],
+    )
+    current_lifetime().record = g.record
+
+
+def _finish(response: Response) -> Response:
+    record = current_record()
+    record.status = response.status_code
+    response.headers["X-Request-Id"] = record.request_id
+    if request.path.startswith("/v1/"):
+        response.headers["openai-version"] = _API_VERSION
+        response.headers["openai-processing-ms"] = str(record.age_ms())
+    if not record.is_streaming:
+        record.response_bytes = response.calculate_content_length()
+    # Not here but at close: a stream has only begun when this function runs.
+    response.call_on_close(record.write)
+    return response
+
+
+def _request_id() -> dict[str, str]:
+    """Return the id for log lines, wherever a request is being served."""
+    return {"request_id": g.record.request_id} if g and "record" in g else {}

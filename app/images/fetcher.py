@@ -1,0 +1,221 @@
+"""Images that a request names by address: fetched through the guard and put into the items as data URLs.
+
+codex takes no image address. Everything here happens before a turn is asked for, so each failure is an ordinary 400
+that names the field. A caller learns nothing of the network behind us: whether an address is not allowed, refuses,
+is silent or answers 404, the sentence is the same; only what an allowed address sent is described.
+"""
+
+from __future__ import annotations
+
+import logging
+import ssl
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from types import MappingProxyType
+from typing import Any
+
+from gevent.lock import BoundedSemaphore
+from gevent.pool import Pool
+
+from app.errors import InvalidRequest, WorkerBusy
+from app.images.cache import Image, ImageCache
+from app.images.download import Batch, Downloader, Limits
+from app.images.ssrf_guard import (
+    AddressRule,
+    NotFetched,
+    Reason,
+    Resolver,
+    public_only,
+    system_resolver,
+)
+
+log = logging.getLogger("codex_api.images")
+
+Item = Mapping[str, Any]
+
+PARAM = "_param"
+"""Member of a remote `input_image` that names the request's field; set by translation, taken out here."""
+
+_MEMBERS = ("content", "output")
+"""Where an item has its parts: a message's content, a tool's output."""
+
+
+class ImageFetcher:
+    """Replaces image addresses by data URLs. One for the whole worker; `enabled=False` refuses them all.
+
+    `rule`, `resolver` and `tls` are what a test replaces: which addresses may be connected to, how names become
+    addresses, and which certificates are trusted (by default those of certifi). `cache` keeps what was downloaded.
+    """
+
+    def __init__(
+        self,
+        rule: AddressRule = public_only,
+        *,
+        limits: Limits | None = None,
+        enabled: bool = True,
+        resolver: Resolver = system_resolver,
+        tls: ssl.SSLContext | None = None,
+        cache: ImageCache | None = None,
+    ) -> None:
+        self._cache = cache or ImageCache()
+        self._limits = limits or Limits()
+        self._enabled = enabled
+        self._downloader = Downloader(rule, resolver, tls, self._limits)
+        self._slots = BoundedSemaphore(self._limits.requests)
+
+    def inline(self, items: Sequence[Item], owner: str) -> tuple[Item, ...]:
+        """Return the items with every image in them as a data URL; the items given are not changed.
+
+        One pass where there is nothing to fetch, or all of it is still kept for this owner (the name of a key).
+        Otherwise blocks, `Limits.queue_s` and `Limits.total_s` at most; an address that occurs several times is
+        fetched once. Raises `InvalidRequest` with the field of the first
+        image that cannot be had, `WorkerBusy` while too many requests fetch images.
+        """
+        wanted: dict[str, str] = {}
+        for part in _remote_parts(items):
+            wanted.setdefault(part["image_url"], part.get(PARAM, "messages"))
+        if not wanted:
+            return tuple(items)
+        self._check(wanted)
+        batch = Batch(self._limits.request_bytes)
+        images = self._kept(batch, owner, wanted)
+        missing = {url: param for url, param in wanted.items() if url not in images}
+        if missing:
+            for url, image in self._download(batch, missing).items():
+                self._cache.put(owner, url, image)
+                images[url] = image
+        return tuple(_with_images(item, images) for item in items)
+
+    def _check(self, wanted: Mapping[str, str]) -> None:
+        param = next(iter(wanted.values()))
+        if not self._enabled:
+            raise InvalidRequest(
+                f"Invalid '{param}': this gateway does not download images. "
+                "Send a data URL like data:image/png;base64,...",
+                param=param,
+                code="invalid_image_url",
+            )
+        most = self._limits.images
+        if len(wanted) > most:
+            raise InvalidRequest(
+                f"At most {most} images are downloaded for one request, and this one names {len(wanted)}. "
+                "Send the others as data URLs.",
+                param=list(wanted.values())[most],
+            )
+
+    def _kept(self, batch: Batch, owner: str, wanted: Mapping[str, str]) -> dict[str, Image]:
+        """Return the images that need no download; they count like the others."""
+        images: dict[str, Image] = {}
+        for url, param in wanted.items():
+            image = self._cache.get(owner, url)
+            if image is None:
+                continue
+            try:
+                batch.take(image.size)
+            except NotFetched as failure:
+                raise _refusal(failure.reason, param, self._limits) from None
+            images[url] = image
+        return images
+
+    def _download(self, batch: Batch, wanted: Mapping[str, str]) -> dict[str, Image]:
+        if not self._slots.acquire(timeout=self._limits.queue_s):
+            raise WorkerBusy("Too many images are being downloaded; try again shortly.")
+        try:
+            batch.deadline = time.monotonic() + self._limits.total_s
+            return self._fetch_all(batch, wanted)
+        finally:
+            self._slots.release()
+
+    def _fetch_all(self, batch: Batch, wanted: Mapping[str, str]) -> dict[str, Image]:
+        pool = Pool(self._limits.at_once)
+        outcomes = pool.imap(partial(self._attempt, batch), wanted)
+        images: dict[str, Image] = {}
+        try:
+            for (url, param), outcome in zip(wanted.items(), outcomes, strict=True):
+                if isinstance(outcome, NotFetched):
+                    log.info("image_not_fetched", extra={"reason": outcome.reason.value})
+                    raise _refusal(outcome.reason, param, self._limits)
+                images[url] = outcome
+        finally:
+            # Also where the caller is gone: nobody waits for the others any more.
+            outcomes.kill()
+            pool.kill()
+        return images
+
+    def _attempt(self, batch: Batch, url: str) -> Image | NotFetched:
+        """Return a failure instead of raising it: gevent prints what a greenlet raises."""
+        try:
+            return self._downloader.fetch(batch, url)
+        except NotFetched as failure:
+            return failure
+
+
+def _remote_parts(items: Iterable[Item]) -> Iterator[Mapping[str, Any]]:
+    for item in items:
+        for member in _MEMBERS:
+            parts = item.get(member)
+            if isinstance(parts, list):
+                yield from filter(_is_remote, parts)
+
+
+def _is_remote(part: Mapping[str, Any]) -> bool:
+    """Anything but a data URL: what is no http(s) address either is refused as malformed."""
+    url = part.get("image_url")
+    return isinstance(url, str) and url[:5].lower() != "data:" and part["type"] == "input_image"
+
+
+def _with_images(item: Item, images: Mapping[str, Image]) -> Item:
+    changed = {
+        member: [_with_image(part, images) for part in item[member]]
+        for member in _MEMBERS
+        if isinstance(item.get(member), list)
+    }
+    return {**item, **changed} if changed else item
+
+
+def _with_image(part: Mapping[str, Any], images: Mapping[str, Image]) -> Mapping[str, Any]:
+    if not _is_remote(part):
+        return part
+    kept = {name: value for name, value in part.items() if name != PARAM}
+    return {**kept, "image_url": images[part["image_url"]].data_url}
+
+
+# What the caller is told
+
+_UNREACHABLE = (
+    "invalid_image_url",
+    (
+        "The image at '{param}' could not be downloaded. Its address must be public, use port 80 or 443 and answer "
+        "with the image; you can also send a data URL like data:image/png;base64,..."
+    ),
+)
+
+_REFUSALS: Mapping[Reason, tuple[str, str]] = MappingProxyType(
+    {
+        Reason.MALFORMED: (
+            "invalid_image_url",
+            "Invalid '{param}': expected a plain http(s) address of an image, without user name or password.",
+        ),
+        Reason.TYPE: (
+            "invalid_image_format",
+            "The image at '{param}' is none of the supported formats: png, jpeg, gif, webp.",
+        ),
+        Reason.TOO_LARGE: (
+            "image_file_too_large",
+            (
+                "The image at '{param}' is too large: at most {image_bytes} bytes are downloaded for one image "
+                "and {request_bytes} for one request."
+            ),
+        ),
+        Reason.EMPTY: ("empty_image_file", "The image at '{param}' is empty."),
+    }
+)
+
+
+def _refusal(reason: Reason, param: str, limits: Limits) -> InvalidRequest:
+    code, sentence = _REFUSALS.get(reason, _UNREACHABLE)
+    message = sentence.format(
+        param=param, image_bytes=limits.image_bytes, request_bytes=limits.request_bytes
+    )
+    return InvalidRequest(message, param=param, code=code)

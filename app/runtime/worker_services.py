@@ -1,0 +1,134 @@
+"""What one worker generation runs beside its requests: the child, maybe the demo upstream, and their end."""
+
+from __future__ import annotations
+
+import logging
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+import gevent
+
+from app.backends.app_server.backend import AppServerBackend
+from app.errors import Draining
+from app.observability.trace_buffer import TraceBuffer
+from app.process.living import LastExit
+from app.runtime.demo import DemoUpstream
+from app.runtime.layout import ReloadRecord, ReloadState
+from app.runtime.maintenance import MaintenanceSwitch
+from app.runtime.shared import SharedState
+from app.runtime.shutdown import GracePeriods, ShutdownPlan
+
+log = logging.getLogger("codex_api.runtime")
+
+
+class WorkerServices:
+    """Started by the supervisor greenlet, told to go by the worker's main loop, stopped when the worker exits.
+
+    `shared` is memory of its own until a worker adopts the application.
+    """
+
+    def __init__(
+        self,
+        codex: AppServerBackend,
+        demo: DemoUpstream | None,
+        patience: GracePeriods,
+        maintenance: MaintenanceSwitch,
+    ) -> None:
+        self.codex = codex
+        self.patience = patience
+        self.maintenance = maintenance
+        self.shared = SharedState.private()
+        self.worker_generation = 0
+        self.traces: TraceBuffer | None = None
+        self._demo = demo
+        self._reported: LastExit | None = None
+
+    def adopt(self, shared: SharedState, worker_generation: int) -> None:
+        """Take the memory that the master shares with its workers, and the number of this one."""
+        self.shared, self.worker_generation = shared, worker_generation
+        self.maintenance.adopt(shared)
+
+    def run(self) -> None:
+        """Keep the processes alive. Blocks: this is the supervisor greenlet."""
+        if self._demo is not None:
+            log.warning(
+                "demo_upstream_serves",
+                extra={
+                    "meaning": "No login was ever made here, so scripted answers are served through the real codex.",
+                    "remedy": "Run: flask --app wsgi codex login, then reload (kill -HUP).",
+                },
+            )
+            gevent.spawn(self._demo.run)
+        if self.traces is not None:
+            self.traces.start()
+        self.codex.run()
+
+    # A successor, before its turn
+
+    def wait_ready(self, timeout_s: float) -> bool:
+        """Block until the child has shaken hands or the time is up; until it has, say in shared memory why not."""
+        if self.codex.supervisor.wait_ready(timeout_s):
+            return True
+        status = self.codex.status()
+        last = status.last_exit
+        text = "The codex process of the new worker is starting."
+        if last is not None:
+            code = "" if last.exit_code is None else f", exit code {last.exit_code}"
+            detail = f": {last.detail}" if last.detail else "."
+            text = (
+                f"The codex process of the new worker does not start: {last.reason}{code}{detail}"
+            )
+            if last != self._reported:
+                log.warning(
+                    "reload_waits", extra={"reason": last.reason, "exit_code": last.exit_code}
+                )
+        self._reported = last
+        self.shared.successor = ReloadRecord(
+            ReloadState.STARTING, self.worker_generation, time.time(), text
+        )
+        return False
+
+    def reload_report(self) -> dict[str, Any]:
+        """Return what became of the last HUP, for operators: `state`, `at` (UTC), `detail`, `waits_for`."""
+        record, successor = self.shared.reload, self.shared.successor
+        if record is None:
+            return {"state": ReloadState.NONE.value, "at": None, "detail": None, "waits_for": None}
+        is_waiting = successor is not None and successor.generation > self.shared.serving
+        return {
+            "state": record.state.value,
+            "at": datetime.fromtimestamp(record.at, UTC).isoformat(timespec="seconds"),
+            "detail": record.text or None,
+            "waits_for": successor.text if successor is not None and is_waiting else None,
+        }
+
+    # The way out
+
+    def begin_departure(self, going: ShutdownPlan, now: float) -> None:
+        """Note that this worker goes. Only where the whole service stops is it reported as not ready."""
+        fields = {
+            "grace_s": round(max(0.0, going.cut_at - now), 3),
+            "running": self.codex.admission.running,
+        }
+        if going.is_stop:
+            self.codex.begin_drain()
+            log.info("drain_began", extra=fields)
+        else:
+            log.info("worker_retires", extra=fields)
+
+    def end_turns(self) -> Draining:
+        """End what still runs and begin no more; return the error that its clients get. Does not block."""
+        error = Draining("This worker is shutting down; send the request again.")
+        if self.codex.admission.running:
+            log.warning("drain_grace_over", extra={"running": self.codex.admission.running})
+        self.codex.end_turns(error)
+        return error
+
+    def stop(self) -> None:
+        """End the processes. Blocks until they are gone."""
+        ends = [gevent.spawn(self.codex.stop)]
+        if self._demo is not None:
+            ends.append(gevent.spawn(self._demo.stop))
+        gevent.joinall(ends)
+        if self.traces is not None:  # after the child, whose end ends turns
+            self.traces.stop()

@@ -1,0 +1,377 @@
+import copy
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.answers.output_format import TEXT, OutputFormat, check, parse_format
+from app.answers.strict_schema import is_strict
+from app.errors import InvalidRequest
+
+REQUIRED = "missing_required_parameter"
+TYPE = "invalid_type"
+VALUE = "invalid_value"
+SCHEMA = "invalid_json_schema"
+
+WHERE = "response_format.json_schema"
+
+
+def closed(**properties: Any) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
+STRING = {"type": "string"}
+OPEN: dict[str, Any] = {"type": "object", "properties": {"a": STRING}}
+
+
+def wrapped(schema: Any, **members: Any) -> dict[str, Any]:
+    return {"type": "json_schema", "json_schema": {"name": "n", "schema": schema, **members}}
+
+
+# Which schemas OpenAI takes as strict
+
+STRICT: list[dict[str, Any]] = [
+    closed(),
+    closed(a=STRING),
+    {**closed(a=STRING, b={"type": "integer"}), "required": ["b", "a"]},
+    {**closed(a=STRING), "title": "t", "description": "d", "$schema": "x", "$id": "y"},
+    closed(a={"type": ["string", "null"]}),
+    closed(a={"enum": ["x", 1, None]}, b={"const": 1}),
+    closed(a={"type": "string", "pattern": "^a$", "format": "date"}),
+    closed(a={"type": "number", "multipleOf": 2, "minimum": 0, "maximum": 9}),
+    closed(a={"type": "integer", "exclusiveMinimum": 0, "exclusiveMaximum": 9}),
+    closed(a={"type": "array", "items": STRING, "minItems": 1, "maxItems": 2}),
+    closed(a={"type": "array", "items": closed(b=STRING)}),
+    closed(a={"anyOf": [STRING, {"type": "null"}, closed(b=STRING)]}),
+    closed(a=closed(b=closed(c=STRING))),
+    {**closed(a={"$ref": "#/$defs/k"}), "$defs": {"k": closed(b=STRING)}},
+    {**closed(a={"$ref": "#/definitions/k"}), "definitions": {"k": STRING}},
+    closed(a={"anyOf": [{"$ref": "#"}, {"type": "null"}]}),
+    # Keywords that are only names here.
+    closed(allOf=STRING, additionalProperties=STRING, default=STRING),
+]
+
+NOT_STRICT: list[dict[str, Any]] = [
+    {},
+    {"type": "object"},
+    STRING,
+    {"type": "array", "items": STRING},
+    {"type": ["object", "null"], **{k: v for k, v in closed().items() if k != "type"}},
+    OPEN,
+    {**closed(a=STRING), "required": []},
+    {k: v for k, v in closed(a=STRING).items() if k != "required"},
+    {**closed(a=STRING), "required": ["a", "b"]},
+    {**closed(a=STRING), "additionalProperties": True},
+    {**closed(a=STRING), "additionalProperties": STRING},
+    {k: v for k, v in closed(a=STRING).items() if k != "additionalProperties"},
+    {**closed(a=STRING), "anyOf": [closed()]},
+    closed(a=OPEN),
+    closed(a={"properties": {"b": STRING}}),
+    closed(a={"type": "object"}),
+    closed(a={"anyOf": [STRING, OPEN]}),
+    closed(a={"type": "array", "items": OPEN}),
+    {**closed(a=STRING), "$defs": {"k": OPEN}},
+    {**closed(a=STRING), "definitions": {"k": OPEN}},
+    closed(a=True),
+    *(
+        closed(a={**STRING, keyword: value})
+        for keyword, value in {
+            "minLength": 1,
+            "maxLength": 2,
+            "default": "x",
+            "examples": [],
+            "allOf": [{}],
+            "oneOf": [{}],
+            "not": {},
+            "if": {},
+            "then": {},
+            "else": {},
+            "uniqueItems": True,
+            "contains": {},
+            "prefixItems": [{}],
+            "patternProperties": {},
+            "propertyNames": {},
+            "minProperties": 1,
+            "dependentRequired": {},
+            "unevaluatedProperties": False,
+            "brandNew": 1,
+        }.items()
+    ),
+]
+
+
+@pytest.mark.parametrize("schema", STRICT)
+def test_a_schema_that_openai_takes_as_strict_goes_to_the_upstream(schema: dict[str, Any]) -> None:
+    assert is_strict(schema)
+    for strict in ({}, {"strict": True}, {"strict": False}, {"strict": None}):
+        parsed = parse_format(wrapped(schema, **strict))
+        assert parsed == OutputFormat(strict_schema=schema)
+        assert parsed.problem("no JSON at all") is None  # the upstream sees to it
+
+
+@pytest.mark.parametrize("schema", NOT_STRICT)
+def test_any_other_schema_becomes_an_instruction(schema: dict[str, Any]) -> None:
+    assert not is_strict(schema)
+    parsed = parse_format(wrapped(schema, strict=False))
+    assert (parsed.strict_schema, parsed.schema) == (None, schema)
+    assert parsed.instruction is not None
+    told, _, written = parsed.instruction.partition(" It must follow this JSON schema (n): ")
+    assert told == "Answer with one JSON object and nothing else: no prose, no code fence."
+    assert json.loads(written) == schema
+    assert parse_format(wrapped(schema)) == parsed
+
+
+@pytest.mark.parametrize("schema", NOT_STRICT)
+def test_who_asks_for_strict_gets_it_or_a_refusal(schema: dict[str, Any]) -> None:
+    with pytest.raises(InvalidRequest) as raised:
+        parse_format(wrapped(schema, strict=True))
+    assert (raised.value.param, raised.value.code) == (f"{WHERE}.schema", SCHEMA)
+    assert "'n'" in raised.value.message
+
+
+def test_what_a_form_is_for_is_told_to_the_model() -> None:
+    strict = parse_format(wrapped(closed(a=STRING), description="A city."))
+    assert strict == OutputFormat(closed(a=STRING), "The form of your answer (n): A city.")
+    assert not strict.is_checked
+    assert strict.problem("no JSON at all") is None
+    loose = parse_format(wrapped(OPEN, description="A city."))
+    order = parse_format(wrapped(OPEN)).instruction
+    assert loose.instruction == f"The form of your answer (n): A city.\n{order}"
+    assert loose.is_checked
+    assert parse_format(wrapped(OPEN, description="")).instruction == order
+
+
+# Reading
+
+
+def test_text_asks_for_nothing() -> None:
+    assert parse_format({"type": "text"}) == TEXT == OutputFormat()
+    assert TEXT.problem("anything") is None
+
+
+def test_a_json_object_is_an_instruction() -> None:
+    parsed = parse_format({"type": "json_object"})
+    assert (parsed.strict_schema, parsed.schema) == (None, None)
+    assert parsed.instruction == (
+        "Answer with one JSON object and nothing else: no prose, no code fence."
+    )
+
+
+@pytest.mark.parametrize("given_format", [wrapped(OPEN), wrapped(closed()), {"type": "text"}])
+def test_the_format_is_left_alone(given_format: dict[str, Any]) -> None:
+    before = copy.deepcopy(given_format)
+    parse_format(given_format)
+    assert given_format == before
+
+
+JSON_SCHEMA = {"type": "json_schema"}
+REFUSED: list[tuple[Any, str, str]] = [
+    *((given, "response_format", TYPE) for given in ("text", 5, [], True)),
+    ({}, "response_format.type", REQUIRED),
+    ({"type": None}, "response_format.type", REQUIRED),
+    *(
+        ({"type": kind}, "response_format.type", VALUE)
+        for kind in ("json", "", "grammar", 5, [], {}, ["text"])
+    ),
+    (JSON_SCHEMA, WHERE, REQUIRED),
+    ({**JSON_SCHEMA, "json_schema": None}, WHERE, REQUIRED),
+    *(({**JSON_SCHEMA, "json_schema": given}, WHERE, TYPE) for given in ("x", 5, [], True)),
+    ({**JSON_SCHEMA, "json_schema": {}}, f"{WHERE}.name", REQUIRED),
+    (wrapped({}, name=None), f"{WHERE}.name", REQUIRED),
+    *((wrapped({}, name=name), f"{WHERE}.name", TYPE) for name in (5, [], True)),
+    (wrapped(None), f"{WHERE}.schema", REQUIRED),
+    *((wrapped(schema), f"{WHERE}.schema", TYPE) for schema in ("{}", 5, [], True)),
+    *((wrapped(closed(), strict=strict), f"{WHERE}.strict", TYPE) for strict in ("true", 1, [])),
+    *((wrapped(closed(), description=d), f"{WHERE}.description", TYPE) for d in (5, [], True)),
+    *(
+        (wrapped(schema), f"{WHERE}.schema", SCHEMA)
+        for schema in (
+            {"type": "no such type"},
+            {"type": 5},
+            {"properties": []},
+            {"properties": {"a": 5}},
+            {"required": "a"},
+            {"required": [5]},
+            {"items": 5},
+            {"minimum": "1"},
+            {"minItems": -1},
+            {"enum": 5},
+            {"anyOf": []},
+            {"$ref": 5},
+            {"$defs": []},
+            {"properties": {"a": {"pattern": 5}}},
+            {"items": None},
+            {"title": 5},
+        )
+    ),
+]
+
+
+@pytest.mark.parametrize(("given_format", "param", "code"), REFUSED)
+def test_a_refusal_names_the_field(given_format: Any, param: str, code: str) -> None:
+    with pytest.raises(InvalidRequest) as raised:
+        parse_format(given_format)
+    assert (raised.value.param, raised.value.code) == (param, code)
+    assert len(raised.value.message) < 400
+
+
+# Checking
+
+
+@pytest.mark.parametrize("text", ["{}", ' {"a": [1, null]}\n', '{"a": "é"}'])
+def test_one_object_is_what_was_asked_for(text: str) -> None:
+    assert parse_format({"type": "json_object"}).problem(text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "it is not valid JSON"),
+        ("hello", "it is not valid JSON"),
+        ("```json\n{}\n```", "it is not valid JSON"),
+        ("{} {}", "it is not valid JSON"),
+        ('{"a": 1', "it is not valid JSON"),
+        ('{"a": NaN}', "it is not valid JSON"),
+        ("{'a': 1}", "it is not valid JSON"),
+        ("[" * 5000, "it is not valid JSON"),
+        ("[]", "it is not a JSON object"),
+        ('"{}"', "it is not a JSON object"),
+        ("null", "it is not a JSON object"),
+        ("5", "it is not a JSON object"),
+    ],
+)
+def test_what_is_wrong_with_an_object_is_said(text: str, problem: str) -> None:
+    assert parse_format({"type": "json_object"}).problem(text) == problem
+
+
+@given(st.text())
+def test_any_text_is_some_answer(text: str) -> None:
+    for given_format in ({"type": "json_object"}, wrapped(OPEN)):
+        problem = parse_format(given_format).problem(text)
+        assert problem is None or problem
+
+
+PERSON = {
+    "type": "object",
+    "properties": {
+        "name": {"type": "string", "minLength": 2},
+        "age": {"type": "integer", "minimum": 0},
+        "friends": {"type": "array", "items": {"$ref": "#"}},
+        "kind": {"$ref": "#/$defs/kind"},
+    },
+    "required": ["name"],
+    "$defs": {"kind": {"enum": ["a", "b"]}},
+}
+
+
+@pytest.mark.parametrize(
+    ("answer", "where"),
+    [
+        ({"name": "Ann"}, None),
+        ({"name": "Ann", "more": 1}, None),
+        ({"name": "Ann", "friends": [{"name": "Bob", "friends": [{"name": "Cem"}]}]}, None),
+        ({"name": "Ann", "kind": "a"}, None),
+        ([], "$"),
+        ({}, "$"),
+        ({"name": 5}, "$.name"),
+        ({"name": "A"}, "$.name"),
+        ({"name": "Ann", "age": -1}, "$.age"),
+        ({"name": "Ann", "age": 1.5}, "$.age"),
+        ({"name": "Ann", "kind": "c"}, "$.kind"),
+        ({"name": "Ann", "friends": [{"name": "Bob", "friends": [{}]}]}, "$.friends[0].friends[0]"),
+    ],
+)
+def test_an_answer_is_held_against_its_schema(answer: Any, where: str | None) -> None:
+    problem = parse_format(wrapped(PERSON)).problem(json.dumps(answer))
+    assert (problem is None) if where is None else str(problem).startswith(f"at {where}: ")
+
+
+def test_a_problem_is_short() -> None:
+    assert len(str(check({"a": "x" * 10_000}, {"properties": {"a": {"enum": ["y"]}}}))) < 300
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"properties": {"a": {"pattern": "^(x+)+$"}}},
+        {"properties": {"a": {"anyOf": [{"pattern": "^(x+)+$"}]}}},
+        {"properties": {"a": {"$ref": "#/$defs/k"}}, "$defs": {"k": {"pattern": "^(x+)+$"}}},
+        {"properties": {"a": {"items": {"pattern": "^(x+)+$"}}}},
+    ],
+)
+def test_a_pattern_is_never_run(schema: dict[str, Any]) -> None:
+    """These take hours where they are run; here the answer passes, as if they were not there."""
+    endless = "x" * 64 + "!"
+    assert check({"a": endless}, {"type": "object", **schema}) is None
+    assert check({"a": [endless]}, {"type": "object", **schema}) is None
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [
+        "http://127.0.0.1:9/schema.json",
+        "https://json-schema.invalid/x",
+        "file:///etc/passwd",
+        "other.json",
+        "#/$defs/none",
+        "#anchor",
+        "http://[broken",
+        "#/properties/a",
+    ],
+)
+def test_a_reference_that_leads_nowhere_is_not_followed(
+    reference: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(*_: object, **__: object) -> None:
+        raise AssertionError("a reference was fetched")
+
+    monkeypatch.setattr("urllib.request.urlopen", forbidden)
+    monkeypatch.setattr("socket.create_connection", forbidden)
+    monkeypatch.setattr("builtins.open", forbidden)
+    schema = {"type": "object", "properties": {"a": {"$ref": reference}}}
+    assert check({"a": 1}, schema) == "its schema cannot be followed"
+    assert check({}, schema) is None
+
+
+def test_a_schema_that_never_ends_is_given_up() -> None:
+    forever = {"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#"}}}
+    assert check({}, forever) == "its schema cannot be followed"
+
+
+def test_an_answer_as_deep_as_json_can_be_is_given_up_or_checked() -> None:
+    answer: Any = {"name": "Ann"}
+    for _ in range(300):
+        answer = {"name": "Ann", "friends": [answer]}
+    assert check(answer, PERSON) in {None, "its schema cannot be followed"}
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-9, 9) | st.text("ab", max_size=2),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text("ab", max_size=1), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+@given(JSON)
+def test_any_answer_is_checked_as_a_plain_reading_of_the_schema_would(value: Any) -> None:
+    schema = {
+        "type": "object",
+        "properties": {"a": {"type": "string"}, "b": {"type": "array", "items": {"type": "null"}}},
+        "required": ["a"],
+    }
+    fits = (
+        isinstance(value, dict)
+        and isinstance(value.get("a"), str)
+        and isinstance(value.get("b", []), list)
+        and all(entry is None for entry in value.get("b", []))
+    )
+    assert (check(value, schema) is None) is fits

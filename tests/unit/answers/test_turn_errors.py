@@ -1,0 +1,323 @@
+from dataclasses import replace
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app import errors
+from app.answers.turn_errors import BY_KIND, BY_STATUS, FINISH_REASONS, finish_reason, to_error
+from app.backend.events import Reset, TurnEnded, TurnFailure, TurnStatus
+from app.errors import GatewayError
+
+LEAK = "http://secret.example/x"
+REQUEST_ID = "req_0123456789abcdef"
+LEAKS = f", url: {LEAK}, request id: {REQUEST_ID}, cf-ray: 0a1b"
+
+
+def body(**error: object) -> str:
+    return orjson.dumps({"error": error}).decode()
+
+
+def http(status: int | None, sentence: str = "unexpected status") -> TurnFailure:
+    return TurnFailure(f"{sentence}{LEAKS}", "httpConnectionFailed", status)
+
+
+def retried(status: int) -> TurnFailure:
+    return TurnFailure(f"exceeded retry limit{LEAKS}", "responseTooManyFailedAttempts", status)
+
+
+def kind(name: str) -> TurnFailure:
+    return TurnFailure(f"A sentence of codex{LEAKS}", name)
+
+
+def other(sentence: str) -> TurnFailure:
+    return TurnFailure(sentence + LEAKS)
+
+
+DISCONNECTED = "stream disconnected before completion: "
+
+# what codex says: class, status, code
+FAILURES: list[tuple[TurnFailure, type[GatewayError], int, str]] = [
+    # By name
+    (
+        kind("contextWindowExceeded"),
+        errors.ContextLengthExceeded,
+        400,
+        "context_length_exceeded",
+    ),
+    (kind("usageLimitExceeded"), errors.QuotaExhausted, 429, "insufficient_quota"),
+    (kind("sessionBudgetExceeded"), errors.QuotaExhausted, 429, "insufficient_quota"),
+    (kind("rateLimitExceeded"), errors.RateLimited, 429, "rate_limit_exceeded"),
+    (kind("serverOverloaded"), errors.UpstreamOverloaded, 503, "server_is_overloaded"),
+    (kind("flexUnavailable"), errors.UpstreamOverloaded, 503, "server_is_overloaded"),
+    (kind("internalServerError"), errors.UpstreamBrokeOff, 502, "UPSTREAM_ERROR"),
+    (kind("unauthorized"), errors.UpstreamAuth, 503, "UPSTREAM_AUTH"),
+    (kind("modelNotFound"), errors.ModelNotFound, 404, "model_not_found"),
+    (kind("responseStreamDisconnected"), errors.UpstreamBrokeOff, 502, "UPSTREAM_ERROR"),
+    (kind("badRequest"), errors.InvalidRequest, 400, "invalid_value"),
+    (kind("cyberPolicy"), errors.PromptRefused, 400, "invalid_prompt"),
+    (kind("misalignmentPolicyViolation"), errors.PromptRefused, 400, "invalid_prompt"),
+    (kind("tooManyDenials"), errors.UpstreamError, 502, "UPSTREAM_ERROR"),
+    # By the upstream's status
+    (retried(429), errors.RateLimited, 429, "rate_limit_exceeded"),
+    (retried(500), errors.UpstreamBrokeOff, 502, "UPSTREAM_ERROR"),
+    (http(401), errors.UpstreamAuth, 503, "UPSTREAM_AUTH"),
+    (http(403), errors.UpstreamForbidden, 403, "UPSTREAM_FORBIDDEN"),
+    (http(404), errors.ModelNotFound, 404, "model_not_found"),
+    (http(429), errors.RateLimited, 429, "rate_limit_exceeded"),
+    (http(502), errors.UpstreamBrokeOff, 502, "UPSTREAM_ERROR"),
+    (http(418), errors.UpstreamError, 502, "UPSTREAM_ERROR"),
+    # By the sentence
+    (http(None), errors.UpstreamError, 502, "UPSTREAM_ERROR"),
+    (other("error sending request"), errors.UpstreamBrokeOff, 502, "UPSTREAM_ERROR"),
+    (other("Connection refused"), errors.UpstreamBrokeOff, 502, "UPSTREAM_ERROR"),
+    (other("operation timed out"), errors.UpstreamBrokeOff, 502, "UPSTREAM_ERROR"),
+    (other(f"{DISCONNECTED}eof"), errors.UpstreamBrokeOff, 502, "UPSTREAM_ERROR"),
+    (other(f"{DISCONNECTED}sse error"), errors.UpstreamBrokeOff, 502, "UPSTREAM_ERROR"),
+    (
+        other(f"{DISCONNECTED}idle timeout waiting for SSE"),
+        errors.UpstreamBrokeOff,
+        502,
+        "UPSTREAM_ERROR",
+    ),
+    (
+        other("Missing environment variable: `GATEWAY_UPSTREAM_KEY`."),
+        errors.UpstreamAuth,
+        503,
+        "UPSTREAM_AUTH",
+    ),
+    # What is no body of an error
+    (other(""), errors.UpstreamError, 502, "UPSTREAM_ERROR"),
+    (TurnFailure(""), errors.UpstreamError, 502, "UPSTREAM_ERROR"),
+    (kind("brandNew"), errors.UpstreamError, 502, "UPSTREAM_ERROR"),
+    *(
+        (TurnFailure(message), errors.UpstreamError, 502, "UPSTREAM_ERROR")
+        for message in (
+            "[]",
+            '"text"',
+            "null",
+            "{}",
+            '{"error":null}',
+            '{"error":"text"}',
+            '{"error":{}}',
+            '{"error":{"message":5}}',
+            '{"detail":"http://secret.example/x"}',
+        )
+    ),
+]
+
+
+@pytest.mark.parametrize(("failure", "expected", "status", "code"), FAILURES)
+def test_a_failure_is_answered_as_what_it_is(
+    failure: TurnFailure, expected: type[GatewayError], status: int, code: str
+) -> None:
+    error = to_error(failure)
+    assert type(error) is expected
+    assert (error.status, error.code) == (status, code)
+
+
+@pytest.mark.parametrize("failure", [failure for failure, *_ in FAILURES])
+def test_nothing_of_codex_s_own_sentence_is_passed_on(failure: TurnFailure) -> None:
+    message = to_error(failure).message
+    for leak in (LEAK, "secret.example", REQUEST_ID, "cf-ray", "GATEWAY_UPSTREAM_KEY"):
+        assert leak not in message
+    assert message.endswith(".")
+
+
+def test_the_table_has_a_row_for_every_name_and_every_status() -> None:
+    assert {failure.kind for failure, *_ in FAILURES} >= set(BY_KIND)
+    assert {failure.http_status for failure, *_ in FAILURES} >= set(BY_STATUS)
+
+
+@pytest.mark.parametrize(
+    ("failure", "param"),
+    [
+        (kind("contextWindowExceeded"), "messages"),
+        (kind("modelNotFound"), "model"),
+        (http(404), "model"),
+        (http(403), None),
+        (kind("serverOverloaded"), None),
+    ],
+)
+def test_the_field_at_fault_is_named_where_there_is_one(
+    failure: TurnFailure, param: str | None
+) -> None:
+    assert to_error(failure).param == param
+
+
+@pytest.mark.parametrize(
+    ("message", "code", "param", "sentence"),
+    [
+        (
+            body(message="Bad input.", type="x", code="invalid_input", param="input[0]"),
+            "invalid_input",
+            "input[0]",
+            "Bad input.",
+        ),
+        (body(message="Bad input.", code=None, param=None), "invalid_value", None, "Bad input."),
+        (body(message="Bad input."), "invalid_value", None, "Bad input."),
+        (body(message="Bad input.", code=400, param=["x"]), "invalid_value", None, "Bad input."),
+        (body(message="Bad input.", code=""), "invalid_value", None, "Bad input."),
+    ],
+)
+def test_the_upstream_s_refusal_of_the_request_is_the_caller_s_to_read(
+    message: str, code: str, param: str | None, sentence: str
+) -> None:
+    error = to_error(TurnFailure(message))
+    assert type(error) is errors.InvalidRequest
+    assert (error.status, error.code, error.param) == (400, code, param)
+    assert error.message == sentence
+
+
+def test_a_name_says_more_than_a_status_and_a_status_more_than_a_sentence() -> None:
+    assert type(to_error(TurnFailure("", "serverOverloaded", 401))) is errors.UpstreamOverloaded
+    refused = TurnFailure(body(message="Bad input."), "httpConnectionFailed", 401)
+    assert type(to_error(refused)) is errors.UpstreamAuth
+
+
+@given(st.text(), st.sampled_from(["other", "brandNew"]), st.none() | st.integers())
+def test_any_failure_is_some_error_with_a_sentence(
+    message: str, name: str, status: int | None
+) -> None:
+    assert to_error(TurnFailure(message, name, status)).message
+
+
+# How it ended
+
+
+@pytest.mark.parametrize(
+    ("ended", "reason"),
+    [
+        (TurnEnded(TurnStatus.COMPLETED), "stop"),
+        (
+            TurnEnded(
+                TurnStatus.FAILED,
+                TurnFailure("Incomplete response returned, reason: max_output_tokens"),
+            ),
+            "length",
+        ),
+        (
+            TurnEnded(
+                TurnStatus.FAILED,
+                TurnFailure(f"{DISCONNECTED}Incomplete response returned, reason: content_filter"),
+            ),
+            "content_filter",
+        ),
+    ],
+)
+def test_an_end_has_its_finish_reason(ended: TurnEnded, reason: str) -> None:
+    assert finish_reason(ended) == reason
+
+
+def test_every_finish_reason_is_one_that_openai_has() -> None:
+    assert set(FINISH_REASONS.values()) == {"length", "content_filter"}
+
+
+@pytest.mark.parametrize("status", [TurnStatus.INTERRUPTED, TurnStatus.FAILED])
+def test_an_end_that_nobody_explains_is_an_error(status: TurnStatus) -> None:
+    with pytest.raises(errors.UpstreamError, match="before its answer was complete"):
+        finish_reason(TurnEnded(status))
+
+
+@pytest.mark.parametrize(
+    ("failure", "expected"),
+    [
+        (kind("serverOverloaded"), errors.UpstreamOverloaded),
+        (
+            TurnFailure(f"{DISCONNECTED}Incomplete response returned, reason: brand_new"),
+            errors.UpstreamError,
+        ),
+    ],
+)
+def test_a_failed_end_is_the_error_that_it_means(
+    failure: TurnFailure, expected: type[GatewayError]
+) -> None:
+    with pytest.raises(expected):
+        finish_reason(TurnEnded(TurnStatus.FAILED, failure))
+
+
+def body(message: str, **more: Any) -> str:
+    return orjson.dumps({"error": {"message": message, **more}}).decode()
+
+
+@pytest.mark.parametrize("word", ["connection", "timeout", "timed out"])
+def test_a_refused_request_that_says_connection_is_still_a_refused_request(word: str) -> None:
+    error = to_error(
+        TurnFailure(
+            body(f"Invalid schema for function 'open_{word}'.", code="invalid_function_parameters")
+        )
+    )
+    assert (error.status, error.code) == (400, "invalid_function_parameters")
+
+
+def test_a_refused_request_that_quotes_an_incomplete_answer_has_no_finish_reason() -> None:
+    quoted = body("Bad: 'Incomplete response returned, reason: content_filter'.")
+    with pytest.raises(errors.InvalidRequest):
+        finish_reason(TurnEnded(TurnStatus.FAILED, TurnFailure(quoted)))
+
+
+def test_a_conversation_that_is_too_long_is_the_same_error_however_codex_tells_of_it() -> None:
+    told = to_error(
+        TurnFailure(body("Too long.", code="context_length_exceeded", param="input"))
+    ).to_envelope()
+    assert told == to_error(TurnFailure("", "contextWindowExceeded")).to_envelope()
+    assert told["error"]["param"] == "messages"
+
+
+def test_no_address_and_no_request_id_of_the_upstream_is_passed_on() -> None:
+    error = to_error(
+        TurnFailure(body("Bad. See http://secret.example/x, request ID req_0123456789abcdef."))
+    )
+    assert "secret.example" not in error.message
+    assert "req_0123456789abcdef" not in error.message
+
+
+@pytest.mark.parametrize(
+    ("said", "passed_on"),
+    [
+        ("Key sk-proj-Ab1_-Cd2 is not allowed.", "Key ... is not allowed."),
+        ("Key sk-ab***********yz is wrong.", "Key ... is wrong."),
+        ("No access in org-AbCdEf123456.", "No access in ...."),
+        ("Failed at /srv/llm/app/server.py, line 5.", "Failed at ..., line 5."),
+        (
+            'Bad.\nTraceback (most recent call last):\n  File "/x/y.py", line 1\nKeyError: 5',
+            "Bad.\n...",
+        ),
+        # What looks alike and says something to the caller.
+        (
+            "Use v1/responses, not /v1/chat/completions: task-1 risk-free, and/or 1/2.5.",
+            "Use v1/responses, not /v1/chat/completions: task-1 risk-free, and/or 1/2.5.",
+        ),
+    ],
+)
+def test_no_key_file_or_stack_of_the_upstream_is_passed_on(said: str, passed_on: str) -> None:
+    assert to_error(TurnFailure(body(said))).message == passed_on
+
+
+@pytest.mark.parametrize(
+    ("failure"),
+    [
+        TurnFailure("Invalid prompt: flagged."),
+        TurnFailure("Bad.", "badRequest"),
+        TurnFailure("No.", "cyberPolicy"),
+        TurnFailure("No.", "misalignmentPolicyViolation"),
+    ],
+)
+def test_a_refusal_of_the_prompt_is_the_caller_s(failure: TurnFailure) -> None:
+    error = to_error(failure)
+    assert (error.status, error.retryable) == (400, False)
+
+
+def test_a_body_without_a_sentence_is_no_body() -> None:
+    assert to_error(TurnFailure(body(""))).message
+
+
+def test_a_spent_quota_says_when_it_starts_again_if_that_is_known() -> None:
+    known = to_error(replace(kind("usageLimitExceeded"), reset=Reset(at=1_800_000_000, in_s=90)))
+    assert known.message.endswith("It starts again at 2027-01-15T08:00:00Z.")
+    assert (known.retry_after_s, known.retryable) == (90, False)
+    unknown = to_error(kind("usageLimitExceeded"))
+    assert "starts again" not in unknown.message
+    assert unknown.retry_after_s is None

@@ -1,0 +1,221 @@
+import copy
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.api.chat_completions.content import (
+    INPUT_PARTS,
+    OUTPUT_PARTS,
+    TEXT_PARTS,
+    to_content,
+    to_text,
+)
+from app.errors import InvalidRequest
+
+PNG = "data:image/png;base64,iVBORw0KGgo="
+
+REQUIRED = "missing_required_parameter"
+TYPE = "invalid_type"
+VALUE = "invalid_value"
+UNSUPPORTED = "unsupported_parameter"
+
+
+def image(url: Any, **members: Any) -> dict[str, Any]:
+    return {"type": "image_url", "image_url": {"url": url, **members}}
+
+
+def text(value: Any) -> dict[str, Any]:
+    return {"type": "text", "text": value}
+
+
+def heard(content: Any) -> list[dict[str, Any]]:
+    return to_content(content, "c", "input_text", INPUT_PARTS)
+
+
+@pytest.mark.parametrize("kind", ["input_text", "output_text", "text"])
+@pytest.mark.parametrize("given_text", ["", "hi", " \r\n\0\u2028"])
+def test_a_string_is_one_part(given_text: str, kind: str) -> None:
+    for parts in (TEXT_PARTS, INPUT_PARTS, OUTPUT_PARTS):
+        assert to_content(given_text, "c", kind, parts) == [{"type": kind, "text": given_text}]
+
+
+@given(st.lists(st.text(), min_size=1))
+def test_parts_of_text_stay_apart_and_in_order(texts: list[str]) -> None:
+    parts = [text(value) for value in texts]
+    assert heard(parts) == [{"type": "input_text", "text": value} for value in texts]
+    assert to_text(parts, "c") == "".join(texts)
+
+
+@given(st.text())
+def test_text_alone_stays_as_it_is(value: str) -> None:
+    assert to_text(value, "c") == value
+
+
+def test_a_refusal_is_text_that_the_assistant_said() -> None:
+    parts = [text("a"), {"type": "refusal", "refusal": "no"}]
+    assert to_content(parts, "c", "output_text", OUTPUT_PARTS) == [
+        {"type": "output_text", "text": "a"},
+        {"type": "output_text", "text": "no"},
+    ]
+
+
+# Images
+
+IMAGES = [
+    PNG,
+    "data:image/jpeg;base64,/9j/4AAQ",
+    "data:image/gif;base64,R0lGODlh",
+    "data:image/webp;base64,UklGRgAAAABXRUJQVlA4",
+]
+ADDRESSES = ["https://example.com/a.png?x=1#y", "http://example.com/a.png"]
+
+
+def image_item(url: str) -> dict[str, Any]:
+    """An image that is still to be fetched says where it stood, for whoever fetches it."""
+    remote = {"_param": "c[0].image_url.url"} if url in ADDRESSES else {}
+    return {"type": "input_image", "image_url": url, **remote}
+
+
+@pytest.mark.parametrize("url", [*IMAGES, *ADDRESSES])
+@pytest.mark.parametrize("detail", [None, "low", "high", "auto"])
+def test_an_image_goes_along_without_its_detail(url: str, detail: str | None) -> None:
+    members = {} if detail is None else {"detail": detail}
+    assert heard([image(url, **members)]) == [image_item(url)]
+
+
+@pytest.mark.parametrize("url", [PNG, *ADDRESSES])
+def test_an_address_alone_is_an_image_too(url: str) -> None:
+    assert heard([{"type": "image_url", "image_url": url}]) == [image_item(url)]
+
+
+def test_images_and_text_keep_their_order() -> None:
+    kinds = [part["type"] for part in heard([text("a"), image(PNG), text("b"), image(PNG)])]
+    assert kinds == ["input_text", "input_image", "input_text", "input_image"]
+
+
+@pytest.mark.parametrize(
+    ("url", "read"),
+    [
+        ("data:IMAGE/PNG;BASE64,iVBORw0KGgo=", PNG),
+        ("DATA:image/png;base64,iVBORw0KGgo=", PNG),
+        ("data:image/png;base64,iVBORw0KGgo", PNG),
+        ("data:image/jpg;base64,iVBORw0KGgo=", PNG),
+        ("data:image/jpeg;base64,_9j_4AAQ", "data:image/jpeg;base64,/9j/4AAQ"),
+        ("data:image/jpeg;base64,/9j/4A-Q", "data:image/jpeg;base64,/9j/4A+Q"),
+    ],
+)
+def test_an_image_is_written_as_codex_reads_it(url: str, read: str) -> None:
+    assert heard([image(url)]) == [image_item(read)]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "data:image/svg+xml;base64,PHN2Zz4=",
+        "data:image/vnd.x-icon;base64,AAAB",
+        "data:image/bmp;base64,Qk0=",
+        "data:image/png;base64,AAAA",
+        "data:image/png;base64,aGk=",
+    ],
+)
+def test_an_image_that_codex_would_drop_is_refused(url: str) -> None:
+    with pytest.raises(InvalidRequest) as raised:
+        heard([image(url)])
+    assert (raised.value.param, raised.value.code) == (
+        "c[0].image_url.url",
+        "invalid_image_format",
+    )
+
+
+# Refusals: content, param, code
+
+NOT_STRINGS: list[Any] = [5, 1.5, True, [], {}]
+NOT_IMAGES = [
+    "",
+    "example.com/a.png",
+    "/etc/passwd",
+    "file:///etc/passwd",
+    "ftp://example.com/a.png",
+    "HTTPS",
+    "javascript:alert(1)",
+    "blob:https://example.com/1",
+    "data:",
+    "data:,",
+    "data:image/png",
+    "data:image/png,abc",
+    "data:image/png;base64",
+    "data:image/png;base64,",
+    "data:image/png;base64,a b",
+    "data:image/png;base64,abc\n",
+    "data:image/png;base64,%41",
+    "data:image/png;base64,iVBORw0KGgoAA",
+    "data:image/png;base64,iVBORw0=Ggo=",
+    "data:image/png;base64,==",
+    "data:text/plain;base64,aGk=",
+    "data:application/pdf;base64,aGk=",
+    "data:image/;base64,aGk=",
+    " data:image/png;base64,aGk=",
+]
+
+REFUSED: list[tuple[Any, str, str]] = [
+    *((content, "c", TYPE) for content in (None, 5, True, 1.5, {}, {"type": "text"})),
+    ([], "c", "empty_array"),
+    *(([text("a"), part], "c[1]", TYPE) for part in (None, "text", 5, [], [text("b")])),
+    ([{}], "c[0].type", REQUIRED),
+    ([{"type": None}], "c[0].type", REQUIRED),
+    *(([{"type": kind}], "c[0].type", VALUE) for kind in ("", "image", "output_text", "refusal")),
+    *(([{"type": kind}], f"c[0].{kind}", UNSUPPORTED) for kind in ("input_audio", "file")),
+    ([{"type": "text"}], "c[0].text", REQUIRED),
+    ([text(None)], "c[0].text", REQUIRED),
+    *(([text(value)], "c[0].text", TYPE) for value in NOT_STRINGS),
+    ([{"type": "image_url"}], "c[0].image_url", REQUIRED),
+    ([{"type": "image_url", "image_url": None}], "c[0].image_url", REQUIRED),
+    ([{"type": "image_url", "image_url": {}}], "c[0].image_url.url", REQUIRED),
+    ([image(None)], "c[0].image_url.url", REQUIRED),
+    *(([image(value)], "c[0].image_url.url", TYPE) for value in NOT_STRINGS),
+    *(
+        ([{"type": "image_url", "image_url": value}], "c[0].image_url.url", TYPE)
+        for value in (5, True, [])
+    ),
+    *(([text("a"), image(url)], "c[1].image_url.url", VALUE) for url in NOT_IMAGES),
+]
+
+
+@pytest.mark.parametrize(("content", "param", "code"), REFUSED)
+def test_a_refusal_names_the_field(content: Any, param: str, code: str) -> None:
+    with pytest.raises(InvalidRequest) as raised:
+        heard(content)
+    assert (raised.value.param, raised.value.code) == (param, code)
+    assert len(raised.value.message) < 300
+
+
+@pytest.mark.parametrize(
+    ("content", "param", "code"),
+    [
+        ([image(PNG)], "c[0].type", VALUE),
+        ([{"type": "refusal", "refusal": "no"}], "c[0].type", VALUE),
+        ([{"type": "file"}], "c[0].file", UNSUPPORTED),
+        ([], "c", "empty_array"),
+        (None, "c", TYPE),
+    ],
+)
+def test_where_only_text_may_be_there_is_nothing_else(content: Any, param: str, code: str) -> None:
+    with pytest.raises(InvalidRequest) as raised:
+        to_text(content, "c")
+    assert (raised.value.param, raised.value.code) == (param, code)
+
+
+def test_a_long_address_is_not_repeated() -> None:
+    with pytest.raises(InvalidRequest) as raised:
+        heard([image("data:image/png;base64," + "!" * 10_000)])
+    assert "!!!" not in raised.value.message
+
+
+@pytest.mark.parametrize("content", [content for content, *_ in REFUSED])
+def test_the_content_is_left_alone(content: Any) -> None:
+    before = copy.deepcopy(content)
+    with pytest.raises(InvalidRequest):
+        heard(content)
+    assert content == before

@@ -1,0 +1,61 @@
+"""What the size of a child means, and whose memory is asked for."""
+
+import os
+
+import pytest
+
+from app.backends.app_server.limits import Limits
+from app.backends.app_server.watchdog import HealthLimits, HealthProblem, resident_bytes
+
+LIMIT = 1000
+
+
+@pytest.mark.parametrize(
+    ("resident", "age_s", "concern"),
+    [
+        (None, 1000, None),
+        (0, 1000, None),
+        (LIMIT, 1000, None),
+        (LIMIT + 1, 59.9, None),  # too young: the next one would be as large
+        (LIMIT + 1, 60, HealthProblem.MEMORY),
+        (2 * LIMIT, 60, HealthProblem.MEMORY),
+        (2 * LIMIT + 1, 60, HealthProblem.MEMORY_TWICE),
+        (
+            2 * LIMIT + 1,
+            0,
+            HealthProblem.MEMORY_TWICE,
+        ),  # whatever its age: the machine has to survive
+    ],
+)
+def test_what_the_size_of_a_child_means(
+    resident: int | None, age_s: float, concern: HealthProblem | None
+) -> None:
+    assert HealthLimits(1, 1, 1, LIMIT).weigh(resident, age_s) is concern
+
+
+def test_only_what_cannot_go_on_is_fatal() -> None:
+    fatal = {concern for concern in HealthProblem if concern.is_fatal}
+    assert fatal == {HealthProblem.HUNG, HealthProblem.DEAF, HealthProblem.MEMORY_TWICE}
+
+
+def test_a_process_has_a_size_and_one_that_is_gone_has_none() -> None:
+    size = resident_bytes(os.getpid())
+    assert size is not None
+    assert size > 1 << 20
+    assert resident_bytes(2**22 + 1) is None  # above the highest pid that Linux gives
+
+
+def test_a_busy_child_may_take_as_long_as_any_call() -> None:
+    limits = Limits(
+        max_concurrency=1,
+        queue_max=1,
+        queue_timeout_ms=1,
+        rpc_timeout_ms=10_000,
+        startup_timeout_ms=1,
+        backoff_initial_ms=1,
+        backoff_max_ms=1,
+        probe_interval_ms=5_000,
+        probe_timeout_ms=3_000,
+        memory_bytes=7,
+    )
+    assert limits.watchfulness == HealthLimits(5.0, 3.0, 10.0, 7)

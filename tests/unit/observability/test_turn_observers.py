@@ -1,0 +1,143 @@
+"""From what happens to a turn to its trace: when it is handed over, and what it knows by then."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.backend.events import TextDelta, TurnEnded, TurnStatus
+from app.backends.app_server.parse_events import Addressed, ThreadId, TurnId
+from app.backends.app_server.turn import Turn
+from app.errors import SlowReader, UpstreamError, WorkerTimeout
+from app.observability.metrics import Metrics
+from app.observability.requests import RequestRecord
+from app.observability.trace_buffer import TraceBuffer
+from app.observability.traces import NOT_BEGUN, Trace
+from app.observability.turn_observers import HttpRequestObserver, TracingObserver
+from app.rpc.call_record import CallReport
+from app.rpc.messages import Notification
+
+THREAD, TURN = ThreadId("thread-1"), TurnId("turn-1")
+
+
+class Kept(TraceBuffer):
+    """A buffer that keeps what is handed over."""
+
+    def __init__(self, *, is_on: bool = True) -> None:
+        super().__init__(Path("nowhere"), lambda: None, is_on=is_on)
+        self.traces: list[Trace] = []
+
+    def add(self, trace: Trace) -> None:
+        self.traces.append(trace)
+
+
+class Story:
+    """One turn, told step by step."""
+
+    def __init__(self) -> None:
+        self.buffer = Kept()
+        self.metrics = Metrics()
+        self.record = RequestRecord("req_1", "POST", route="/v1/x", stream=True, queue_ms=1.5)
+        watch = HttpRequestObserver(self.record, self.metrics, self.buffer).turn()
+        assert isinstance(watch, TracingObserver)
+        self.watch = watch
+
+    def call(self, method: str, status: str = "ok") -> None:
+        self.watch.called(CallReport(method, {}, 1.0, 2.0, 10, 10, status))
+
+    def begin(self) -> Turn:
+        self.call("thread/start")
+        return Turn(THREAD, 3, lambda _: None, watch=self.watch)
+
+    def hear(self, turn: Turn, event: Any) -> None:
+        params = {"threadId": THREAD, "turnId": TURN, "delta": "x", "itemId": "i"}
+        self.watch.notified(Notification("item/agentMessage/delta", params, 100))
+        turn.deliver(Addressed(THREAD, TURN, event))
+
+    def end(self) -> Trace:
+        """The thread is unsubscribed: nothing was handed over before."""
+        assert self.buffer.traces == []
+        self.call("thread/unsubscribe")
+        self.watch.closed()
+        (trace,) = self.buffer.traces
+        return trace
+
+
+def test_a_whole_turn() -> None:
+    story = Story()
+    turn = story.begin()
+    story.call("turn/start")
+    story.hear(turn, TextDelta("i", "x"))
+    story.hear(turn, TurnEnded(TurnStatus.COMPLETED))
+    trace = story.end()
+    assert (trace.thread_id, trace.turn_id, trace.generation) == (THREAD, TURN, 3)
+    assert (trace.outcome, trace.error_code) == ("completed", None)
+    assert (trace.route, trace.stream, trace.queue_ms) == ("/v1/x", True, 1.5)
+    assert [call["method"] for call in trace.calls] == [
+        "thread/start",
+        "turn/start",
+        "thread/unsubscribe",
+    ]
+    assert [entry.count for entry in trace.entries] == [2]
+    assert trace.ended is not None
+    assert trace.ended > trace.started
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (SlowReader("x"), "SLOW_READER"),
+        (UpstreamError("x", code="their_own"), "their_own"),
+        (UpstreamError("x", code="two words"), "other"),
+    ],
+)
+def test_a_turn_that_we_ended_says_why(error: Any, code: str) -> None:
+    story = Story()
+    story.begin().fail(error)
+    assert (story.end().outcome, story.buffer.traces[0].error_code) == ("failed", code)
+
+
+def test_a_turn_that_was_closed_has_the_error_of_its_request() -> None:
+    story = Story()
+    story.begin().close()
+    story.record.error_code = WorkerTimeout.default_code
+    assert (story.end().outcome, story.buffer.traces[0].error_code) == (
+        "abandoned",
+        "WORKER_TIMEOUT",
+    )
+
+
+@pytest.mark.parametrize("status", ["refused", "failed"])
+def test_without_a_thread_the_failed_call_is_the_end(status: str) -> None:
+    story = Story()
+    story.call("thread/start", status)
+    (trace,) = story.buffer.traces
+    assert (trace.outcome, trace.thread_id, trace.ended) == (NOT_BEGUN, None, 2.0)
+
+
+def test_a_call_that_fails_later_is_not_the_end() -> None:
+    story = Story()
+    turn = story.begin()
+    story.call("thread/inject_items", "refused")
+    turn.close()
+    assert [call["status"] for call in story.end().calls] == ["ok", "refused", "ok"]
+
+
+def test_a_trace_is_handed_over_once() -> None:
+    story = Story()
+    story.begin().close()
+    story.end()
+    story.watch.closed()
+    assert len(story.buffer.traces) == 1
+
+
+def test_switched_off_a_turn_is_only_counted() -> None:
+    metrics, buffer = Metrics(), Kept(is_on=False)
+    watch = HttpRequestObserver(RequestRecord("req_1", "POST"), metrics, buffer).turn()
+    watch.called(CallReport("thread/start", {}))
+    Turn(THREAD, 1, lambda _: None, watch=watch).close()
+    watch.closed()
+    assert buffer.traces == []
+    assert metrics.registry.get_sample_value("codex_turns_total", {"outcome": "abandoned"}) == 1

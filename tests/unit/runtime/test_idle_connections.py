@@ -1,0 +1,40 @@
+from app.runtime.idle_connections import IdleConnections
+
+
+def test_strangers_go_before_the_known_and_the_longest_waiting_first() -> None:
+    waiting: IdleConnections[str] = IdleConnections()
+    waiting.add("known early", 1, is_known=True)
+    waiting.add("stranger early", 2, is_known=False)
+    waiting.add("known late", 3, is_known=True)
+    waiting.add("stranger late", 4, is_known=False)
+    taken = [waiting.take_longest() for _ in range(5)]
+    assert taken == ["stranger early", "stranger late", "known early", "known late", None]
+    assert len(waiting) == 0
+
+
+def test_one_that_asks_something_is_not_taken() -> None:
+    waiting: IdleConnections[str] = IdleConnections()
+    waiting.add("a", 1, is_known=True)
+    waiting.remove("a")
+    waiting.remove("a")
+    assert waiting.take_longest() is None
+    assert waiting.take_since(5) == []
+
+
+def test_who_has_waited_since_then_or_longer_is_taken_once() -> None:
+    waiting: IdleConnections[str] = IdleConnections()
+    waiting.add("a", 1, is_known=False)
+    waiting.add("b", 2, is_known=True)
+    waiting.add("c", 3, is_known=True)
+    assert waiting.take_since(2) == ["a", "b"]
+    assert waiting.take_since(2) == []
+    assert len(waiting) == 1
+
+
+def test_one_that_waits_anew_counts_from_then() -> None:
+    waiting: IdleConnections[str] = IdleConnections()
+    waiting.add("a", 1, is_known=False)
+    waiting.add("b", 2, is_known=True)
+    waiting.remove("a")
+    waiting.add("a", 3, is_known=True)
+    assert waiting.take_longest() == "b"
