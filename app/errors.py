@@ -1,20 +1,31 @@
 """Every error this gateway can answer with, on one page.
 
-Raised low, rendered once: only `app.http.error_handlers` and `app.answers.answer` turn one into bytes. Each class
-carries the HTTP status, the OpenAI `type`, the `code` and whether the same request may succeed when sent again.
-A code that OpenAI defines keeps OpenAI's spelling; a code that only this gateway has is UPPER_SNAKE, so that a
-reader sees who speaks. Messages are sentences for the caller: never a URL of the upstream, a path, a stack or a key.
+Raised low, rendered once: in `app.http.error_handlers` before a response is committed, by the endpoint's wire in a
+stream, in `app.runtime.worker` for what is no HTTP. Each class carries the HTTP status, the OpenAI `type`, the `code`
+and whether the same request may succeed when sent again. A code that OpenAI defines keeps OpenAI's spelling; a code
+that only this gateway has is UPPER_SNAKE, so that a reader sees who speaks. Messages are sentences for the caller:
+never a URL of the upstream, a path, a stack or a key.
 """
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import Any, ClassVar
+
+
+class RequestPart(Enum):
+    """Part of a request that every endpoint has, under a name of its own: which field that is, the endpoint says."""
+
+    PROMPT = "prompt"
+    TOOLS = "tools"
+    MODEL = "model"
 
 
 class GatewayError(Exception):
     """The root: abstract, with the fields that every answer in the error envelope has.
 
-    `param` names the offending field of the request (`messages[3].role`), `retry_after_s` becomes `Retry-After`.
+    `param` names the offending field of the request (`messages[3].role`); whoever knows no endpoint says `part` instead
+    (`app.answers.plan.RequestWords` turns it into the name). `retry_after_s` becomes `Retry-After`.
     Where `is_transient`, the gateway itself tries once more, as long as the client has seen nothing of the answer.
     """
 
@@ -32,10 +43,12 @@ class GatewayError(Exception):
         param: str | None = None,
         code: str | None = None,
         retry_after_s: int | None = None,
+        part: RequestPart | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
         self.param = param
+        self.part = part
         self.code = code or self.default_code
         self.retry_after_s = retry_after_s or self.default_retry_after_s
 
@@ -209,6 +222,12 @@ class WorkerUnavailable(GatewayError):
     default_code = "WORKER_UNAVAILABLE"
     retryable = True
     default_retry_after_s = 1
+
+
+class WorkerLost(WorkerUnavailable):
+    """The child went away under the request: another one can take it up."""
+
+    is_transient = True
 
 
 class Draining(GatewayError):

@@ -1,4 +1,4 @@
-"""The application factory: the only place that wires the layers together."""
+"""Application factory: the only place that wires the layers together."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from flask import Flask
 
 from app import api
 from app.answers.model_names import Names
+from app.answers.prepare import Preparation
 from app.answers.reasoning_cache import ReasoningCache
-from app.backends.app_server.turn import Pace
+from app.api.models import warn_of_dangling
+from app.backend.protocols import BackendHooks, Pace
 from app.cli import group
 from app.http import (
     auth,
@@ -20,20 +22,21 @@ from app.http import (
     maintenance,
     request_context,
     request_lifetime,
+    services,
 )
 from app.http.auth import Access
 from app.http.body_budget import BLOCK_BYTES, BodyBudget
 from app.http.limit_store import LimitStore
 from app.http.open_streams import OpenStreams
+from app.http.services import Options, Services
 from app.images.cache import ImageCache
 from app.images.download import Limits
 from app.images.fetcher import ImageFetcher
 from app.observability.gauges import Gauges
-from app.observability.login import LoginWatch
 from app.observability.metrics import Metrics
 from app.observability.trace_buffer import TraceBuffer
 from app.observability.trace_files import folder_of
-from app.runtime.build import build_gateway
+from app.runtime.build import BackendChoice, build_worker_services
 from app.runtime.worker_services import WorkerServices
 from app.settings import (
     BODIES_AT_ONCE,
@@ -48,77 +51,34 @@ from app.version import VERSION
 log = logging.getLogger("codex_api.settings")
 
 
-def create_app(settings: Settings | None = None) -> Flask:
-    """Return the WSGI application. Starts no process: gunicorn's hooks run `extensions["gateway"]`.
+def create_app(
+    settings: Settings | None = None, choose_backend: BackendChoice | None = None
+) -> Flask:
+    """Return the WSGI application. Starts no process: gunicorn's hooks run `extensions["worker_services"]`.
 
-    Raises `SettingsError` with every problem at once.
+    `choose_backend` makes another backend than the one of the settings. Raises `SettingsError` with every problem.
     """
     settings = settings or _load_settings()
     app = Flask(__name__, static_folder=None)
     # No redirect for a trailing or doubled slash: clients lose their Authorization header on one.
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
-    _configure(app, settings, build_gateway(settings))
-    _bound(app, settings)
-    _observe(app, settings)
+    worker_services = build_worker_services(settings, choose_backend)
+    here = _services(settings, worker_services)
+    app.extensions["worker_services"] = worker_services
+    app.config["VERSIONS"] = here.options.versions
     access = api.access_by_blueprint(protect_models=settings.protect_models)
-    request_lifetime.init_app(app, app.extensions["counters"])
-    request_context.init_app(app, [app.extensions["metrics"], app.extensions["login_watch"]])
+    services.init_app(app, here)
+    request_lifetime.init_app(app, here.counters)
+    request_context.init_app(app)
     cors.init_app(app, settings.cors_origins)  # before auth: a preflight carries no key
     auth.init_app(app, _keys(settings), access)
-    # After auth: nobody without a key learns of it.
-    maintenance.init_app(app, app.extensions["gateway"].maintenance)
-    _limit(app, settings, access)  # after auth: whoever has no key is not even counted
+    maintenance.init_app(app, here.maintenance)  # after auth: nobody without a key learns of it
+    _limit(app, settings, access, here)  # after auth: whoever has no key is not even counted
     error_handlers.init_app(app)
     api.init_app(app, has_admin=bool(settings.operator_key))
     app.cli.add_command(group.group)
     return app
-
-
-def _keys(settings: Settings) -> dict[Access, Mapping[str, str]]:
-    """Return what opens which door."""
-    return {
-        Access.KEY: settings.client_keys,
-        Access.METRICS: {"metrics": settings.metrics_token or settings.api_key},
-        Access.ADMIN: {"admin": settings.operator_key} if settings.operator_key else {},
-    }
-
-
-def _limit(app: Flask, settings: Settings, access: Mapping[str, Access]) -> None:
-    """Hold each key to its limits."""
-    metrics: Metrics = app.extensions["metrics"]
-    windows = {**dict.fromkeys(settings.client_keys, settings.rate_limit), **settings.rate_limits}
-    store = None
-    if any(windows.values()):
-        store = LimitStore(app, settings.rate_limit_storage, windows, metrics.uncounted.inc)
-    of_keys = key_limits.KeyLimits(store, settings.key_max_concurrency)
-    metrics.know_keys(settings.client_keys)
-    key_limits.init_app(app, of_keys, access, app.extensions["codex"].account)
-
-
-def _observe(app: Flask, settings: Settings) -> None:
-    """Let metrics and traces see what happens."""
-    gateway: WorkerServices = app.extensions["gateway"]
-    codex = gateway.codex
-    metrics = Metrics()
-    app.extensions["metrics"] = metrics
-    app.extensions["login_watch"] = LoginWatch(codex.login)
-    traces = TraceBuffer(
-        folder_of(settings.codex_home),
-        metrics.overflows.labels("trace").inc,
-        is_on=settings.trace_buffer,
-        has_content=settings.trace_content,
-    )
-    app.extensions["traces"] = gateway.traces = traces
-    app.extensions["gauges"] = Gauges(
-        metrics,
-        codex.status,
-        traces.entries,
-        lambda: gateway.maintenance.state().is_on,
-        codex.account,
-    )
-    codex.supervisor.on_restart = metrics.restarts.inc
-    codex.supervisor.on_replaced = lambda reason: metrics.replacements.labels(reason).inc()
 
 
 def _load_settings() -> Settings:
@@ -131,41 +91,88 @@ def _load_settings() -> Settings:
     return settings
 
 
-def _configure(app: Flask, settings: Settings, gateway: WorkerServices) -> None:
-    """Hand every layer above codex what it needs of the settings."""
-    app.config.update(
-        LOG_LEVEL=settings.log_level,
-        BODY_TIMEOUT_S=settings.body_timeout_ms / 1000,
-        MAX_BODY_BYTES=settings.max_body_bytes,
-        MAX_CHOICES=min(settings.max_choices, settings.max_concurrency),
-        SHOWS_REASONING=settings.reasoning == "reasoning_content",
-        SYSTEM_FINGERPRINT=f"fp_codex_{VERSION.replace('.', '_')}",
-        VERSIONS={"gateway": VERSION},
+def _services(settings: Settings, worker: WorkerServices) -> Services:
+    """Return what requests need, with every bound that the settings give it."""
+    backend, names = worker.backend, Names(settings.model_aliases, settings.default_model)
+    metrics = Metrics()
+    backend.hooks = BackendHooks(
+        on_models=lambda models: warn_of_dangling(models, names),
+        on_restart=metrics.restarts.inc,
+        on_replaced=lambda reason: metrics.replacements.labels(reason).inc(),
     )
-    app.extensions["gateway"] = gateway
-    app.extensions["codex"] = gateway.codex
-    app.extensions["counters"] = gateway.codex.admission.counters  # one book for the whole worker
-    app.extensions["reload_report"] = gateway.reload_report
-    app.extensions["launcher"] = gateway.codex.launcher
-    app.extensions["reasoning"] = ReasoningCache()
-    app.extensions["model_names"] = Names(settings.model_aliases, settings.default_model)
-    app.extensions["pace"] = Pace(
-        first_s=settings.request_timeout_ms / 1000,
-        total_s=settings.timeout_ms / 1000,
-        commit_s=settings.stream_commit_ms / 1000,
-        tick_s=settings.sse_keepalive_ms / 1000,
+    traces = worker.traces = TraceBuffer(
+        folder_of(settings.codex_home),
+        metrics.overflows.labels("trace").inc,
+        is_on=settings.trace_buffer,
+        has_content=settings.trace_content,
     )
-
-
-def _bound(app: Flask, settings: Settings) -> None:
-    """Give the edge what it holds in memory, each with its bound."""
     # One body of the longest kind always fits, with the block that finds its end.
     bodies = max(settings.body_memory_bytes, settings.max_body_bytes) + BLOCK_BYTES
-    app.extensions["body_memory"] = BodyBudget(bodies, BODIES_AT_ONCE)
+    return Services(
+        options=_options(settings),
+        engine=worker.engine,
+        pace=Pace(
+            first_s=settings.request_timeout_ms / 1000,
+            total_s=settings.timeout_ms / 1000,
+            commit_s=settings.stream_commit_ms / 1000,
+            tick_s=settings.sse_keepalive_ms / 1000,
+        ),
+        model_names=names,
+        preparation=Preparation(_images(settings), ReasoningCache()),
+        bodies=BodyBudget(bodies, BODIES_AT_ONCE),
+        open_streams=OpenStreams(settings.sse_max_concurrency),
+        maintenance=worker.maintenance,
+        metrics=metrics,
+        gauges=Gauges(
+            metrics,
+            worker.engine.health,
+            traces.entries,
+            lambda: worker.maintenance.state().is_on,
+            backend.account,
+        ),
+        traces=traces,
+        listeners=[metrics],
+        counters=worker.engine.admission.counters,  # one book for the whole worker
+        reload_report=worker.reload_report,
+    )
+
+
+def _options(settings: Settings) -> Options:
+    return Options(
+        max_choices=min(settings.max_choices, settings.max_concurrency),
+        shows_reasoning=settings.reasoning == "reasoning_content",
+        max_body_bytes=settings.max_body_bytes,
+        body_timeout_s=settings.body_timeout_ms / 1000,
+        log_level=settings.log_level,
+        system_fingerprint=f"fp_codex_{VERSION.replace('.', '_')}",
+        versions={"gateway": VERSION},
+    )
+
+
+def _images(settings: Settings) -> ImageFetcher:
     most = settings.max_body_bytes * 3 // 4  # as data URLs they are as long as the longest body
-    app.extensions["images"] = ImageFetcher(
+    return ImageFetcher(
         enabled=settings.fetch_images,
         limits=Limits(image_bytes=min(20 << 20, most), request_bytes=most),
         cache=ImageCache(settings.image_cache_bytes),
     )
-    app.extensions["open_streams"] = OpenStreams(settings.sse_max_concurrency)
+
+
+def _keys(settings: Settings) -> dict[Access, Mapping[str, str]]:
+    """Return what opens which door."""
+    return {
+        Access.KEY: settings.client_keys,
+        Access.METRICS: {"metrics": settings.metrics_token or settings.api_key},
+        Access.ADMIN: {"admin": settings.operator_key} if settings.operator_key else {},
+    }
+
+
+def _limit(app: Flask, settings: Settings, access: Mapping[str, Access], here: Services) -> None:
+    """Hold each key to its limits."""
+    windows = {**dict.fromkeys(settings.client_keys, settings.rate_limit), **settings.rate_limits}
+    store = None
+    if any(windows.values()):
+        store = LimitStore(app, settings.rate_limit_storage, windows, here.metrics.uncounted.inc)
+    of_keys = key_limits.KeyLimits(store, settings.key_max_concurrency)
+    here.metrics.know_keys(settings.client_keys)
+    key_limits.init_app(app, of_keys, access, here.engine.backend.account)

@@ -1,5 +1,6 @@
-"""OpenAI's words into codex's and back: what every endpoint shares. Pure.
+"""Answers: from what an endpoint wants to ask to the pieces that its answer is made of.
 
-Knows both vocabularies and nothing else: no I/O, no clock, no randomness, no logging, no Flask. `now` and new ids are
-arguments. Everything here is tested from tables.
+Knows turns and models through `app.backend`, and what every endpoint shares; knows neither Flask, nor the fields and
+objects of any endpoint, nor which backend answers. `plan.py` is what an endpoint hands down, `answer.py` runs it,
+`chunks.py` is what comes up. Everything but running (`answer`, `turn_set`, `prepare`) is pure.
 """

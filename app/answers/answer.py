@@ -1,127 +1,186 @@
-"""Turns as an HTTP answer. Every endpoint that runs turns answers through here; `app.http.sse` makes it a stream.
+"""Answer: runs a plan's turns and yields the chunks that they become, for streams and whole answers alike.
 
-Whatever happens, every turn is closed and the request's line is written, once.
+Whatever happens, `close` gives every turn back. Knows neither Flask nor bytes: a transport (`app.http`) iterates it,
+and an endpoint's wire renders the chunks.
 """
 
 from __future__ import annotations
 
-import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol
-
-import orjson
-from flask import Response
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
 
 from app.answers.choice import Choice, RetryWithInstruction
-from app.answers.chunks import VISIBLE, Chunk, Finish, Restarted, Role, Tokens, without_discarded
-from app.answers.turn_set import Batch, TurnSet
-from app.backend.events import Usage
-from app.errors import GatewayError
-from app.http.request_context import current_record
+from app.answers.chunks import PRELUDE, VISIBLE, Began, Chunk, Cost, Restarted
+from app.answers.items import developer_item
+from app.answers.plan import AnswerPlan
+from app.answers.summary import Summary
+from app.answers.turn_set import TurnSet
+from app.backend.admission import SlotRequest
+from app.backend.engine import Admitted, Engine
+from app.backend.events import NO_USAGE, Event, Usage
+from app.backend.observer import RequestObserver, TurnFacts
+from app.backend.protocols import Pace
+from app.errors import GatewayError, UpstreamAuth
 
-log = logging.getLogger("codex_api.http")
+QUIET: Sequence[Chunk] = ()
+"""What the iterator yields after a quiet time (`Pace.commit_s` first, then `Pace.tick_s`): nothing has happened."""
 
 
-class Wire(Protocol):
-    """How an endpoint renders chunks."""
+class AnswerObserver(RequestObserver, Protocol):
+    """Observer of one request whose answer may take more than one try."""
 
-    def encode(self, chunks: Iterable[Chunk], metadata: dict[str, Any] | None) -> bytes:
-        """Chunks as frames; `metadata` is given with the chunks that end a choice."""
-
-    def fold(self, chunks: Iterable[Chunk], metadata: dict[str, Any]) -> dict[str, Any]:
-        """Chunks as one object."""
+    def retried(self, facts: TurnFacts, error: GatewayError) -> None:
+        """A turn failed before its client saw anything, and another one takes its place."""
 
 
 class Answer:
-    """One request being answered: its turns, the choices they become, and the wire they go out by."""
+    """One plan being answered. Made once its slots are there; one consumer iterates it, `close` ends it.
+
+    `on_complete` is given the choices when the last has ended. The constructor begins the turns: it blocks, and raises
+    `GatewayError` in the endpoint's words.
+    """
 
     def __init__(
         self,
-        turns: TurnSet,
-        choices: list[Choice],
-        wire: Wire,
-        metadata: dict[str, Any],
-        prompts: Sequence[int],
-        on_complete: Callable[[list[Choice]], None] = lambda _: None,
+        plan: AnswerPlan,
+        engine: Engine,
+        admitted: Admitted,
+        pace: Pace,
+        *,
+        owner: str,
+        observer: AnswerObserver,
+        on_complete: Callable[[Sequence[Choice]], None] = lambda _: None,
     ) -> None:
-        """Take one turn for each choice; choices with the same number in `prompts` answer the same prompt."""
-        self.turns = turns
-        self.wire = wire
-        self._choices = choices
-        self._metadata = metadata
-        self._prompts = prompts
+        self._plan = plan
+        self._engine = engine
+        self._pace = pace
+        self._owner = owner
+        self._observer = observer
         self._on_complete = on_complete
-        self._shown: set[int] = set()  # choices of which the client has seen something
-        self._tried_again: set[int] = set()
-        self.last_words: list[Chunk] = []
-        self._record = current_record()
-        self._record.generation = turns.generation
+        prompts = list(plan.choices())
+        self._prompts = [number for number, _ in prompts]
+        self._requests = [prompt.request for _, prompt in prompts]
+        self._choices = [
+            Choice(index, prompt.constraints) for index, (_, prompt) in enumerate(prompts)
+        ]
+        self._is_committed = False
+        self._visible: set[int] = set()  # choices of which the client has seen something
+        self._retried: set[int] = set()
+        try:
+            turns = engine.start(self._requests, admitted, observer)
+        except GatewayError as error:
+            plan.words.put_into(error)
+            raise
+        self._turns = TurnSet(turns, pace)
 
-    @property
-    def is_complete(self) -> bool:
-        """True once every choice has ended."""
-        return all(choice.is_complete for choice in self._choices)
+    # What comes up
 
-    def open(self) -> list[Chunk]:
-        """Return the chunks that come first, always."""
-        return [Role(choice.index) for choice in self._choices]
+    def __iter__(self) -> Iterator[Sequence[Chunk]]:
+        """Yield chunks as they come, to the end: `QUIET` for a quiet time, an empty list for what shows nothing.
 
-    def feed(self, batch: Batch) -> list[Chunk]:
-        """Return what a batch of events adds; close the turns that have done their part.
-
-        Raises `GatewayError`; what was said before the failure is then in `last_words`. Blocks only where another turn
-        has to be started: the model is asked again, or a turn failed and nobody has seen anything of it.
+        Blocks. Raises `GatewayError` in the endpoint's words; what a client may still see before it was yielded then.
         """
-        index, news = batch
-        choice = self._choices[index]
-        if choice.is_complete:
-            return []  # what was still on its way when the choice ended
-        chunks: list[Chunk] = []
+        yield [Began(choice.index) for choice in self._choices]
+        try:
+            for index, news in self._turns.follow():
+                if news == []:
+                    yield QUIET
+                elif not self._choices[index].is_complete:  # else it was on its way when it ended
+                    yield from self._feed(index, news)
+        except GatewayError as error:
+            if isinstance(error, UpstreamAuth):
+                self._engine.backend.note_login(accepted=False)
+            self._plan.words.put_into(error)
+            raise
+
+    def _feed(self, index: int, news: Sequence[Event] | GatewayError) -> Iterator[list[Chunk]]:
+        """Yield what a batch of events adds; close the turns that have done their part."""
+        choice, chunks = self._choices[index], list[Chunk]()
         try:
             if isinstance(news, GatewayError):
                 raise news
             for event in news:
                 chunks += choice.feed(event)
         except RetryWithInstruction as again:
-            self.turns.replace(index, again.instruction)
+            self._reopen(index, again.instruction)
         except GatewayError as error:
-            if not error.is_transient or index in self._shown | self._tried_again:
-                self.last_words = chunks
+            if not error.is_transient or index in self._visible | self._retried:
+                if self._is_committed:
+                    yield chunks
                 raise
-            self._try_again(index, error)
-            return [Restarted(index)]
-        return chunks + self._end(index)
+            self._retry(index, error)
+            chunks = [Restarted(index)]
+        yield chunks + self._end(index)
 
-    def _try_again(self, index: int, error: GatewayError) -> None:
+    def _retry(self, index: int, error: GatewayError) -> None:
         """Run a choice's turn once more. Blocks; raises `GatewayError`."""
-        self._tried_again.add(index)
-        turn = self.turns.turns[index]
-        fields = {"error_code": error.code, "reason": error.message, "thread_id": turn.thread_id}
-        log.warning("turn_tried_again", extra=fields | {"request_id": self._record.request_id})
-        self._choices[index].begin_anew()
-        self.turns.replace(index)
+        self._retried.add(index)
+        self._observer.retried(self._turns.turns[index].facts, error)
+        self._choices[index].reset()
+        self._reopen(index)
+
+    def _reopen(self, index: int, instruction: str | None = None) -> None:
+        """Put another turn in the place of a choice's, on the same slot; `instruction` says what was wrong. Blocks."""
+        request = self._requests[index]
+        if instruction is not None:
+            request = request.with_item(developer_item(instruction))
+        left_s = self._turns.started + self._pace.total_s - time.monotonic()
+        claim = SlotRequest(self._owner, left_s)
+        turn = self._engine.reopen(self._turns.turns[index], request, claim, self._observer)
+        self._turns.put(index, turn)
 
     def _end(self, index: int) -> list[Chunk]:
         """Close the turn of a choice that is complete; after the last one, return what all of them cost."""
         if not self._choices[index].is_complete:
             return []
-        self.turns.close_one(index)
-        if not self.is_complete:
+        self._turns.close_one(index)
+        if not all(choice.is_complete for choice in self._choices):
             return []
+        self._engine.backend.note_login(accepted=True)
         self._on_complete(self._choices)
-        return [Tokens(self.usage())]
+        return [Cost(self._usage())]
 
-    def usage(self) -> Usage:
+    # What goes out
+
+    def commit(self, chunks: Sequence[Chunk]) -> None:
+        """Note that these chunks go out now: a choice of which the client has seen something is not tried again."""
+        self._is_committed = True
+        if len(self._visible) == len(self._choices):
+            return
+        for index in {chunk.index for chunk in chunks if isinstance(chunk, VISIBLE)}:
+            self._visible.add(index)
+            if not self._choices[index].holds_text:
+                self._turns.turns[index].lease.commit()
+
+    def summary(self) -> Summary:
+        """Return the answer's state as of now."""
+        turn = self._turns.turns[0].facts
+        resolved = self._plan.resolved
+        first = self._turns.first_event_at
+        return Summary(
+            thread_id=turn.thread_id,
+            turn_id=turn.turn_id,
+            generation=turn.generation,
+            model=resolved.model.id,
+            effort=resolved.effort or resolved.model.default_effort,
+            ignored_parameters=self._plan.ignored,
+            upstream=self._engine.backend.upstream,
+            ttft_ms=None if first is None else round((first - self._turns.started) * 1000),
+            duration_ms=round((time.monotonic() - self._turns.started) * 1000),
+            usage=None if self._choices[0].usage is None else self._usage(),
+            usage_estimated=any(choice.is_usage_estimated for choice in self._choices),
+            cause=self._choices[0].cause,
+        )
+
+    def _usage(self) -> Usage:
         """Return what all choices cost together; each prompt counts once, as OpenAI counts it."""
-        spent = [choice.usage for choice in self._choices if choice.usage is not None]
-        output = sum(usage.output for usage in spent)
+        spent = [choice.usage or NO_USAGE for choice in self._choices]
         by_prompt: dict[int, Usage] = {}
-        for choice, prompt in zip(self._choices, self._prompts, strict=True):
-            known, usage = by_prompt.get(prompt), choice.usage
-            if usage is not None and (known is None or usage.input > known.input):
-                by_prompt[prompt] = usage
+        for usage, prompt in zip(spent, self._prompts, strict=True):
+            by_prompt[prompt] = max(by_prompt.get(prompt, NO_USAGE), usage, key=lambda it: it.input)
         paid = sum(usage.input for usage in by_prompt.values())
+        output = sum(usage.output for usage in spent)
         return Usage(
             input=paid,
             cached_input=sum(usage.cached_input for usage in by_prompt.values()),
@@ -130,55 +189,11 @@ class Answer:
             total=paid + output,
         )
 
-    def metadata(self) -> dict[str, Any]:
-        """Return `codex_metadata` as of now."""
-        first = self.turns.turns[0]
-        return {
-            "thread_id": first.thread_id,
-            "turn_id": first.turn_id,
-            **self._metadata,
-            "ttft_ms": self.ttft_ms(),
-            "duration_ms": round((time.monotonic() - self.turns.started) * 1000),
-            "usage_estimated": any(choice.is_usage_estimated for choice in self._choices),
-        }
-
-    def ttft_ms(self) -> int | None:
-        """Milliseconds from the start to the first event of any choice."""
-        first = self.turns.first_event_at
-        return None if first is None else round((first - self.turns.started) * 1000)
-
-    def encode(self, chunks: list[Chunk]) -> bytes:
-        """Return the chunks as frames."""
-        ends = any(isinstance(chunk, Finish) for chunk in chunks)
-        if len(self._shown) < len(self._choices):
-            for index in {chunk.index for chunk in chunks if isinstance(chunk, VISIBLE)}:
-                self._show(index)
-        return self.wire.encode(chunks, self.metadata() if ends else None)
-
-    def _show(self, index: int) -> None:
-        """Note that the client sees something of a choice: its turn cannot simply be run again."""
-        self._shown.add(index)
-        if not self._choices[index].holds_text:
-            self.turns.turns[index].lease.settle()
-
     def close(self) -> None:
-        """Give every turn back and note what became of the request. Idempotent, does not block."""
-        record, first = self._record, self._choices[0]
-        record.thread_id = self.turns.turns[0].thread_id
-        record.ttft_ms = self.ttft_ms()
-        record.finish_reason = first.finish_reason
-        if first.usage is not None:
-            record.note_usage(self.usage())
-        self.turns.close()
+        """Give every turn back. Idempotent, does not block."""
+        self._turns.close()
 
 
-def whole(answer: Answer) -> Response:
-    """Run the turns to their end and answer with one object. Blocks; raises `GatewayError`."""
-    try:
-        chunks = answer.open()
-        for batch in answer.turns.follow():
-            chunks += answer.feed(batch)
-        body = answer.wire.fold(without_discarded(chunks), answer.metadata())
-    finally:
-        answer.close()
-    return Response(orjson.dumps(body), content_type="application/json")
+def is_news(chunks: Sequence[Chunk]) -> bool:
+    """Return True if the model answers. Bookkeeping can come before a failure: it is no news."""
+    return not all(isinstance(chunk, PRELUDE) for chunk in chunks)

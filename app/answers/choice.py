@@ -1,4 +1,4 @@
-"""One choice of an answer in the making: codex's events in, chunks out. Pure.
+"""One choice of an answer in the making: a turn's events in, chunks out. Pure.
 
 This is where the gateway does what codex has no way to do: it cuts at stop sequences and at `max_tokens`, ends the
 answer once the model's tool calls are complete, and insists on a tool call or on JSON where the caller did.
@@ -10,10 +10,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from app.answers.chunks import Chunk, Content, Finish, Reasoning, Refusal, ToolCall
+from app.answers.chunks import (
+    CallArguments,
+    CallBegan,
+    Cause,
+    Chunk,
+    Ended,
+    ItemBegan,
+    ItemEnded,
+    ItemKind,
+    ReasoningText,
+    Refusal,
+    Text,
+    Working,
+)
 from app.answers.constraints import AnswerConstraints
 from app.answers.stop_sequences import StopFilter
-from app.answers.turn_errors import finish_reason
+from app.answers.turn_errors import end_cause
 from app.backend.events import (
     Event,
     RawItem,
@@ -40,30 +53,34 @@ class RetryWithInstruction(Exception):
 
 
 class Choice:
-    """Feed it the events of its turn until `is_complete`. `usage` and `finish_reason` are set by then."""
+    """Feed it the events of its turn until `is_complete`. `usage` and `cause` are set by then."""
 
-    def __init__(self, index: int, rules: AnswerConstraints) -> None:
+    def __init__(self, index: int, constraints: AnswerConstraints) -> None:
         self.index = index
         self.is_complete = False
         self.usage: Usage | None = None
         self.is_usage_estimated = False
-        self.finish_reason: str | None = None
+        self.cause: Cause | None = None
         self.reasoning_items: list[Mapping[str, Any]] = []
         self.call_ids: list[str] = []
-        self._rules = rules
+        self._constraints = constraints
+        self._working = Working(index)  # one for all: there may be very many
         self._has_asked_again = False
         self._spent: list[Usage] = []
         self._begin()
 
     def _begin(self) -> None:
-        self._stop = StopFilter(self._rules.stops)
+        self._stop = StopFilter(self._constraints.stops)
         self._deltas = 0
         self._called = 0  # characters of calls, for the estimate
-        self._texts: list[str] = []
+        self._held: list[Chunk] = []  # while it is not certain that the answer will stand
         self._refused = False
-        self._open_item: str | None = None  # the message whose text is coming, until it is whole
+        self._open: ItemKind | None = None
+        self._open_message: str | None = (
+            None  # id of the message whose text is coming, until it is whole
+        )
 
-    def begin_anew(self) -> None:
+    def reset(self) -> None:
         """Forget what the turn said: it failed, and another one takes its place."""
         self.usage = None
         self.reasoning_items, self.call_ids = [], []
@@ -71,8 +88,8 @@ class Choice:
 
     @property
     def holds_text(self) -> bool:
-        """Text is kept back while it is not certain that the answer will stand."""
-        return self._rules.requires_tool or self._rules.checks_output
+        """Text is held back while it is not certain that the answer will stand."""
+        return self._constraints.requires_tool or self._constraints.checks_output
 
     def feed(self, event: Event) -> list[Chunk]:
         """Return what `event` adds. Raises `GatewayError` for a failed end, `RetryWithInstruction`."""
@@ -80,10 +97,9 @@ class Choice:
             return []
         match event:
             case TextDelta(item_id=item_id, text=text):
-                self._check_item(item_id)
-                return self._on_text(text)
-            case ReasoningDelta(text=text) if self._rules.shows_reasoning:
-                return [Reasoning(self.index, text)]
+                return self._on_text(item_id, text)
+            case ReasoningDelta(text=text):
+                return self._on_reasoning(text)
             case RawItem(item=item):
                 return self._on_item(item)
             case ResponseCompleted(usage=usage):
@@ -94,70 +110,105 @@ class Choice:
                 self.usage = usage
         return []
 
+    # Items: at most one is open at a time
+
+    def _begin_item(self, kind: ItemKind, item_id: str = "") -> list[Chunk]:
+        if self._open is kind:
+            return []
+        ended = self._end_item()
+        self._open = kind
+        return [*ended, *self._emit(ItemBegan(self.index, kind, item_id))]
+
+    def _end_item(self, raw: Mapping[str, Any] | None = None) -> list[Chunk]:
+        ended, self._open = self._open, None
+        if ended is None:
+            return []
+        if ended is ItemKind.REASONING:
+            return [ItemEnded(self.index, raw)]
+        return [*self._flush(), *self._emit(ItemEnded(self.index, raw))]
+
+    def _emit(self, chunk: Chunk) -> list[Chunk]:
+        """Return a chunk of a message, unless it has to be held back."""
+        if not self.holds_text:
+            return [chunk]
+        self._held.append(chunk)
+        return [self._working]
+
+    def _release(self) -> list[Chunk]:
+        held, self._held = self._held, []
+        return held
+
     # Text
 
-    def _check_item(self, item_id: str) -> None:
+    def _on_text(self, item_id: str, text: str) -> list[Chunk]:
         # Where its connection broke, codex may ask the upstream anew by itself: the answer then begins once more, as
         # another message, while the first was never finished.
-        if self._open_item not in (None, item_id):
+        if self._open_message not in (None, item_id):
             raise UpstreamBrokeOff("The upstream broke off its answer.")
-        self._open_item = item_id
-
-    def _on_text(self, text: str) -> list[Chunk]:
-        limit = self._rules.max_tokens
+        limit = self._constraints.max_tokens
         if limit is not None and self._deltas >= limit:
             # Every delta holds a token at least, so this one is beyond the limit and none before it was.
-            return [*self._let_out(self._stop.flush()), *self._finish_early("length")]
+            return self._finish(Cause.TOKEN_LIMIT)
         self._deltas += 1
-        chunks = self._let_out(self._stop.feed(text))
+        self._open_message = item_id
+        chunks = self._begin_item(ItemKind.MESSAGE, item_id)
+        if passed := self._stop.feed(text):
+            chunks += self._emit(Text(self.index, passed))
         if not self._stop.hit:
             return chunks
-        self._check_task()
-        return [*chunks, *self._finish_early("stop")]
+        self._check_constraints()
+        return [*chunks, *self._finish(Cause.STOP_SEQUENCE)]
 
-    def _let_out(self, text: str) -> list[Chunk]:
-        if not text:
-            return []
-        if self.holds_text:
-            self._texts.append(text)
-            return []
-        return [Content(self.index, text)]
+    def _flush(self) -> list[Chunk]:
+        text = self._stop.flush()
+        return self._emit(Text(self.index, text)) if text else []
 
-    def _held_text(self) -> list[Chunk]:
-        texts, self._texts = self._texts, []
-        return [Content(self.index, text) for text in texts]
+    def _on_reasoning(self, text: str) -> list[Chunk]:
+        if not self._constraints.shows_reasoning:
+            return [self._working]
+        # What the model thinks is shown at once, also where its text is held back.
+        began: list[Chunk] = []
+        if self._open is None:
+            self._open = ItemKind.REASONING
+            began = [ItemBegan(self.index, ItemKind.REASONING)]
+        return [*began, ReasoningText(self.index, text)]
 
-    # Items: calls, refusals, reasoning to be given back
+    # Items that are whole: calls, refusals, reasoning to be given back
 
     def _on_item(self, item: Mapping[str, Any]) -> list[Chunk]:
         kind = item.get("type")
-        sealed = item.get("encrypted_content")
-        if kind == "reasoning" and isinstance(sealed, str) and sealed:
-            self.reasoning_items.append(item)
-        if kind == "function_call" and self._rules.offers_tools:
+        if kind == "reasoning":
+            return self._on_reasoning_item(item)
+        if kind == "function_call" and self._constraints.offers_tools:
             return self._on_call(item)
         if kind == "message":
             return self._on_message(item)
-        return []
+        return [self._working]
+
+    def _on_reasoning_item(self, item: Mapping[str, Any]) -> list[Chunk]:
+        sealed = item.get("encrypted_content")
+        if isinstance(sealed, str) and sealed:
+            self.reasoning_items.append(item)
+        return self._end_item(item) if self._open is ItemKind.REASONING else [self._working]
 
     def _on_call(self, item: Mapping[str, Any]) -> list[Chunk]:
         called = str(item.get("name", ""))
-        call = ToolCall(
-            self.index,
-            len(self.call_ids),
-            str(item.get("call_id", "")),
-            self._rules.names.get(called, called),
-            str(item.get("arguments", "")),
-        )
-        self.call_ids.append(call.call_id)
-        self._called += len(call.name) + len(call.arguments)
-        chunks = [*self._let_out(self._stop.flush()), *self._held_text(), call]
-        if not self._rules.parallel_calls:
-            return [*chunks, *self._finish_early("tool_calls")]
+        name = self._constraints.names.get(called, called)
+        call_id, arguments = str(item.get("call_id", "")), str(item.get("arguments", ""))
+        self.call_ids.append(call_id)
+        self._called += len(name) + len(arguments)
+        chunks = [*self._end_item(), *self._release()]
+        chunks += [
+            CallBegan(self.index, call_id, name),
+            CallArguments(self.index, arguments),
+            ItemEnded(self.index, item),
+        ]
+        if not self._constraints.parallel_calls:
+            return [*chunks, *self._finish(Cause.CALLS)]
         return chunks
 
     def _on_message(self, item: Mapping[str, Any]) -> list[Chunk]:
-        self._open_item = None
+        self._open_message = None
         # codex has no delta for a refusal; without this the answer would be empty without a word.
         parts = item.get("content")
         refusals = [
@@ -166,7 +217,14 @@ class Choice:
             if isinstance(part, Mapping) and part.get("type") == "refusal"
         ]
         self._refused = self._refused or bool(refusals)
-        return [Refusal(self.index, text) for text in refusals]
+        if not refusals:
+            return self._end_item(item) or [self._working]
+        return [*self._refuse(*refusals), *self._end_item(item)]
+
+    def _refuse(self, *texts: str) -> list[Chunk]:
+        chunks = [*self._begin_item(ItemKind.MESSAGE), *self._flush()]
+        chunks += self._release()  # a refusal is not checked, so that nothing need be held any more
+        return [*chunks, *(Refusal(self.index, text) for text in texts)]
 
     # Ends
 
@@ -174,33 +232,35 @@ class Choice:
         if not self.call_ids:
             return []
         self.usage = usage
-        return self._finish_early("tool_calls")
+        return self._finish(Cause.CALLS)
 
     def _on_end(self, ended: TurnEnded) -> list[Chunk]:
-        reason = finish_reason(ended)
-        chunks = self._let_out(self._stop.flush())
-        if reason == "stop" and self._said_nothing:
+        cause = end_cause(ended)
+        if cause is Cause.FINISHED and self._said_nothing:
             # codex drops the text of a refusal; an empty answer without a word would hide that there was one.
-            return [Refusal(self.index, _REFUSED), *self._finish(reason)]
-        if reason == "stop" and self.call_ids:
-            reason = "tool_calls"  # codex ended the turn before it told that the response was whole
-        if reason == "stop" and not self._refused:
-            self._check_task()
-        return [*chunks, *self._held_text(), *self._finish(reason)]
+            return [*self._refuse(_REFUSED), *self._finish(cause)]
+        if cause is Cause.FINISHED and self.call_ids:
+            cause = Cause.CALLS  # codex ended the turn before it told that the response was whole
+        if cause is Cause.FINISHED and not self._refused:
+            flushed = self._flush()
+            self._check_constraints()
+            return [*flushed, *self._finish(cause)]
+        return self._finish(cause)
 
     @property
     def _said_nothing(self) -> bool:
-        if self._deltas or self._refused or self.call_ids or self._rules.requires_tool:
+        if self._deltas or self._refused or self.call_ids or self._constraints.requires_tool:
             return False
         return self.usage is not None and self.usage.output > self.usage.reasoning_output
 
-    def _check_task(self) -> None:
+    def _check_constraints(self) -> None:
         """Raise `RetryWithInstruction`, or `UpstreamError` the second time, if the answer is not what was asked for."""
         missed = None
-        if self._rules.requires_tool and not self.call_ids:
+        if self._constraints.requires_tool and not self.call_ids:
             missed = "You must call one of the functions now, and say nothing else."
-        elif self._rules.checks_output:
-            problem = self._rules.output.problem("".join(self._texts))
+        elif self._constraints.checks_output:
+            text = "".join(chunk.text for chunk in self._held if isinstance(chunk, Text))
+            problem = self._constraints.output.problem(text)
             missed = (
                 problem
                 and f"Your answer was not accepted: {problem}. Answer again, in the right form."
@@ -212,29 +272,17 @@ class Choice:
         self._has_asked_again = True
         if self.usage is not None:
             self._spent.append(self.usage)  # the first try was paid for, too
-        self.begin_anew()
+        self.reset()
         raise RetryWithInstruction(missed)
 
-    def _finish_early(self, reason: str) -> list[Chunk]:
-        """End before codex does; the turn is interrupted by whoever drives it."""
-        return [*self._held_text(), *self._finish(reason)]
-
-    def _finish(self, reason: str) -> list[Chunk]:
+    def _finish(self, cause: Cause) -> list[Chunk]:
+        """End the choice, maybe before codex does: the turn is then interrupted by whoever drives it."""
+        chunks = [*self._end_item(), *self._release()]
         self.is_complete = True
-        self.finish_reason = reason
+        self.cause = cause
         if self.usage is None:
             self.is_usage_estimated = True
-            prompt, output = self._rules.prompt_tokens, self._deltas + self._called // 4
+            prompt, output = self._constraints.prompt_tokens, self._deltas + self._called // 4
             self.usage = Usage(prompt, 0, output, 0, prompt + output)
-        self.usage = _sum(self.usage, *self._spent)
-        return [Finish(self.index, reason)]
-
-
-def _sum(*usages: Usage) -> Usage:
-    return Usage(
-        input=sum(usage.input for usage in usages),
-        cached_input=sum(usage.cached_input for usage in usages),
-        output=sum(usage.output for usage in usages),
-        reasoning_output=sum(usage.reasoning_output for usage in usages),
-        total=sum(usage.total for usage in usages),
-    )
+        self.usage = sum(self._spent, start=self.usage)
+        return [*chunks, Ended(self.index, cause)]

@@ -1,35 +1,63 @@
-"""What an answer is made of, before any endpoint gives it a shape: small frozen pieces, in order. Pure.
+"""Chunks: the pieces of an answer before any endpoint gives it a shape, small and frozen, in order. Pure.
 
-Every piece names its choice. Streams and whole answers are both made from the same pieces.
+Every chunk but `Cost` names its choice. In one choice at most one item is open at a time, so what belongs to an item
+needs no address:
+
+    Began  ( ItemBegan (Text | Refusal | ReasoningText)* ItemEnded
+           | CallBegan CallArguments* ItemEnded
+           | Working )*  Ended
+
+`Restarted` takes back what the choice has said so far; `Cost` is the last chunk of a complete answer. Streams and whole
+answers are both made from the same chunks.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import TypeAlias
 
 from app.backend.events import Usage
+from app.backend.request import Item
+
+
+class ItemKind(Enum):
+    """Kind of an item that has text."""
+
+    MESSAGE = "message"
+    REASONING = "reasoning"
+
+
+class Cause(Enum):
+    """Cause of a choice's end. What a client reads for it is the endpoint's word."""
+
+    FINISHED = "finished"
+    CALLS = "calls"
+    STOP_SEQUENCE = "stop_sequence"
+    TOKEN_LIMIT = "token_limit"  # noqa: S105 - no password
+    CONTENT_FILTER = "content_filter"
 
 
 @dataclass(frozen=True, slots=True)
-class Role:
+class Began:
     """A choice begins."""
 
     index: int
 
 
 @dataclass(frozen=True, slots=True)
-class Content:
-    """A piece of text, as the upstream sent it."""
+class ItemBegan:
+    """A message or a piece of reasoning begins. `item_id` is the upstream's, empty where it is not known."""
 
     index: int
-    text: str
+    kind: ItemKind
+    item_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Reasoning:
-    """A piece of the model's reasoning."""
+class Text:
+    """A piece of a message's text, as the upstream sent it."""
 
     index: int
     text: str
@@ -37,29 +65,58 @@ class Reasoning:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """The model's own words for not answering."""
+    """The model's own words for not answering, in a message."""
 
     index: int
     text: str
 
 
 @dataclass(frozen=True, slots=True)
-class ToolCall:
-    """A whole call; `number` counts the calls of one choice. `arguments` is verbatim, maybe no JSON at all."""
+class ReasoningText:
+    """A piece of the model's reasoning."""
 
     index: int
-    number: int
-    call_id: str
-    name: str
-    arguments: str
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
-class Finish:
+class CallBegan:
+    """A call of one of the client's tools begins. `name` is the client's."""
+
+    index: int
+    call_id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallArguments:
+    """A piece of a call's arguments, verbatim: the whole is maybe no JSON at all."""
+
+    index: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ItemEnded:
+    """The open item is whole. `raw` is the upstream's, None where the gateway cut it or the upstream did not say."""
+
+    index: int
+    raw: Item | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Working:
+    """The model says something that the client does not get to see, now or ever."""
+
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
     """A choice ends."""
 
     index: int
-    reason: str
+    cause: Cause
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,16 +127,32 @@ class Restarted:
 
 
 @dataclass(frozen=True, slots=True)
-class Tokens:
+class Cost:
     """What the whole answer cost."""
 
     usage: Usage
 
 
-Chunk: TypeAlias = Role | Content | Reasoning | Refusal | ToolCall | Finish | Restarted | Tokens
+Chunk: TypeAlias = (
+    Began
+    | ItemBegan
+    | Text
+    | Refusal
+    | ReasoningText
+    | CallBegan
+    | CallArguments
+    | ItemEnded
+    | Working
+    | Ended
+    | Restarted
+    | Cost
+)
 
-VISIBLE = (Content, Reasoning, Refusal, ToolCall)
-"""What a client sees of an answer. A role is none of it: it says only that there will be an answer."""
+VISIBLE = (Text, Refusal, ReasoningText, CallBegan, CallArguments)
+"""What a client sees of an answer. `Began` is none of it: it says only that there will be an answer."""
+
+PRELUDE = (Began, Restarted, Cost)
+"""What says nothing about whether the model answers."""
 
 
 def without_discarded(chunks: Sequence[Chunk]) -> list[Chunk]:
@@ -92,5 +165,5 @@ def without_discarded(chunks: Sequence[Chunk]) -> list[Chunk]:
     return [
         chunk
         for place, chunk in enumerate(chunks)
-        if isinstance(chunk, Role | Tokens) or place > begins.get(chunk.index, -1)
+        if isinstance(chunk, Began | Cost) or place > begins.get(chunk.index, -1)
     ]

@@ -1,4 +1,4 @@
-"""What a caller asked of the answer, beyond what codex can be told: the gateway sees to it. Pure."""
+"""Constraints of an answer that codex cannot be told: the gateway enforces them. Pure."""
 
 from __future__ import annotations
 

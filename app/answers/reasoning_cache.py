@@ -1,4 +1,4 @@
-"""The model's encrypted reasoning, kept between the rounds of a tool loop.
+"""Cache of the model's encrypted reasoning, between the rounds of a tool loop.
 
 Chat Completions has no place for it, so a client cannot send it back; without it the model begins to think anew after
 every tool result. It is kept under the id of the first call that followed it, for the key that asked: an optimisation
@@ -8,17 +8,16 @@ only, never needed for a right answer, and gone with the worker. Held in memory,
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 import orjson
+
+from app.backend.request import Item
 
 MAX_BYTES = 16 * 1024 * 1024
 """Over all conversations."""
 
 _ENTRY_COST = 500  # bytes that an entry costs beside its text, about
-
-Item = Mapping[str, Any]
 
 
 class ReasoningCache:

@@ -1,4 +1,4 @@
-"""How a turn ended, as OpenAI says it: a finish reason, or one of our errors. Pure.
+"""Turn errors: how a turn ended, as the cause of a choice's end or as one of our errors. Pure.
 
 codex tells failures apart by `codexErrorInfo`, by the upstream's HTTP status, or only by its sentence (protocol notes,
 section 11). Each way is one table below. codex's own sentences can carry the upstream's URL, so they never pass; what
@@ -15,6 +15,7 @@ from types import MappingProxyType
 
 import orjson
 
+from app.answers.chunks import Cause
 from app.backend.events import TurnEnded, TurnFailure, TurnStatus
 from app.errors import (
     ContextLengthExceeded,
@@ -24,6 +25,7 @@ from app.errors import (
     PromptRefused,
     QuotaExhausted,
     RateLimited,
+    RequestPart,
     UpstreamAuth,
     UpstreamBrokeOff,
     UpstreamError,
@@ -44,8 +46,7 @@ _FAILED = "The upstream failed to answer."
 
 def _context_length(_: TurnFailure) -> GatewayError:
     return ContextLengthExceeded(
-        "The conversation is longer than this model's context window. Please shorten the messages.",
-        param="messages",
+        "The conversation is longer than this model's context window.", part=RequestPart.PROMPT
     )
 
 
@@ -60,7 +61,7 @@ def _quota(failure: TurnFailure) -> GatewayError:
 
 
 def _model_not_found(_: TurnFailure) -> GatewayError:
-    return ModelNotFound("The upstream does not know this model.", param="model")
+    return ModelNotFound("The upstream does not know this model.", part=RequestPart.MODEL)
 
 
 def _always(error: type[GatewayError], sentence: str) -> Callable[[TurnFailure], GatewayError]:
@@ -103,12 +104,12 @@ BY_STATUS: Mapping[int, Callable[[TurnFailure], GatewayError]] = MappingProxyTyp
 )
 """By the HTTP status that the upstream answered with; any other one is `UpstreamError`."""
 
-_INCOMPLETE = re.compile(
+_INCOMPLETE_SENTENCE = re.compile(
     r"^(?:stream disconnected before completion: )?Incomplete response returned, reason: (\w+)"
 )
 
-FINISH_REASONS: Mapping[str, str] = MappingProxyType(
-    {"max_output_tokens": "length", "content_filter": "content_filter"}
+INCOMPLETE: Mapping[str, Cause] = MappingProxyType(
+    {"max_output_tokens": Cause.TOKEN_LIMIT, "content_filter": Cause.CONTENT_FILTER}
 )
 """By the reason of the upstream's `response.incomplete`."""
 
@@ -124,15 +125,15 @@ _BY_SENTENCE: tuple[tuple[re.Pattern[str], type[GatewayError], str], ...] = (
 )
 
 
-def finish_reason(ended: TurnEnded) -> str:
-    """Return OpenAI's `finish_reason`; raise the error that the failure means."""
+def end_cause(ended: TurnEnded) -> Cause:
+    """Return why the answer ends here; raise the error that the failure means."""
     if ended.status is TurnStatus.COMPLETED:
-        return "stop"
+        return Cause.FINISHED
     if ended.failure is None:
         raise UpstreamError("The turn was interrupted before its answer was complete.")
-    incomplete = _INCOMPLETE.search(ended.failure.message)
-    if incomplete and incomplete[1] in FINISH_REASONS:
-        return FINISH_REASONS[incomplete[1]]
+    incomplete = _INCOMPLETE_SENTENCE.search(ended.failure.message)
+    if incomplete and incomplete[1] in INCOMPLETE:
+        return INCOMPLETE[incomplete[1]]
     raise to_error(ended.failure)
 
 

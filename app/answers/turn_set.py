@@ -1,19 +1,19 @@
-"""The turns that answer one request, followed as one: usually a single turn, `n` of them for `n` choices.
+"""Set of turns followed as one: the turns that answer one request, usually a single one, `n` of them for `n` choices.
 
-A choice's turn can be replaced (it failed, or the model is asked again) or closed early (its answer is complete) while
-the others go on. One consumer follows; `close` may be called by anyone, at any time.
+A choice's turn can be put in another's place (it failed, or the model is asked again) or closed early (its answer is
+complete) while the others go on. One consumer follows; `close` may be called by anyone, at any time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cached_property
 
 from gevent.pool import Group
 from gevent.queue import Queue
 
 from app.backend.events import Event
-from app.backends.app_server.turn import Pace, Turn
+from app.backend.protocols import Pace, Turn
 from app.errors import GatewayError
 
 Batch = tuple[int, list[Event] | GatewayError]
@@ -23,19 +23,12 @@ _MERGED_BATCHES = 64  # per request; beyond it the turns' own bounded queues fil
 
 
 class TurnSet:
-    """See the module. `replace` closes a choice's turn and starts another, with an instruction added or None.
+    """The turns of one request, by the index of their choice."""
 
-    It blocks and may raise.
-    """
-
-    def __init__(
-        self, turns: list[Turn], pace: Pace, replace: Callable[[int, Turn, str | None], Turn]
-    ) -> None:
+    def __init__(self, turns: list[Turn], pace: Pace) -> None:
         self.turns = turns
         self.started = min(turn.started for turn in turns)
-        self.generation = turns[0].generation
         self._pace = pace
-        self._replace = replace
         self._running = 0
         self._is_closed = False
 
@@ -98,14 +91,10 @@ class TurnSet:
         except Exception as error:  # noqa: BLE001
             self._merged.put(error)
 
-    def replace(self, index: int, instruction: str | None = None) -> None:
-        """Let a new turn take the place of one choice's turn. Blocks; raises `GatewayError`.
-
-        `instruction` says to the model what was wrong with its answer.
-        """
-        turn = self._replace(index, self.turns[index], instruction)
+    def put(self, index: int, turn: Turn) -> None:
+        """Let `turn` take the place of one choice's turn, which is over. Does not block."""
         self.turns[index] = turn
-        if self._is_closed:  # by somebody else, while this one waited
+        if self._is_closed:  # by somebody else, while this one was begun
             turn.close()
         elif len(self.turns) > 1:
             self._start_pump(index)

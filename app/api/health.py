@@ -10,12 +10,12 @@ import time
 from dataclasses import asdict
 from typing import Any
 
-from flask import Blueprint, Response, current_app, jsonify
+from flask import Blueprint, Response, jsonify
 
-from app.backends.app_server.backend import AppServerBackend
-from app.backends.app_server.status import Status
-from app.http.maintenance_flag import MaintenanceFlag, State
+from app.backend.health import Health
+from app.http.maintenance_flag import State
 from app.http.request_context import current_record
+from app.http.services import services
 
 blueprint = Blueprint("health", __name__)
 
@@ -29,7 +29,7 @@ def livez() -> dict[str, str]:
 @blueprint.get("/readyz")
 def readyz() -> Response:
     """200 when the child has shaken hands and no backoff window is open, or in maintenance; else 503 and the reason."""
-    status, maintenance = _status(), _maintenance()
+    status, maintenance = services().engine.health(), _maintenance()
     answers = is_answering(status, maintenance)
     body = {"status": "ready"}
     if not status.ready:
@@ -41,7 +41,7 @@ def readyz() -> Response:
     return response
 
 
-def is_answering(status: Status, maintenance: State) -> bool:
+def is_answering(status: Health, maintenance: State) -> bool:
     """True where a request gets an answer of ours: in maintenance that takes no child, only a worker that stays."""
     return status.ready or (maintenance.is_on and status.reason != _DRAINING)
 
@@ -49,12 +49,12 @@ def is_answering(status: Status, maintenance: State) -> bool:
 @blueprint.get("/healthz")
 def healthz() -> dict[str, Any]:
     """200 always: `ok`, `starting`, `degraded`, `maintenance` or `draining`."""
-    status, maintenance = _status(), _maintenance()
+    status, maintenance = services().engine.health(), _maintenance()
     word, reason = word_of(status, maintenance)
     return {"status": word, "reason": reason} | _details(status, maintenance)
 
 
-def word_of(status: Status, maintenance: State) -> tuple[str, str | None]:
+def word_of(status: Health, maintenance: State) -> tuple[str, str | None]:
     """Return the service as a whole in one word, and its reason; that of maintenance is the operator's own."""
     if maintenance.is_on and status.reason != _DRAINING:
         return "maintenance", maintenance.order.reason or None
@@ -70,26 +70,20 @@ _WORDS = {_DRAINING: "draining", "degraded": "degraded", "upstream_auth": "degra
 """What a reason means for the service as a whole; every other one passes by itself."""
 
 
-def _status() -> Status:
-    codex: AppServerBackend = current_app.extensions["codex"]
-    return codex.status()
-
-
 def _maintenance() -> State:
-    switch: MaintenanceFlag = current_app.extensions["maintenance"]
-    return switch.state()
+    return services().maintenance.state()
 
 
-def _details(status: Status, maintenance: State) -> dict[str, Any]:
+def _details(status: Health, maintenance: State) -> dict[str, Any]:
     if current_record().key_name is None:
         return {}
-    codex: AppServerBackend = current_app.extensions["codex"]
+    here = services()
     hidden = {"ready", "degraded", "reason"}
     details = {name: value for name, value in asdict(status).items() if name not in hidden}
     return {
-        "account_limits": codex.account.report(time.time()),
+        "account_limits": here.engine.backend.account.report(time.time()),
         "child": details,
         "maintenance": maintenance.to_json(),
-        "reload": current_app.extensions["reload_report"](),
-        "versions": current_app.config["VERSIONS"],
+        "reload": here.reload_report(),
+        "versions": dict(here.options.versions),
     }

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, current_app, request
+from flask import Blueprint, Response, request
 
-from app.observability.gauges import Gauges
-from app.observability.metrics import Metrics
+from app.http.services import services
 
 blueprint = Blueprint("metrics", __name__)
 
@@ -13,8 +12,6 @@ blueprint = Blueprint("metrics", __name__)
 @blueprint.get("/metrics")
 def metrics() -> Response:
     """Answer with every metric of all workers, in the format that the scraper prefers."""
-    gauges: Gauges = current_app.extensions["gauges"]
-    gauges.read()
-    exposed: Metrics = current_app.extensions["metrics"]
-    content, content_type = exposed.expose(request.headers.get("Accept"))
+    services().gauges.read()
+    content, content_type = services().metrics.expose(request.headers.get("Accept"))
     return Response(content, content_type=content_type)

@@ -6,11 +6,11 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from flask import Blueprint, current_app
+from flask import Blueprint
 
 from app.answers.model_names import Names, dangling, listed, resolve
 from app.backend.request import Model
-from app.backends.app_server.backend import AppServerBackend
+from app.http.services import services
 
 blueprint = Blueprint("models", __name__)
 
@@ -20,18 +20,16 @@ log = logging.getLogger("codex_api.models")
 @blueprint.get("/v1/models")
 def list_models() -> dict[str, Any]:
     """List every model and alias; blocks while the child is still shaking hands."""
-    codex: AppServerBackend = current_app.extensions["codex"]
-    names: Names = current_app.extensions["model_names"]
-    return {"object": "list", "data": [_render(name) for name in listed(codex.models(), names)]}
+    names = listed(services().engine.models(), services().model_names)
+    return {"object": "list", "data": [_render(name) for name in names]}
 
 
 # A path, since the name of an alias may hold a slash.
 @blueprint.get("/v1/models/<path:name>")
 def retrieve_model(name: str) -> dict[str, Any]:
     """Show one model by any name that a request may use, effort variants included. Raises `ModelNotFound`."""
-    codex: AppServerBackend = current_app.extensions["codex"]
-    names: Names = current_app.extensions["model_names"]
-    return _render(resolve(codex.models(), names, name.removesuffix("/")).name)
+    models, names = services().engine.models(), services().model_names
+    return _render(resolve(models, names, name.removesuffix("/")).name)
 
 
 def warn_of_dangling(models: Sequence[Model], names: Names) -> None:
@@ -41,11 +39,10 @@ def warn_of_dangling(models: Sequence[Model], names: Names) -> None:
 
 
 def _render(name: str) -> dict[str, Any]:
-    codex: AppServerBackend = current_app.extensions["codex"]
     # codex's catalog has no date; OpenAI's type asks for one, in whole seconds.
     return {
         "id": name,
         "object": "model",
         "created": 0,
-        "owned_by": f"codex-{codex.upstream.value}",
+        "owned_by": f"codex-{services().engine.backend.upstream}",
     }

@@ -1,10 +1,24 @@
-"""Token counts as OpenAI shows them. Pure."""
+"""Usage and finish reasons in OpenAI's words, for chat completions and completions. Pure."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
+from app.answers.chunks import Cause
 from app.backend.events import Usage
+
+FINISH_REASONS: Mapping[Cause, str] = MappingProxyType(
+    {
+        Cause.FINISHED: "stop",
+        Cause.CALLS: "tool_calls",
+        Cause.STOP_SEQUENCE: "stop",
+        Cause.TOKEN_LIMIT: "length",
+        Cause.CONTENT_FILTER: "content_filter",
+    }
+)
+"""OpenAI's `finish_reason` for every end of a choice."""
 
 
 def render_usage(usage: Usage) -> dict[str, Any]:

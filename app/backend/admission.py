@@ -1,6 +1,6 @@
-"""How many turns run at once, and who waits. Decided before a response is begun.
+"""Admission: how many turns run at once, and the queue behind them. Decided before a response is begun.
 
-Who is next, `app.backend.fair_queue` decides; this is the waiting itself. A request for several choices takes all its
+`app.backend.fair_queue` decides who is next; this is the waiting itself. A request for several choices takes all its
 slots or none. A slot is given back exactly once, whoever ends its turn. No lock: nothing here yields between reading
 and changing.
 """
@@ -22,7 +22,7 @@ from app.errors import WorkerBusy
 
 _TOO_LATE = "This gateway is busy and no turn became free in time."
 _FULL = "This gateway is busy and its queue is full; try again shortly."
-_GAVE_WAY = (
+_EVICTED = (
     "This gateway is busy and its queue is full. Your key has the most requests in it, so that the newest of them gave "
     "way to another key's."
 )
@@ -43,16 +43,13 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class SlotRequest:
-    """On whose behalf slots are asked for, and on which terms.
+    """Terms on which slots are asked for.
 
     `owner` is the name of the caller's key. `within_s` is how long the request itself may still take, in seconds.
-    `on_admitted` is called once the slots are there and before any turn; it must not block, and if it raises, the
-    slots go back.
     """
 
     owner: str = ""
     within_s: float = math.inf
-    on_admitted: Callable[[], None] = lambda: None
 
     def deadline(self, most_s: float) -> float:
         """Return until when it may wait (monotonic seconds) where nobody waits longer than `most_s`."""
@@ -72,7 +69,7 @@ class Admission:
 
     def __init__(self, limit: int, queue_max: int) -> None:
         self._queue: FairQueue[_Waiter] = FairQueue(limit, queue_max)
-        self._freed = ReleaseRate()
+        self._rate = ReleaseRate()
         self.counters: Counter[str] = Counter()
 
     @property
@@ -95,47 +92,40 @@ class Admission:
     ) -> list[Slot]:
         """Block until `count` slots are free, and the claim's owner is the next to have them.
 
-        Raises `WorkerBusy` if the queue is full or does not move in time, and what `on_admitted` raises.
+        Raises `WorkerBusy` if the queue is full or does not move in time.
         """
         owner = claim.owner
-        if not self._queue.take(owner, count):
+        if not self._queue.try_acquire(owner, count):
             self._wait(_Waiter(owner, count), min(timeout_s, claim.within_s))
-        slots = [Slot(partial(self._release, owner)) for _ in range(count)]
-        try:
-            claim.on_admitted()
-        except BaseException:
-            for slot in slots:
-                slot.release()
-            raise
-        return slots
+        return [Slot(partial(self._release, owner)) for _ in range(count)]
 
     def _wait(self, waiter: _Waiter, timeout_s: float) -> None:
-        self._freed.wanted(time.monotonic())
-        self._wake(self._queue.join(waiter))
-        is_refused = waiter.state is TicketState.DISPLACED
+        self._rate.start(time.monotonic())
+        self._wake(self._queue.enqueue(waiter))
+        is_refused = waiter.state is TicketState.EVICTED
         try:
             waiter.over.wait(max(0.0, timeout_s))
         except BaseException:
             # Cut short from outside, maybe between the handing over and the waking up: then it goes to the next.
-            self._wake(self._queue.leave(waiter))
+            self._wake(self._queue.cancel(waiter))
             raise
         if waiter.state is TicketState.ADMITTED:
             return
         if waiter.state is TicketState.WAITING:
-            self._wake(self._queue.leave(waiter))
+            self._wake(self._queue.cancel(waiter))
             raise self._busy(_TOO_LATE, waiter)
-        raise self._busy(_FULL if is_refused else _GAVE_WAY, waiter)
+        raise self._busy(_FULL if is_refused else _EVICTED, waiter)
 
     def _busy(self, sentence: str, waiter: _Waiter) -> WorkerBusy:
         ahead = self._queue.slots_ahead(waiter.owner, waiter.count)
-        return WorkerBusy(sentence, retry_after_s=self._freed.wait_s(ahead, time.monotonic()))
+        return WorkerBusy(sentence, retry_after_s=self._rate.wait_s(ahead, time.monotonic()))
 
     def _release(self, owner: str) -> None:
         self._wake(self._queue.release(owner))
-        if self._freed.is_wanted:
-            self._freed.freed(time.monotonic())
+        if self._rate.is_wanted:
+            self._rate.record(time.monotonic())
             if not self._queue.waiting and self._queue.running < self._queue.limit:
-                self._freed.plenty()
+                self._rate.reset()
 
     def _wake(self, waiters: Iterable[_Waiter]) -> None:
         for waiter in waiters:

@@ -21,6 +21,27 @@ class Usage:
     reasoning_output: int
     total: int
 
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            self.input + other.input,
+            self.cached_input + other.cached_input,
+            self.output + other.output,
+            self.reasoning_output + other.reasoning_output,
+            self.total + other.total,
+        )
+
+    def __sub__(self, other: Usage) -> Usage:
+        return Usage(
+            self.input - other.input,
+            self.cached_input - other.cached_input,
+            self.output - other.output,
+            self.reasoning_output - other.reasoning_output,
+            self.total - other.total,
+        )
+
+
+NO_USAGE = Usage(0, 0, 0, 0, 0)
+
 
 @dataclass(frozen=True, slots=True)
 class TextDelta:
@@ -39,7 +60,7 @@ class ReasoningDelta:
 
 @dataclass(frozen=True, slots=True)
 class UsageUpdated:
-    """The thread's running total. Our threads serve one turn, so it is the turn's usage."""
+    """What the turn has cost so far."""
 
     usage: Usage
 
@@ -78,7 +99,7 @@ class Reset:
 class TurnFailure:
     """codex's reason (`TurnError`). `kind` is the name of `codexErrorInfo`, `http_status` what the upstream sent.
 
-    `reset` is added to what codex says, where a limit of the account was reached (`app.codex.account`).
+    `reset` is added to what codex says, where a limit of the account was reached (`app.codex.account.with_reset`).
     """
 
     message: str

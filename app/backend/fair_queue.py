@@ -1,11 +1,11 @@
-"""Who gets the next slot, and who gives way when the queue is full. Pure: no clock, no greenlet.
+"""Fair queue between keys: who gets the next slot, and who is evicted when it is full. Pure: no clock, no greenlet.
 
 Within an owner (the key that a request came with) it is first come, first served. Between owners the one with the
 fewest slots is next; of several, the one that was served longest ago. Who is next stays next: slots that become free
 are kept until all that the request needs are there, so that one with many choices is never overtaken for ever. A
 request that cannot fit beside its own owner's turns waits for those, and holds up nobody else.
 
-A full queue puts out the newest request of the owner that waits most; of several, of the one that runs more.
+A full queue evicts the newest request of the owner that waits most; of several, of the one that runs more.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class TicketState(Enum):
 
     WAITING = "waiting"
     ADMITTED = "admitted"
-    DISPLACED = "displaced"
+    EVICTED = "evicted"
     GONE = "gone"
 
 
@@ -40,7 +40,7 @@ T = TypeVar("T", bound=Ticket)
 class FairQueue(Generic[T]):
     """`limit` slots and at most `most_waiting` tickets behind them. `count` is never above `limit`.
 
-    Methods that move tickets return those whose wait is over, admitted or displaced.
+    Methods that move tickets return those whose wait is over, admitted or evicted.
     """
 
     def __init__(self, limit: int, most_waiting: int) -> None:
@@ -55,26 +55,26 @@ class FairQueue(Generic[T]):
         self._served: Counter[str] = Counter()
         self._admissions = 0
 
-    def take(self, owner: str, count: int) -> bool:
+    def try_acquire(self, owner: str, count: int) -> bool:
         """Take slots if they are free and nobody waits; False if not."""
         if self.waiting or self.running + count > self.limit:
             return False
         self._give(owner, count)
         return True
 
-    def join(self, ticket: T) -> list[T]:
-        """Let a ticket wait, if it must. It may be in the answer itself."""
+    def enqueue(self, ticket: T) -> list[T]:
+        """Let a ticket wait, if it must. The ticket itself may be in the answer itself."""
         self._lines.setdefault(ticket.owner, deque()).append(ticket)
         self.waiting += 1
         over = self._advance()
         if self.waiting > self._most_waiting:
-            loser = self._who_gives_way(ticket.owner)
+            loser = self._pick_victim(ticket.owner)
             self._remove(loser)
-            loser.state = TicketState.DISPLACED
+            loser.state = TicketState.EVICTED
             over += [loser, *self._advance()]
         return over
 
-    def leave(self, ticket: T) -> list[T]:
+    def cancel(self, ticket: T) -> list[T]:
         """Take a ticket back, wherever it is: what it waited for or was given goes to the next."""
         state, ticket.state = ticket.state, TicketState.GONE
         if state is TicketState.ADMITTED:
@@ -121,7 +121,7 @@ class FairQueue(Generic[T]):
             fitting, key=lambda t: (self._running_by[t.owner], self._served[t.owner]), default=None
         )
 
-    def _who_gives_way(self, newcomer: str) -> T:
+    def _pick_victim(self, newcomer: str) -> T:
         def weight(owner: str) -> tuple[int, int, bool]:
             return len(self._lines[owner]), self._running_by[owner], owner == newcomer
 

@@ -1,4 +1,4 @@
-"""A slot in the name of one turn: it goes back once the turn is over *and* nothing can take its place any more.
+"""Lease of a slot by one turn: the slot is free once the turn is over *and* no other turn can take its place.
 
 A turn that failed before its client saw anything is run once more, and so is one whose answer was not what was asked
 for. The new turn inherits the slot of the old one: under load it would otherwise go to somebody in the queue.
@@ -14,24 +14,24 @@ class Lease:
 
     def __init__(self, slot: Slot | None = None) -> None:
         self._slot = slot
-        self._is_over = False
-        self._is_settled = False
+        self._is_finished = False
+        self._is_committed = False
 
-    def turn_over(self) -> None:
+    def turn_finished(self) -> None:
         """The turn no longer runs in the child."""
-        self._is_over = True
+        self._is_finished = True
         self._give_back()
 
-    def settle(self) -> None:
+    def commit(self) -> None:
         """No other turn will take this one's place: its client has seen a part of the answer, or is gone."""
-        self._is_settled = True
+        self._is_committed = True
         self._give_back()
 
-    def take(self) -> Slot | None:
-        """Hand the slot on; None if it was given back already."""
+    def transfer(self) -> Slot | None:
+        """Return the slot, which is the caller's from now on; None if it was given back already."""
         slot, self._slot = self._slot, None
         return slot
 
     def _give_back(self) -> None:
-        if self._is_over and self._is_settled and (slot := self.take()) is not None:
+        if self._is_finished and self._is_committed and (slot := self.transfer()) is not None:
             slot.release()

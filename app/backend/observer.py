@@ -1,52 +1,79 @@
-"""Who watches a request on its way through codex: the interface, and the watcher that looks away.
+"""Observers of requests and turns: the interface, and one that observes nothing.
 
-The layers above implement it. Every method runs in whatever greenlet it happens in, the channel's reader included: it
-must not block and must not raise.
+The layers above implement it. Every method runs in whatever greenlet it happens in, the reader of a channel included:
+it must not block and must not raise.
 """
 
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
 
+from app.errors import GatewayError
 from app.rpc.call_record import CallReport
 from app.rpc.messages import Notification
 
-if TYPE_CHECKING:
-    from app.backends.app_server.turn import Turn
+
+class TurnState(Enum):
+    """State of a turn. ABANDONED: nobody wants it any more, and codex has not confirmed its end yet."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+    ABANDONED = "abandoned"
+
+
+@dataclass(frozen=True, slots=True)
+class TurnFacts:
+    """Facts of a turn at one moment, for whoever reports about it.
+
+    `generation` numbers the process that runs it, `started` is in monotonic seconds, `error` says why the gateway ended
+    it, if it did.
+    """
+
+    thread_id: str
+    turn_id: str | None
+    generation: int
+    state: TurnState
+    started: float
+    error: GatewayError | None = None
 
 
 class TurnObserver(Protocol):
-    """What happens to one turn, in this order; the reports of calls come at any time."""
+    """Observer of one turn. The methods are called in this order; `called` at any time."""
 
     def called(self, report: CallReport) -> None:
-        """A call to the child has its answer, or will not get one."""
+        """A call to the process has its answer, or will not get one."""
 
-    def began(self, turn: Turn) -> None:
-        """The thread is there, so `closed` will come."""
+    def began(self, facts: TurnFacts) -> None:
+        """The thread exists, so `closed` will come."""
 
     def notified(self, notification: Notification) -> None:
-        """The child said something about this turn that we know."""
+        """The process said something about this turn that the gateway knows."""
 
-    def ended(self, turn: Turn) -> None:
+    def ended(self, facts: TurnFacts) -> None:
         """The turn is given back, with its final state."""
 
-    def closed(self) -> None:
-        """The thread is gone, too: nothing more will come."""
+    def closed(self, facts: TurnFacts) -> None:
+        """The thread is gone, too: nothing more will come. Only now are all ids certain."""
 
 
 class RequestObserver(Protocol):
-    """What happens to one request."""
+    """Observer of one request on its way through the backend."""
 
     def waiting(self) -> AbstractContextManager[None]:
-        """Return a context for the time in which the request waits for a slot or for the child."""
+        """Return a context for the time in which the request waits for a slot or for the backend."""
 
     def turn(self) -> TurnObserver:
-        """Return the watcher of one more turn."""
+        """Return the observer of one more turn."""
 
 
 class NullObserver:
-    """Sees nothing."""
+    """Observer of nothing: a base for those that want to hear of a part only."""
 
     def waiting(self) -> AbstractContextManager[None]:
         """Return a context that does nothing."""
@@ -57,19 +84,19 @@ class NullObserver:
         return self
 
     def called(self, report: CallReport) -> None:
-        """Do nothing."""
+        """Ignore the call."""
 
-    def began(self, turn: Turn) -> None:
-        """Do nothing."""
+    def began(self, facts: TurnFacts) -> None:
+        """Ignore the beginning."""
 
     def notified(self, notification: Notification) -> None:
-        """Do nothing."""
+        """Ignore the notification."""
 
-    def ended(self, turn: Turn) -> None:
-        """Do nothing."""
+    def ended(self, facts: TurnFacts) -> None:
+        """Ignore the end."""
 
-    def closed(self) -> None:
-        """Do nothing."""
+    def closed(self, facts: TurnFacts) -> None:
+        """Ignore the close."""
 
 
 NULL_OBSERVER = NullObserver()

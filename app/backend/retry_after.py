@@ -1,4 +1,7 @@
-"""How long a refused request should wait before it is sent again. Pure: `now` is in seconds of any monotonic clock."""
+"""Retry-After for a refused request, from the rate at which places become free. Pure.
+
+`now` is in seconds of any monotonic clock.
+"""
 
 from __future__ import annotations
 
@@ -14,29 +17,29 @@ _MOMENTS = 64
 
 
 class ReleaseRate:
-    """When something of which there is too little became free, for as long as somebody wants it."""
+    """Times at which places of a scarce kind became free, recorded for as long as somebody waits for one."""
 
     def __init__(self) -> None:
         self._wanted_since: float | None = None
         self._moments: deque[float] = deque(maxlen=_MOMENTS)
 
-    def wanted(self, now: float) -> None:
+    def start(self, now: float) -> None:
         """Somebody has to wait, or is refused. The count begins, unless it has begun."""
         if self._wanted_since is None:
             self._wanted_since = now
 
-    def freed(self, now: float) -> None:
+    def record(self, now: float) -> None:
         """One became free."""
         self._moments.append(now)
 
-    def plenty(self) -> None:
+    def reset(self) -> None:
         """Nobody waits and there is some left: the count ends."""
         self._wanted_since = None
         self._moments.clear()
 
     @property
     def is_wanted(self) -> bool:
-        """True from `wanted` to `plenty`."""
+        """True from `start` to `reset`."""
         return self._wanted_since is not None
 
     def wait_s(self, ahead: int, now: float) -> int:

@@ -17,13 +17,13 @@ from gevent import subprocess
 
 from app.backends.app_server.connection import Connection
 from app.backends.app_server.parse_events import ProtocolError
+from app.backends.app_server.rpc_errors import to_gateway_error
 from app.cli.exit_codes import without_secrets
 from app.codex.config import Upstream, UpstreamKind
 from app.codex.home import Home
 from app.codex.launch import Launcher
-from app.errors import GatewayError
 from app.process.child import Child, StopLadder
-from app.rpc.channel import RpcError
+from app.rpc.errors import CallRefused, RpcError
 from app.settings import Settings
 
 OPENAI = Upstream(UpstreamKind.OPENAI)
@@ -92,8 +92,8 @@ def _start(launcher: Launcher) -> Child:
 def _shake_hands(generation: Connection, launcher: Launcher, caller: Caller) -> None:
     try:
         generation.shake_hands(caller.version, caller.startup_s, launcher.home.silence_log_database)
-    except (GatewayError, ProtocolError) as error:
-        why = error.rpc_message if isinstance(error, RpcError) else str(error)
+    except (RpcError, ProtocolError) as error:
+        why = error.reason if isinstance(error, CallRefused) else str(error)
         raise ChildFailed(f"codex did not shake hands: {_sentence(why)}") from error
 
 
@@ -101,10 +101,10 @@ def ask(generation: Connection, method: str, params: object, timeout_s: float) -
     """Return the result of one call. Raises `ChildFailed` with codex's own words."""
     try:
         return generation.channel.call(method, params, timeout_s)
+    except CallRefused as error:
+        raise ChildFailed(_sentence(error.reason)) from error
     except RpcError as error:
-        raise ChildFailed(_sentence(error.rpc_message)) from error
-    except GatewayError as error:
-        raise ChildFailed(_sentence(error.message)) from error
+        raise ChildFailed(_sentence(to_gateway_error(error).message)) from error
 
 
 def _sentence(text: str) -> str:

@@ -1,92 +1,49 @@
-"""The limits of the account behind the child: how full its windows are, as codex last heard from the upstream.
+"""Account limits in codex's words: its reports of the account's windows, and the reset time of a spent quota. Pure.
 
-codex reads them off every answer of the ChatGPT backend and sends `account/rateLimits/updated`. An update is sparse:
-what it leaves out has not changed. Only the account's main limit is kept; a model's own (another `limitId`) is not.
+codex reads them off every answer of the ChatGPT backend and sends `account/rateLimits/updated`. Only the account's main
+limit is used; a model's own (another `limitId`) is not.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from app.backend.account import WINDOWS, AccountLimits, AccountWindow
 from app.backend.events import Reset, TurnEnded
-from app.backends.app_server.parse_events import Addressed
 
 UPDATED = "account/rateLimits/updated"
 
-WINDOWS = ("primary", "secondary")
-"""codex's names. For ChatGPT plans the first is the short one (hours), the second the long one (a week)."""
-
 _MAIN = (None, "codex")
-_FULL = 100
 _LAST_TIME = 253_402_300_799  # the last second that a calendar has
 _USAGE_LIMIT = "usageLimitExceeded"
 
 
-@dataclass(frozen=True, slots=True)
-class AccountWindow:
-    """One window: `resets_at` is Unix time in seconds; None where the upstream did not say."""
+def parse_windows(params: object) -> dict[str, AccountWindow]:
+    """Return the windows in a notification's parameters, or in a result of `account/rateLimits/read`.
 
-    used_percent: int
-    window_minutes: int | None = None
-    resets_at: int | None = None
-
-    def at(self, now: float) -> AccountWindow:
-        """Return the window as it is by now: one whose time is up has started again, and is empty as far as known."""
-        if self.resets_at is None or now < self.resets_at:
-            return self
-        return replace(self, used_percent=0, resets_at=None)
+    What is not known is left out: the account's limits are worth no failure.
+    """
+    limits = params.get("rateLimits") if isinstance(params, Mapping) else None
+    if not isinstance(limits, Mapping) or limits.get("limitId") not in _MAIN:
+        return {}
+    windows = {name: _parse_window(limits.get(name)) for name in WINDOWS}
+    return {name: window for name, window in windows.items() if window is not None}
 
 
-class AccountLimits:
-    """What was heard last. Outlives the child that heard it."""
-
-    def __init__(self) -> None:
-        self._windows: dict[str, AccountWindow] = {}
-
-    def hear(self, params: object) -> None:
-        """Take the parameters of a notification, or a result of `account/rateLimits/read`; ignore what is not known."""
-        limits = params.get("rateLimits") if isinstance(params, Mapping) else None
-        if not isinstance(limits, Mapping) or limits.get("limitId") not in _MAIN:
-            return
-        for name in WINDOWS:
-            window = _parse_window(limits.get(name))
-            if window is not None:
-                self._windows[name] = window
-
-    def windows(self, now: float) -> dict[str, AccountWindow]:
-        """Return the windows by name, as they are at `now`; none before anything was heard."""
-        return {name: window.at(now) for name, window in self._windows.items()}
-
-    def report(self, now: float) -> dict[str, dict[str, int | None]]:
-        """Return the same for JSON."""
-        return {name: asdict(window) for name, window in self.windows(now).items()}
-
-    def explain(self, addressed: Addressed, now: float) -> Addressed:
-        """Return the event; one that says the limit is reached now also says when it starts again, if that is known."""
-        event = addressed.event
-        if not isinstance(event, TurnEnded) or event.failure is None:
-            return addressed
-        failure = event.failure
-        if failure.kind != _USAGE_LIMIT:
-            return addressed
-        at = max(self._full_until(now), default=0) or _said(failure.message, now)
-        if at is None:
-            return addressed
-        reset = Reset(at, max(1, at - int(now)))
-        return replace(addressed, event=replace(event, failure=replace(failure, reset=reset)))
-
-    def _full_until(self, now: float) -> Iterator[int]:
-        for window in self.windows(now).values():
-            if window.used_percent >= _FULL and window.resets_at is not None:
-                yield window.resets_at
-
-    def __repr__(self) -> str:
-        used = ", ".join(f"{name} {w.used_percent} %" for name, w in self._windows.items())
-        return f"<AccountLimits {used or 'nothing heard'}>"
+def with_reset(ended: TurnEnded, account: AccountLimits, now: float) -> TurnEnded:
+    """Return the event; one that says the limit is reached also says when it starts again, if that is known."""
+    failure = ended.failure
+    if failure is None or failure.kind != _USAGE_LIMIT:
+        return ended
+    at = account.full_until(now) or _time_in(failure.message, now)
+    if at is None:
+        return ended
+    reset = Reset(at, max(1, at - int(now)))
+    return replace(ended, failure=replace(failure, reset=reset))
 
 
 def _parse_window(raw: object) -> AccountWindow | None:
@@ -109,7 +66,7 @@ _TRY_AGAIN = re.compile(
 )
 
 
-def _said(sentence: str, now: float) -> int | None:
+def _time_in(sentence: str, now: float) -> int | None:
     """Return the time in codex's sentence: local, exact to a minute, and without a date where it means today."""
     found = _TRY_AGAIN.search(sentence)
     if found is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import orjson
-from flask import current_app, request
+from flask import request
 from gevent import Timeout, sleep
 from gunicorn.http.errors import ParseException
 
@@ -17,8 +17,9 @@ from app.errors import (
     InvalidRequest,
     UnsupportedContentType,
 )
-from app.http.body_budget import BodyBudget, Reservation
+from app.http.body_budget import Reservation
 from app.http.request_lifetime import current_lifetime
+from app.http.services import services
 
 
 def read_json_object() -> dict[str, Any]:
@@ -29,7 +30,8 @@ def read_json_object() -> dict[str, Any]:
     too, which declare no length.
     """
     _check_content_type()
-    raw = _read(current_app.config["MAX_BODY_BYTES"], current_app.config["BODY_TIMEOUT_S"])
+    options = services().options
+    raw = _read(options.max_body_bytes, options.body_timeout_s)
     try:
         body = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
@@ -58,8 +60,7 @@ def _read(limit: int, timeout_s: float) -> bytes:
     declared = request.content_length
     if declared is not None and declared > limit:
         raise _too_large(limit)
-    memory: BodyBudget = current_app.extensions["body_memory"]
-    share = memory.share()
+    share = services().bodies.share()
     current_lifetime().at_end(share.release)
     too_late = BodyTimeout(f"The body did not arrive within {timeout_s:g} seconds.")
     with Timeout(timeout_s, too_late), share.arriving():

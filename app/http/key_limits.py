@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 from flask import Flask, Response, g, request
 
-from app.codex.account import AccountLimits
+from app.backend.account import AccountLimits
 from app.errors import KeyLimited
 from app.http.auth import Access
 from app.http.limit_store import LimitStore

@@ -25,5 +25,4 @@ def init_app(app: Flask, switch: MaintenanceFlag) -> None:
         if state.is_on:
             raise refusal(state.order, time.time())
 
-    app.extensions["maintenance"] = switch
     app.before_request(check)

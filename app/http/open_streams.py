@@ -26,7 +26,7 @@ class OpenStreams:
         if self.count < self.limit:
             return
         now = time.monotonic()
-        self._freed.wanted(now)
+        self._freed.start(now)
         record.full_queue = "streams"
         raise WorkerBusy(
             f"This gateway has {self.limit} streams open, as many as it may have; try again shortly.",
@@ -39,9 +39,9 @@ class OpenStreams:
         self.count += 1
         life.at_end(self._give_back)
         if self.count < self.limit:
-            self._freed.plenty()
+            self._freed.reset()
 
     def _give_back(self) -> None:
         self.count -= 1
         if self._freed.is_wanted:
-            self._freed.freed(time.monotonic())
+            self._freed.record(time.monotonic())

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from app.codex.account import AccountWindow
+from app.backend.account import AccountWindow
 from app.errors import KeyLimited
 from app.setting_values import Window
 

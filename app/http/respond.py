@@ -1,32 +1,28 @@
-"""From what an endpoint wants to ask to the answer: model names, turns, response. Every endpoint goes through here."""
+"""Responses from plans: every endpoint that asks a model something goes through here.
+
+An endpoint hands over what it wants answered (`AnswerPlan`) and how it is rendered (`Wire`); slots, a stream's place,
+the turns and the transport are seen to here.
+"""
 
 from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from flask import Response, current_app
+from flask import Response
 
-from app.answers import answer
+from app.answers.answer import Answer
 from app.answers.choice import Choice
-from app.answers.constraints import AnswerConstraints
-from app.answers.model_names import Names, Resolved, resolve
-from app.answers.parameters import developer_item
-from app.answers.reasoning_cache import ReasoningCache
-from app.answers.turn_set import TurnSet
+from app.answers.model_names import Resolved, resolve
+from app.answers.plan import AnswerPlan
 from app.backend.admission import SlotRequest
-from app.backend.request import TurnRequest
-from app.backends.app_server.backend import AppServerBackend
-from app.backends.app_server.turn import Pace, Turn
-from app.http import sse
-from app.http.open_streams import OpenStreams
+from app.http import json_response, sse
 from app.http.request_context import current_record
 from app.http.request_lifetime import current_lifetime
-from app.images.fetcher import ImageFetcher
+from app.http.services import services
+from app.http.wire import Wire
 from app.observability.turn_observers import HttpRequestObserver
 
 
@@ -41,126 +37,58 @@ class Identity:
 
 def identity(prefix: str) -> Identity:
     """Return a fresh one; `prefix` is the endpoint's (`chatcmpl`)."""
-    fingerprint: str = current_app.config["SYSTEM_FINGERPRINT"]
+    fingerprint = services().options.system_fingerprint
     return Identity(f"{prefix}-{secrets.token_urlsafe(22)}", int(time.time()), fingerprint)
 
 
 def has_default_model() -> bool:
-    """True if a request may leave its model out."""
-    return bool(_names().default)
+    """Return True if a request may leave its model out."""
+    return bool(services().model_names.default)
 
 
 def resolve_model(name: str | None, effort: str | None = None) -> Resolved:
     """Return what the request's model name and effort stand for, and note it in the record.
 
-    Blocks while the child is still shaking hands. Raises `ModelNotFound`, `InvalidRequest`, `WorkerUnavailable`.
+    Blocks while the backend starts. Raises `ModelNotFound`, `InvalidRequest`, `WorkerUnavailable`.
     """
-    resolved = resolve(_codex().models(), _names(), name, effort)
+    resolved = resolve(services().engine.models(), services().model_names, name, effort)
     current_record().model = resolved.model.id
     return resolved
 
 
-def respond(
-    requests: Sequence[TurnRequest],
-    rules: Sequence[AnswerConstraints],
-    wire: answer.Wire,
-    resolved: Resolved,
-    *,
-    ignored: tuple[str, ...],
-    is_stream: bool,
-) -> Response:
-    """Start a turn for each request and answer with a choice from each: whole, or as a stream. Blocks.
-
-    Raises `GatewayError` before the response is committed.
-    """
+def respond(plan: AnswerPlan, wire: Wire, *, is_stream: bool) -> Response:
+    """Answer a plan, whole or as a stream. Blocks; raises `GatewayError` before the response is committed."""
     record = current_record()
-    record.stream, record.ignored_parameters = is_stream, ignored
-    store: ReasoningCache = current_app.extensions["reasoning"]
-    owner = record.key_name or ""
-    thinker = f"{owner} {_codex().login.mark}"  # reasoning is encrypted for the account
-    on_admitted = _stream_place() if is_stream else _nothing_more
-    requests = _completed(requests, store, owner, thinker)
-    turns = _start(requests, owner, on_admitted)
-    choices = [Choice(index, rule) for index, rule in enumerate(rules)]
-
-    def keep(finished: list[Choice]) -> None:
-        for choice in finished:
-            if choice.call_ids:
-                store.keep(thinker, choice.call_ids[0], choice.reasoning_items)
-
-    metadata = _metadata(resolved, ignored, _codex())
-    running = answer.Answer(turns, choices, wire, metadata, list(map(id, requests)), keep)
-    return sse.stream(running, _pace().tick_s) if is_stream else answer.whole(running)
+    record.stream, record.ignored_parameters = is_stream, plan.ignored
+    answer = _begin(plan, is_stream=is_stream)
+    record.generation = answer.summary().generation
+    if is_stream:
+        return sse.respond(answer, wire, services().pace.tick_s)
+    return json_response.respond(answer, wire)
 
 
-def _start(requests: Sequence[TurnRequest], owner: str, on_admitted: Callable[[], None]) -> TurnSet:
-    """Start the turns, and say how one is replaced. No turn is waited for longer than the request may take. Blocks."""
-    codex, record, pace = _codex(), current_record(), _pace()
-    extensions = current_app.extensions
-    watch = HttpRequestObserver(record, extensions["metrics"], extensions["traces"])
+def _begin(plan: AnswerPlan, *, is_stream: bool) -> Answer:
+    """Wait for slots, and a place among the open streams; begin the turns. Blocks."""
+    here, record = services(), current_record()
+    owner, mark = record.key_name or "", here.engine.backend.account_mark()
+    if is_stream:
+        here.open_streams.check(record)  # a stream that waits for a slot has no place yet
+    plan = here.preparation.prepare(plan, owner, mark)
+    observer = HttpRequestObserver(record, here.metrics, here.traces)
+    claim = SlotRequest(owner, record.started + here.pace.total_s - time.monotonic())
 
-    def replace_turn(index: int, turn: Turn, instruction: str | None) -> Turn:
-        asked = requests[index]
-        if instruction is not None:
-            asked = asked.with_item(developer_item(instruction))
-        left_s = turns.started + pace.total_s - time.monotonic()
-        return codex.replace_turn(turn, asked, watch, SlotRequest(owner, left_s))
+    def keep(choices: Sequence[Choice]) -> None:
+        here.preparation.keep(choices, owner, mark)
 
-    left_s = record.started + pace.total_s - time.monotonic()
-    claim = SlotRequest(owner, left_s, on_admitted)
-    turns = TurnSet(codex.start_turns(*requests, watch=watch, claim=claim), pace, replace_turn)
-    return turns
-
-
-def _nothing_more() -> None:
-    """What an answer that is no stream needs beside its slots."""
-
-
-def _stream_place() -> Callable[[], None]:
-    """Return what takes a place among the open streams until the request is over. Raises `WorkerBusy` if there is none.
-
-    A stream that waits for a turn is not open yet: otherwise one key's requests could fill all places by waiting.
-    """
-    streams: OpenStreams = current_app.extensions["open_streams"]
-    streams.check(current_record())
-    return partial(streams.take, current_record(), current_lifetime())
-
-
-def _metadata(
-    resolved: Resolved, ignored: tuple[str, ...], codex: AppServerBackend
-) -> dict[str, Any]:
-    """Return what is known of `codex_metadata` before the first event."""
-    return {
-        "model": resolved.model.id,
-        "effort": resolved.effort or resolved.model.default_effort,
-        "ignored_parameters": list(ignored),
-        "upstream": codex.upstream.value,
-    }
-
-
-def _completed(
-    requests: Sequence[TurnRequest], store: ReasoningCache, owner: str, thinker: str
-) -> list[TurnRequest]:
-    """Return the requests with remote images fetched and kept reasoning put back; alike ones share the work."""
-    images: ImageFetcher = current_app.extensions["images"]
-    distinct = {id(asked): asked for asked in requests}
-    ready = {
-        key: replace(asked, items=images.inline(store.weave(thinker, asked.items), owner))
-        for key, asked in distinct.items()
-    }
-    return [ready[id(asked)] for asked in requests]
-
-
-def _codex() -> AppServerBackend:
-    codex: AppServerBackend = current_app.extensions["codex"]
-    return codex
-
-
-def _pace() -> Pace:
-    pace: Pace = current_app.extensions["pace"]
-    return pace
-
-
-def _names() -> Names:
-    names: Names = current_app.extensions["model_names"]
-    return names
+    with here.engine.admit(plan.count, claim, observer) as admitted:
+        if is_stream:
+            here.open_streams.take(record, current_lifetime())
+        return Answer(
+            plan,
+            here.engine,
+            admitted,
+            here.pace,
+            owner=owner,
+            observer=observer,
+            on_complete=keep,
+        )

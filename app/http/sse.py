@@ -1,51 +1,55 @@
-"""An answer as server-sent events.
+"""Server-sent events: an answer as a stream.
 
-Before the response is committed a failure is raised and becomes an ordinary HTTP error; after it, one error frame and
-`[DONE]`.
+Before the response is committed a failure is raised and becomes an ordinary HTTP error; after it, one message with the
+error and the endpoint's last one.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-import orjson
 from flask import Response
 
-from app.answers.answer import Answer
-from app.answers.chunks import without_discarded
-from app.answers.turn_set import Batch
-from app.backend.events import RawItem, ReasoningDelta, TextDelta
+from app.answers.answer import QUIET, Answer, is_news
+from app.answers.chunks import Chunk, without_discarded
 from app.errors import GatewayError
 from app.http.error_handlers import unforeseen
 from app.http.request_context import current_record
+from app.http.wire import Payload, Wire
 from app.observability.requests import RequestRecord
 
 log = logging.getLogger("codex_api.http")
 
-DONE = b"data: [DONE]\n\n"
 KEEP_ALIVE = b": keepalive\n\n"
 
-_SAYS_SOMETHING = (TextDelta, ReasoningDelta, RawItem)
 
+def respond(answer: Answer, wire: Wire, tick_s: float) -> Response:
+    """Wait until the model answers (for the commit time of the answer's pace), then answer with a stream.
 
-def stream(answer: Answer, tick_s: float) -> Response:
-    """Wait for the first event of any turn (for the commit time of their pace), then answer with a stream.
-
-    After `tick_s` without a frame a comment is sent. Blocks; raises `GatewayError` for a failure before the commit.
+    After `tick_s` without a message a comment is sent. Blocks; raises `GatewayError` for a failure before the commit.
     """
-    frames = SseBody(answer, tick_s, current_record())
+    record = current_record()
+    body = SseBody(answer, wire, tick_s, record)
     try:
-        frames.commit()
+        body.commit()
     except BaseException:
-        frames.close()
+        body.close()
         raise
-    current_record().begin_stream()
-    response = Response(frames, content_type="text/event-stream")
+    record.begin_stream()
+    response = Response(body, content_type="text/event-stream")
     response.headers["Cache-Control"] = "no-cache, no-transform"
     response.headers["X-Accel-Buffering"] = "no"
     return response
+
+
+def frame(payload: Payload) -> bytes:
+    """Return one server-sent event (WHATWG HTML, section 9.2)."""
+    event, data = payload
+    if event is None:
+        return b"data: %b\n\n" % data
+    return b"event: %b\ndata: %b\n\n" % (event.encode(), data)
 
 
 class SseBody(Iterator[bytes]):
@@ -55,23 +59,24 @@ class SseBody(Iterator[bytes]):
     gone) does not run its `finally`; `close` always runs.
     """
 
-    def __init__(self, answer: Answer, tick_s: float, record: RequestRecord) -> None:
+    def __init__(self, answer: Answer, wire: Wire, tick_s: float, record: RequestRecord) -> None:
         self._answer = answer
+        self._wire = wire
         self._tick_s = tick_s
         self._record = record
-        self._batches = answer.turns.follow()
+        self._chunks = iter(answer)
         self._head = b""
         self._is_over = False
         self._written_at = time.monotonic()
 
     def commit(self) -> None:
         """Collect the first frames. Raises what a turn fails with before it has said anything."""
-        chunks = self._answer.open()
-        for batch in self._batches:
-            chunks += self._answer.feed(batch)
-            if _ends_the_wait(batch):
+        chunks: list[Chunk] = []
+        for more in self._chunks:
+            chunks += more
+            if more is QUIET or is_news(more):
                 break
-        self._head = self._answer.encode(without_discarded(chunks))
+        self._head = self._frames(without_discarded(chunks))
 
     def __next__(self) -> bytes:
         if self._head:
@@ -83,7 +88,7 @@ class SseBody(Iterator[bytes]):
         try:
             frames = self._next_frames()
         except GatewayError as error:
-            frames = self._answer.encode(self._answer.last_words) + self._end_with(error)
+            frames = self._end_with(error)
         # After the 200 nobody else can tell the client: a defect ends the stream with a frame like any failure.
         except Exception:
             log.exception("unforeseen_error", extra={"request_id": self._record.request_id})
@@ -93,32 +98,29 @@ class SseBody(Iterator[bytes]):
         return frames
 
     def _next_frames(self) -> bytes:
-        for batch in self._batches:
-            frames = self._answer.encode(self._answer.feed(batch))
-            if frames:
+        for chunks in self._chunks:
+            if frames := self._frames(chunks):
                 return frames
-            # Events that show nothing (hidden reasoning, held text) are silence to whoever waits for bytes.
-            is_quiet = not batch[1]
-            if is_quiet or time.monotonic() - self._written_at >= self._tick_s:
+            # Chunks that show nothing (hidden reasoning, held text) are silence to whoever waits for bytes.
+            if chunks is QUIET or time.monotonic() - self._written_at >= self._tick_s:
                 return KEEP_ALIVE
+        return self._end()
+
+    def _frames(self, chunks: Sequence[Chunk]) -> bytes:
+        self._answer.commit(chunks)
+        return b"".join(map(frame, self._wire.payloads(chunks, self._answer.summary)))
+
+    def _end(self) -> bytes:
         self._is_over = True
-        return DONE
+        return frame(self._wire.end) if self._wire.end is not None else b""
 
     def _end_with(self, error: GatewayError) -> bytes:
-        self._is_over = True
         self._record.outcome, self._record.error_code = "failed", error.code
-        return b"data: " + orjson.dumps(error.to_envelope()) + b"\n\n" + DONE
+        return frame(self._wire.error(error)) + self._end()
 
     def close(self) -> None:
         """End what still runs; called by the server when the response is over, however it ended."""
         if not self._is_over and self._record.outcome == "completed":
             self._record.outcome = "client_left"
+        self._record.note_answer(self._answer.summary(), self._wire.reason)
         self._answer.close()
-
-
-def _ends_the_wait(batch: Batch) -> bool:
-    """True for a first event, and for a quiet time. Bookkeeping (usage) can come before a failure: it is neither."""
-    news = batch[1]
-    if isinstance(news, GatewayError):
-        return False
-    return not news or any(isinstance(event, _SAYS_SOMETHING) for event in news)

@@ -11,10 +11,10 @@ from collections.abc import Callable, Sequence
 
 from prometheus_client import Gauge
 
-from app.backends.app_server.status import Status
-from app.backends.app_server.watchdog import resident_bytes
-from app.codex.account import AccountLimits
+from app.backend.account import AccountLimits
+from app.backend.health import Health
 from app.observability.metrics import Metrics
+from app.process.memory import resident_bytes
 
 
 class Gauges:
@@ -23,7 +23,7 @@ class Gauges:
     def __init__(
         self,
         metrics: Metrics,
-        status: Callable[[], Status],
+        status: Callable[[], Health],
         trace_entries: Callable[[], int] = lambda: 0,
         in_maintenance: Callable[[], bool] = lambda: False,
         account: AccountLimits | None = None,
@@ -75,7 +75,7 @@ class Gauges:
             if window.resets_at is not None:
                 self._account_reset.labels(name).set(window.resets_at)
 
-    def _count_anomalies(self, status: Status) -> None:
+    def _count_anomalies(self, status: Health) -> None:
         """Add what the child's own counters have moved since the last reading; a new child counts from zero."""
         if status.generation != self._generation:
             self._generation = status.generation

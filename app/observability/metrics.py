@@ -17,8 +17,8 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_flask_exporter import PrometheusMetrics
 
-from app.backends.app_server.turn import TurnState
-from app.backends.app_server.watchdog import HealthProblem
+from app.backend.observer import TurnState
+from app.backend.protocols import REPLACEMENTS
 from app.observability import labels, metric_archive, metric_files
 from app.observability.requests import RequestRecord
 
@@ -146,9 +146,8 @@ class Metrics:
             self.stream_ms.labels(outcome)
         for queue in (*OVERFLOWS.values(), *_OTHER_QUEUES):
             self.overflows.labels(queue)
-        for concern in HealthProblem:
-            if not concern.is_fatal:
-                self.replacements.labels(concern.value)
+        for reason in REPLACEMENTS:
+            self.replacements.labels(reason)
         for reason in labels.CUTS:
             self.cuts.labels(reason)
 

@@ -1,20 +1,22 @@
-"""What is known of one request, and its end: the canonical line, written when the last byte is gone."""
+"""Record of one request, and its canonical log line, written when the last byte is gone."""
 
 from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from app.backend.events import Usage
+from app.answers.chunks import Cause
+from app.answers.summary import Summary
 from app.observability import labels
 
 log = logging.getLogger("codex_api.http")
 
 
 class Listener(Protocol):
-    """Whoever wants to hear of a request. Called in the request's greenlet; must not block, must not raise."""
+    """Listener to the ends of requests. Called in the request's greenlet; must not block, must not raise."""
 
     def stream_began(self, record: RequestRecord) -> None:
         """The response is a stream, and its 200 goes out now."""
@@ -74,10 +76,14 @@ class RequestRecord:
         """Add time spent in admission: waiting for a slot, or for the child."""
         self.queue_ms = round((self.queue_ms or 0.0) + seconds * 1000, 1)
 
-    def note_usage(self, usage: Usage) -> None:
-        """Note what the request cost, in tokens."""
-        self.prompt_tokens, self.cached_tokens = usage.input, usage.cached_input
-        self.completion_tokens, self.reasoning_tokens = usage.output, usage.reasoning_output
+    def note_answer(self, summary: Summary, reason: Callable[[Cause], str]) -> None:
+        """Note what the request was answered with, and what that cost in tokens; `reason` words the end."""
+        self.thread_id, self.ttft_ms = summary.thread_id, summary.ttft_ms
+        self.finish_reason = None if summary.cause is None else reason(summary.cause)
+        if summary.usage is not None:
+            usage = summary.usage
+            self.prompt_tokens, self.cached_tokens = usage.input, usage.cached_input
+            self.completion_tokens, self.reasoning_tokens = usage.output, usage.reasoning_output
 
     def fields(self) -> dict[str, object]:
         """Return what is known, by name, without what is about the record itself."""

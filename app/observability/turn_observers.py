@@ -1,19 +1,22 @@
-"""Watches requests on their way through codex: how long they waited, how their turns ended, what each turn was like."""
+"""Observers of requests and turns, for the log, the metrics and the traces."""
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from app.backend.observer import NullObserver, TurnObserver
-from app.backends.app_server.turn import Turn
+from app.backend.observer import NullObserver, TurnFacts, TurnObserver
+from app.errors import GatewayError
 from app.observability import labels
 from app.observability.metrics import Metrics
 from app.observability.requests import RequestRecord
 from app.observability.trace_buffer import TraceBuffer
 from app.rpc.call_record import CallReport
 from app.rpc.messages import Notification
+
+log = logging.getLogger("codex_api.http")
 
 
 class MetricsObserver(NullObserver):
@@ -22,9 +25,9 @@ class MetricsObserver(NullObserver):
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
 
-    def ended(self, turn: Turn) -> None:
+    def ended(self, facts: TurnFacts) -> None:
         """Count it, with its state and how long it took."""
-        self._metrics.turn_ended(turn.state, (time.monotonic() - turn.started) * 1000)
+        self._metrics.turn_ended(facts.state, (time.monotonic() - facts.started) * 1000)
 
 
 class TracingObserver(MetricsObserver):
@@ -35,41 +38,35 @@ class TracingObserver(MetricsObserver):
         self._record = record
         self._buffer = buffer
         self._trace = buffer.begin(record.request_id)
-        self._turn: Turn | None = None
+        self._has_thread = False
 
     def called(self, report: CallReport) -> None:
         """Note the call. One that fails before there is a thread was the last."""
         self._trace.note_call(report)
-        if self._turn is None and report.status != "ok":
+        if not self._has_thread and report.status != "ok":
             self._trace.ended = report.ended
             self._hand_over()
 
-    def began(self, turn: Turn) -> None:
-        """Keep the turn until its end: only then all its ids are known."""
-        self._turn = turn
+    def began(self, facts: TurnFacts) -> None:
+        """Note that `closed` will come."""
+        self._has_thread = True
 
     def notified(self, notification: Notification) -> None:
         """Note the event."""
         self._trace.note_event(notification, time.monotonic())
 
-    def ended(self, turn: Turn) -> None:
+    def ended(self, facts: TurnFacts) -> None:
         """Count it and note the outcome."""
-        super().ended(turn)
+        super().ended(facts)
         self._trace.ended = time.monotonic()
-        self._trace.outcome = turn.state.value
+        self._trace.outcome = facts.state.value
 
-    def closed(self) -> None:
+    def closed(self, facts: TurnFacts) -> None:
         """Hand the trace over to be written."""
-        turn, self._turn = (
-            self._turn,
-            None,
-        )  # the turn holds this watch: let go, or only a collection frees both
-        if turn is None:
-            return
         trace = self._trace
-        trace.thread_id, trace.turn_id = turn.thread_id, turn.turn_id
-        trace.generation = turn.generation
-        trace.error_code = labels.loggable_code(turn.error.code if turn.error else None)
+        trace.thread_id, trace.turn_id = facts.thread_id, facts.turn_id
+        trace.generation = facts.generation
+        trace.error_code = labels.loggable_code(facts.error.code if facts.error else None)
         self._hand_over()
 
     def _hand_over(self) -> None:
@@ -81,7 +78,7 @@ class TracingObserver(MetricsObserver):
 
 
 class HttpRequestObserver:
-    """See `app.backend.observer.RequestObserver`."""
+    """Observer of one HTTP request: `app.answers.answer.AnswerObserver`."""
 
     def __init__(self, record: RequestRecord, metrics: Metrics, traces: TraceBuffer) -> None:
         self._record = record
@@ -96,6 +93,11 @@ class HttpRequestObserver:
             yield
         finally:
             self._record.note_wait(time.monotonic() - began)
+
+    def retried(self, facts: TurnFacts, error: GatewayError) -> None:
+        """Log it: a stream has left its request context, so the line is given its id here."""
+        fields = {"error_code": error.code, "reason": error.message, "thread_id": facts.thread_id}
+        log.warning("turn_tried_again", extra=fields | {"request_id": self._record.request_id})
 
     def turn(self) -> TurnObserver:
         """Return the watcher of one more turn."""

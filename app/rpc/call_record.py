@@ -1,4 +1,4 @@
-"""What became of one call, for whoever watches."""
+"""Record of one call, for observers of the channel."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ class CallReport:
 
 CallObserver = Callable[[CallReport], None]
 LateResultHandler = Callable[[Any], None]
-"""Hears a result that came after its deadline."""
+"""Takes a result that came after its deadline."""
 
 
 def ignore_call(report: CallReport) -> None:
-    """Watch nothing."""
+    """Observe nothing."""
 
 
 def ignore_late_result(result: object) -> None:
@@ -50,11 +50,11 @@ def ignore_late_result(result: object) -> None:
 
 
 @contextmanager
-def record_call(watcher: CallObserver, method: str, params: object) -> Iterator[CallReport]:
-    """Give the report of a call to `watcher` when the call is over, however it ended."""
+def record_call(observer: CallObserver, method: str, params: object) -> Iterator[CallReport]:
+    """Give the report of a call to `observer` when the call is over, however it ended."""
     report = CallReport(method, params)
     try:
         yield report
     finally:
         report.ended = time.monotonic()
-        watcher(report)
+        observer(report)

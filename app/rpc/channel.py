@@ -19,7 +19,6 @@ from gevent import socket
 from gevent.event import AsyncResult
 from gevent.lock import Semaphore
 
-from app.errors import GatewayError, WorkerUnavailable
 from app.log_limiter import LogRateLimiter
 from app.rpc import messages
 from app.rpc.call_record import (
@@ -30,6 +29,7 @@ from app.rpc.call_record import (
     ignore_late_result,
     record_call,
 )
+from app.rpc.errors import CallRefused, CallTimeout, ChannelClosed, ChannelFull
 from app.rpc.messages import ErrorResponse, Malformed, Notification, Request, Response
 from app.rpc.outbox import Outbox
 
@@ -40,26 +40,6 @@ MAX_INFLIGHT = 64
 
 MAX_LINE_BYTES = 64 * 1024 * 1024
 _READ_BYTES = 64 * 1024
-
-
-class ChannelClosed(WorkerUnavailable):
-    """The pipe to the child is gone, and the call with it."""
-
-    is_transient = True
-
-
-class RpcTimeout(WorkerUnavailable):
-    """The child did not answer a call before its deadline."""
-
-
-class RpcError(GatewayError):
-    """The child refused a call. `rpc_code` and `rpc_message` are its own words, for the layer that knows them."""
-
-    def __init__(self, method: str, rpc_code: int, rpc_message: str) -> None:
-        super().__init__("The codex process refused an internal call.")
-        self.method = method
-        self.rpc_code = rpc_code
-        self.rpc_message = rpc_message
 
 
 class Channel:
@@ -104,21 +84,21 @@ class Channel:
         method: str,
         params: object,
         timeout_s: float,
-        watcher: CallObserver = ignore_call,
+        observer: CallObserver = ignore_call,
         *,
         is_urgent: bool = False,
         on_late: LateResultHandler = ignore_late_result,
     ) -> Any:
         """Send one request and block until its result; the deadline covers the wait for a slot as well.
 
-        `watcher` is told what became of it; `on_late` is given a result that comes after the deadline, in the reader:
+        `observer` is told what became of it; `on_late` is given a result that comes after the deadline, in the reader:
         it must not block. An urgent call waits for no slot: there must never be many of them.
-        Raises `RpcError` (the child refused), `RpcTimeout`, `ChannelClosed`. Hold no lock while calling.
+        Raises `CallRefused`, `CallTimeout`, `ChannelClosed`, `ChannelFull`. Hold no lock while calling.
         """
         # gevent.Timeout is a BaseException, which Flask's error handling would miss: name our own instead.
         with (
-            record_call(watcher, method, params) as report,
-            gevent.Timeout(timeout_s, RpcTimeout("The codex process did not answer in time.")),
+            record_call(observer, method, params) as report,
+            gevent.Timeout(timeout_s, CallTimeout(f"{method} got no answer in {timeout_s:g} s")),
             nullcontext() if is_urgent else self._slots,
         ):
             return self._call(method, params, report, on_late)
@@ -134,14 +114,14 @@ class Channel:
         try:
             self._enqueue(line)
             answer = cast("Response | ErrorResponse", waiter.get())
-        except RpcTimeout:
+        except CallTimeout:
             self._late[message_id] = on_late
             raise
         finally:
             self._pending.pop(message_id, None)
         report.answered(answer)
         if isinstance(answer, ErrorResponse):
-            raise RpcError(method, answer.code, answer.message)
+            raise CallRefused(method, answer.code, answer.message)
         return answer.result
 
     def notify(self, method: str) -> None:
@@ -161,8 +141,8 @@ class Channel:
             self._enqueue(line)
         except ChannelClosed:
             self.counters["answer_after_close"] += 1
-        except WorkerUnavailable:
-            # The child reads nothing any more, and a request of its that stays unanswered hangs its turn for ever.
+        except ChannelFull:
+            # The other end reads nothing any more, and a request of its that stays unanswered hangs its turn for ever.
             self._shut("outbox_full")
 
     def close(self) -> None:
@@ -173,10 +153,10 @@ class Channel:
 
     def _enqueue(self, line: bytes) -> None:
         if self.is_closed:
-            raise ChannelClosed("The codex process is not running.")
+            raise ChannelClosed("the channel is closed")
         if not self._outbox.put(line):
             self.counters["outbox_full"] += 1
-            raise WorkerUnavailable("The codex process is not keeping up; try again shortly.")
+            raise ChannelFull("too much waits to be sent")
 
     def _write_loop(self) -> None:
         try:
@@ -246,7 +226,7 @@ class Channel:
         self._pending.clear()
         log.info("rpc_channel_closed", extra={"reason": why, "waiters": len(waiters)})
         for waiter in waiters:
-            waiter.set_exception(ChannelClosed("The codex process went away during the call."))
+            waiter.set_exception(ChannelClosed("the channel was closed during the call"))
         self._on_close()
 
     def join(self, timeout_s: float) -> None:

@@ -1,11 +1,14 @@
-"""What one worker generation runs, made from its settings."""
+"""Construction of what one worker generation runs, from its settings: the one place that chooses a backend."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from codex_cli_bin import bundled_codex_path
 
-from app.answers.model_names import Names
-from app.api.models import warn_of_dangling
+from app.backend.admission import Admission
+from app.backend.engine import Engine
+from app.backend.protocols import Backend
 from app.backends.app_server.backend import AppServerBackend
 from app.backends.app_server.limits import Limits
 from app.codex.config import Upstream, UpstreamKind
@@ -18,9 +21,15 @@ from app.runtime.worker_services import WorkerServices
 from app.settings import Settings
 from app.version import VERSION
 
+BackendChoice = Callable[[Settings, Upstream], Backend]
+"""Makes the backend that the settings ask for, in front of an upstream."""
 
-def build_gateway(settings: Settings) -> WorkerServices:
-    """Decide who answers in the end, and wire the child to it."""
+
+def build_worker_services(
+    settings: Settings, choose_backend: BackendChoice | None = None
+) -> WorkerServices:
+    """Decide who answers in the end, and wire a backend to it. `choose_backend` replaces the one of the settings."""
+    choose_backend = choose_backend or app_server
     home = Home(settings.codex_home)
     demo: DemoUpstream | None = None
     if settings.upstream_url:
@@ -37,10 +46,14 @@ def build_gateway(settings: Settings) -> WorkerServices:
         upstream = Upstream(UpstreamKind.DEMO, demo.base_url)
     patience = GracePeriods(settings.shutdown_grace_ms / 1000, settings.reload_patience_ms / 1000)
     maintenance = MaintenanceSwitch(configured=settings.maintenance_mode)
-    return WorkerServices(_build_codex(settings, upstream), demo, patience, maintenance)
+    backend = choose_backend(settings, upstream)
+    admission = Admission(settings.max_concurrency, settings.queue_max)
+    engine = Engine(backend, admission, settings.queue_timeout_ms / 1000)
+    return WorkerServices(engine, demo, patience, maintenance)
 
 
-def _build_codex(settings: Settings, upstream: Upstream) -> AppServerBackend:
+def app_server(settings: Settings, upstream: Upstream) -> Backend:
+    """Return the backend with one supervised app-server."""
     launcher = Launcher(
         Home(settings.codex_home),
         settings.codex_bin or bundled_codex_path(),
@@ -49,9 +62,6 @@ def _build_codex(settings: Settings, upstream: Upstream) -> AppServerBackend:
         settings.request_timeout_ms,
     )
     limits = Limits(
-        max_concurrency=settings.max_concurrency,
-        queue_max=settings.queue_max,
-        queue_timeout_ms=settings.queue_timeout_ms,
         rpc_timeout_ms=settings.rpc_timeout_ms,
         startup_timeout_ms=settings.startup_timeout_ms,
         backoff_initial_ms=settings.backoff_initial_ms,
@@ -60,7 +70,4 @@ def _build_codex(settings: Settings, upstream: Upstream) -> AppServerBackend:
         probe_timeout_ms=settings.probe_timeout_ms,
         memory_bytes=settings.memory_limit_bytes,
     )
-    names = Names(settings.model_aliases, settings.default_model)
-    return AppServerBackend(
-        launcher, limits, VERSION, lambda models: warn_of_dangling(models, names)
-    )
+    return AppServerBackend(launcher, limits, VERSION)

@@ -11,7 +11,7 @@ from app.runtime.worker_services import WorkerServices
 
 def gateway_of(worker: Any) -> WorkerServices:
     """Return the gateway of the application that the worker loaded."""
-    gateway: WorkerServices = worker.wsgi.extensions["gateway"]
+    gateway: WorkerServices = worker.wsgi.extensions["worker_services"]
     return gateway
 
 
@@ -26,7 +26,7 @@ def supervise(worker: Any) -> None:
 def adopt(worker: Any) -> None:
     """Give the application the memory that the master shares with its workers; take over what dead workers counted."""
     gateway_of(worker).adopt(SharedState(worker.memory), worker.age)
-    worker.wsgi.extensions["metrics"].fold_dead()
+    worker.wsgi.extensions["services"].metrics.fold_dead()
 
 
 def stop(worker: Any) -> None:

@@ -96,7 +96,7 @@ class ServingWorker(Worker):
 
     @property
     def _gateway(self) -> Any:
-        return cast("Any", self.wsgi).extensions["gateway"]
+        return cast("Any", self.wsgi).extensions["worker_services"]
 
     def _await_turn(self, shared: SharedState) -> None:
         """Return when this worker is to accept connections, or to go."""
@@ -134,7 +134,7 @@ class ServingWorker(Worker):
 
     def note_cut(self, reason: str) -> None:
         """Count a connection that was ended from this side."""
-        cast("Any", self.wsgi).extensions["metrics"].connection_cut(reason)
+        cast("Any", self.wsgi).extensions["services"].metrics.connection_cut(reason)
 
     # The way out
 

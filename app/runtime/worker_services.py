@@ -1,4 +1,4 @@
-"""What one worker generation runs beside its requests: the child, maybe the demo upstream, and their end."""
+"""Services that one worker generation runs beside its requests: the backend, maybe the demo upstream, and their end."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import gevent
 
-from app.backends.app_server.backend import AppServerBackend
+from app.backend.engine import Engine
 from app.errors import Draining
 from app.observability.trace_buffer import TraceBuffer
 from app.process.living import LastExit
@@ -30,12 +30,13 @@ class WorkerServices:
 
     def __init__(
         self,
-        codex: AppServerBackend,
+        engine: Engine,
         demo: DemoUpstream | None,
         patience: GracePeriods,
         maintenance: MaintenanceSwitch,
     ) -> None:
-        self.codex = codex
+        self.engine = engine
+        self.backend = engine.backend
         self.patience = patience
         self.maintenance = maintenance
         self.shared = SharedState.private()
@@ -62,15 +63,15 @@ class WorkerServices:
             gevent.spawn(self._demo.run)
         if self.traces is not None:
             self.traces.start()
-        self.codex.run()
+        self.backend.run()
 
     # A successor, before its turn
 
     def wait_ready(self, timeout_s: float) -> bool:
         """Block until the child has shaken hands or the time is up; until it has, say in shared memory why not."""
-        if self.codex.supervisor.wait_ready(timeout_s):
+        if self.backend.wait_ready(timeout_s):
             return True
-        status = self.codex.status()
+        status = self.backend.health()
         last = status.last_exit
         text = "The codex process of the new worker is starting."
         if last is not None:
@@ -108,10 +109,10 @@ class WorkerServices:
         """Note that this worker goes. Only where the whole service stops is it reported as not ready."""
         fields = {
             "grace_s": round(max(0.0, going.cut_at - now), 3),
-            "running": self.codex.admission.running,
+            "running": self.engine.admission.running,
         }
         if going.is_stop:
-            self.codex.begin_drain()
+            self.backend.begin_drain()
             log.info("drain_began", extra=fields)
         else:
             log.info("worker_retires", extra=fields)
@@ -119,14 +120,14 @@ class WorkerServices:
     def end_turns(self) -> Draining:
         """End what still runs and begin no more; return the error that its clients get. Does not block."""
         error = Draining("This worker is shutting down; send the request again.")
-        if self.codex.admission.running:
-            log.warning("drain_grace_over", extra={"running": self.codex.admission.running})
-        self.codex.end_turns(error)
+        if self.engine.admission.running:
+            log.warning("drain_grace_over", extra={"running": self.engine.admission.running})
+        self.backend.end_turns(error)
         return error
 
     def stop(self) -> None:
         """End the processes. Blocks until they are gone."""
-        ends = [gevent.spawn(self.codex.stop)]
+        ends = [gevent.spawn(self.backend.stop)]
         if self._demo is not None:
             ends.append(gevent.spawn(self._demo.stop))
         gevent.joinall(ends)

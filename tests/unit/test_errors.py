@@ -32,6 +32,7 @@ TABLE: dict[type[GatewayError], tuple[int, str, str, bool, int | None]] = {
     errors.UpstreamAuth: (503, SERVER, "UPSTREAM_AUTH", False, None),
     errors.WorkerBusy: (429, "rate_limit_error", "WORKER_BUSY", True, 1),
     errors.WorkerUnavailable: (503, SERVER, "WORKER_UNAVAILABLE", True, 1),
+    errors.WorkerLost: (503, SERVER, "WORKER_UNAVAILABLE", True, 1),
     errors.Draining: (503, SERVER, "DRAINING", True, 1),
     errors.InMaintenance: (503, SERVER, "MAINTENANCE", True, 30),
     errors.WorkerTimeout: (504, "timeout_error", "WORKER_TIMEOUT", True, None),

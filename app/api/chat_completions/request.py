@@ -8,14 +8,8 @@ from typing import Any
 
 from app.answers.constraints import AnswerConstraints
 from app.answers.field_errors import invalid_type, invalid_value, missing
+from app.answers.items import developer_item, estimate_tokens
 from app.answers.output_format import TEXT, OutputFormat, parse_format
-from app.answers.parameters import (
-    choice_count,
-    developer_item,
-    estimate_tokens,
-    include_usage,
-    stop_sequences,
-)
 from app.answers.tools import (
     Tool,
     check_distinct,
@@ -24,9 +18,10 @@ from app.answers.tools import (
     parse_tools,
     to_dynamic_tool,
 )
-from app.api.chat_completions.content import Item
 from app.api.chat_completions.messages import to_items
 from app.api.chat_completions.schemas import check_fields
+from app.api.sampling import choice_count, include_usage, stop_sequences
+from app.backend.request import Item
 from app.errors import InvalidRequest
 
 _CALL_ONE = "You must call one of the functions in this turn; do not answer in words."
@@ -47,7 +42,7 @@ class ChatRequest:
     verbosity: str | None
     dynamic_tools: tuple[Mapping[str, Any], ...]
     output_schema: Mapping[str, Any] | None
-    rules: AnswerConstraints
+    constraints: AnswerConstraints
     legacy_calls: bool
     ignored: tuple[str, ...]
 
@@ -84,7 +79,7 @@ def parse_request(
         verbosity=given.get("verbosity"),
         dynamic_tools=tuple(map(to_dynamic_tool, choice.offered)),
         output_schema=output.strict_schema,
-        rules=AnswerConstraints(
+        constraints=AnswerConstraints(
             stops=stop_sequences(given.get("stop")),
             max_tokens=given.get("max_completion_tokens", given.get("max_tokens")),
             names=names_by_alias(tool.name for tool in choice.tools),

@@ -1,4 +1,4 @@
-"""Chunks to `chat.completion.chunk` and `chat.completion` objects. Pure.
+"""Wire of chat completions: chunks to `chat.completion.chunk` and `chat.completion` objects. Pure.
 
 There is one path: the whole answer is a fold over the same chunks that a stream sends one by one.
 Shapes: OpenAI API reference, "The chat completion chunk object" and "The chat completion object".
@@ -6,23 +6,38 @@ Shapes: OpenAI API reference, "The chat completion chunk object" and "The chat c
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import orjson
 
 from app.answers.chunks import (
+    Began,
+    CallArguments,
+    CallBegan,
+    Cause,
     Chunk,
-    Content,
-    Finish,
-    Reasoning,
+    Cost,
+    Ended,
+    ReasoningText,
     Refusal,
-    Role,
-    Tokens,
-    ToolCall,
+    Restarted,
+    Text,
 )
-from app.api.usage import render_usage
+from app.answers.summary import Summary
+from app.api.usage import FINISH_REASONS, render_usage
+from app.errors import GatewayError
+from app.http.wire import Payload
+
+_ROLE = {"role": "assistant", "content": ""}
+
+_MEMBERS: Mapping[type[Chunk], bytes] = MappingProxyType(
+    {Text: b"content", ReasoningText: b"reasoning_content", Refusal: b"refusal"}
+)
+"""The member of a delta that has the text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +56,9 @@ class Envelope:
 
 
 class ChatWire:
-    """Renders the chunks of one answer."""
+    """Rendering of one answer: see `app.http.wire.Wire`."""
+
+    end: Payload | None = (None, b"[DONE]")
 
     def __init__(self, envelope: Envelope) -> None:
         self._envelope = envelope
@@ -53,37 +70,43 @@ class ChatWire:
             "system_fingerprint": envelope.system_fingerprint,
         }
         # The bytes around a delta's text never change within an answer, so they are made once.
-        closing = b'},"logprobs":null,"finish_reason":null}]'
-        closing += b',"usage":null}' if envelope.include_usage else b"}"
-        self._opening = b"data: " + orjson.dumps(self._head)[:-1] + b',"choices":[{"index":'
-        self._closing = closing + b"\n\n"
+        self._opening = orjson.dumps(self._head)[:-1] + b',"choices":[{"index":'
+        self._closing = b'},"logprobs":null,"finish_reason":null}]'
+        self._closing += b',"usage":null}' if envelope.include_usage else b"}"
+        self._calls: Counter[int] = Counter()  # calls begun in each choice
+
+    def reason(self, cause: Cause) -> str:
+        """Return OpenAI's `finish_reason`."""
+        return FINISH_REASONS[cause]
 
     # Stream
 
-    def encode(self, chunks: Iterable[Chunk], metadata: dict[str, Any] | None) -> bytes:
-        """Return one server-sent event for each chunk; `metadata` goes into the finish frames."""
-        return b"".join([self._encode(chunk, metadata) for chunk in chunks])
+    def payloads(
+        self, chunks: Iterable[Chunk], summary: Callable[[], Summary]
+    ) -> Iterator[Payload]:
+        """Yield a chunk object for each chunk that has one; `codex_metadata` goes into the finish frames."""
+        for chunk in chunks:
+            if data := self._render(chunk, summary):
+                yield None, data
 
-    def _encode(self, chunk: Chunk, metadata: dict[str, Any] | None) -> bytes:
+    def _render(self, chunk: Chunk, summary: Callable[[], Summary]) -> bytes:
         match chunk:
-            case Content(index=index, text=text):
-                return self._text_frame(index, b"content", text)
-            case Reasoning(index=index, text=text):
-                return self._text_frame(index, b"reasoning_content", text)
-            case Refusal(index=index, text=text):
-                return self._text_frame(index, b"refusal", text)
-            case ToolCall():
-                return b"".join(self._delta(chunk.index, delta) for delta in self._call(chunk))
-            case Role(index=index):
-                return self._delta(index, {"role": "assistant", "content": ""})
-            case Finish(index=index, reason=reason):
-                choice = _choice(index, {}, self._reason(reason))
-                return self._frame([choice], codex_metadata=metadata)
-            case Tokens(usage=usage) if self._envelope.include_usage:
-                return self._frame([], usage=render_usage(usage))
+            case Text() | ReasoningText() | Refusal():
+                return self._text(chunk.index, _MEMBERS[type(chunk)], chunk.text)
+            case CallBegan() | CallArguments():
+                return self._object([_choice(chunk.index, self._call(chunk), None)])
+            case Began(index=index):
+                return self._object([_choice(index, _ROLE, None)])
+            case Ended(index=index, cause=cause):
+                choice = _choice(index, {}, self._finish_reason(cause))
+                return self._object([choice], codex_metadata=summary().metadata())
+            case Cost(usage=usage) if self._envelope.include_usage:
+                return self._object([], usage=render_usage(usage))
+            case Restarted(index=index):
+                del self._calls[index]
         return b""
 
-    def _text_frame(self, index: int, member: bytes, text: str) -> bytes:
+    def _text(self, index: int, member: bytes, text: str) -> bytes:
         return b'%b%d,"delta":{"%b":%b%b' % (
             self._opening,
             index,
@@ -92,41 +115,42 @@ class ChatWire:
             self._closing,
         )
 
-    def _call(self, call: ToolCall) -> list[dict[str, Any]]:
-        """Return the deltas of a call: who it is once, then its arguments."""
+    def _call(self, chunk: CallBegan | CallArguments) -> dict[str, Any]:
+        """Return the delta of a call: who it is once, then its arguments."""
+        if isinstance(chunk, CallBegan):
+            self._calls[chunk.index] += 1
+        number = self._calls[chunk.index] - 1
+        if isinstance(chunk, CallBegan):
+            function = {"name": chunk.name, "arguments": ""}
+            who = {"index": number, "id": chunk.call_id, "type": "function"}
+        else:
+            function, who = {"arguments": chunk.text}, {"index": number}
         if self._envelope.legacy_calls:
-            return [
-                {"function_call": {"name": call.name, "arguments": ""}},
-                {"function_call": {"arguments": call.arguments}},
-            ]
-        function = {"name": call.name, "arguments": ""}
-        opening = {"id": call.call_id, "type": "function", "function": function}
-        return [
-            {"tool_calls": [{"index": call.number, **opening}]},
-            {"tool_calls": [{"index": call.number, "function": {"arguments": call.arguments}}]},
-        ]
+            return {"function_call": function}
+        return {"tool_calls": [who | {"function": function}]}
 
-    def _delta(self, index: int, delta: dict[str, Any]) -> bytes:
-        return self._frame([_choice(index, delta, None)])
-
-    def _frame(self, choices: list[dict[str, Any]], **members: Any) -> bytes:
+    def _object(self, choices: list[dict[str, Any]], **members: Any) -> bytes:
         chunk = {**self._head, "choices": choices}
         if self._envelope.include_usage:
             chunk["usage"] = None
-        return b"data: " + orjson.dumps(chunk | members) + b"\n\n"
+        return orjson.dumps(chunk | members)
 
-    def _reason(self, reason: str) -> str:
-        is_legacy = self._envelope.legacy_calls and reason == "tool_calls"
-        return "function_call" if is_legacy else reason
+    def _finish_reason(self, cause: Cause) -> str:
+        is_legacy = self._envelope.legacy_calls and cause is Cause.CALLS
+        return "function_call" if is_legacy else self.reason(cause)
+
+    def error(self, error: GatewayError) -> Payload:
+        """Return the error envelope as a message: OpenAI's SDKs raise on any with a member `error`."""
+        return None, orjson.dumps(error.to_envelope())
 
     # Whole
 
-    def fold(self, chunks: Iterable[Chunk], metadata: dict[str, Any]) -> dict[str, Any]:
+    def whole(self, chunks: Iterable[Chunk], summary: Summary) -> dict[str, Any]:
         """Return the whole answer that the chunks add up to."""
         messages: dict[int, _Message] = {}
         usage = None
         for chunk in chunks:
-            if isinstance(chunk, Tokens):
+            if isinstance(chunk, Cost):
                 usage = render_usage(chunk.usage)
             else:
                 messages.setdefault(chunk.index, _Message()).add(chunk)
@@ -138,12 +162,12 @@ class ChatWire:
                     "index": index,
                     "message": message.render(legacy_calls=self._envelope.legacy_calls),
                     "logprobs": None,
-                    "finish_reason": self._reason(message.reason),
+                    "finish_reason": self._finish_reason(message.cause),
                 }
                 for index, message in sorted(messages.items())
             ],
             "usage": usage,
-            "codex_metadata": metadata,
+            "codex_metadata": summary.metadata(),
         }
 
 
@@ -151,24 +175,26 @@ class _Message:
     """The message that the chunks of one choice add up to."""
 
     def __init__(self) -> None:
-        self.reason = "stop"
+        self.cause = Cause.FINISHED
         self._texts: list[str] = []
         self._reasoning: list[str] = []
         self._refusals: list[str] = []
-        self._calls: list[ToolCall] = []
+        self._calls: list[tuple[str, str, list[str]]] = []
 
     def add(self, chunk: Chunk) -> None:
         match chunk:
-            case Content(text=text):
+            case Text(text=text):
                 self._texts.append(text)
-            case Reasoning(text=text):
+            case ReasoningText(text=text):
                 self._reasoning.append(text)
             case Refusal(text=text):
                 self._refusals.append(text)
-            case ToolCall():
-                self._calls.append(chunk)
-            case Finish(reason=reason):
-                self.reason = reason
+            case CallBegan(call_id=call_id, name=name):
+                self._calls.append((call_id, name, []))
+            case CallArguments(text=text):
+                self._calls[-1][2].append(text)
+            case Ended(cause=cause):
+                self.cause = cause
 
     def render(self, *, legacy_calls: bool) -> dict[str, Any]:
         said_nothing = not self._texts and bool(self._calls or self._refusals)
@@ -180,18 +206,18 @@ class _Message:
         }
         if self._reasoning:
             message["reasoning_content"] = "".join(self._reasoning)
-        if self._calls and legacy_calls:
-            message["function_call"] = _function(self._calls[0])
-        elif self._calls:
+        calls = [
+            (call_id, {"name": name, "arguments": "".join(pieces)})
+            for call_id, name, pieces in self._calls
+        ]
+        if calls and legacy_calls:
+            message["function_call"] = calls[0][1]
+        elif calls:
             message["tool_calls"] = [
-                {"id": call.call_id, "type": "function", "function": _function(call)}
-                for call in self._calls
+                {"id": call_id, "type": "function", "function": function}
+                for call_id, function in calls
             ]
         return message
-
-
-def _function(call: ToolCall) -> dict[str, str]:
-    return {"name": call.name, "arguments": call.arguments}
 
 
 def _choice(index: int, delta: dict[str, Any], reason: str | None) -> dict[str, Any]:

@@ -15,13 +15,9 @@ from marshmallow import fields
 
 from app.answers.constraints import AnswerConstraints
 from app.answers.field_errors import invalid_type, missing, unsupported
-from app.answers.parameters import (
-    choice_count,
-    estimate_tokens,
-    include_usage,
-    stop_sequences,
-)
-from app.api.chat_completions.content import Item
+from app.answers.items import estimate_tokens
+from app.api.sampling import choice_count, include_usage, stop_sequences
+from app.backend.request import Item
 from app.errors import InvalidRequest
 from app.http.fields import Ranged, SamplingSchema, Typed
 
@@ -68,13 +64,22 @@ class CompletionRequest:
     stream: bool
     include_usage: bool
     echo: bool
-    rules: tuple[AnswerConstraints, ...]
+    stops: tuple[str, ...]
+    max_tokens: int | None
     ignored: tuple[str, ...]
 
     def items(self, prompt: str) -> tuple[Item, ...]:
         """Return the input items of one prompt."""
         content = [{"type": "input_text", "text": prompt}]
         return ({"type": "message", "role": "user", "content": content},)
+
+    def constraints(self, prompt: str) -> AnswerConstraints:
+        """Return what the gateway enforces in every answer to one prompt."""
+        return AnswerConstraints(
+            stops=self.stops,
+            max_tokens=self.max_tokens,
+            prompt_tokens=estimate_tokens(self.items(prompt)),
+        )
 
 
 _SCHEMA = CompletionSchema()
@@ -108,26 +113,12 @@ def parse_request(
         stream=known.get("stream", False),
         include_usage=include_usage(known),
         echo=known.get("echo", False),
-        rules=_rules(known, prompts, n),
+        stops=stop_sequences(known.get("stop")),
+        max_tokens=known.get("max_tokens"),
         ignored=tuple(
             name for name, usual in IGNORED.items() if name in given and given[name] not in usual
         ),
     )
-
-
-def _rules(
-    known: Mapping[str, Any], prompts: tuple[str, ...], n: int
-) -> tuple[AnswerConstraints, ...]:
-    stops, limit = stop_sequences(known.get("stop")), known.get("max_tokens")
-    return tuple(
-        AnswerConstraints(stops=stops, max_tokens=limit, prompt_tokens=_estimate(prompt))
-        for prompt in prompts
-        for _ in range(n)
-    )
-
-
-def _estimate(prompt: str) -> int:
-    return estimate_tokens(({"content": [{"text": prompt}]},))
 
 
 def _prompts(given: Any) -> tuple[str, ...]:

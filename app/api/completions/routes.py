@@ -1,18 +1,26 @@
-"""Check, run a turn for each choice of each prompt, answer: whole or as a stream."""
+"""Check, answer each prompt: whole or as a stream."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 
-from flask import Blueprint, Response, current_app
+from flask import Blueprint, Response
 
+from app.answers.plan import AnswerPlan, Prompt, RequestWords
 from app.api.completions.request import parse_request
 from app.api.completions.wire import CompletionWire, Envelope
 from app.backend.request import TurnRequest
+from app.errors import RequestPart
 from app.http import respond
 from app.http.body import read_json_object
+from app.http.services import services
 
 blueprint = Blueprint("completions", __name__)
+
+WORDS = RequestWords(
+    {RequestPart.PROMPT: "prompt", RequestPart.MODEL: "model"},
+    too_long="Please shorten the prompt.",
+)
 
 
 @blueprint.post("/v1/completions")
@@ -20,25 +28,24 @@ def create_completion() -> Response:
     """Continue one or more prompts (OpenAI: create completion, legacy)."""
     request = parse_request(
         read_json_object(),
-        max_choices=current_app.config["MAX_CHOICES"],
+        max_choices=services().options.max_choices,
         needs_model=not respond.has_default_model(),
     )
     resolved = respond.resolve_model(request.model)
-    prompts = [prompt for prompt in request.prompts for _ in range(request.n)]
+    echoes = request.prompts if request.echo else ("",) * len(request.prompts)
     envelope = Envelope(
         **asdict(respond.identity("cmpl")),
         model=resolved.name,
         include_usage=request.include_usage,
-        echoes=tuple(prompt if request.echo else "" for prompt in prompts),
+        echoes=tuple(echo for echo in echoes for _ in range(request.n)),
     )
-    return respond.respond(
-        [
-            TurnRequest(resolved.model.id, request.items(prompt), resolved.effort)
-            for prompt in prompts
-        ],
-        request.rules,
-        CompletionWire(envelope),
-        resolved,
-        ignored=request.ignored,
-        is_stream=request.stream,
+    prompts = tuple(
+        Prompt(
+            TurnRequest(resolved.model.id, request.items(text), resolved.effort),
+            request.constraints(text),
+            request.n,
+        )
+        for text in request.prompts
     )
+    plan = AnswerPlan(prompts, WORDS, resolved, request.ignored)
+    return respond.respond(plan, CompletionWire(envelope), is_stream=request.stream)

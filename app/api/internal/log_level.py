@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, current_app
+from flask import Blueprint
 
 from app.answers.field_errors import invalid_type, missing
 from app.errors import InvalidRequest
 from app.http.body import read_json_object
+from app.http.services import services
 from app.observability import logs
 
 blueprint = Blueprint("log_level", __name__, url_prefix="/internal/log-level")
@@ -15,7 +16,7 @@ blueprint = Blueprint("log_level", __name__, url_prefix="/internal/log-level")
 @blueprint.get("")
 def show() -> dict[str, str]:
     """Answer with the level of this worker, and the one it started with."""
-    return {"level": logs.level(), "configured": current_app.config["LOG_LEVEL"]}
+    return {"level": logs.level(), "configured": services().options.log_level}
 
 
 @blueprint.post("")

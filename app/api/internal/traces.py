@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from flask import Blueprint, current_app
+from flask import Blueprint
 
 from app.errors import InternalError, UnknownUrl
+from app.http.services import services
 from app.observability.trace_buffer import TraceBuffer
 
 blueprint = Blueprint("traces", __name__, url_prefix="/internal/traces")
@@ -47,5 +48,4 @@ def _readable() -> Iterator[None]:
 
 
 def _buffer() -> TraceBuffer:
-    buffer: TraceBuffer = current_app.extensions["traces"]
-    return buffer
+    return services().traces

@@ -1,81 +1,68 @@
-"""The one door to codex: starts turns, knows the models, swaps generations.
-
-It decides who may start a turn and on which generation; it does not parse, render or retry.
-"""
+"""Backend with one `codex app-server` child: keeps it alive, and says which connection new turns begin on."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from functools import partial
 from weakref import WeakSet
 
 from gevent.event import Event
 
-from app.backend.admission import ANONYMOUS, Admission, Slot, SlotRequest
+from app.backend.account import AccountLimits
+from app.backend.health import Health
+from app.backend.lease import Lease
 from app.backend.observer import NULL_OBSERVER, RequestObserver
+from app.backend.protocols import BackendHooks
 from app.backend.request import Model, TurnRequest
 from app.backend.retry_after import seconds_until
 from app.backends.app_server.connection import Connection
 from app.backends.app_server.limits import Limits
-from app.backends.app_server.parse_events import ProtocolError
-from app.backends.app_server.status import Status, look
+from app.backends.app_server.rpc_errors import mapped
+from app.backends.app_server.status import health_of
 from app.backends.app_server.turn import Turn
 from app.backends.app_server.watchdog import HealthProblem, Watchdog
-from app.codex.account import AccountLimits
-from app.codex.config import UpstreamKind
 from app.codex.home import LoginMark
 from app.codex.launch import Launcher
 from app.codex.login import Login
-from app.errors import Draining, GatewayError, UpstreamError, WorkerUnavailable
+from app.errors import Draining, GatewayError, WorkerUnavailable
 from app.process.child import Child, ChildSpec
 from app.process.lifecycle import BackoffPolicy
 from app.process.supervisor import Supervisor
-from app.rpc.channel import ChannelClosed
 
 log = logging.getLogger("codex_api.codex")
 
 _NEXT_S = 0.25
-"""How long is waited for the next generation before it is asked for once more."""
+"""How long is waited for the next connection before it is asked for once more."""
 
 
 class AppServerBackend:
-    """One child, kept alive, and the turns on it. `on_models` is told once what the first child offers."""
+    """See `app.backend.protocols.Backend`. One supervised child; while one is replaced, a second finishes its turns."""
 
-    def __init__(
-        self,
-        launcher: Launcher,
-        limits: Limits,
-        version: str,
-        on_models: Callable[[tuple[Model, ...]], None] = lambda _: None,
-    ) -> None:
+    def __init__(self, launcher: Launcher, limits: Limits, version: str) -> None:
         self.launcher = launcher
-        self._on_models = on_models
-        self._limits = limits
-        self._queue_s = limits.queue_timeout_ms / 1000
-        self._version = version
-        self.generation: Connection | None = None
-        """The one that new turns begin on."""
-        self._generations = 0
-        self.is_draining = False
-        self._stopped = False
+        self.upstream: str = launcher.upstream.kind.value
         self.account = AccountLimits()
-        self._alive: WeakSet[Connection] = WeakSet()  # those that retire, too
+        self.hooks = BackendHooks()
         self.login = Login(launcher.home, launcher.upstream.kind)
+        self.connection: Connection | None = None
+        """The one that new turns begin on."""
+        self._limits = limits
+        self._version = version
+        self._connections = 0
+        self._is_draining = False
+        self._is_stopped = False
+        self._alive: WeakSet[Connection] = WeakSet()  # those that retire, too
         self._mark: LoginMark | None = None  # of the login that the next child starts with
-        self._next = Event()  # set, and a new one made, when the next generation serves
-        self.admission = Admission(limits.max_concurrency, limits.queue_max)
+        self._next = Event()  # set, and a new one made, when the next connection serves
         self.supervisor = Supervisor(
             "codex",
             BackoffPolicy(limits.backoff_initial_ms, limits.backoff_max_ms),
             prepare=self._prepare,
             attach=self._attach,
         )
-
-    @property
-    def upstream(self) -> UpstreamKind:
-        """Who answers in the end."""
-        return self.launcher.upstream.kind
+        self.supervisor.on_restart = self._on_restart
+        self.supervisor.on_replaced = self._on_replaced
 
     # Life
 
@@ -83,149 +70,139 @@ class AppServerBackend:
         """Keep the child alive until `stop`. Blocks: the supervisor greenlet."""
         self.supervisor.run()
 
+    def wait_ready(self, timeout_s: float) -> bool:
+        """Block until a child has shaken hands, or the time is up; True if one has."""
+        return self.supervisor.wait_ready(timeout_s)
+
+    def begin_drain(self) -> None:
+        """Report not ready. What still arrives is served: gunicorn closes its listener a moment later."""
+        self._is_draining = True
+
+    def end_turns(self, error: GatewayError) -> None:
+        """End every running turn with `error`, and begin no more. Does not block."""
+        self._is_stopped = True
+        for connection in list(self._alive):
+            connection.fail_turns(error)
+
+    def stop(self) -> None:
+        """Begin no more turns and end the child. Blocks until it is gone."""
+        self.begin_drain()
+        self._is_stopped = True
+        self.supervisor.stop()
+
+    def health(self) -> Health:
+        """Return where the child is now. Does not block."""
+        return health_of(
+            self.supervisor, self.connection, self.login, is_draining=self._is_draining
+        )
+
+    # The child
+
     def _prepare(self) -> ChildSpec:
         self._mark = self.login.mark  # before the child reads it
         return self.launcher.prepare()
 
     def _attach(self, child: Child) -> Connection:
-        self._generations += 1
-        generation = Connection(
-            self._generations,
+        self._connections += 1
+        connection = Connection(
+            self._connections,
             child,
             rpc_timeout_s=self._limits.rpc_timeout_ms / 1000,
-            on_lost=self._lose,
+            on_lost=self._on_channel_closed,
             account=self.account,
             login=self._mark,
         )
         try:
-            generation.shake_hands(
+            connection.shake_hands(
                 self._version,
                 self._limits.startup_timeout_ms / 1000,
                 self.launcher.home.silence_log_database,
             )
         except BaseException:
             child.kill()
-            generation.detach()
+            connection.detach()
             raise
-        if self.generation is None:
-            self._on_models(generation.models)
-        self._alive.add(generation)
+        if self.connection is None:
+            self.hooks.on_models(connection.models)
+        self._alive.add(connection)
         watchdog = Watchdog(
-            generation,
-            self._limits.watchfulness,
-            self._worry,
-            has_old_login=lambda it: it.login != self.login.mark,
+            connection,
+            self._limits.health_limits,
+            partial(self._on_unhealthy, connection),
+            has_old_login=lambda: connection.login != self.login.mark,
         )
-        generation.accompany(watchdog.run)
-        generation.accompany(generation.ask_for_limits)
-        self.generation = generation
+        connection.spawn_background(watchdog.run)
+        connection.spawn_background(connection.ask_for_limits)
+        self.connection = connection
         awaited, self._next = self._next, Event()
         awaited.set()
-        return generation
+        return connection
 
-    def _worry(self, generation: Connection, concern: HealthProblem) -> None:
-        if not concern.is_fatal:
-            if generation is self.generation:  # one that retires goes anyway
-                self.supervisor.replace(concern.value)
-        elif generation is self.generation:
-            self.supervisor.recycle(concern.value)
+    def _on_restart(self) -> None:
+        self.hooks.on_restart()
+
+    def _on_replaced(self, reason: str) -> None:
+        self.hooks.on_replaced(reason)
+
+    def _on_unhealthy(self, connection: Connection, problem: HealthProblem) -> None:
+        if not problem.is_fatal:
+            if connection is self.connection:  # one that retires goes anyway
+                self.supervisor.replace(problem.value)
+        elif connection is self.connection:
+            self.supervisor.recycle(problem.value)
         else:
-            fields = {"child": "codex", "pid": generation.pid, "reason": concern.value}
+            fields = {"child": "codex", "pid": connection.pid, "reason": problem.value}
             log.warning("retired_child_killed", extra=fields)
-            generation.kill()
+            connection.kill()
 
-    def _lose(self, generation: Connection) -> None:
-        if generation is self.generation:
+    def _on_channel_closed(self, connection: Connection) -> None:
+        if connection is self.connection:
             # A child whose pipe is closed is of no use, even if its process lives on.
             self.supervisor.recycle("pipe_closed")
 
-    def begin_drain(self) -> None:
-        """Report not ready. What still arrives is served: gunicorn closes its listener a moment later."""
-        self.is_draining = True
+    # The service's own login
 
-    def end_turns(self, error: GatewayError) -> None:
-        """End every running turn with `error`, and start no more; clients get one error frame or answer."""
-        self._stopped = True
-        for generation in list(self._alive):
-            generation.fail_turns(error)
+    def account_mark(self) -> str:
+        """Return what tells the present login from another."""
+        return str(self.login.mark)
 
-    def stop(self) -> None:
-        """Start no more turns and end the child. Blocks until it is gone."""
-        self.begin_drain()
-        self._stopped = True
-        self.supervisor.stop()
+    def check_login(self) -> None:
+        """Raise `UpstreamAuth` where there is none: codex itself would send the turn without a key."""
+        self.login.check()
+
+    def note_login(self, *, accepted: bool) -> None:
+        """Take what an answer told about the login."""
+        if accepted:
+            self.login.note_accepted()
+        else:
+            self.login.note_refused()
 
     # Turns
 
-    def start_turns(
-        self,
-        *requests: TurnRequest,
-        watch: RequestObserver = NULL_OBSERVER,
-        claim: SlotRequest = ANONYMOUS,
-    ) -> list[Turn]:
-        """Wait for slots and a ready child, then begin a turn for each request: all or none, the caller closes them.
+    def models(self, deadline: float) -> tuple[Model, ...]:
+        """Return the child's models, waiting for its handshake until `deadline`. Raises `WorkerUnavailable`."""
+        if self.connection is not None and self.connection.models:
+            return self.connection.models
+        return self._ready_connection(deadline, NULL_OBSERVER).models
 
-        Blocks. Raises `UpstreamAuth`, `WorkerBusy`, `WorkerUnavailable`, `Draining`, `InvalidRequest`.
-        """
-        self.login.check()
-        deadline = claim.deadline(self._queue_s)
-        with watch.waiting():
-            slots = self.admission.acquire(self._queue_s, len(requests), claim)
-        return self._begin(requests, slots, deadline, watch)
-
-    def replace_turn(
-        self,
-        turn: Turn,
-        request: TurnRequest,
-        watch: RequestObserver = NULL_OBSERVER,
-        claim: SlotRequest = ANONYMOUS,
+    def open(
+        self, request: TurnRequest, lease: Lease, deadline: float, observer: RequestObserver
     ) -> Turn:
-        """Close `turn` and begin another on its slot. Blocks; raises what `start_turns` raises."""
-        deadline = claim.deadline(self._queue_s)
-        slot = turn.lease.take()
-        turn.close()
-        slots = [slot] if slot else self.admission.acquire(self._queue_s, claim=claim)
-        (new,) = self._begin((request,), slots, deadline, watch)
-        return new
+        """Begin a turn on a thread of the child. See `app.backend.protocols.Backend`."""
+        connection = self._ready_connection(deadline, observer)
+        with mapped():
+            return connection.threads.begin(request, lease, observer.turn())
 
-    def _begin(
-        self,
-        requests: Sequence[TurnRequest],
-        slots: Sequence[Slot],
-        deadline: float,
-        watch: RequestObserver,
-    ) -> list[Turn]:
-        try:
-            try:
-                return self._ready_generation(deadline, watch).start_turns(requests, slots, watch)
-            except ChannelClosed:
-                # The child died under it before a word was said: the next one can do it.
-                return self._ready_generation(deadline, watch).start_turns(requests, slots, watch)
-        except ProtocolError as error:
-            self._give_back(slots)
-            raise UpstreamError(
-                "The codex process answered in a way that this gateway does not know."
-            ) from error
-        except BaseException:
-            self._give_back(slots)
-            raise
-
-    def _give_back(self, slots: Sequence[Slot]) -> None:
-        for slot in slots:
-            slot.release()
-
-    def _ready_generation(
-        self, deadline: float, watch: RequestObserver = NULL_OBSERVER
-    ) -> Connection:
-        if self._stopped:
+    def _ready_connection(self, deadline: float, observer: RequestObserver) -> Connection:
+        if self._is_stopped:
             raise Draining("This worker is shutting down; send the request again.")
-        with watch.waiting():
+        with observer.waiting():
             while self.supervisor.wait_ready(max(0.0, deadline - time.monotonic())):
-                generation = self.generation
-                if generation is None or generation.channel.is_closed:
+                connection = self.connection
+                if connection is None or connection.channel.is_closed:
                     break
-                if generation.login is not None or self.login.mark is None:
-                    return generation
+                if connection.login is not None or self.login.mark is None:
+                    return connection
                 # It was started before anybody had logged in, and would send turns without a key.
                 self.supervisor.replace(HealthProblem.LOGIN.value, is_useless=True)
                 self._next.wait(_NEXT_S)
@@ -236,22 +213,5 @@ class AppServerBackend:
             retry_after_s=seconds_until(self.supervisor.backoff_until, time.monotonic()),
         )
 
-    def models(self) -> tuple[Model, ...]:
-        """Return the child's models, waiting for its handshake if need be. Raises `WorkerUnavailable`."""
-        if self.generation is not None and self.generation.models:
-            return self.generation.models
-        deadline = ANONYMOUS.deadline(self._queue_s)
-        return self._ready_generation(deadline).models
-
-    def status(self) -> Status:
-        """Return where the child is now. Does not block."""
-        return look(
-            self.supervisor,
-            self.generation,
-            self.admission,
-            self.login,
-            is_draining=self.is_draining,
-        )
-
     def __repr__(self) -> str:
-        return f"<AppServerBackend {self.supervisor!r} {self.generation!r} {self.admission!r}>"
+        return f"<AppServerBackend {self.supervisor!r} {self.connection!r}>"

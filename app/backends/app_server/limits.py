@@ -1,4 +1,4 @@
-"""How much one child may be asked, and how long it may take."""
+"""Limits of one child: its deadlines, its backoff, and what its watchdog allows."""
 
 from __future__ import annotations
 
@@ -9,11 +9,8 @@ from app.backends.app_server.watchdog import HealthLimits
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Milliseconds, and counts."""
+    """Milliseconds and bytes."""
 
-    max_concurrency: int
-    queue_max: int
-    queue_timeout_ms: int
     rpc_timeout_ms: int
     startup_timeout_ms: int
     backoff_initial_ms: int
@@ -23,7 +20,7 @@ class Limits:
     memory_bytes: int = 1 << 31
 
     @property
-    def watchfulness(self) -> HealthLimits:
+    def health_limits(self) -> HealthLimits:
         """The limits of a child's watchdog."""
         return HealthLimits(
             interval_s=self.probe_interval_ms / 1000,

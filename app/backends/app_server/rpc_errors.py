@@ -1,18 +1,54 @@
-"""What it means when the child refuses a call. Pure."""
+"""Errors of the channel and of codex's protocol, mapped to the gateway's: the one boundary between the two."""
 
 from __future__ import annotations
 
-from app.errors import GatewayError, InvalidRequest, WorkerUnavailable
-from app.rpc.channel import RpcError
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from app.backends.app_server.parse_events import ProtocolError
+from app.errors import (
+    GatewayError,
+    InternalError,
+    InvalidRequest,
+    RequestPart,
+    UpstreamError,
+    WorkerLost,
+    WorkerUnavailable,
+)
+from app.rpc.errors import CallRefused, CallTimeout, ChannelClosed, RpcError
 from app.rpc.messages import OVERLOADED
 
 
+@contextmanager
+def mapped() -> Iterator[None]:
+    """Raise the gateway's error in place of a channel's, or of an answer that codex's schema does not allow."""
+    try:
+        yield
+    except RpcError as error:
+        raise to_gateway_error(error) from error
+    except ProtocolError as error:
+        raise UpstreamError(
+            "The codex process answered in a way that this gateway does not know."
+        ) from error
+
+
 def to_gateway_error(error: RpcError) -> GatewayError:
-    """Return the error that our caller should see for a call that the child refused."""
-    if error.rpc_code == OVERLOADED:
+    """Return the error that the caller of the gateway should see."""
+    match error:
+        case CallRefused():
+            return _refused(error)
+        case ChannelClosed():
+            return WorkerLost("The codex process went away; try again shortly.")
+        case CallTimeout():
+            return WorkerUnavailable("The codex process did not answer in time.")
+    return WorkerUnavailable("The codex process is not keeping up; try again shortly.")
+
+
+def _refused(error: CallRefused) -> GatewayError:
+    if error.code == OVERLOADED:
         return WorkerUnavailable("The codex process is overloaded; try again shortly.")
     if error.method == "thread/inject_items":
-        return InvalidRequest("The conversation was refused by codex.", param="messages")
-    if error.method == "thread/start" and "dynamic" in error.rpc_message.lower():
-        return InvalidRequest("A tool was refused by codex.", param="tools")
-    return error
+        return InvalidRequest("The conversation was refused by codex.", part=RequestPart.PROMPT)
+    if error.method == "thread/start" and "dynamic" in error.reason.lower():
+        return InvalidRequest("A tool was refused by codex.", part=RequestPart.TOOLS)
+    return InternalError("The codex process refused an internal call.")

@@ -1,10 +1,8 @@
-"""A moment of the child, for the health routes, the gauges and the command line."""
+"""Status of the child: its supervisor, its connection and its login, put into the backend's health."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from app.backend.admission import Admission
+from app.backend.health import Health
 from app.backends.app_server.connection import Connection
 from app.codex.home import DiskFull, HomeRefused, HomeUnwritable
 from app.codex.login import Login
@@ -15,31 +13,6 @@ from app.process.supervisor import Supervisor
 _NEEDS_A_PERSON = frozenset({HomeRefused.reason, HomeUnwritable.reason, DiskFull.reason})
 
 
-@dataclass(frozen=True, slots=True)
-class Status:
-    """See the module. `reason` says why it is not ready; `retiring` counts children that another has replaced.
-
-    `generation` is the one that turns begin on, 0 before the first; `counters` are its own.
-    """
-
-    ready: bool
-    degraded: bool
-    reason: str | None
-    state: str
-    generation: int
-    pid: int | None
-    user_agent: str
-    restarts: int
-    failures: int
-    backoff_ms: int
-    handshake_ms: int | None
-    last_exit: LastExit | None
-    retiring: int
-    running: int
-    waiting: int
-    counters: dict[str, int]
-
-
 def unready_reason(
     life: Lifecycle,
     last_exit: LastExit | None,
@@ -48,7 +21,7 @@ def unready_reason(
     is_draining: bool,
     lacks_login: bool,
 ) -> str | None:
-    """Return in a word why no request would be served now; None if one would. Pure."""
+    """Return in a word why no request would be served now; None if one would."""
     if is_draining:
         return "draining"
     if is_ready:
@@ -60,14 +33,9 @@ def unready_reason(
     return "backoff" if life.state is State.BACKING_OFF else "starting"
 
 
-def look(
-    supervisor: Supervisor,
-    generation: Connection | None,
-    admission: Admission,
-    login: Login,
-    *,
-    is_draining: bool,
-) -> Status:
+def health_of(
+    supervisor: Supervisor, connection: Connection | None, login: Login, *, is_draining: bool
+) -> Health:
     """Return where the child is now. Does not block."""
     life, child = supervisor.lifecycle, supervisor.child
     reason = unready_reason(
@@ -77,21 +45,19 @@ def look(
         is_draining=is_draining,
         lacks_login=login.is_missing or login.is_refused,
     )
-    return Status(
+    return Health(
         ready=reason is None,
         degraded=life.is_degraded,
         reason=reason,
         state=life.state.value,
-        generation=generation.number if generation else 0,
+        generation=connection.number if connection else 0,
         pid=child.pid if child else None,
-        user_agent=generation.user_agent if generation else "",
+        user_agent=connection.user_agent if connection else "",
         restarts=life.restarts,
         failures=life.failures,
         backoff_ms=life.backoff_ms,
         handshake_ms=supervisor.handshake_ms,
         last_exit=supervisor.last_exit,
         retiring=supervisor.retiring,
-        running=admission.running,
-        waiting=admission.waiting,
-        counters=dict(generation.counters + generation.channel.counters) if generation else {},
+        counters=dict(connection.counters + connection.channel.counters) if connection else {},
     )

@@ -1,4 +1,4 @@
-"""One turn: a state table, a bounded queue between the pipe's reader and the HTTP side, and a certain end.
+"""Turn of an app-server: a state table, a bounded queue between the pipe's reader and the HTTP side, and a certain end.
 
 The reader puts events in and never waits; the HTTP side takes them out in batches. Whoever is first to end the turn
 (codex, a lost child, a deadline, a client that left) decides its outcome. `close` is what gives everything back.
@@ -9,8 +9,6 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from enum import Enum
 from types import MappingProxyType
 
 from gevent.event import Event as Flag
@@ -26,7 +24,8 @@ from app.backend.events import (
     TurnStatus,
 )
 from app.backend.lease import Lease
-from app.backend.observer import NULL_OBSERVER, TurnObserver
+from app.backend.observer import NULL_OBSERVER, TurnFacts, TurnObserver, TurnState
+from app.backend.protocols import Pace
 from app.backends.app_server.parse_events import Addressed, ThreadId, TurnId
 from app.errors import GatewayError, SlowReader, UpstreamBrokeOff, UpstreamError, WorkerTimeout
 
@@ -37,17 +36,6 @@ MAX_RESPONSES = 4
 """Most upstream responses in one turn: codex asks again by itself after a call of a tool that nobody offered."""
 
 _EVENT_COST = 200  # bytes that an event costs beside its text, about
-
-
-class TurnState(Enum):
-    """Where a turn is. ABANDONED: we stopped caring and codex has not confirmed the end yet."""
-
-    PENDING = "pending"
-    RUNNING = "running"
-    COMPLETED = "completed"
-    FAILED = "failed"
-    INTERRUPTED = "interrupted"
-    ABANDONED = "abandoned"
 
 
 OPEN_STATES = frozenset({TurnState.PENDING, TurnState.RUNNING})
@@ -61,21 +49,8 @@ _END_STATES: Mapping[TurnStatus, TurnState] = MappingProxyType(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """How long a turn may take, in seconds. `first_s` and `total_s` count from its start.
-
-    `commit_s` is the first quiet time after which `follow` yields an empty batch, `tick_s` every later one.
-    """
-
-    first_s: float
-    total_s: float
-    commit_s: float
-    tick_s: float
-
-
 class Turn:
-    """See the module. Made by the client; one consumer iterates it; `close` may be called by anyone, at any time."""
+    """One turn on one thread. One consumer follows it; `close` may be called by anyone, at any time."""
 
     def __init__(
         self,
@@ -84,14 +59,14 @@ class Turn:
         on_close: Callable[[Turn], None],
         *,
         has_tools: bool = False,
-        watch: TurnObserver = NULL_OBSERVER,
+        observer: TurnObserver = NULL_OBSERVER,
         lease: Lease | None = None,
     ) -> None:
         self.thread_id = thread_id
         self.generation = generation
         self.has_tools = has_tools
         self.lease = lease or Lease()
-        self.watch = watch
+        self.observer = observer
         self.turn_id: TurnId | None = None
         self.state = TurnState.PENDING
         self.started = time.monotonic()
@@ -103,12 +78,14 @@ class Turn:
         self._error: GatewayError | None = None
         self._news = Flag()
         self._on_close: Callable[[Turn], None] | None = on_close
-        watch.began(self)
+        observer.began(self.facts)
 
     @property
-    def error(self) -> GatewayError | None:
-        """Why it was ended from our side, if it was."""
-        return self._error
+    def facts(self) -> TurnFacts:
+        """Return what is known of the turn now."""
+        return TurnFacts(
+            self.thread_id, self.turn_id, self.generation, self.state, self.started, self._error
+        )
 
     # The reader's side: never blocks
 
@@ -156,7 +133,7 @@ class Turn:
             self.state = TurnState.FAILED
             self._news.set()
             if not error.is_transient:
-                self.lease.settle()
+                self.lease.commit()
             self._give_back()
 
     # The consumer's side
@@ -171,7 +148,7 @@ class Turn:
         """Yield what happened, in batches, until the turn has ended; an empty batch for each quiet tick.
 
         `since` is when the first turn of the request was started, if that was another one.
-        Raises `WorkerTimeout` at the deadlines of `pace`; `ChannelClosed`, `Draining`, `SlowReader` if the turn was
+        Raises `WorkerTimeout` at the deadlines of `pace`; `WorkerLost`, `Draining`, `SlowReader` if the turn was
         ended from our side. Blocks.
         """
         tick_ends = time.monotonic() + pace.commit_s
@@ -208,8 +185,8 @@ class Turn:
         return batch
 
     def _is_ours(self, addressed: Addressed) -> bool:
-        # codex also reports the items that we injected ourselves, under no turn of ours.
-        return not isinstance(addressed.event, RawItem) or addressed.turn_id == self.turn_id
+        # codex also reports the items that were injected, under no turn; and a thread may have had turns before.
+        return addressed.turn_id == self.turn_id
 
     def _deadline(self, pace: Pace, total_ends: float) -> float:
         return total_ends if self.first_event_at else min(total_ends, self.started + pace.first_s)
@@ -226,13 +203,13 @@ class Turn:
         if self.state in OPEN_STATES:
             self.state = TurnState.ABANDONED
             self._news.set()  # whoever follows it sees that it is over
-        self.lease.settle()
+        self.lease.commit()
         self._give_back()
 
     def _give_back(self) -> None:
         on_close, self._on_close = self._on_close, None
         if on_close is not None:
-            self.watch.ended(self)
+            self.observer.ended(self.facts)
             on_close(self)
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""Looks after one child while it lives: whether it answers, how large it is, whose login it has.
+"""Health probe of one child: whether it answers, how large it is, whose login it has.
 
 A child that hangs keeps its pipe open and says nothing, so it has to be asked. One that is merely busy is told apart
 by what it says meanwhile: as long as bytes come, only a question that stays unanswered for long counts against it.
@@ -11,16 +11,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import gevent
-import psutil
 
 from app.backends.app_server import protocol
-from app.rpc.channel import ChannelClosed, RpcError, RpcTimeout
-
-if TYPE_CHECKING:
-    from app.backends.app_server.connection import Connection
+from app.process.memory import resident_bytes
+from app.rpc.channel import Channel
+from app.rpc.errors import CallTimeout, RpcError
 
 log = logging.getLogger("codex_api.codex")
 
@@ -57,7 +55,7 @@ class HealthLimits:
     memory_bytes: int
     settled_s: float = 60.0
 
-    def weigh(self, resident: int | None, age_s: float) -> HealthProblem | None:
+    def check_memory(self, resident: int | None, age_s: float) -> HealthProblem | None:
         """Return what the resident memory of a child of that age means; None for nothing, or where it is unknown."""
         if resident is None or resident <= self.memory_bytes:
             return None
@@ -66,53 +64,53 @@ class HealthLimits:
         return HealthProblem.MEMORY if age_s >= self.settled_s else None
 
 
-def resident_bytes(pid: int) -> int | None:
-    """Return how much memory a process holds; None where it is gone or the system does not say."""
-    try:
-        return int(psutil.Process(pid).memory_info().rss)
-    except (psutil.Error, OSError):
-        return None
+class Probed(Protocol):
+    """The child that is looked after. `began` is in monotonic seconds."""
+
+    pid: int
+    began: float
+    channel: Channel
 
 
 class Watchdog:
-    """One greenlet for each generation; it ends with it. `on_concern` must not block."""
+    """Probe of one child, in a greenlet that ends with it. `on_problem` must not block."""
 
     def __init__(
         self,
-        generation: Connection,
-        watchfulness: HealthLimits,
-        on_concern: Callable[[Connection, HealthProblem], None],
-        has_old_login: Callable[[Connection], bool] = lambda _: False,
+        child: Probed,
+        limits: HealthLimits,
+        on_problem: Callable[[HealthProblem], None],
+        has_old_login: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._generation = generation
-        self._watchfulness = watchfulness
-        self._on_concern = on_concern
+        self._child = child
+        self._limits = limits
+        self._on_problem = on_problem
         self._has_old_login = has_old_login
 
     def run(self) -> None:
         """Look, until the child is gone or is to be ended. Blocks."""
         while True:
-            gevent.sleep(self._watchfulness.interval_s)
-            if self._generation.channel.is_closed:
+            gevent.sleep(self._limits.interval_s)
+            if self._child.channel.is_closed:
                 return
-            concern = self._look()
-            if concern is not None:
-                self._on_concern(self._generation, concern)
-                if concern.is_fatal:
+            problem = self._check()
+            if problem is not None:
+                self._on_problem(problem)
+                if problem.is_fatal:
                     return
 
-    def _look(self) -> HealthProblem | None:
-        concern = self._listen()
-        if concern is None:
-            age_s = time.monotonic() - self._generation.began
-            concern = self._watchfulness.weigh(resident_bytes(self._generation.pid), age_s)
-        if concern is None and self._has_old_login(self._generation):
-            concern = HealthProblem.LOGIN
-        return concern
+    def _check(self) -> HealthProblem | None:
+        problem = self._probe()
+        if problem is None:
+            age_s = time.monotonic() - self._child.began
+            problem = self._limits.check_memory(resident_bytes(self._child.pid), age_s)
+        if problem is None and self._has_old_login():
+            problem = HealthProblem.LOGIN
+        return problem
 
-    def _listen(self) -> HealthProblem | None:
+    def _probe(self) -> HealthProblem | None:
         """Ask for a sign of life; None once there is one."""
-        channel, times = self._generation.channel, self._watchfulness
+        channel, times = self._child.channel, self._limits
         heard = channel.heard
         asking = gevent.spawn(self._ask)
         deadline = time.monotonic() + times.answer_s
@@ -123,27 +121,27 @@ class Watchdog:
             if asking.ready() or channel.is_closed:
                 return HealthProblem.DEAF if asking.value is False else None
             if channel.heard == heard:
-                concern = HealthProblem.HUNG
+                problem = HealthProblem.HUNG
             elif time.monotonic() >= deadline:
-                concern = HealthProblem.DEAF
+                problem = HealthProblem.DEAF
             else:
                 heard = channel.heard
                 continue
             asking.kill()
-            return concern
+            return problem
 
     def _ask(self) -> bool:
         """Ask something cheap; True for any answer, False if none came in the longest time that one may take."""
-        times = self._watchfulness
+        times = self._limits
         try:
-            self._generation.channel.call(
+            self._child.channel.call(
                 "thread/loaded/list",
                 protocol.loaded_list_params(),
                 times.answer_s + times.silence_s,
                 is_urgent=True,
             )
-        except RpcTimeout:
+        except CallTimeout:
             return False
-        except (RpcError, ChannelClosed):
+        except RpcError:
             return True
         return True

@@ -14,7 +14,7 @@ from app.backend.events import Event, TextDelta, TurnEnded, TurnStatus
 from app.backends.app_server.parse_events import Addressed, ThreadId, TurnId
 from app.backends.app_server.turn import Pace, Turn, TurnState
 from app.errors import Draining, SlowReader, WorkerBusy, WorkerTimeout
-from app.rpc.channel import ChannelClosed
+from app.rpc.errors import ChannelClosed
 from tests.fakes.waiting import DEADLINE_S, deadline, eventually, in_background, outcome, result
 
 PATIENT = Pace(first_s=DEADLINE_S, total_s=DEADLINE_S, commit_s=DEADLINE_S, tick_s=DEADLINE_S)

@@ -17,14 +17,8 @@ from gevent import socket
 from gevent.event import Event
 
 from app.errors import WorkerUnavailable
-from app.rpc.channel import (
-    MAX_INFLIGHT,
-    MAX_LINE_BYTES,
-    Channel,
-    ChannelClosed,
-    RpcError,
-    RpcTimeout,
-)
+from app.rpc.channel import MAX_INFLIGHT, MAX_LINE_BYTES, Channel
+from app.rpc.errors import CallRefused, CallTimeout, ChannelClosed
 from app.rpc.messages import Notification, Request
 from app.rpc.outbox import MAX_OUTBOX_BYTES
 from tests.fakes.waiting import DEADLINE_S, deadline, eventually, in_background, outcome, result
@@ -155,7 +149,7 @@ def test_a_refusal_is_an_rpc_error_with_its_code(bench: Bench, peer: Peer) -> No
     refusal = {"code": -32600, "message": "no active turn to interrupt"}
     peer.send({"id": peer.read()["id"], "error": refusal})
     error = result(calling)
-    assert isinstance(error, RpcError)
+    assert isinstance(error, CallRefused)
     assert (error.method, error.rpc_code) == ("turn/interrupt", -32600)
     assert error.rpc_message == "no active turn to interrupt"
     assert "interrupt" not in error.message
@@ -196,13 +190,13 @@ def test_params_that_are_no_json_harm_nobody_else(bench: Bench, peer: Peer) -> N
 
 def test_a_call_without_an_answer_times_out(bench: Bench, peer: Peer) -> None:
     error = result(bench.call("m", timeout_s=SHORT_S))
-    assert isinstance(error, RpcTimeout)
+    assert isinstance(error, CallTimeout)
     assert error.message == "The codex process did not answer in time."
     assert peer.read()["method"] == "m"
 
 
 def test_an_answer_after_the_deadline_is_counted_and_dropped(bench: Bench, peer: Peer) -> None:
-    assert isinstance(result(bench.call("m", timeout_s=SHORT_S)), RpcTimeout)
+    assert isinstance(result(bench.call("m", timeout_s=SHORT_S)), CallTimeout)
     peer.reply(peer.read(), "too late")
     calling = bench.call("m")
     peer.reply(peer.read(), "in time")
@@ -216,8 +210,8 @@ def test_a_deadline_never_tears_the_line_that_is_being_written(bench: Bench, pee
     with deadline():
         socket.wait_read(peer.sock.fileno())  # the writer has begun, and nobody reads on
     behind = bench.call("behind", "y" * 1000, SHORT_S)
-    assert isinstance(result(big), RpcTimeout)
-    assert isinstance(result(behind), RpcTimeout)
+    assert isinstance(result(big), CallTimeout)
+    assert isinstance(result(behind), CallTimeout)
     after = bench.call("after")
     assert [peer.read()["params"], peer.read()["params"]] == [text, "y" * 1000]
     request = peer.read()
@@ -242,7 +236,7 @@ def test_at_most_64_calls_are_in_flight(bench: Bench, peer: Peer) -> None:
 def test_the_deadline_covers_the_wait_for_a_place(bench: Bench, peer: Peer) -> None:
     calls = [bench.call("m") for _ in range(MAX_INFLIGHT)]
     requests = [peer.read() for _ in calls]
-    assert isinstance(result(bench.call("never sent", timeout_s=SHORT_S)), RpcTimeout)
+    assert isinstance(result(bench.call("never sent", timeout_s=SHORT_S)), CallTimeout)
     peer.send(*({"id": one["id"], "result": "ok"} for one in requests))
     assert {result(call) for call in calls} == {"ok"}
     calling = bench.call("next")

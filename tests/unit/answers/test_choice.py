@@ -1,6 +1,7 @@
 """Transcripts of a choice: codex's events in, chunks out."""
 
 import json
+from collections.abc import Iterable
 from itertools import pairwise
 from typing import Any
 
@@ -9,7 +10,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.answers.choice import Choice, RetryWithInstruction
-from app.answers.chunks import Chunk, Content, Finish, Reasoning, Refusal, ToolCall
+from app.answers.chunks import (
+    CallArguments,
+    CallBegan,
+    Cause,
+    Chunk,
+    Ended,
+    ItemBegan,
+    ItemEnded,
+    ItemKind,
+    ReasoningText,
+    Refusal,
+    Text,
+    Working,
+)
 from app.answers.constraints import AnswerConstraints
 from app.answers.output_format import parse_format
 from app.answers.tools import alias_of, names_by_alias
@@ -65,21 +79,24 @@ def refused(text: str) -> dict[str, Any]:
 
 def run(rules: AnswerConstraints, *events: Event) -> tuple[list[Chunk], Choice]:
     choice = Choice(INDEX, rules)
-    return [chunk for event in events for chunk in choice.feed(event)], choice
+    return shown(chunk for event in events for chunk in choice.feed(event)), choice
 
 
-def content(text: str) -> Content:
-    return Content(INDEX, text)
+def shown(chunks: Iterable[Chunk]) -> list[Chunk]:
+    """What is said, without the bounds of items."""
+    return [chunk for chunk in chunks if not isinstance(chunk, ItemBegan | ItemEnded | Working)]
 
 
-def finish(reason: str) -> Finish:
-    return Finish(INDEX, reason)
+def content(text: str) -> Text:
+    return Text(INDEX, text)
 
 
-def called(
-    name: str = "f", call_id: str = "c1", arguments: str = '{"a": 1}', number: int = 0
-) -> ToolCall:
-    return ToolCall(INDEX, number, call_id, name, arguments)
+def finish(cause: Cause) -> Ended:
+    return Ended(INDEX, cause)
+
+
+def called(name: str = "f", call_id: str = "c1", arguments: str = '{"a": 1}') -> list[Chunk]:
+    return [CallBegan(INDEX, call_id, name), CallArguments(INDEX, arguments)]
 
 
 TRANSCRIPTS: list[tuple[str, AnswerConstraints, list[Event], list[Chunk]]] = [
@@ -87,152 +104,162 @@ TRANSCRIPTS: list[tuple[str, AnswerConstraints, list[Event], list[Chunk]]] = [
         "text",
         AnswerConstraints(),
         [said("hel"), said("lo"), DONE],
-        [content("hel"), content("lo"), finish("stop")],
+        [content("hel"), content("lo"), finish(Cause.FINISHED)],
     ),
-    ("nothing", AnswerConstraints(), [DONE], [finish("stop")]),
+    ("nothing", AnswerConstraints(), [DONE], [finish(Cause.FINISHED)]),
     (
         "only spaces",
         AnswerConstraints(),
         [said(" "), said("\n"), DONE],
-        [content(" "), content("\n"), finish("stop")],
+        [content(" "), content("\n"), finish(Cause.FINISHED)],
     ),
     (
         "no news for the client",
         AnswerConstraints(),
         [UsageUpdated(SILENT), RESPONSE, RawItem({}), RawItem({"type": "message"}), DONE],
-        [finish("stop")],
+        [finish(Cause.FINISHED)],
     ),
     # Reasoning
     (
         "reasoning hidden",
         AnswerConstraints(),
         [ReasoningDelta("hm"), said("a"), DONE],
-        [content("a"), finish("stop")],
+        [content("a"), finish(Cause.FINISHED)],
     ),
     (
         "reasoning shown",
         AnswerConstraints(shows_reasoning=True),
         [ReasoningDelta("h"), ReasoningDelta("m"), said("a"), DONE],
-        [Reasoning(INDEX, "h"), Reasoning(INDEX, "m"), content("a"), finish("stop")],
+        [
+            ReasoningText(INDEX, "h"),
+            ReasoningText(INDEX, "m"),
+            content("a"),
+            finish(Cause.FINISHED),
+        ],
     ),
     # Stops
     (
         "a stop in a delta",
         AnswerConstraints(stops=("E",)),
         [said("abEcd")],
-        [content("ab"), finish("stop")],
+        [content("ab"), finish(Cause.STOP_SEQUENCE)],
     ),
     (
         "a stop across deltas",
         AnswerConstraints(stops=("END",)),
         [said("aE"), said("N"), said("Dz")],
-        [content("a"), finish("stop")],
+        [content("a"), finish(Cause.STOP_SEQUENCE)],
     ),
     (
         "what looked like a stop and was none",
         AnswerConstraints(stops=("END",)),
         [said("aE"), said("Nx"), said("E"), DONE],
-        [content("a"), content("ENx"), content("E"), finish("stop")],
+        [content("a"), content("ENx"), content("E"), finish(Cause.FINISHED)],
     ),
-    ("a stop at once", AnswerConstraints(stops=("a",)), [said("abc")], [finish("stop")]),
+    (
+        "a stop at once",
+        AnswerConstraints(stops=("a",)),
+        [said("abc")],
+        [finish(Cause.STOP_SEQUENCE)],
+    ),
     (
         "the first of two stops",
         AnswerConstraints(stops=("d", "b")),
         [said("abcd")],
-        [content("a"), finish("stop")],
+        [content("a"), finish(Cause.STOP_SEQUENCE)],
     ),
     (
         "what was held back before a failure that is none",
         AnswerConstraints(stops=("END",)),
         [said("aEN"), incomplete("max_output_tokens")],
-        [content("a"), content("EN"), finish("length")],
+        [content("a"), content("EN"), finish(Cause.TOKEN_LIMIT)],
     ),
     # max_tokens
     (
         "as many deltas as tokens are not too many",
         AnswerConstraints(max_tokens=2),
         [said("a"), said("b"), DONE],
-        [content("a"), content("b"), finish("stop")],
+        [content("a"), content("b"), finish(Cause.FINISHED)],
     ),
     (
         "one delta more is",
         AnswerConstraints(max_tokens=2),
         [said("a"), said("b"), said("c")],
-        [content("a"), content("b"), finish("length")],
+        [content("a"), content("b"), finish(Cause.TOKEN_LIMIT)],
     ),
     (
         "what was held back counts and comes out",
         AnswerConstraints(max_tokens=2, stops=("bcd",)),
         [said("a"), said("b"), said("c")],
-        [content("a"), content("b"), finish("length")],
+        [content("a"), content("b"), finish(Cause.TOKEN_LIMIT)],
     ),
     (
         "a stop in the last delta is a stop",
         AnswerConstraints(max_tokens=2, stops=("b",)),
         [said("a"), said("b")],
-        [content("a"), finish("stop")],
+        [content("a"), finish(Cause.STOP_SEQUENCE)],
     ),
     (
         "reasoning and calls are no text",
         AnswerConstraints(max_tokens=1, offers_tools=True, shows_reasoning=True),
         [ReasoningDelta("x"), ReasoningDelta("y"), said("a"), call(), RESPONSE],
         [
-            Reasoning(INDEX, "x"),
-            Reasoning(INDEX, "y"),
+            ReasoningText(INDEX, "x"),
+            ReasoningText(INDEX, "y"),
             content("a"),
-            called(),
-            finish("tool_calls"),
+            *called(),
+            finish(Cause.CALLS),
         ],
     ),
     # Calls
-    ("a call", TOOLS, [call(), RESPONSE], [called(), finish("tool_calls")]),
+    ("a call", TOOLS, [call(), RESPONSE], [*called(), finish(Cause.CALLS)]),
     (
         "parallel calls",
         TOOLS,
         [call("f", "a"), call("g", "b"), call("f", "c"), RESPONSE],
         [
-            called("f", "a"),
-            called("g", "b", number=1),
-            called("f", "c", number=2),
-            finish("tool_calls"),
+            *called("f", "a"),
+            *called("g", "b"),
+            *called("f", "c"),
+            finish(Cause.CALLS),
         ],
     ),
     (
         "a call after text",
         TOOLS,
         [said("look"), call(), RESPONSE],
-        [content("look"), called(), finish("tool_calls")],
+        [content("look"), *called(), finish(Cause.CALLS)],
     ),
     (
         "what was held back comes before the call",
         AnswerConstraints(offers_tools=True, stops=("END",)),
         [said("aEN"), call(), RESPONSE],
-        [content("a"), content("EN"), called(), finish("tool_calls")],
+        [content("a"), content("EN"), *called(), finish(Cause.CALLS)],
     ),
     (
         "one call at a time",
         AnswerConstraints(offers_tools=True, parallel_calls=False),
         [call("f", "a")],
-        [called("f", "a"), finish("tool_calls")],
+        [*called("f", "a"), finish(Cause.CALLS)],
     ),
     (
         "by the name that the client gave it",
         TOOLS,
         [call(alias_of("functions.exec")), RESPONSE],
-        [called("functions.exec"), finish("tool_calls")],
+        [*called("functions.exec"), finish(Cause.CALLS)],
     ),
     (
         "a name that nobody offered",
         TOOLS,
         [call("nope"), RESPONSE],
-        [called("nope"), finish("tool_calls")],
+        [*called("nope"), finish(Cause.CALLS)],
     ),
     *(
         (
             f"arguments {arguments!r}",
             TOOLS,
             [call(arguments=arguments), RESPONSE],
-            [called(arguments=arguments), finish("tool_calls")],
+            [*called(arguments=arguments), finish(Cause.CALLS)],
         )
         for arguments in ("", "{broken", "[1]", "null", ' {"a" :1}\n', '{"a":"\\u00e9"}')
     ),
@@ -240,101 +267,101 @@ TRANSCRIPTS: list[tuple[str, AnswerConstraints, list[Event], list[Chunk]]] = [
         "a response without a call ends nothing",
         TOOLS,
         [said("a"), RESPONSE, said("b"), DONE],
-        [content("a"), content("b"), finish("stop")],
+        [content("a"), content("b"), finish(Cause.FINISHED)],
     ),
     (
         "calls of tools that nobody offered are codex's to answer",
         AnswerConstraints(),
         [call("shell"), RESPONSE, said("a"), DONE],
-        [content("a"), finish("stop")],
+        [content("a"), finish(Cause.FINISHED)],
     ),
     (
         "other items are not shown",
         TOOLS,
         [RawItem({"type": "web_search_call"}), DONE],
-        [finish("stop")],
+        [finish(Cause.FINISHED)],
     ),
     # A required call
     (
         "text is held until the call",
         AnswerConstraints(offers_tools=True, requires_tool=True),
         [said("let me "), said("see"), call(), RESPONSE],
-        [content("let me "), content("see"), called(), finish("tool_calls")],
+        [content("let me "), content("see"), *called(), finish(Cause.CALLS)],
     ),
     (
         "the limit is the limit",
         AnswerConstraints(offers_tools=True, requires_tool=True, max_tokens=1),
         [said("a"), said("b")],
-        [content("a"), finish("length")],
+        [content("a"), finish(Cause.TOKEN_LIMIT)],
     ),
     # Refusals
     (
         "a refusal",
         AnswerConstraints(),
         [message(refused("I "), refused("won't.")), DONE],
-        [Refusal(INDEX, "I "), Refusal(INDEX, "won't."), finish("stop")],
+        [Refusal(INDEX, "I "), Refusal(INDEX, "won't."), finish(Cause.FINISHED)],
     ),
     (
         "a refusal after text",
         AnswerConstraints(),
         [said("a"), message({"type": "output_text", "text": "a"}, refused("no")), DONE],
-        [content("a"), Refusal(INDEX, "no"), finish("stop")],
+        [content("a"), Refusal(INDEX, "no"), finish(Cause.FINISHED)],
     ),
     (
         "a refusal misses no call",
         AnswerConstraints(offers_tools=True, requires_tool=True),
         [message(refused("no")), DONE],
-        [Refusal(INDEX, "no"), finish("stop")],
+        [Refusal(INDEX, "no"), finish(Cause.FINISHED)],
     ),
     (
         "a refusal is no JSON and need not be",
         AnswerConstraints(output=parse_format({"type": "json_object"}), checks_output=True),
         [said("x"), message(refused("no")), DONE],
-        [Refusal(INDEX, "no"), content("x"), finish("stop")],
+        [content("x"), Refusal(INDEX, "no"), finish(Cause.FINISHED)],
     ),
     (
         "parts that are none",
         AnswerConstraints(),
         [said("a"), message(None, "x", {}, {"type": "output_text"}), DONE],
-        [content("a"), finish("stop")],
+        [content("a"), finish(Cause.FINISHED)],
     ),
     (
         "content that is none",
         AnswerConstraints(),
         [RawItem({"type": "message", "content": "x"}), DONE],
-        [finish("stop")],
+        [finish(Cause.FINISHED)],
     ),
     # JSON
     (
         "JSON that was checked comes in the pieces that it came in",
         AnswerConstraints(output=parse_format({"type": "json_object"}), checks_output=True),
         [said('{"a"'), said(": 1}"), DONE],
-        [content('{"a"'), content(": 1}"), finish("stop")],
+        [content('{"a"'), content(": 1}"), finish(Cause.FINISHED)],
     ),
     (
         "JSON that is not checked goes out at once",
         AnswerConstraints(output=parse_format({"type": "json_object"})),
         [said("no JSON"), DONE],
-        [content("no JSON"), finish("stop")],
+        [content("no JSON"), finish(Cause.FINISHED)],
     ),
     (
         "JSON that was cut off is not checked",
         AnswerConstraints(output=parse_format({"type": "json_object"}), checks_output=True),
         [said('{"a"'), incomplete("max_output_tokens")],
-        [content('{"a"'), finish("length")],
+        [content('{"a"'), finish(Cause.TOKEN_LIMIT)],
     ),
     # Ends
     (
         "too long",
         AnswerConstraints(),
         [said("a"), incomplete("max_output_tokens")],
-        [content("a"), finish("length")],
+        [content("a"), finish(Cause.TOKEN_LIMIT)],
     ),
     (
         "filtered",
         AnswerConstraints(),
         [said("a"), incomplete("content_filter")],
-        [content("a"), finish("content_filter")],
+        [content("a"), finish(Cause.CONTENT_FILTER)],
     ),
 ]
 
@@ -348,13 +375,13 @@ def test_a_transcript(rules: AnswerConstraints, events: list[Event], chunks: lis
     made, choice = run(rules, *events)
     assert made == chunks
     end = chunks[-1]
-    assert isinstance(end, Finish)
-    assert (choice.is_complete, choice.finish_reason) == (True, end.reason)
+    assert isinstance(end, Ended)
+    assert (choice.is_complete, choice.cause) == (True, end.cause)
     assert choice.usage is not None
     # Whatever still comes, it is over.
     for late in (said("z"), call("f", "late"), RESPONSE, message(refused("no")), failed("x"), DONE):
         assert choice.feed(late) == []
-    assert choice.finish_reason == end.reason
+    assert choice.cause == end.cause
     assert "late" not in choice.call_ids
 
 
@@ -369,9 +396,67 @@ def test_it_is_complete_at_its_last_event_and_not_before(
     choice = Choice(INDEX, rules)
     for event in events[:-1]:
         choice.feed(event)
-        assert (choice.is_complete, choice.finish_reason) == (False, None)
+        assert (choice.is_complete, choice.cause) == (False, None)
     choice.feed(events[-1])
     assert choice.is_complete
+
+
+# The bounds of items
+
+
+@pytest.mark.parametrize(
+    ("rules", "events"),
+    [(row[1], row[2]) for row in TRANSCRIPTS],
+    ids=[row[0] for row in TRANSCRIPTS],
+)
+def test_items_begin_and_end_one_after_another(
+    rules: AnswerConstraints, events: list[Event]
+) -> None:
+    choice, is_open = Choice(INDEX, rules), False
+    for chunk in [chunk for event in events for chunk in choice.feed(event)]:
+        match chunk:
+            case ItemBegan() | CallBegan():
+                assert not is_open
+                is_open = True
+            case ItemEnded():
+                assert is_open
+                is_open = False
+            case Text() | Refusal() | ReasoningText() | CallArguments():
+                assert is_open
+            case Ended():
+                assert not is_open
+
+
+def test_an_item_is_told_whole_where_the_upstream_told_it() -> None:
+    thought = {"type": "reasoning", "summary": [], "encrypted_content": "opaque"}
+    whole = {"type": "message", "role": "assistant", "content": []}
+    choice = Choice(INDEX, AnswerConstraints(offers_tools=True, shows_reasoning=True))
+    events = [ReasoningDelta("h"), RawItem(thought), said("a"), RawItem(whole), call(), said("b")]
+    assert [chunk for event in events for chunk in choice.feed(event)] == [
+        ItemBegan(INDEX, ItemKind.REASONING),
+        ReasoningText(INDEX, "h"),
+        ItemEnded(INDEX, thought),
+        ItemBegan(INDEX, ItemKind.MESSAGE, "itm"),
+        content("a"),
+        ItemEnded(INDEX, whole),
+        *called(),
+        ItemEnded(INDEX, call().item),
+        ItemBegan(INDEX, ItemKind.MESSAGE, "itm"),
+        content("b"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rules", "event"),
+    [
+        (AnswerConstraints(), ReasoningDelta("h")),
+        (AnswerConstraints(), RawItem({"type": "reasoning"})),
+        (AnswerConstraints(), call()),
+        (AnswerConstraints(offers_tools=True, requires_tool=True), said("a")),
+    ],
+)
+def test_what_is_not_shown_is_work_all_the_same(rules: AnswerConstraints, event: Event) -> None:
+    assert set(Choice(INDEX, rules).feed(event)) == {Working(INDEX)}
 
 
 # What was asked for and not done
@@ -401,7 +486,7 @@ def test_a_missed_task_is_asked_for_once_more_and_then_given_up(
 ) -> None:
     choice = Choice(INDEX, rules)
     for _ in range(2):
-        assert [choice.feed(said(piece)) for piece in answer] == [[]] * len(answer)
+        assert [shown(choice.feed(said(piece))) for piece in answer] == [[]] * len(answer)
         assert not choice.is_complete
         with pytest.raises((RetryWithInstruction, UpstreamError)) as raised:
             choice.feed(DONE)
@@ -418,25 +503,25 @@ def test_a_missed_task_is_asked_for_once_more_and_then_given_up(
             REQUIRED,
             [said("no"), DONE],
             [said("b"), call(), RESPONSE],
-            [content("b"), called(), finish("tool_calls")],
+            [content("b"), *called(), finish(Cause.CALLS)],
         ),
         (
             OBJECT,
             [said("no"), DONE],
             [said("{"), said("}"), DONE],
-            [content("{"), content("}"), finish("stop")],
+            [content("{"), content("}"), finish(Cause.FINISHED)],
         ),
         (
             BY_SCHEMA,
             [said("{}"), DONE],
             [said('{"a":"b"}'), DONE],
-            [content('{"a":"b"}'), finish("stop")],
+            [content('{"a":"b"}'), finish(Cause.FINISHED)],
         ),
         (
             OBJECT,
             [said("no"), DONE],
             [message(refused("no")), DONE],
-            [Refusal(INDEX, "no"), finish("stop")],
+            [Refusal(INDEX, "no"), finish(Cause.FINISHED)],
         ),
     ],
 )
@@ -445,10 +530,10 @@ def test_of_the_first_try_nothing_is_left(
 ) -> None:
     choice = Choice(INDEX, rules)
     for event in wrong[:-1]:
-        assert choice.feed(event) == []
+        assert shown(choice.feed(event)) == []
     with pytest.raises(RetryWithInstruction):
         choice.feed(wrong[-1])
-    assert [chunk for event in right for chunk in choice.feed(event)] == chunks
+    assert shown(chunk for event in right for chunk in choice.feed(event)) == chunks
     assert choice.is_complete
 
 
@@ -461,8 +546,8 @@ def test_the_deltas_of_the_first_try_do_not_count_for_the_second() -> None:
     choice.feed(said("bEN"))
     with pytest.raises(RetryWithInstruction):
         choice.feed(DONE)
-    chunks = [chunk for e in (said("{"), said("}"), DONE) for chunk in choice.feed(e)]
-    assert chunks == [content("{"), content("}"), finish("stop")]
+    chunks = shown(chunk for e in (said("{"), said("}"), DONE) for chunk in choice.feed(e))
+    assert chunks == [content("{"), content("}"), finish(Cause.FINISHED)]
 
 
 # Ends that are failures
@@ -484,7 +569,7 @@ def test_a_failed_end_is_raised(
     choice.feed(said("a"))
     with pytest.raises(expected):
         choice.feed(ended)
-    assert (choice.is_complete, choice.finish_reason) == (False, None)
+    assert (choice.is_complete, choice.cause) == (False, None)
 
 
 def test_a_refusal_whose_words_codex_kept_to_itself_is_said_to_be_one() -> None:
@@ -492,7 +577,7 @@ def test_a_refusal_whose_words_codex_kept_to_itself_is_said_to_be_one() -> None:
     (refusal, end) = chunks
     assert isinstance(refusal, Refusal)
     assert refusal.text.startswith("The model gave no answer.")
-    assert end == finish("stop")
+    assert end == finish(Cause.FINISHED)
     assert choice.is_complete
 
 
@@ -578,7 +663,7 @@ def test_reasoning_is_kept_where_it_can_be_given_back() -> None:
     chunks, choice = run(TOOLS, *map(RawItem, items), call("f", "a"), call("g", "b"), RESPONSE)
     assert choice.reasoning_items == [kept]
     assert choice.call_ids == ["a", "b"]
-    assert len(chunks) == 3
+    assert len(chunks) == 5
 
 
 # Whatever the text
@@ -589,7 +674,7 @@ PIECES = st.lists(st.sampled_from(["hel", "lo", "l", "", "END", "E", "N", "D", "
 @given(PIECES)
 def test_every_delta_with_text_is_one_chunk_of_the_same_text(pieces: list[str]) -> None:
     chunks, _ = run(AnswerConstraints(), *map(said, pieces), DONE)
-    assert chunks == [*(content(piece) for piece in pieces if piece), finish("stop")]
+    assert chunks == [*(content(piece) for piece in pieces if piece), finish(Cause.FINISHED)]
 
 
 @given(PIECES, st.integers(1, 14))
@@ -597,7 +682,7 @@ def test_max_tokens_never_cuts_early(pieces: list[str], limit: int) -> None:
     chunks, choice = run(AnswerConstraints(max_tokens=limit), *map(said, pieces), DONE)
     kept = pieces[:limit]
     assert chunks[:-1] == [content(piece) for piece in kept if piece]
-    assert choice.finish_reason == ("length" if len(pieces) > limit else "stop")
+    assert choice.cause is (Cause.TOKEN_LIMIT if len(pieces) > limit else Cause.FINISHED)
 
 
 @given(PIECES, st.sampled_from([("END",), ("l", "END"), ("lo\n", "N")]))
@@ -611,8 +696,8 @@ def test_a_stop_cuts_the_text_wherever_the_deltas_end(
     if first is not None:
         begin = min(first - len(s) for s in stops if text[:first].endswith(s))
     chunks, choice = run(AnswerConstraints(stops=stops), *map(said, pieces), DONE)
-    assert "".join(c.text for c in chunks if isinstance(c, Content)) == text[:begin]
-    assert choice.finish_reason == "stop"
+    assert "".join(c.text for c in chunks if isinstance(c, Text)) == text[:begin]
+    assert choice.cause is (Cause.FINISHED if begin is None else Cause.STOP_SEQUENCE)
 
 
 @given(PIECES, st.lists(st.integers(0, 30), max_size=4))
@@ -621,7 +706,7 @@ def test_held_text_comes_out_as_it_came(pieces: list[str], cuts: list[int]) -> N
     borders = sorted({0, len(text), *(cut for cut in cuts if cut < len(text))})
     deltas = [text[begin:end] for begin, end in pairwise(borders)]
     chunks, _ = run(OBJECT, *map(said, deltas), DONE)
-    assert chunks == [*map(content, deltas), finish("stop")]
+    assert chunks == [*map(content, deltas), finish(Cause.FINISHED)]
 
 
 def test_the_first_try_counts_in_the_usage_of_the_second() -> None:
@@ -643,7 +728,7 @@ def message(text: str) -> RawItem:
 
 def test_a_message_that_begins_anew_unfinished_has_broken_off() -> None:
     choice = Choice(INDEX, AnswerConstraints())
-    assert choice.feed(TextDelta("item-1", "to")) == [content("to")]
+    assert shown(choice.feed(TextDelta("item-1", "to"))) == [content("to")]
     with pytest.raises(UpstreamBrokeOff):
         choice.feed(TextDelta("item-2", "to"))
 
@@ -666,8 +751,8 @@ def test_a_choice_that_begins_anew_remembers_nothing_of_its_turn() -> None:
     sealed = {"type": "reasoning", "encrypted_content": "s"}
     for event in (TextDelta("i1", "al"), RawItem(sealed), RawItem(call), UsageUpdated(USAGE)):
         choice.feed(event)
-    choice.begin_anew()
+    choice.reset()
     assert (choice.call_ids, choice.reasoning_items, choice.usage) == ([], [], None)
-    assert choice.feed(TextDelta("i2", "o")) == [content("o")]  # not the stop "lo"
-    assert choice.feed(TextDelta("i2", "k")) == [content("k")]
-    assert choice.feed(TextDelta("i2", "!"))[-1] == finish("length")
+    assert shown(choice.feed(TextDelta("i2", "o"))) == [content("o")]  # not the stop "lo"
+    assert shown(choice.feed(TextDelta("i2", "k"))) == [content("k")]
+    assert choice.feed(TextDelta("i2", "!"))[-1] == finish(Cause.TOKEN_LIMIT)

@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from app.backend.fair_queue import FairQueue, Ticket, TicketState
 
-WAITING, ADMITTED, DISPLACED, GONE = TicketState
+WAITING, ADMITTED, EVICTED, GONE = TicketState
 
 
 class Scene:
@@ -25,11 +25,11 @@ class Scene:
     def ask(self, *names: str, count: int = 1) -> None:
         for name in names:
             ticket = self.tickets[name] = Ticket(name[0], count)
-            if self.queue.take(ticket.owner, count):
+            if self.queue.try_acquire(ticket.owner, count):
                 ticket.state = ADMITTED
                 self.served.append(name)
             else:
-                self._note(self.queue.join(ticket))
+                self._note(self.queue.enqueue(ticket))
 
     def end(self, *names: str) -> None:
         for name in names:
@@ -37,7 +37,7 @@ class Scene:
             self._note(self.queue.release(ticket.owner, ticket.count))
 
     def leave(self, name: str) -> None:
-        self._note(self.queue.leave(self.tickets[name]))
+        self._note(self.queue.cancel(self.tickets[name]))
 
     def _note(self, over: list[Ticket]) -> None:
         names = {id(ticket): name for name, ticket in self.tickets.items()}
@@ -165,7 +165,7 @@ def test_a_full_queue_puts_out_the_newest_of_the_owner_that_waits_most(
 ) -> None:
     scene = Scene(len(running.split()), len(waiting.split()))
     scene.ask(*running.split(), *waiting.split(), comes)
-    assert scene.names(DISPLACED) == put_out
+    assert scene.names(EVICTED) == put_out
     assert scene.names(ADMITTED) == running
     assert scene.queue.waiting == len(waiting.split())
 
@@ -204,9 +204,9 @@ UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow]
 @given(st.lists(OWNERS, min_size=1, max_size=40))
 def test_with_one_slot_nobody_is_served_twice_while_another_waits(owners: list[str]) -> None:
     queue: FairQueue[Ticket] = FairQueue(1, 100)
-    assert queue.take("z", 1)
+    assert queue.try_acquire("z", 1)
     for owner in owners:
-        assert queue.join(Ticket(owner, 1)) == []
+        assert queue.enqueue(Ticket(owner, 1)) == []
     left = defaultdict(int, {owner: owners.count(owner) for owner in owners})
     passed_over: dict[str, set[str]] = defaultdict(set)
     holder = "z"
@@ -236,7 +236,7 @@ class Anything(RuleBasedStateMachine):
     def note(self, over: list[Ticket]) -> None:
         for ticket in over:
             assert id(ticket) not in self.told, "told twice"
-            assert ticket.state in {ADMITTED, DISPLACED}
+            assert ticket.state in {ADMITTED, EVICTED}
             self.told.add(id(ticket))
             if ticket.state is ADMITTED:
                 # The first of its owner's line, as it was before.
@@ -247,13 +247,13 @@ class Anything(RuleBasedStateMachine):
     @rule(owner=OWNERS, count=st.integers(1, LIMIT))
     def come(self, owner: str, count: int) -> None:
         ticket = Ticket(owner, count)
-        if self.queue.take(owner, count):
+        if self.queue.try_acquire(owner, count):
             ticket.state = ADMITTED
             self.tickets.append(ticket)
             self.told.add(id(ticket))
         else:
             self.tickets.append(ticket)
-            self.note(self.queue.join(ticket))
+            self.note(self.queue.enqueue(ticket))
 
     @precondition(lambda self: self.of(ADMITTED))
     @rule(data=st.data())
@@ -266,7 +266,7 @@ class Anything(RuleBasedStateMachine):
     @precondition(lambda self: self.tickets)
     @rule(data=st.data())
     def leave(self, data: st.DataObject) -> None:
-        self.note(self.queue.leave(data.draw(st.sampled_from(self.tickets))))
+        self.note(self.queue.cancel(data.draw(st.sampled_from(self.tickets))))
 
     def of(self, state: TicketState) -> list[Ticket]:
         return [ticket for ticket in self.tickets if ticket.state is state]
@@ -308,13 +308,13 @@ def test_nobody_waits_for_ever_however_the_others_flood(data: st.DataObject, cou
     queue: FairQueue[Ticket] = FairQueue(limit, 100)
     running = [Ticket(data.draw(st.sampled_from(others)), 1) for _ in range(limit)]
     for ticket in running:
-        assert queue.take(ticket.owner, 1)
+        assert queue.try_acquire(ticket.owner, 1)
     mine = Ticket("a", count)
-    queue.join(mine)
+    queue.enqueue(mine)
     releases = 0
     while mine.state is WAITING:
         for owner in others:
-            running += [t for t in queue.join(Ticket(owner, 1)) if t is not mine]
+            running += [t for t in queue.enqueue(Ticket(owner, 1)) if t is not mine]
         ended = running.pop(data.draw(st.integers(0, len(running) - 1)))
         releases += 1
         running += [t for t in queue.release(ended.owner) if t is not mine]

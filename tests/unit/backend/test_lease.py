@@ -15,7 +15,9 @@ class Counted:
         self.released += 1
 
 
-@pytest.mark.parametrize("steps", [*permutations(["turn_over", "settle", "turn_over", "settle"])])
+@pytest.mark.parametrize(
+    "steps", [*permutations(["turn_finished", "commit", "turn_finished", "commit"])]
+)
 def test_a_slot_goes_back_once_both_have_happened(steps: tuple[str, ...]) -> None:
     counted, happened = Counted(), set()
     for step in steps:
@@ -24,30 +26,30 @@ def test_a_slot_goes_back_once_both_have_happened(steps: tuple[str, ...]) -> Non
         assert counted.released == (len(happened) == 2)
 
 
-@pytest.mark.parametrize("before", [[], ["turn_over"], ["settle"]])
+@pytest.mark.parametrize("before", [[], ["turn_finished"], ["commit"]])
 def test_a_slot_that_was_handed_on_is_not_given_back(before: list[str]) -> None:
     counted = Counted()
     for step in before:
         getattr(counted.lease, step)()
-    slot = counted.lease.take()
+    slot = counted.lease.transfer()
     assert slot is not None
-    counted.lease.turn_over()
-    counted.lease.settle()
+    counted.lease.turn_finished()
+    counted.lease.commit()
     assert counted.released == 0
     slot.release()
     assert counted.released == 1
-    assert counted.lease.take() is None
+    assert counted.lease.transfer() is None
 
 
 def test_what_was_given_back_cannot_be_handed_on() -> None:
     counted = Counted()
-    counted.lease.turn_over()
-    counted.lease.settle()
-    assert counted.lease.take() is None
+    counted.lease.turn_finished()
+    counted.lease.commit()
+    assert counted.lease.transfer() is None
 
 
 def test_a_lease_of_nothing_does_nothing() -> None:
     lease = Lease()
-    lease.turn_over()
-    lease.settle()
-    assert lease.take() is None
+    lease.turn_finished()
+    lease.commit()
+    assert lease.transfer() is None

@@ -31,9 +31,9 @@ def test_the_wait_follows_the_rate(
     since: float, freed: list[float], ahead: int, seconds: int
 ) -> None:
     slots = ReleaseRate()
-    slots.wanted(NOW - since)
+    slots.start(NOW - since)
     for ago in sorted(freed, reverse=True):
-        slots.freed(NOW - ago)
+        slots.record(NOW - ago)
     assert slots.wait_s(ahead, NOW) == seconds
 
 
@@ -41,14 +41,14 @@ def test_the_count_begins_with_the_first_who_waits_and_ends_when_there_is_plenty
     slots = ReleaseRate()
     assert not slots.is_wanted
     assert slots.wait_s(1, NOW) == 1
-    slots.wanted(NOW)
-    slots.wanted(NOW + 5)
+    slots.start(NOW)
+    slots.start(NOW + 5)
     assert slots.is_wanted
     assert slots.wait_s(1, NOW + 10) == 10
-    slots.freed(NOW + 10)
-    slots.plenty()
+    slots.record(NOW + 10)
+    slots.reset()
     assert not slots.is_wanted
-    slots.wanted(NOW + 20)
+    slots.start(NOW + 20)
     assert slots.wait_s(1, NOW + 23) == 3
 
 

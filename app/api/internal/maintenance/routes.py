@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from flask import Blueprint, current_app
+from flask import Blueprint
 
 from app.api.internal.maintenance.request import parse_order
 from app.http.body import read_json_object
 from app.http.maintenance_flag import MaintenanceFlag
+from app.http.services import services
 
 blueprint = Blueprint("maintenance", __name__, url_prefix="/internal/maintenance")
 
@@ -33,5 +34,4 @@ def forget() -> dict[str, Any]:
 
 
 def _switch() -> MaintenanceFlag:
-    switch: MaintenanceFlag = current_app.extensions["maintenance"]
-    return switch
+    return services().maintenance

@@ -23,7 +23,7 @@ from app.backends.app_server.server_request_policy import ANSWERS
 from app.backends.app_server.turn import Pace, Turn, TurnState
 from app.errors import Draining, InvalidRequest, UpstreamError, WorkerUnavailable
 from app.process.child import Child, ChildSpec, StopLadder
-from app.rpc.channel import ChannelClosed, RpcError, RpcTimeout
+from app.rpc.errors import CallRefused, CallTimeout, ChannelClosed
 from tests.fakes import app_server
 from tests.fakes.app_server import completed, delta
 from tests.fakes.waiting import DEADLINE_S, deadline, eventually, in_background, outcome, result
@@ -187,13 +187,13 @@ def test_a_child_that_dies_in_the_handshake_fails_it(make: Make, method: str) ->
 
 def test_a_child_that_refuses_the_handshake_fails_it(make: Make) -> None:
     stage = make({"initialize": [[{"error": {"code": -32600, "message": "no"}}]]})
-    assert isinstance(outcome(stage.shake_hands), RpcError)
+    assert isinstance(outcome(stage.shake_hands), CallRefused)
 
 
 def test_a_child_that_never_answers_fails_the_handshake_in_time(make: Make) -> None:
     stage = make({"initialize": [[]]})
     error = outcome(stage.generation.shake_hands, "1", SHORT_S, lambda: None)
-    assert isinstance(error, RpcTimeout)
+    assert isinstance(error, CallTimeout)
 
 
 def test_garbage_before_the_handshake_is_survived(make: Make) -> None:
@@ -306,7 +306,7 @@ def test_any_other_refusal_is_an_rpc_error(make: Make, method: str) -> None:
     stage = make({method: [[{"error": {"code": -32600, "message": "sk-secret"}}]]})
     stage.shake_hands()
     error = stage.begin_in_vain()
-    assert isinstance(error, RpcError)
+    assert isinstance(error, CallRefused)
     assert "sk-secret" not in str(error.to_envelope())
 
 
@@ -314,7 +314,7 @@ def test_any_other_refusal_is_an_rpc_error(make: Make, method: str) -> None:
 def test_a_child_that_does_not_answer_is_unavailable_in_time(make: Make, method: str) -> None:
     stage = make({method: [[]]}, rpc_timeout_s=1.0)
     stage.shake_hands()
-    assert isinstance(stage.begin_in_vain(), RpcTimeout)
+    assert isinstance(stage.begin_in_vain(), CallTimeout)
     eventually(lambda: stage.generation.open_turns == 0)
 
 
@@ -616,7 +616,7 @@ def test_a_turn_that_we_end_is_interrupted_when_it_is_closed(make: Make) -> None
 def test_a_turn_whose_start_was_never_answered_is_interrupted_by_what_it_said(make: Make) -> None:
     stage = make({"turn/start": [[delta("a")]]}, rpc_timeout_s=1.0)
     stage.shake_hands()
-    assert isinstance(stage.begin_in_vain(), RpcTimeout)
+    assert isinstance(stage.begin_in_vain(), CallTimeout)
     stage.await_unsubscribed()
     assert stage.heard("turn/interrupt") == [{"threadId": "thread-1", "turnId": "turn-of-thread-1"}]
 
@@ -631,7 +631,7 @@ def test_a_thread_that_begins_too_late_is_unloaded(make: Make) -> None:
     answer = late(4, thread={"id": "thread-1"})
     stage = make({"thread/start": [[]], "thread/loaded/list": [answer]}, rpc_timeout_s=1.0)
     generation = stage.shake_hands()
-    assert isinstance(stage.begin_in_vain(), RpcTimeout)
+    assert isinstance(stage.begin_in_vain(), CallTimeout)
     generation.channel.call("thread/loaded/list", {}, DEADLINE_S)
     stage.await_unsubscribed()
     assert stage.heard("thread/unsubscribe") == [{"threadId": "thread-1"}]
@@ -641,7 +641,7 @@ def test_a_turn_that_begins_too_late_is_interrupted(make: Make) -> None:
     answer = late(6, turn={"id": "turn-of-thread-1"})
     stage = make({"turn/start": [[]], "thread/loaded/list": [answer]}, rpc_timeout_s=1.0)
     generation = stage.shake_hands()
-    assert isinstance(stage.begin_in_vain(), RpcTimeout)
+    assert isinstance(stage.begin_in_vain(), CallTimeout)
     stage.await_unsubscribed()
     generation.channel.call("thread/loaded/list", {}, DEADLINE_S)
     (interrupted,) = stage.await_heard("turn/interrupt")

@@ -31,7 +31,7 @@ from app.backends.app_server.turn import (
     TurnState,
 )
 from app.errors import Draining, InternalError, SlowReader, UpstreamError, WorkerTimeout
-from app.rpc.channel import ChannelClosed
+from app.rpc.errors import ChannelClosed
 from tests.fakes.waiting import DEADLINE_S, deadline, in_background, outcome, result
 
 THREAD, OURS, FOREIGN = ThreadId("thread-1"), TurnId("turn-1"), TurnId("turn-of-an-injection")

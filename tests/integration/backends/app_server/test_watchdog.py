@@ -29,7 +29,7 @@ from app.codex.home import Home
 from app.codex.launch import Launcher
 from app.errors import UpstreamAuth
 from app.process.child import Child, ChildSpec, StopLadder
-from app.rpc.channel import ChannelClosed
+from app.rpc.errors import ChannelClosed
 from scripted_upstream.client import Control
 from tests.fakes import app_server
 from tests.fakes.waiting import DEADLINE_S, deadline, eventually, in_background, outcome, result

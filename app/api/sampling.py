@@ -1,4 +1,4 @@
-"""Parameters that several endpoints share, read alike. Pure."""
+"""Sampling parameters that chat completions and completions share: `stop`, `n`, `stream_options`. Pure."""
 
 from __future__ import annotations
 
@@ -6,27 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from app.answers.field_errors import invalid_type
-from app.api.chat_completions.content import Item
 from app.errors import InvalidRequest
-
-_CHARACTERS_PER_TOKEN = 4
-
-
-def developer_item(text: str) -> Item:
-    """Return an input item that tells the model something in the developer's name."""
-    content = [{"type": "input_text", "text": text}]
-    return {"type": "message", "role": "developer", "content": content}
-
-
-def estimate_tokens(items: tuple[Item, ...]) -> int:
-    """Return roughly how many tokens the items are, for a turn whose usage codex cannot report."""
-    characters = 0
-    for item in items:
-        for part in item.get("content", ()):
-            characters += len(part.get("text", ""))
-        characters += len(item.get("arguments", "")) + len(item.get("output", ""))
-    return characters // _CHARACTERS_PER_TOKEN + 1
-
 
 _MAX_STOPS = 16
 """OpenAI takes 4. Editors shorten their list for that server only: Continue's completions send 6 and more to others."""

@@ -1,0 +1,64 @@
+"""Plan of an answer: what is asked, how often, under which constraints, and the endpoint's own names. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from app.answers.constraints import AnswerConstraints
+from app.answers.model_names import Resolved
+from app.backend.request import TurnRequest
+from app.errors import ContextLengthExceeded, GatewayError, RequestPart
+
+
+@dataclass(frozen=True, slots=True)
+class RequestWords:
+    """An endpoint's words for the parts of its request, for errors that are raised where no endpoint is known.
+
+    `fields` names the field of each part; `too_long` is the advice after "The conversation is longer than …".
+    """
+
+    fields: Mapping[RequestPart, str]
+    too_long: str
+
+    def put_into(self, error: GatewayError) -> None:
+        """Let the error name the field of the part that it is about."""
+        if error.part is not None and error.param is None:
+            error.param = self.fields.get(error.part)
+            if isinstance(error, ContextLengthExceeded):
+                error.message = f"{error.message} {self.too_long}"
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """One question, and how many answers it gets: `n` choices under the same constraints.
+
+    `image_fields` has the request's field for every image address in the items.
+    """
+
+    request: TurnRequest
+    constraints: AnswerConstraints
+    n: int = 1
+    image_fields: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerPlan:
+    """Everything that an endpoint wants answered at once. Choices are numbered through all prompts, in order."""
+
+    prompts: tuple[Prompt, ...]
+    words: RequestWords
+    resolved: Resolved
+    ignored: tuple[str, ...] = ()
+
+    @property
+    def count(self) -> int:
+        """How many choices there are."""
+        return sum(prompt.n for prompt in self.prompts)
+
+    def choices(self) -> Iterator[tuple[int, Prompt]]:
+        """Yield the prompt of each choice, with the prompt's number."""
+        for number, prompt in enumerate(self.prompts):
+            for _ in range(prompt.n):
+                yield number, prompt

@@ -1,0 +1,41 @@
+"""Summary of an answer at one moment: what it is, took and cost so far. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from app.answers.chunks import Cause
+from app.backend.events import Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """See the module. Ids and generation are those of the first choice's turn; times are milliseconds."""
+
+    thread_id: str
+    turn_id: str | None
+    generation: int
+    model: str
+    effort: str
+    ignored_parameters: tuple[str, ...]
+    upstream: str
+    ttft_ms: int | None
+    duration_ms: int
+    usage: Usage | None
+    usage_estimated: bool
+    cause: Cause | None
+
+    def metadata(self) -> dict[str, Any]:
+        """Return `codex_metadata`, this gateway's own member of an answer."""
+        return {
+            "thread_id": self.thread_id,
+            "turn_id": self.turn_id,
+            "model": self.model,
+            "effort": self.effort,
+            "ignored_parameters": list(self.ignored_parameters),
+            "upstream": self.upstream,
+            "ttft_ms": self.ttft_ms,
+            "duration_ms": self.duration_ms,
+            "usage_estimated": self.usage_estimated,
+        }

@@ -1,0 +1,34 @@
+"""Health of a backend at one moment, for the health routes, the gauges and the command line. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from app.process.living import LastExit
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """State of a backend. `reason` says in a word why it is not ready; `degraded` that it keeps failing.
+
+    The rest is for operators, and about the process that new turns begin on: `generation` numbers it (0 before the
+    first), `retiring` counts processes that another has replaced, `counters` are protocol anomalies of this process.
+    `running` and `waiting` are turns and requests at the gateway's admission.
+    """
+
+    ready: bool
+    degraded: bool = False
+    reason: str | None = None
+    state: str = "READY"
+    generation: int = 0
+    pid: int | None = None
+    user_agent: str = ""
+    restarts: int = 0
+    failures: int = 0
+    backoff_ms: int = 0
+    handshake_ms: int | None = None
+    last_exit: LastExit | None = None
+    retiring: int = 0
+    running: int = 0
+    waiting: int = 0
+    counters: dict[str, int] = field(default_factory=dict)

@@ -1,0 +1,13 @@
+"""Resident memory of a process."""
+
+from __future__ import annotations
+
+import psutil
+
+
+def resident_bytes(pid: int) -> int | None:
+    """Return how much memory a process holds; None where it is gone or the system does not say."""
+    try:
+        return int(psutil.Process(pid).memory_info().rss)
+    except (psutil.Error, OSError):
+        return None
