@@ -70,7 +70,7 @@ def create_app(
     access = api.access_by_blueprint(protect_models=settings.protect_models)
     services.init_app(app, here)
     request_lifetime.init_app(app, here.counters)
-    request_context.init_app(app)
+    request_context.init_app(app, [here.metrics])
     cors.init_app(app, settings.cors_origins)  # before auth: a preflight carries no key
     auth.init_app(app, _keys(settings), access)
     maintenance.init_app(app, here.maintenance)  # after auth: nobody without a key learns of it
@@ -131,7 +131,6 @@ def _services(settings: Settings, worker: WorkerServices) -> Services:
             backend.account,
         ),
         traces=traces,
-        listeners=[metrics],
         counters=worker.engine.admission.counters,  # one book for the whole worker
         reload_report=worker.reload_report,
     )

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import re
 import secrets
+from collections.abc import Sequence
 
-from flask import Flask, Response, g, request
+from flask import Flask, Response, current_app, g, request
 
 from app.http.request_lifetime import current_lifetime
-from app.http.services import services
 from app.observability import logs
-from app.observability.requests import RequestRecord
+from app.observability.requests import Listener, RequestRecord
 
 _API_VERSION = "2020-10-01"
 """What OpenAI calls the version of `/v1` in its own answers."""
 
+_LISTENERS = "request_listeners"
 _ACCEPTED_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
-def init_app(app: Flask) -> None:
-    """Give every request a record, every response its headers, and write the canonical line at the very end."""
+def init_app(app: Flask, listeners: Sequence[Listener] = ()) -> None:
+    """Give every request a record, every response its headers, and write the canonical line at the very end.
+
+    `listeners` hear of every request.
+    """
+    app.extensions[_LISTENERS] = listeners
     app.before_request(_begin)
     app.after_request(_finish)
     logs.add_fields(_request_id)
@@ -42,7 +47,7 @@ def _begin() -> None:
         request.method,
         route=rule.rule if rule is not None else "unmatched",
         request_bytes=request.content_length,
-        listeners=[*services().listeners],
+        listeners=[*current_app.extensions[_LISTENERS]],
     )
     current_lifetime().record = g.record
 

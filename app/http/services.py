@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,6 @@ from app.http.maintenance_flag import MaintenanceFlag
 from app.http.open_streams import OpenStreams
 from app.observability.gauges import Gauges
 from app.observability.metrics import Metrics
-from app.observability.requests import Listener
 from app.observability.trace_buffer import TraceBuffer
 
 _EXTENSION = "services"
@@ -52,7 +51,6 @@ class Services:
     metrics: Metrics
     gauges: Gauges
     traces: TraceBuffer
-    listeners: Sequence[Listener]
     counters: Counter[str]
     reload_report: Callable[[], dict[str, Any]]
 

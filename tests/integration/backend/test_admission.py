@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import random
 import time
+from contextlib import suppress
 from typing import Any
 
 import gevent
 import pytest
 
 from app.backend.admission import Admission, Slot, SlotRequest
+from app.backend.engine import Admitted
 from app.errors import WorkerBusy
 from tests.fakes.waiting import DEADLINE_S, eventually, in_background, outcome, result
 
@@ -378,14 +380,16 @@ def test_a_request_with_little_time_left_does_not_wait_longer() -> None:
 
 def test_slots_go_back_where_something_else_was_missing() -> None:
     admission = Admission(3, 5)
-
-    def no_place() -> None:
+    with suppress(WorkerBusy), Admitted(admission.acquire(0, 2), 0.0):
+        assert admission.running == 2
         raise WorkerBusy("something else is full")
-
-    refused = outcome(admission.acquire, 0, 2, SlotRequest("a", on_admitted=no_place))
-    assert refused.message == "something else is full"
     assert admission.running == 0
-    release(admission.acquire(0, 3))
+    with Admitted(admission.acquire(0, 3), 0.0) as admitted:
+        pass
+    assert admission.running == 3
+    admitted.release()
+    admitted.release()
+    assert admission.running == 0
 
 
 def test_it_says_how_long_it_will_take() -> None:

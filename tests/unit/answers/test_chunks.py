@@ -1,42 +1,46 @@
 import pytest
 
 from app.answers.chunks import (
+    Began,
+    Cause,
     Chunk,
-    Content,
-    Finish,
-    Reasoning,
+    Cost,
+    Ended,
+    ReasoningText,
     Restarted,
-    Role,
-    Tokens,
+    Text,
     without_discarded,
 )
 from app.backend.events import Usage
 
-TOKENS = Tokens(Usage(1, 0, 1, 0, 2))
+TOKENS = Cost(Usage(1, 0, 1, 0, 2))
 
 
-def a(text: str) -> Content:
-    return Content(0, text)
+def a(text: str) -> Text:
+    return Text(0, text)
 
 
-def b(text: str) -> Content:
-    return Content(1, text)
+def b(text: str) -> Text:
+    return Text(1, text)
 
 
 CASES: list[tuple[list[Chunk], list[Chunk]]] = [
     ([], []),
-    ([Role(0), a("l"), a("l"), Finish(0, "stop"), TOKENS],) * 2,
-    ([Role(0), a("x"), Restarted(0)], [Role(0)]),
+    ([Began(0), a("l"), a("l"), Ended(0, Cause.FINISHED), TOKENS],) * 2,
+    ([Began(0), a("x"), Restarted(0)], [Began(0)]),
     (
-        [Role(0), a("x"), Restarted(0), a("y"), Finish(0, "stop")],
-        [Role(0), a("y"), Finish(0, "stop")],
+        [Began(0), a("x"), Restarted(0), a("y"), Ended(0, Cause.FINISHED)],
+        [Began(0), a("y"), Ended(0, Cause.FINISHED)],
     ),
     ([a("x"), Restarted(0), a("y"), Restarted(0), a("z")], [a("z")]),
     (
-        [a("x"), b("u"), Reasoning(1, "r"), Restarted(0), b("v"), a("y")],
-        [b("u"), Reasoning(1, "r"), b("v"), a("y")],
+        [a("x"), b("u"), ReasoningText(1, "r"), Restarted(0), b("v"), a("y")],
+        [b("u"), ReasoningText(1, "r"), b("v"), a("y")],
     ),
-    ([Role(0), Role(1), b("u"), Restarted(1), a("x"), TOKENS], [Role(0), Role(1), a("x"), TOKENS]),
+    (
+        [Began(0), Began(1), b("u"), Restarted(1), a("x"), TOKENS],
+        [Began(0), Began(1), a("x"), TOKENS],
+    ),
 ]
 
 

@@ -7,9 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app import errors
-from app.answers.turn_errors import BY_KIND, BY_STATUS, FINISH_REASONS, finish_reason, to_error
+from app.answers.chunks import Cause
+from app.answers.plan import RequestWords
+from app.answers.turn_errors import BY_KIND, BY_STATUS, INCOMPLETE, end_cause, to_error
 from app.backend.events import Reset, TurnEnded, TurnFailure, TurnStatus
-from app.errors import GatewayError
+from app.errors import GatewayError, RequestPart
 
 LEAK = "http://secret.example/x"
 REQUEST_ID = "req_0123456789abcdef"
@@ -36,6 +38,9 @@ def other(sentence: str) -> TurnFailure:
     return TurnFailure(sentence + LEAKS)
 
 
+WORDS = RequestWords(
+    {RequestPart.PROMPT: "messages", RequestPart.MODEL: "model"}, "Please shorten the messages."
+)
 DISCONNECTED = "stream disconnected before completion: "
 
 # what codex says: class, status, code
@@ -144,7 +149,9 @@ def test_the_table_has_a_row_for_every_name_and_every_status() -> None:
 def test_the_field_at_fault_is_named_where_there_is_one(
     failure: TurnFailure, param: str | None
 ) -> None:
-    assert to_error(failure).param == param
+    error = to_error(failure)
+    WORDS.put_into(error)
+    assert error.param == param
 
 
 @pytest.mark.parametrize(
@@ -188,37 +195,37 @@ def test_any_failure_is_some_error_with_a_sentence(
 
 
 @pytest.mark.parametrize(
-    ("ended", "reason"),
+    ("ended", "cause"),
     [
-        (TurnEnded(TurnStatus.COMPLETED), "stop"),
+        (TurnEnded(TurnStatus.COMPLETED), Cause.FINISHED),
         (
             TurnEnded(
                 TurnStatus.FAILED,
                 TurnFailure("Incomplete response returned, reason: max_output_tokens"),
             ),
-            "length",
+            Cause.TOKEN_LIMIT,
         ),
         (
             TurnEnded(
                 TurnStatus.FAILED,
                 TurnFailure(f"{DISCONNECTED}Incomplete response returned, reason: content_filter"),
             ),
-            "content_filter",
+            Cause.CONTENT_FILTER,
         ),
     ],
 )
-def test_an_end_has_its_finish_reason(ended: TurnEnded, reason: str) -> None:
-    assert finish_reason(ended) == reason
+def test_an_end_has_its_cause(ended: TurnEnded, cause: Cause) -> None:
+    assert end_cause(ended) is cause
 
 
-def test_every_finish_reason_is_one_that_openai_has() -> None:
-    assert set(FINISH_REASONS.values()) == {"length", "content_filter"}
+def test_an_incomplete_answer_ends_for_one_of_two_causes() -> None:
+    assert set(INCOMPLETE.values()) == {Cause.TOKEN_LIMIT, Cause.CONTENT_FILTER}
 
 
 @pytest.mark.parametrize("status", [TurnStatus.INTERRUPTED, TurnStatus.FAILED])
 def test_an_end_that_nobody_explains_is_an_error(status: TurnStatus) -> None:
     with pytest.raises(errors.UpstreamError, match="before its answer was complete"):
-        finish_reason(TurnEnded(status))
+        end_cause(TurnEnded(status))
 
 
 @pytest.mark.parametrize(
@@ -235,7 +242,7 @@ def test_a_failed_end_is_the_error_that_it_means(
     failure: TurnFailure, expected: type[GatewayError]
 ) -> None:
     with pytest.raises(expected):
-        finish_reason(TurnEnded(TurnStatus.FAILED, failure))
+        end_cause(TurnEnded(TurnStatus.FAILED, failure))
 
 
 def body(message: str, **more: Any) -> str:
@@ -252,18 +259,20 @@ def test_a_refused_request_that_says_connection_is_still_a_refused_request(word:
     assert (error.status, error.code) == (400, "invalid_function_parameters")
 
 
-def test_a_refused_request_that_quotes_an_incomplete_answer_has_no_finish_reason() -> None:
+def test_a_refused_request_that_quotes_an_incomplete_answer_has_no_end_cause() -> None:
     quoted = body("Bad: 'Incomplete response returned, reason: content_filter'.")
     with pytest.raises(errors.InvalidRequest):
-        finish_reason(TurnEnded(TurnStatus.FAILED, TurnFailure(quoted)))
+        end_cause(TurnEnded(TurnStatus.FAILED, TurnFailure(quoted)))
 
 
 def test_a_conversation_that_is_too_long_is_the_same_error_however_codex_tells_of_it() -> None:
-    told = to_error(
-        TurnFailure(body("Too long.", code="context_length_exceeded", param="input"))
-    ).to_envelope()
-    assert told == to_error(TurnFailure("", "contextWindowExceeded")).to_envelope()
-    assert told["error"]["param"] == "messages"
+    told = to_error(TurnFailure(body("Too long.", code="context_length_exceeded", param="input")))
+    by_name = to_error(TurnFailure("", "contextWindowExceeded"))
+    for error in (told, by_name):
+        WORDS.put_into(error)
+    assert told.to_envelope() == by_name.to_envelope()
+    assert told.param == "messages"
+    assert told.message.endswith(" context window. Please shorten the messages.")
 
 
 def test_no_address_and_no_request_id_of_the_upstream_is_passed_on() -> None:

@@ -103,13 +103,13 @@ def test_what_is_honoured_is_read(members: dict[str, Any], attribute: str, value
     ],
 )
 def test_the_rules_of_an_answer_are_read(members: dict[str, Any], rule: str, value: Any) -> None:
-    assert getattr(parse(**members).rules, rule) == value
+    assert getattr(parse(**members).constraints, rule) == value
 
 
 @pytest.mark.parametrize("shows_reasoning", [True, False])
 def test_whether_reasoning_is_shown_is_the_gateway_s_to_say(*, shows_reasoning: bool) -> None:
     request = parse_request(LEAST, max_choices=1, shows_reasoning=shows_reasoning)
-    assert request.rules.shows_reasoning is shows_reasoning
+    assert request.constraints.shows_reasoning is shows_reasoning
 
 
 def test_where_there_is_a_default_no_model_is_asked_for() -> None:
@@ -233,22 +233,22 @@ def test_a_choice_of_tools_is_read(
 ) -> None:
     request = parse(**given)
     assert request.dynamic_tools == offered
-    assert request.rules.offers_tools is bool(offered)
-    assert request.rules.requires_tool is is_required
+    assert request.constraints.offers_tools is bool(offered)
+    assert request.constraints.requires_tool is is_required
     assert request.items == ((ITEM,) if instruction is None else (ITEM, instruction))
     # Also of what is not offered now: the model may know it from the history.
-    assert dict(request.rules.names) == NAMES
+    assert dict(request.constraints.names) == NAMES
     assert request.legacy_calls is is_legacy
     # The legacy form has room for one call only.
-    assert request.rules.parallel_calls is not is_legacy
-    assert not request.rules.checks_output
+    assert request.constraints.parallel_calls is not is_legacy
+    assert not request.constraints.checks_output
 
 
 @pytest.mark.parametrize("name", ["tools", "functions"])
 def test_no_tools_are_offered_where_there_are_none(name: str) -> None:
     request = parse(**{name: []})
     assert request.dynamic_tools == ()
-    assert not request.rules.offers_tools
+    assert not request.constraints.offers_tools
 
 
 @pytest.mark.parametrize("name", ["tool_choice", "function_call"])
@@ -356,7 +356,7 @@ def test_a_strict_schema_goes_to_the_upstream_and_is_nothing_to_check() -> None:
     request = parse(response_format=CLOSED)
     assert request.output_schema == CLOSED_SCHEMA
     assert request.items == (ITEM,)
-    assert not request.rules.checks_output
+    assert not request.constraints.checks_output
 
 
 @pytest.mark.parametrize("given", [OBJECT, OPEN])
@@ -366,8 +366,8 @@ def test_another_format_is_asked_for_and_checked(given: dict[str, Any]) -> None:
     request = parse(response_format=given)
     assert request.items == (ITEM, told(output.instruction))
     assert request.output_schema is None
-    assert request.rules.output == output
-    assert request.rules.checks_output
+    assert request.constraints.output == output
+    assert request.constraints.checks_output
 
 
 @pytest.mark.parametrize("given", [OBJECT, OPEN])
@@ -375,12 +375,12 @@ def test_another_format_is_asked_for_and_checked(given: dict[str, Any]) -> None:
 def test_a_stream_or_an_answer_that_may_be_a_call_is_not_checked(
     given: dict[str, Any], members: dict[str, Any]
 ) -> None:
-    assert not parse(response_format=given, **members).rules.checks_output
+    assert not parse(response_format=given, **members).constraints.checks_output
 
 
 def test_a_choice_of_no_tools_leaves_the_answer_to_be_checked() -> None:
     request = parse(response_format=OBJECT, tools=BOTH, tool_choice="none")
-    assert request.rules.checks_output
+    assert request.constraints.checks_output
 
 
 def test_text_is_no_format() -> None:

@@ -9,21 +9,61 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from pydantic import BaseModel
 
 from app.answers.chunks import (
+    Began,
+    CallArguments,
+    CallBegan,
+    Cause,
     Chunk,
-    Content,
-    Finish,
-    Reasoning,
+    Cost,
+    Ended,
+    ItemBegan,
+    ItemEnded,
+    ItemKind,
+    ReasoningText,
     Refusal,
-    Role,
-    Tokens,
-    ToolCall,
+    Restarted,
+    Text,
+    Working,
 )
+from app.answers.summary import Summary
 from app.api.chat_completions.wire import ChatWire, Envelope
 from app.api.usage import render_usage
 from app.backend.events import Usage
+from app.http import sse
 
 USAGE = Usage(input=50, cached_input=40, output=9, reasoning_output=3, total=59)
-METADATA = {"thread_id": "thr", "ttft_ms": 7}
+SUMMARY = Summary(
+    thread_id="thr",
+    turn_id="trn",
+    generation=1,
+    model="m",
+    effort="low",
+    ignored_parameters=("top_p",),
+    upstream="demo",
+    ttft_ms=7,
+    duration_ms=9,
+    usage=USAGE,
+    usage_estimated=False,
+    cause=Cause.FINISHED,
+)
+METADATA = {
+    "thread_id": "thr",
+    "turn_id": "trn",
+    "model": "m",
+    "effort": "low",
+    "ignored_parameters": ["top_p"],
+    "upstream": "demo",
+    "ttft_ms": 7,
+    "duration_ms": 9,
+    "usage_estimated": False,
+}
+REASONS = {
+    Cause.FINISHED: "stop",
+    Cause.STOP_SEQUENCE: "stop",
+    Cause.TOKEN_LIMIT: "length",
+    Cause.CALLS: "tool_calls",
+    Cause.CONTENT_FILTER: "content_filter",
+}
 
 
 def wire(*, include_usage: bool = False, legacy_calls: bool = False) -> ChatWire:
@@ -39,6 +79,17 @@ def wire(*, include_usage: bool = False, legacy_calls: bool = False) -> ChatWire
     )
 
 
+def rendered(made: ChatWire, chunks: list[Chunk]) -> bytes:
+    """Frames as they go out; no event of a chat completion has a name."""
+    payloads = list(made.payloads(chunks, lambda: SUMMARY))
+    assert all(event is None for event, _ in payloads)
+    return b"".join(map(sse.frame, payloads))
+
+
+def call(index: int, call_id: str, name: str, arguments: str) -> list[Chunk]:
+    return [CallBegan(index, call_id, name), CallArguments(index, arguments), ItemEnded(index)]
+
+
 def frames_of(data: bytes) -> list[dict[str, Any]]:
     *frames, rest = data.split(b"\n\n")
     assert rest == b""
@@ -50,7 +101,7 @@ def streamed(
     chunks: list[Chunk], *, include_usage: bool = False, legacy_calls: bool = False
 ) -> list[dict[str, Any]]:
     made = wire(include_usage=include_usage, legacy_calls=legacy_calls)
-    return frames_of(made.encode(chunks, METADATA))
+    return frames_of(rendered(made, chunks))
 
 
 def deltas(chunks: list[Chunk], **options: Any) -> list[dict[str, Any]]:
@@ -65,7 +116,11 @@ OPENING = (
 )
 DELTA = '{"index":%d,"delta":%s,"logprobs":null,"finish_reason":null}]'
 END = '{"index":%d,"delta":{},"logprobs":null,"finish_reason":"%s"}]'
-DESCRIBED = '"codex_metadata":{"thread_id":"thr","ttft_ms":7}'
+DESCRIBED = (
+    '"codex_metadata":{"thread_id":"thr","turn_id":"trn","model":"m","effort":"low",'
+    '"ignored_parameters":["top_p"],"upstream":"demo","ttft_ms":7,"duration_ms":9,'
+    '"usage_estimated":false}'
+)
 COUNTED = (
     '],"usage":{"prompt_tokens":50,"completion_tokens":9,"total_tokens":59,'
     '"prompt_tokens_details":{"cached_tokens":40,"audio_tokens":0},'
@@ -74,25 +129,25 @@ COUNTED = (
 )
 AWKWARD_TEXT = 'é "\r\n\0👩‍👩‍👧'
 AWKWARD_JSON = r'"é \"\r\n\u0000👩‍👩‍👧"'
-CALL = ToolCall(0, 1, "call_A", "get_weather", '{"city": "é"}')
+CALL = call(0, "call_A", "get_weather", '{"city": "é"}')
 
 # chunk, the deltas of its frames
-PLAIN: list[tuple[Chunk, list[str]]] = [
-    (Role(0), ['{"role":"assistant","content":""}']),
-    (Role(2), ['{"role":"assistant","content":""}']),
-    (Content(0, AWKWARD_TEXT), ['{"content":' + AWKWARD_JSON + "}"]),
-    (Content(1, "%b %s {}"), ['{"content":"%b %s {}"}']),
-    (Content(127, ""), ['{"content":""}']),
-    (Reasoning(0, AWKWARD_TEXT), ['{"reasoning_content":' + AWKWARD_JSON + "}"]),
+PLAIN: list[tuple[Chunk | list[Chunk], list[str]]] = [
+    (Began(0), ['{"role":"assistant","content":""}']),
+    (Began(2), ['{"role":"assistant","content":""}']),
+    (Text(0, AWKWARD_TEXT), ['{"content":' + AWKWARD_JSON + "}"]),
+    (Text(1, "%b %s {}"), ['{"content":"%b %s {}"}']),
+    (Text(127, ""), ['{"content":""}']),
+    (ReasoningText(0, AWKWARD_TEXT), ['{"reasoning_content":' + AWKWARD_JSON + "}"]),
     (Refusal(1, AWKWARD_TEXT), ['{"refusal":' + AWKWARD_JSON + "}"]),
     (
         CALL,
         [
             (
-                '{"tool_calls":[{"index":1,"id":"call_A","type":"function",'
+                '{"tool_calls":[{"index":0,"id":"call_A","type":"function",'
                 '"function":{"name":"get_weather","arguments":""}}]}'
             ),
-            r'{"tool_calls":[{"index":1,"function":{"arguments":"{\"city\": \"é\"}"}}]}',
+            r'{"tool_calls":[{"index":0,"function":{"arguments":"{\"city\": \"é\"}"}}]}',
         ],
     ),
 ]
@@ -103,24 +158,25 @@ PLAIN: list[tuple[Chunk, list[str]]] = [
 def test_a_chunk_is_exactly_these_bytes(
     chunk: Any, expected: list[str], closing: str, *, include_usage: bool
 ) -> None:
-    frames = [f"{OPENING}{DELTA % (chunk.index, delta)}{closing}\n\n" for delta in expected]
+    chunks = chunk if isinstance(chunk, list) else [chunk]
+    index = chunks[0].index
+    frames = [f"{OPENING}{DELTA % (index, delta)}{closing}\n\n" for delta in expected]
     made = wire(include_usage=include_usage)
-    assert made.encode([chunk], METADATA) == "".join(frames).encode()
-    assert made.encode([chunk], None) == "".join(frames).encode()
+    assert rendered(made, chunks) == "".join(frames).encode()
 
 
-@pytest.mark.parametrize("reason", ["stop", "length", "tool_calls", "content_filter"])
+@pytest.mark.parametrize("cause", Cause)
 @pytest.mark.parametrize(("include_usage", "usage"), [(False, ""), (True, ',"usage":null')])
-def test_a_finish_is_exactly_these_bytes(reason: str, usage: str, *, include_usage: bool) -> None:
-    frame = f"{OPENING}{END % (4, reason)}{usage},{DESCRIBED}}}\n\n"
+def test_a_finish_is_exactly_these_bytes(cause: Cause, usage: str, *, include_usage: bool) -> None:
+    expected = f"{OPENING}{END % (4, REASONS[cause])}{usage},{DESCRIBED}}}\n\n"
     made = wire(include_usage=include_usage)
-    assert made.encode([Finish(4, reason)], METADATA) == frame.encode()
+    assert rendered(made, [Ended(4, cause)]) == expected.encode()
 
 
 def test_usage_is_exactly_these_bytes_or_none() -> None:
-    assert wire().encode([Tokens(USAGE)], None) == b""
+    assert rendered(wire(), [Cost(USAGE)]) == b""
     counted = f"{OPENING}{COUNTED}\n\n".encode()
-    assert wire(include_usage=True).encode([Tokens(USAGE)], None) == counted
+    assert rendered(wire(include_usage=True), [Cost(USAGE)]) == counted
 
 
 def test_a_legacy_call_is_exactly_these_bytes() -> None:
@@ -129,60 +185,81 @@ def test_a_legacy_call_is_exactly_these_bytes() -> None:
         r'{"function_call":{"arguments":"{\"city\": \"é\"}"}}',
     ]
     frames = [f"{OPENING}{DELTA % (0, delta)}}}\n\n" for delta in expected]
-    assert wire(legacy_calls=True).encode([CALL], None) == "".join(frames).encode()
+    assert rendered(wire(legacy_calls=True), CALL) == "".join(frames).encode()
     end = f"{OPENING}{END % (0, 'function_call')},{DESCRIBED}}}\n\n"
-    assert wire(legacy_calls=True).encode([Finish(0, "tool_calls")], METADATA) == end.encode()
+    assert rendered(wire(legacy_calls=True), [Ended(0, Cause.CALLS)]) == end.encode()
 
 
-@pytest.mark.parametrize("reason", ["stop", "length", "content_filter"])
-def test_only_calls_have_a_legacy_name(reason: str) -> None:
-    made = wire(legacy_calls=True)
-    assert made.encode([Finish(0, reason)], METADATA) == wire().encode(
-        [Finish(0, reason)], METADATA
-    )
+@pytest.mark.parametrize("cause", [cause for cause in Cause if cause is not Cause.CALLS])
+def test_only_calls_have_a_legacy_name(cause: Cause) -> None:
+    ended: list[Chunk] = [Ended(0, cause)]
+    assert rendered(wire(legacy_calls=True), ended) == rendered(wire(), ended)
+
+
+@pytest.mark.parametrize("legacy_calls", [True, False])
+def test_the_log_says_tool_calls_in_any_case(*, legacy_calls: bool) -> None:
+    made = wire(legacy_calls=legacy_calls)
+    assert {cause: made.reason(cause) for cause in Cause} == REASONS
+
+
+def test_what_is_no_text_and_no_call_is_not_shown() -> None:
+    unseen: list[Chunk] = [
+        ItemBegan(0, ItemKind.MESSAGE, "msg_1"),
+        ItemEnded(0, {"type": "message"}),
+        Working(0),
+        Restarted(0),
+    ]
+    assert rendered(wire(include_usage=True), unseen) == b""
+    assert whole([Began(0), *unseen])["choices"][0]["message"]["content"] == ""
+
+
+def test_calls_are_counted_anew_where_a_choice_begins_anew() -> None:
+    chunks = [*call(0, "a", "f", "{}"), Restarted(0), *call(0, "b", "f", "{}")]
+    numbers = [delta["tool_calls"][0]["index"] for delta in deltas(chunks)]
+    assert numbers == [0, 0, 0, 0]
 
 
 # The stream
 
 HELLO: list[Chunk] = [
-    Role(0),
-    Content(0, "hel"),
-    Content(0, "lo"),
-    Finish(0, "stop"),
-    Tokens(USAGE),
+    Began(0),
+    Text(0, "hel"),
+    Text(0, "lo"),
+    Ended(0, Cause.FINISHED),
+    Cost(USAGE),
 ]
 CALLS: list[Chunk] = [
-    Role(0),
-    Content(0, "look"),
-    ToolCall(0, 0, "a", "f", "{}"),
-    ToolCall(0, 1, "b", "g", "{broken"),
-    ToolCall(0, 2, "c", "f", ""),
-    Finish(0, "tool_calls"),
-    Tokens(USAGE),
+    Began(0),
+    Text(0, "look"),
+    *call(0, "a", "f", "{}"),
+    *call(0, "b", "g", "{broken"),
+    *call(0, "c", "f", ""),
+    Ended(0, Cause.CALLS),
+    Cost(USAGE),
 ]
 # Two choices, their chunks as they come: mixed.
 TWO: list[Chunk] = [
-    Role(0),
-    Role(1),
-    Content(1, "1a"),
-    Content(0, "0a"),
-    ToolCall(1, 0, "x", "f", "{}"),
-    Content(0, "0b"),
-    Finish(1, "tool_calls"),
-    Finish(0, "length"),
-    Tokens(USAGE),
+    Began(0),
+    Began(1),
+    Text(1, "1a"),
+    Text(0, "0a"),
+    *call(1, "x", "f", "{}"),
+    Text(0, "0b"),
+    Ended(1, Cause.CALLS),
+    Ended(0, Cause.TOKEN_LIMIT),
+    Cost(USAGE),
 ]
-REFUSED: list[Chunk] = [Role(0), Refusal(0, "I "), Refusal(0, "won't."), Finish(0, "stop")]
+REFUSED: list[Chunk] = [Began(0), Refusal(0, "I "), Refusal(0, "won't."), Ended(0, Cause.FINISHED)]
 REASONED: list[Chunk] = [
-    Role(0),
-    Reasoning(0, "h"),
-    Reasoning(0, "m"),
-    Content(0, "x"),
-    Finish(0, "stop"),
-    Tokens(USAGE),
+    Began(0),
+    ReasoningText(0, "h"),
+    ReasoningText(0, "m"),
+    Text(0, "x"),
+    Ended(0, Cause.FINISHED),
+    Cost(USAGE),
 ]
-FILTERED: list[Chunk] = [Role(0), Content(0, "half"), Finish(0, "content_filter")]
-NOTHING: list[Chunk] = [Role(0), Finish(0, "stop")]
+FILTERED: list[Chunk] = [Began(0), Text(0, "half"), Ended(0, Cause.CONTENT_FILTER)]
+NOTHING: list[Chunk] = [Began(0), Ended(0, Cause.FINISHED)]
 ANSWERS = [HELLO, CALLS, TWO, REFUSED, REASONED, FILTERED, NOTHING]
 NAMES = ["hello", "calls", "two", "refused", "reasoned", "filtered", "nothing"]
 
@@ -208,7 +285,7 @@ def test_only_a_finish_frame_has_a_finish_reason_and_metadata(chunks: list[Chunk
     ends = [frame for frame in frames if frame["choices"][0]["finish_reason"] is not None]
     assert [
         (frame["choices"][0]["index"], frame["choices"][0]["finish_reason"]) for frame in ends
-    ] == [(chunk.index, chunk.reason) for chunk in chunks if isinstance(chunk, Finish)]
+    ] == [(chunk.index, REASONS[chunk.cause]) for chunk in chunks if isinstance(chunk, Ended)]
     assert [frame for frame in frames if "codex_metadata" in frame] == ends
     assert all(frame["codex_metadata"] == METADATA for frame in ends)
 
@@ -249,7 +326,7 @@ def test_every_frame_says_which_choice_it_belongs_to() -> None:
 
 
 def whole(chunks: list[Chunk], **options: Any) -> dict[str, Any]:
-    return wire(**options).fold(chunks, METADATA)
+    return wire(**options).whole(chunks, SUMMARY)
 
 
 def test_the_whole_answer_is_exactly_this() -> None:
@@ -290,24 +367,29 @@ SAID_AND_CALLED = [call_of("a", "f", "{}"), call_of("b", "g", "{broken"), call_o
     ("chunks", "legacy_calls", "message", "reason"),
     [
         (NOTHING, False, {**MESSAGE, "content": ""}, "stop"),
-        ([Role(0), Content(0, ""), Finish(0, "stop")], False, {**MESSAGE, "content": ""}, "stop"),
+        (
+            [Began(0), Text(0, ""), Ended(0, Cause.FINISHED)],
+            False,
+            {**MESSAGE, "content": ""},
+            "stop",
+        ),
         (FILTERED, False, {**MESSAGE, "content": "half"}, "content_filter"),
         (CALLS, False, {**MESSAGE, "content": "look", "tool_calls": SAID_AND_CALLED}, "tool_calls"),
         (
-            [CALL, Finish(0, "tool_calls")],
+            [*CALL, Ended(0, Cause.CALLS)],
             False,
             {**MESSAGE, "tool_calls": [call_of("call_A", "get_weather", '{"city": "é"}')]},
             "tool_calls",
         ),
         (
-            [CALL, Finish(0, "tool_calls")],
+            [*CALL, Ended(0, Cause.CALLS)],
             True,
             {**MESSAGE, "function_call": {"name": "get_weather", "arguments": '{"city": "é"}'}},
             "function_call",
         ),
         (REFUSED, False, {**MESSAGE, "refusal": "I won't."}, "stop"),
         (
-            [Content(0, "a"), Refusal(0, "no"), Finish(0, "stop")],
+            [Text(0, "a"), Refusal(0, "no"), Ended(0, Cause.FINISHED)],
             False,
             {**MESSAGE, "content": "a", "refusal": "no"},
             "stop",
@@ -325,10 +407,10 @@ def test_a_message_is_exactly_this(
 
 def test_choices_are_in_their_order_whoever_was_first() -> None:
     mixed: list[Chunk] = [
-        Finish(2, "stop"),
-        Content(1, "b"),
-        Finish(0, "stop"),
-        Finish(1, "length"),
+        Ended(2, Cause.FINISHED),
+        Text(1, "b"),
+        Ended(0, Cause.FINISHED),
+        Ended(1, Cause.TOKEN_LIMIT),
     ]
     choices = whole(mixed)["choices"]
     assert [choice["index"] for choice in choices] == [0, 1, 2]
@@ -341,11 +423,11 @@ def test_an_answer_without_a_count_has_none() -> None:
 
 
 def test_the_usage_object_has_a_place_for_each_count() -> None:
-    rendered = render_usage(USAGE)
-    assert (rendered["prompt_tokens"], rendered["completion_tokens"]) == (50, 9)
-    assert rendered["total_tokens"] == 59
-    assert rendered["prompt_tokens_details"]["cached_tokens"] == 40
-    assert rendered["completion_tokens_details"]["reasoning_tokens"] == 3
+    shown = render_usage(USAGE)
+    assert (shown["prompt_tokens"], shown["completion_tokens"]) == (50, 9)
+    assert shown["total_tokens"] == 59
+    assert shown["prompt_tokens_details"]["cached_tokens"] == 40
+    assert shown["completion_tokens_details"]["reasoning_tokens"] == 3
 
 
 # Whatever the text
@@ -383,28 +465,22 @@ TEXTS = st.lists(st.sampled_from(AWKWARD) | st.text(max_size=8), max_size=12)
 
 
 INDICES = st.integers(0, 2)
-CHUNKS = st.lists(
-    st.builds(Content, INDICES, st.sampled_from(AWKWARD) | st.text(max_size=8))
-    | st.builds(Reasoning, INDICES, st.text(max_size=8))
-    | st.builds(Refusal, INDICES, st.text(min_size=1, max_size=8))
-    | st.builds(ToolCall, INDICES, st.just(0), st.text(max_size=3), st.text(max_size=3), st.text()),
+SAID = st.lists(
+    st.builds(Text, INDICES, st.sampled_from(AWKWARD) | st.text(max_size=8)).map(lambda it: [it])
+    | st.builds(ReasoningText, INDICES, st.text(max_size=8)).map(lambda it: [it])
+    | st.builds(Refusal, INDICES, st.text(min_size=1, max_size=8)).map(lambda it: [it])
+    | st.builds(call, INDICES, st.text(max_size=3), st.text(max_size=3), st.text()),
     max_size=12,
 )
 
 
-def answer_of(said: list[Any]) -> list[Chunk]:
-    """The chunks of a whole answer of three choices, their calls numbered as a choice would."""
-    calls = [0, 0, 0]
-    chunks: list[Chunk] = [Role(0), Role(1), Role(2)]
-    for chunk in said:
-        if isinstance(chunk, ToolCall):
-            number = calls[chunk.index]
-            calls[chunk.index] += 1
-            chunks.append(ToolCall(chunk.index, number, chunk.call_id, chunk.name, chunk.arguments))
-        else:
-            chunks.append(chunk)
-    reasons = ["tool_calls" if calls[index] else "stop" for index in range(3)]
-    return [*chunks, *(Finish(index, reasons[index]) for index in range(3)), Tokens(USAGE)]
+def answer_of(said: list[list[Chunk]]) -> list[Chunk]:
+    """The chunks of a whole answer of three choices."""
+    chunks: list[Chunk] = [Began(0), Began(1), Began(2)]
+    chunks += [chunk for group in said for chunk in group]
+    called = {chunk.index for chunk in chunks if isinstance(chunk, CallBegan)}
+    causes = [Cause.CALLS if index in called else Cause.FINISHED for index in range(3)]
+    return [*chunks, *(Ended(index, causes[index]) for index in range(3)), Cost(USAGE)]
 
 
 def put_together(frames: list[dict[str, Any]]) -> dict[int, dict[str, Any]]:
@@ -431,7 +507,7 @@ def put_together(frames: list[dict[str, Any]]) -> dict[int, dict[str, Any]]:
     return messages
 
 
-@given(CHUNKS, st.booleans())
+@given(SAID, st.booleans())
 def test_the_whole_answer_is_the_stream_put_together(
     said: list[Any],
     include_usage: bool,  # hypothesis passes by position
@@ -457,19 +533,18 @@ def test_each_delta_is_one_frame_and_comes_back_exactly(
     texts: list[str],
     include_usage: bool,  # hypothesis passes by position
 ) -> None:
-    chunks: list[Chunk] = [Content(0, text) for text in texts]
+    chunks: list[Chunk] = [Text(0, text) for text in texts]
     assert deltas(chunks, include_usage=include_usage) == [{"content": text} for text in texts]
     assert whole(chunks)["choices"] == [] or (
         whole(chunks)["choices"][0]["message"]["content"] == "".join(texts)
     )
 
 
-@given(CHUNKS, st.integers(0, 24))
+@given(SAID, st.integers(0, 24))
 def test_how_the_chunks_are_batched_into_writes_does_not_show(said: list[Any], cut: int) -> None:
     made, chunks = wire(include_usage=True), answer_of(said)
-    together = made.encode(chunks, METADATA)
-    apart = made.encode(chunks[:cut], METADATA) + made.encode(chunks[cut:], METADATA)
-    assert apart == together
+    apart = rendered(made, chunks[:cut]) + rendered(made, chunks[cut:])
+    assert apart == rendered(wire(include_usage=True), chunks)
 
 
 # OpenAI's own types

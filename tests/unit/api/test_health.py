@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 
 from app.api.health import is_answering, word_of
-from app.backends.app_server.status import Status
+from app.backend.health import Health
 from app.http.maintenance_flag import MaintenanceSpec, Source, State
 
 OPEN, CLOSED = MaintenanceSpec(False), MaintenanceSpec(True, "We move.")
 
 
-def status(reason: str | None) -> Status:
-    return Status(
+def status(reason: str | None) -> Health:
+    return Health(
         ready=reason is None,
         degraded=reason == "degraded",
         reason=reason,

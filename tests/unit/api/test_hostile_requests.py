@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from app.answers.choice import Choice, RetryWithInstruction
-from app.answers.chunks import Finish
+from app.answers.chunks import Cause, Ended
 from app.answers.constraints import AnswerConstraints
 from app.answers.output_format import check, parse_format
 from app.answers.tools import parse_tools, to_dynamic_tool
@@ -61,7 +61,7 @@ def test_a_choice_without_tools_is_refused_whatever_its_shape(name: Any, choice:
 
 def test_an_empty_list_of_functions_does_not_change_the_tools() -> None:
     tools = [{"type": "function", "function": {"name": "f"}}]
-    assert parse(tools=tools, functions=[]).rules.parallel_calls
+    assert parse(tools=tools, functions=[]).constraints.parallel_calls
 
 
 def test_a_choice_without_its_function_is_missing_it() -> None:
@@ -221,7 +221,7 @@ def test_the_usage_of_the_first_try_is_not_that_of_the_second() -> None:
         choice.feed(DONE)
     for _ in range(3):
         choice.feed(TextDelta("i", "{"))
-    assert choice.finish_reason == "length"
+    assert choice.cause is Cause.TOKEN_LIMIT
     assert choice.is_usage_estimated
 
 
@@ -249,4 +249,4 @@ def test_a_turn_that_ends_with_its_calls_has_done_what_was_required() -> None:
     """codex ends a turn whose response broke off after a call without rawResponse/completed."""
     choice = Choice(0, AnswerConstraints(offers_tools=True, requires_tool=True))
     choice.feed(RawItem({"type": "function_call", "name": "f", "call_id": "c", "arguments": "{}"}))
-    assert choice.feed(DONE)[-1] == Finish(0, "tool_calls")
+    assert choice.feed(DONE)[-1] == Ended(0, Cause.CALLS)

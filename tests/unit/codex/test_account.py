@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from app.backend.events import Reset, TextDelta, TurnEnded, TurnFailure, TurnStatus
-from app.backends.app_server.parse_events import Addressed, ThreadId, TurnId
-from app.codex.account import AccountLimits, AccountWindow
+from app.backend.account import AccountLimits, AccountWindow
+from app.backend.events import Reset, TurnEnded, TurnFailure, TurnStatus
+from app.codex.account import parse_windows, with_reset
 
 NOW = 1_800_000_000
 
@@ -26,7 +26,7 @@ def window(used: Any, minutes: Any = 300, resets: Any = NOW + 60) -> dict[str, A
 def heard(*updates: object) -> AccountLimits:
     limits = AccountLimits()
     for one in updates:
-        limits.hear(one)
+        limits.update(parse_windows(one))
     return limits
 
 
@@ -72,14 +72,12 @@ def test_a_window_whose_time_is_up_is_empty() -> None:
     }
 
 
-def ended(sentence: str = "", kind: str = "usageLimitExceeded") -> Addressed:
-    failure = TurnFailure(sentence, kind)
-    return Addressed(ThreadId("t"), TurnId("u"), TurnEnded(TurnStatus.FAILED, failure))
+def ended(sentence: str = "", kind: str = "usageLimitExceeded") -> TurnEnded:
+    return TurnEnded(TurnStatus.FAILED, TurnFailure(sentence, kind))
 
 
-def reset(limits: AccountLimits, event: Addressed) -> Reset | None:
-    explained = limits.explain(event, NOW).event
-    assert isinstance(explained, TurnEnded)
+def reset(limits: AccountLimits, event: TurnEnded) -> Reset | None:
+    explained = with_reset(event, limits, NOW)
     assert explained.failure is not None
     return explained.failure.reset
 
@@ -108,13 +106,12 @@ def test_a_spent_quota_starts_again_with_the_last_full_window(
 @pytest.mark.parametrize(
     "event",
     [
-        ended(kind="rateLimitExceeded"),
-        Addressed(ThreadId("t"), TurnId("u"), TurnEnded(TurnStatus.COMPLETED)),
-        Addressed(ThreadId("t"), TurnId("u"), TextDelta("i", "try again at 3:04 PM")),
+        ended("try again at 3:04 PM", kind="rateLimitExceeded"),
+        TurnEnded(TurnStatus.COMPLETED),
     ],
 )
-def test_other_events_stay_what_they_are(event: Addressed) -> None:
-    assert heard(FULL).explain(event, NOW) is event
+def test_other_ends_stay_what_they_are(event: TurnEnded) -> None:
+    assert with_reset(event, heard(FULL), NOW) is event
 
 
 # Local time, as codex writes it.

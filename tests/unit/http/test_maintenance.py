@@ -59,7 +59,7 @@ def test_a_key_is_asked_for_first(app: Flask) -> None:
 
 def test_what_is_set_counts_at_once(app: Flask) -> None:
     client = app.test_client()
-    app.extensions["maintenance"].obey(MaintenanceSpec(False))
+    app.extensions["services"].maintenance.obey(MaintenanceSpec(False))
     assert client.post("/v1/chat/completions", headers=BEARER).status_code == 415
-    app.extensions["maintenance"].forget()
+    app.extensions["services"].maintenance.forget()
     assert client.post("/v1/chat/completions", headers=BEARER).status_code == 503

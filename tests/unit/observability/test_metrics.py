@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from app.backends.app_server.status import Status
+from app.backend.account import AccountLimits, AccountWindow
+from app.backend.health import Health
 from app.backends.app_server.turn import TurnState
-from app.codex.account import AccountLimits
 from app.observability.gauges import Gauges
 from app.observability.metrics import Metrics
 from app.observability.requests import RequestRecord
@@ -134,7 +134,7 @@ def test_a_turn_is_counted_by_its_end(state: str) -> None:
     assert value(metrics, "codex_worker_latency_ms_sum", outcome=state) == 20
 
 
-STATUS = Status(
+STATUS = Health(
     ready=True,
     degraded=False,
     reason=None,
@@ -154,7 +154,7 @@ STATUS = Status(
 )
 
 
-def changed(**members: Any) -> Status:
+def changed(**members: Any) -> Health:
     return replace(STATUS, **members)
 
 
@@ -194,10 +194,10 @@ def test_the_accounts_windows_are_shown_once_they_are_known() -> None:
 
     assert seen("primary") == [None, None]
     future = 4_000_000_000
-    account.hear({"rateLimits": {"primary": {"usedPercent": 7, "resetsAt": future}}})
+    account.update({"primary": AccountWindow(7, resets_at=future)})
     assert seen("primary") == [7, future]
     assert seen("secondary") == [None, None]
-    account.hear({"rateLimits": {"primary": {"usedPercent": 8, "resetsAt": 1}}})
+    account.update({"primary": AccountWindow(8, resets_at=1)})
     assert seen("primary") == [0, future]  # its time is up
 
 

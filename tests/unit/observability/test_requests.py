@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from app.answers.chunks import Cause
+from app.answers.summary import Summary
 from app.backend.events import Usage
 from app.observability.logs import JsonFormatter
 from app.observability.requests import RequestRecord
@@ -110,9 +112,33 @@ def test_waits_add_up_and_bytes_add_up() -> None:
     assert (record.queue_ms, record.response_bytes) == (750.0, 7)
 
 
+def summary_of(usage: Usage | None, cause: Cause | None) -> Summary:
+    return Summary(
+        thread_id="thr",
+        turn_id="trn",
+        generation=1,
+        model="m",
+        effort="low",
+        ignored_parameters=(),
+        upstream="demo",
+        ttft_ms=7,
+        duration_ms=9,
+        usage=usage,
+        usage_estimated=False,
+        cause=cause,
+    )
+
+
+def test_an_answer_that_is_not_over_has_neither_an_end_nor_a_cost() -> None:
+    record = RequestRecord("req_1", "POST")
+    record.note_answer(summary_of(None, None), lambda cause: cause.value)
+    assert (record.finish_reason, record.prompt_tokens) == (None, None)
+
+
 def test_usage_is_four_figures() -> None:
     record = RequestRecord("req_1", "POST")
-    record.note_usage(Usage(input=5, cached_input=4, output=3, reasoning_output=2, total=8))
+    record.note_answer(summary_of(Usage(5, 4, 3, 2, 8), Cause.CALLS), lambda cause: cause.value)
+    assert (record.thread_id, record.ttft_ms, record.finish_reason) == ("thr", 7, "calls")
     tokens = (record.prompt_tokens, record.cached_tokens)
     assert (*tokens, record.completion_tokens, record.reasoning_tokens) == (5, 4, 3, 2)
 

@@ -49,18 +49,18 @@ class Story:
 
     def begin(self) -> Turn:
         self.call("thread/start")
-        return Turn(THREAD, 3, lambda _: None, watch=self.watch)
+        return Turn(THREAD, 3, lambda _: None, observer=self.watch)
 
     def hear(self, turn: Turn, event: Any) -> None:
         params = {"threadId": THREAD, "turnId": TURN, "delta": "x", "itemId": "i"}
         self.watch.notified(Notification("item/agentMessage/delta", params, 100))
         turn.deliver(Addressed(THREAD, TURN, event))
 
-    def end(self) -> Trace:
+    def end(self, turn: Turn) -> Trace:
         """The thread is unsubscribed: nothing was handed over before."""
         assert self.buffer.traces == []
         self.call("thread/unsubscribe")
-        self.watch.closed()
+        self.watch.closed(turn.facts)
         (trace,) = self.buffer.traces
         return trace
 
@@ -71,7 +71,7 @@ def test_a_whole_turn() -> None:
     story.call("turn/start")
     story.hear(turn, TextDelta("i", "x"))
     story.hear(turn, TurnEnded(TurnStatus.COMPLETED))
-    trace = story.end()
+    trace = story.end(turn)
     assert (trace.thread_id, trace.turn_id, trace.generation) == (THREAD, TURN, 3)
     assert (trace.outcome, trace.error_code) == ("completed", None)
     assert (trace.route, trace.stream, trace.queue_ms) == ("/v1/x", True, 1.5)
@@ -95,18 +95,19 @@ def test_a_whole_turn() -> None:
 )
 def test_a_turn_that_we_ended_says_why(error: Any, code: str) -> None:
     story = Story()
-    story.begin().fail(error)
-    assert (story.end().outcome, story.buffer.traces[0].error_code) == ("failed", code)
+    turn = story.begin()
+    turn.fail(error)
+    trace = story.end(turn)
+    assert (trace.outcome, trace.error_code) == ("failed", code)
 
 
 def test_a_turn_that_was_closed_has_the_error_of_its_request() -> None:
     story = Story()
-    story.begin().close()
+    turn = story.begin()
+    turn.close()
     story.record.error_code = WorkerTimeout.default_code
-    assert (story.end().outcome, story.buffer.traces[0].error_code) == (
-        "abandoned",
-        "WORKER_TIMEOUT",
-    )
+    trace = story.end(turn)
+    assert (trace.outcome, trace.error_code) == ("abandoned", "WORKER_TIMEOUT")
 
 
 @pytest.mark.parametrize("status", ["refused", "failed"])
@@ -122,22 +123,15 @@ def test_a_call_that_fails_later_is_not_the_end() -> None:
     turn = story.begin()
     story.call("thread/inject_items", "refused")
     turn.close()
-    assert [call["status"] for call in story.end().calls] == ["ok", "refused", "ok"]
-
-
-def test_a_trace_is_handed_over_once() -> None:
-    story = Story()
-    story.begin().close()
-    story.end()
-    story.watch.closed()
-    assert len(story.buffer.traces) == 1
+    assert [call["status"] for call in story.end(turn).calls] == ["ok", "refused", "ok"]
 
 
 def test_switched_off_a_turn_is_only_counted() -> None:
     metrics, buffer = Metrics(), Kept(is_on=False)
     watch = HttpRequestObserver(RequestRecord("req_1", "POST"), metrics, buffer).turn()
     watch.called(CallReport("thread/start", {}))
-    Turn(THREAD, 1, lambda _: None, watch=watch).close()
-    watch.closed()
+    turn = Turn(THREAD, 1, lambda _: None, observer=watch)
+    turn.close()
+    watch.closed(turn.facts)
     assert buffer.traces == []
     assert metrics.registry.get_sample_value("codex_turns_total", {"outcome": "abandoned"}) == 1

@@ -13,7 +13,7 @@ import pytest
 
 from scripted_upstream.client import Control
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 
 
 @pytest.fixture(scope="session")

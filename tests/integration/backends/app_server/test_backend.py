@@ -19,10 +19,12 @@ import pytest
 from codex_cli_bin import bundled_codex_path
 
 from app.backend.events import Event, RawItem, ResponseCompleted, TextDelta, TurnEnded, TurnStatus
+from app.backend.observer import TurnState
+from app.backend.protocols import Pace
 from app.backend.request import TurnRequest
 from app.backends.app_server.backend import AppServerBackend
 from app.backends.app_server.limits import Limits
-from app.backends.app_server.turn import Pace, Turn, TurnState
+from app.backends.app_server.turn import Turn
 from app.codex.config import UPSTREAM_KEY_VARIABLE, Upstream, UpstreamKind
 from app.codex.home import Home
 from app.codex.launch import Launcher
@@ -30,6 +32,7 @@ from app.errors import Draining, InvalidRequest, UpstreamError, WorkerBusy, Work
 from app.process.child import ChildSpec
 from scripted_upstream.client import Control
 from tests.fakes import app_server
+from tests.fakes.engines import AppServerEngine
 from tests.fakes.waiting import (
     DEADLINE_S,
     deadline,
@@ -45,9 +48,6 @@ MODEL = "gpt-5.5"
 UPSTREAM_KEY = "sk-upstream-canary"
 PATIENT = Pace(first_s=DEADLINE_S, total_s=DEADLINE_S, commit_s=DEADLINE_S, tick_s=DEADLINE_S)
 LIMITS = Limits(
-    max_concurrency=4,
-    queue_max=4,
-    queue_timeout_ms=20_000,
     rpc_timeout_ms=10_000,
     startup_timeout_ms=10_000,
     backoff_initial_ms=10,
@@ -56,7 +56,7 @@ LIMITS = Limits(
 HELLO = {"items": [{"type": "message", "deltas": ["Grü", "ße ", "ße ", "✓", " 𝄞"]}]}
 HUNG = {**HELLO, "failure": {"name": "hang_mid_stream", "after_deltas": 2}}
 
-Run = Callable[..., AppServerBackend]
+Run = Callable[..., AppServerEngine]
 
 
 @pytest.fixture
@@ -66,25 +66,25 @@ def home(tmp_path: Path) -> Home:
 
 @pytest.fixture
 def run(upstream_url: str, home: Home) -> Iterator[Run]:
-    started: list[tuple[AppServerBackend, gevent.Greenlet[..., Any]]] = []
+    started: list[tuple[AppServerEngine, gevent.Greenlet[..., Any]]] = []
 
-    def run(limits: Limits = LIMITS) -> AppServerBackend:
+    def run(limits: Limits = LIMITS, **admission: Any) -> AppServerEngine:
         upstream = Upstream(UpstreamKind.CONFIGURED, upstream_url, has_key=True)
         launcher = Launcher(home, bundled_codex_path(), upstream, UPSTREAM_KEY, 300_000)
-        codex = AppServerBackend(launcher, limits, "0.0.0")
-        started.append((codex, in_background(codex.run)))
+        codex = AppServerEngine(AppServerBackend(launcher, limits, "0.0.0"), **admission)
+        started.append((codex, in_background(codex.backend.run)))
         return codex
 
     yield run
     for codex, running in started:
         with deadline():
-            codex.stop()
+            codex.backend.stop()
         assert result(running) is None
         assert codex.admission.running == 0
 
 
 @pytest.fixture
-def codex(run: Run) -> AppServerBackend:
+def codex(run: Run) -> AppServerEngine:
     codex = run()
     assert codex.supervisor.wait_ready(DEADLINE_S)
     return codex
@@ -95,7 +95,7 @@ def say(text: str) -> TurnRequest:
     return TurnRequest(MODEL, ({"type": "message", "role": "user", "content": content},))
 
 
-def start(codex: AppServerBackend, text: str) -> Turn:
+def start(codex: AppServerEngine, text: str) -> Turn:
     with deadline():
         (turn,) = codex.start_turns(say(text))
         return turn
@@ -121,8 +121,8 @@ def hear(turn: Turn, count: int) -> list[str]:
     return heard
 
 
-def child_pid(codex: AppServerBackend) -> int:
-    pid = codex.status().pid
+def child_pid(codex: AppServerEngine) -> int:
+    pid = codex.health().pid
     assert pid is not None
     return pid
 
@@ -130,8 +130,8 @@ def child_pid(codex: AppServerBackend) -> int:
 # Answers
 
 
-def test_it_is_ready_and_says_what_it_is(codex: AppServerBackend) -> None:
-    status = codex.status()
+def test_it_is_ready_and_says_what_it_is(codex: AppServerEngine) -> None:
+    status = codex.health()
     assert status.ready
     assert (status.reason, status.state, status.generation) == (None, "ready", 1)
     assert (status.restarts, status.failures, status.last_exit) == (0, 0, None)
@@ -140,7 +140,7 @@ def test_it_is_ready_and_says_what_it_is(codex: AppServerBackend) -> None:
     assert "sk-" not in repr(codex)
 
 
-def test_it_knows_the_models_of_the_binary(codex: AppServerBackend) -> None:
+def test_it_knows_the_models_of_the_binary(codex: AppServerEngine) -> None:
     models = {model.id: model for model in codex.models()}
     assert MODEL in models
     assert models[MODEL].default_effort in models[MODEL].efforts
@@ -148,13 +148,13 @@ def test_it_knows_the_models_of_the_binary(codex: AppServerBackend) -> None:
 
 def test_the_models_are_waited_for_while_the_child_starts(run: Run) -> None:
     codex = run()
-    assert not codex.status().ready
+    assert not codex.health().ready
     with deadline():
         assert codex.models()
 
 
 def test_a_turn_says_exactly_what_the_upstream_says(
-    codex: AppServerBackend, control: Control, marker: str
+    codex: AppServerEngine, control: Control, marker: str
 ) -> None:
     control.script(marker, {**HELLO, "usage": {"input_tokens": 50, "output_tokens": 9}})
     turn = start(codex, marker)
@@ -173,7 +173,7 @@ def test_a_turn_says_exactly_what_the_upstream_says(
     assert not record["body"].get("tools")
 
 
-def test_two_turns_at_once_are_not_mixed(codex: AppServerBackend, control: Control) -> None:
+def test_two_turns_at_once_are_not_mixed(codex: AppServerEngine, control: Control) -> None:
     markers = [f"marker-{uuid4().hex}" for _ in range(2)]
     for marker in markers:
         pieces = [f"{marker[-4:]} {n} " for n in range(40)]
@@ -192,7 +192,7 @@ def test_two_turns_at_once_are_not_mixed(codex: AppServerBackend, control: Contr
 
 
 def test_turns_that_are_asked_for_together_come_together(
-    codex: AppServerBackend, control: Control, marker: str
+    codex: AppServerEngine, control: Control, marker: str
 ) -> None:
     control.script(marker, {**HELLO, "hold": True})
     with deadline():
@@ -208,7 +208,7 @@ def test_turns_that_are_asked_for_together_come_together(
     assert len(control.requests(marker)) == 3
 
 
-def test_of_turns_that_cannot_all_be_begun_none_is_left(codex: AppServerBackend) -> None:
+def test_of_turns_that_cannot_all_be_begun_none_is_left(codex: AppServerEngine) -> None:
     wrong = replace(say("x"), items=({"type": "message", "role": "user", "content": "no list"},))
     error = outcome(codex.start_turns, say("the demo speaks"), say("the demo speaks"), wrong)
     assert isinstance(error, InvalidRequest)
@@ -221,7 +221,7 @@ def test_of_turns_that_cannot_all_be_begun_none_is_left(codex: AppServerBackend)
 def test_more_turns_than_there_are_slots_wait_or_are_refused_whole(
     run: Run, control: Control, marker: str
 ) -> None:
-    codex = run(limits_with(max_concurrency=2, queue_max=0))
+    codex = run(max_concurrency=2, queue_max=0)
     control.script(marker, HUNG)
     first = start(codex, marker)
     error = outcome(codex.start_turns, *[say("the demo speaks")] * 2)
@@ -232,7 +232,7 @@ def test_more_turns_than_there_are_slots_wait_or_are_refused_whole(
 
 
 def test_a_call_of_a_client_s_tool_comes_verbatim_and_ends_with_its_response(
-    codex: AppServerBackend, control: Control, marker: str
+    codex: AppServerEngine, control: Control, marker: str
 ) -> None:
     arguments = ' {"city" : "Z\\u00fcrich"}'
     call = {
@@ -265,7 +265,7 @@ def test_a_call_of_a_client_s_tool_comes_verbatim_and_ends_with_its_response(
 
 
 def test_an_upstream_that_fails_ends_the_turn_as_failed(
-    codex: AppServerBackend, control: Control, marker: str
+    codex: AppServerEngine, control: Control, marker: str
 ) -> None:
     control.script(marker, {"failure": "rate_limited"})
     turn = start(codex, marker)
@@ -282,7 +282,7 @@ def test_an_upstream_that_fails_ends_the_turn_as_failed(
 
 
 def test_closing_a_running_turn_hangs_up_on_the_upstream(
-    codex: AppServerBackend, control: Control, marker: str
+    codex: AppServerEngine, control: Control, marker: str
 ) -> None:
     control.script(marker, HUNG)
     turn = start(codex, marker)
@@ -296,7 +296,7 @@ def test_closing_a_running_turn_hangs_up_on_the_upstream(
 
 
 def test_closing_a_turn_before_the_upstream_answered_hangs_up_too(
-    codex: AppServerBackend, control: Control, marker: str
+    codex: AppServerEngine, control: Control, marker: str
 ) -> None:
     control.script(marker, {"failure": "hang_before_headers"})
     turn = start(codex, marker)
@@ -310,12 +310,12 @@ def test_closing_a_turn_before_the_upstream_answered_hangs_up_too(
 
 
 def test_a_turn_waits_for_a_place_and_gets_it(run: Run, control: Control, marker: str) -> None:
-    codex = run(limits_with(max_concurrency=1, queue_max=1))
+    codex = run(max_concurrency=1, queue_max=1)
     control.script(marker, HUNG)
     first = start(codex, marker)
     hear(first, 2)
     second = in_background(codex.start_turns, say("the demo speaks"))
-    eventually(lambda: codex.status().waiting == 1)
+    eventually(lambda: codex.health().waiting == 1)
     assert isinstance(outcome(start, codex, "one too many"), WorkerBusy)
     first.close()
     (turn,) = result(second)
@@ -325,13 +325,13 @@ def test_a_turn_waits_for_a_place_and_gets_it(run: Run, control: Control, marker
 
 
 def test_a_draining_gateway_is_not_ready_and_serves_what_still_comes(
-    codex: AppServerBackend, control: Control, marker: str
+    codex: AppServerEngine, control: Control, marker: str
 ) -> None:
     control.script(marker, [{**HELLO, "hold": "end"}, HELLO])
     turn = start(codex, marker)
     heard = hear(turn, 5)
-    codex.begin_drain()
-    assert (codex.status().ready, codex.status().reason) == (False, "draining")
+    codex.backend.begin_drain()
+    assert (codex.health().ready, codex.health().reason) == (False, "draining")
     late = start(codex, marker)
     assert texts(follow(late)) == heard == ["Grü", "ße ", "ße ", "✓", " 𝄞"]
     assert in_thread(control.release, marker) == 1
@@ -341,19 +341,19 @@ def test_a_draining_gateway_is_not_ready_and_serves_what_still_comes(
 
 
 def test_turns_can_be_ended_from_our_side(
-    codex: AppServerBackend, control: Control, marker: str
+    codex: AppServerEngine, control: Control, marker: str
 ) -> None:
     control.script(marker, HUNG)
     turn = start(codex, marker)
     hear(turn, 2)
-    codex.end_turns(Draining("soon"))
+    codex.backend.end_turns(Draining("soon"))
     assert isinstance(outcome(follow, turn), Draining)
     turn.close()
     in_thread(control.wait, "peer_closed", marker)
 
 
 def test_a_killed_child_fails_its_turns_and_the_next_one_serves(
-    codex: AppServerBackend, control: Control, marker: str
+    codex: AppServerEngine, control: Control, marker: str
 ) -> None:
     control.script(marker, [HUNG, HELLO])
     turn = start(codex, marker)
@@ -364,12 +364,12 @@ def test_a_killed_child_fails_its_turns_and_the_next_one_serves(
     assert isinstance(error, WorkerUnavailable)
     assert error.retryable
     turn.close()
-    eventually(lambda: codex.status().restarts == 1)
+    eventually(lambda: codex.health().restarts == 1)
     again = start(codex, marker)
     assert again.generation == 2
     assert texts(follow(again)) == ["Grü", "ße ", "ße ", "✓", " 𝄞"]
     again.close()
-    status = codex.status()
+    status = codex.health()
     assert (status.generation, status.restarts) == (2, 1)
     assert status.last_exit is not None
     assert status.last_exit.exit_code == -signal.SIGKILL
@@ -379,14 +379,14 @@ def test_a_killed_child_fails_its_turns_and_the_next_one_serves(
 # What the child is given, and what is left of it
 
 
-def test_stopping_leaves_no_process(codex: AppServerBackend, control: Control, marker: str) -> None:
+def test_stopping_leaves_no_process(codex: AppServerEngine, control: Control, marker: str) -> None:
     control.script(marker, HUNG)
     turn = start(codex, marker)
     hear(turn, 2)
     pid = child_pid(codex)
     processes = [pid, *(helper.pid for helper in psutil.Process(pid).children(recursive=True))]
     with deadline():
-        codex.stop()
+        codex.backend.stop()
     assert isinstance(outcome(follow, turn), WorkerUnavailable)
     turn.close()
     eventually(lambda: codex.admission.running == 0)
@@ -414,16 +414,16 @@ def test_a_config_that_is_not_ours_is_refused_by_name(run: Run, home: Home) -> N
     home.root.mkdir()
     config = home.root / "config.toml"
     config.write_text('model = "another"\n')
-    codex = run(limits_with(queue_timeout_ms=50))
-    eventually(lambda: codex.status().last_exit is not None)
-    last_exit = codex.status().last_exit
+    codex = run(queue_s=0.05)
+    eventually(lambda: codex.health().last_exit is not None)
+    last_exit = codex.health().last_exit
     assert last_exit is not None
     assert (last_exit.reason, last_exit.exit_code) == ("home_refused", None)
-    assert codex.status().reason == "home_refused"
+    assert codex.health().reason == "home_refused"
     assert "config.toml" in last_exit.detail
-    assert not codex.status().ready
+    assert not codex.health().ready
     assert isinstance(outcome(start, codex, "hello"), WorkerUnavailable)
-    eventually(lambda: codex.status().degraded)
+    eventually(lambda: codex.health().degraded)
     assert config.read_text() == 'model = "another"\n'
     config.unlink()
     assert codex.supervisor.wait_ready(DEADLINE_S)
@@ -431,26 +431,20 @@ def test_a_config_that_is_not_ours_is_refused_by_name(run: Run, home: Home) -> N
 
 def test_a_binary_that_is_missing_is_a_named_reason(home: Home, upstream_url: str) -> None:
     upstream = Upstream(UpstreamKind.CONFIGURED, upstream_url)
-    codex = AppServerBackend(
-        Launcher(home, Path("/nonexistent/codex"), upstream, "", 1000), LIMITS, "0"
-    )
-    running = in_background(codex.run)
-    eventually(lambda: codex.status().last_exit is not None)
-    last_exit = codex.status().last_exit
+    launcher = Launcher(home, Path("/nonexistent/codex"), upstream, "", 1000)
+    codex = AppServerEngine(AppServerBackend(launcher, LIMITS, "0"))
+    running = in_background(codex.backend.run)
+    eventually(lambda: codex.health().last_exit is not None)
+    last_exit = codex.health().last_exit
     assert last_exit is not None
-    codex.stop()
+    codex.backend.stop()
     assert result(running) is None
     assert last_exit.reason == "start_failed"
     assert "/nonexistent/codex" in last_exit.detail
 
 
-def limits_with(**changes: int) -> Limits:
-    fields = {name: getattr(LIMITS, name) for name in Limits.__slots__}
-    return Limits(**(fields | changes))
-
-
 def test_the_next_turn_after_a_kill_waits_for_the_next_child(
-    codex: AppServerBackend, control: Control, marker: str
+    codex: AppServerEngine, control: Control, marker: str
 ) -> None:
     control.script(marker, [HUNG, HELLO])
     turn = start(codex, marker)
@@ -465,10 +459,10 @@ def test_the_next_turn_after_a_kill_waits_for_the_next_child(
 
 
 def test_a_polite_stop_is_no_recycling(
-    codex: AppServerBackend, caplog: pytest.LogCaptureFixture
+    codex: AppServerEngine, caplog: pytest.LogCaptureFixture
 ) -> None:
     with deadline():
-        codex.stop()
+        codex.backend.stop()
     assert "child_recycled" not in [record.getMessage() for record in caplog.records]
 
 
@@ -483,7 +477,7 @@ def test_everything_below_codex_home_is_ours_alone(
         follow(turn)
         turn.close()
         with deadline():
-            codex.stop()
+            codex.backend.stop()
     finally:
         os.umask(before)
     found = [home.root, *home.root.rglob("*")]
@@ -515,13 +509,14 @@ class FakeLauncher(Launcher):
 
 def test_an_answer_that_makes_no_sense_is_the_upstreams_fault_and_costs_no_slot(home: Home) -> None:
     upstream = Upstream(UpstreamKind.CONFIGURED, "http://127.0.0.1:9/v1")
-    codex = AppServerBackend(FakeLauncher(home, Path("codex"), upstream, "", 1000), LIMITS, "0")
-    running = in_background(codex.run)
+    launcher = FakeLauncher(home, Path("codex"), upstream, "", 1000)
+    codex = AppServerEngine(AppServerBackend(launcher, LIMITS, "0"))
+    running = in_background(codex.backend.run)
     assert codex.supervisor.wait_ready(DEADLINE_S)
     for _ in range(3):
         error = outcome(start, codex, "hello")
         assert (type(error), error.status, error.retryable) == (UpstreamError, 502, True)
     assert codex.admission.running == 0
     with deadline():
-        codex.stop()
+        codex.backend.stop()
     assert result(running) is None

@@ -16,12 +16,23 @@ import pytest
 from app.backend.admission import Slot
 from app.backend.events import Event, RawItem, ResponseCompleted, TextDelta, TurnEnded, TurnStatus
 from app.backend.lease import Lease
+from app.backend.observer import TurnState
+from app.backend.protocols import Pace
 from app.backend.request import TurnRequest
 from app.backends.app_server.connection import Connection
 from app.backends.app_server.parse_events import ProtocolError
+from app.backends.app_server.rpc_errors import mapped
 from app.backends.app_server.server_request_policy import ANSWERS
-from app.backends.app_server.turn import Pace, Turn, TurnState
-from app.errors import Draining, InvalidRequest, UpstreamError, WorkerUnavailable
+from app.backends.app_server.turn import Turn
+from app.errors import (
+    Draining,
+    InternalError,
+    InvalidRequest,
+    RequestPart,
+    UpstreamError,
+    WorkerLost,
+    WorkerUnavailable,
+)
 from app.process.child import Child, ChildSpec, StopLadder
 from app.rpc.errors import CallRefused, CallTimeout, ChannelClosed
 from tests.fakes import app_server
@@ -71,8 +82,8 @@ class Stage:
     def begin(self, request: TurnRequest = REQUEST) -> Turn:
         with deadline():
             lease = Lease(Slot(self._give_back))
-            turn = self.generation.start_turn(request, lease)
-            lease.settle()
+            turn = begin(self.generation, request, lease)
+            lease.commit()
             return turn
 
     def begin_in_vain(self, request: TurnRequest = REQUEST) -> Any:
@@ -96,14 +107,20 @@ class Stage:
 
     def await_unsubscribed(self, count: int = 1) -> None:
         self.await_heard("thread/unsubscribe", count)
-        eventually(lambda: self.generation.open_turns == 0)
+        eventually(lambda: len(self.generation.threads) == 0)
 
     def end(self) -> None:
         with deadline():
             self.child.stop(LADDER)
             self.generation.detach()
             self.child.close()
-        assert self.generation.open_turns == 0
+        assert len(self.generation.threads) == 0
+
+
+def begin(connection: Connection, request: TurnRequest, lease: Lease) -> Turn:
+    """Begin a turn as the backend does: the channel's errors are the gateway's from there on."""
+    with mapped():
+        return connection.threads.begin(request, lease)
 
 
 Make = Callable[..., Stage]
@@ -224,7 +241,7 @@ def test_a_turn_is_a_thread_with_the_history_and_no_input(make: Make) -> None:
     events = follow(turn)
     assert texts(events) == ["Grü", "ße"]
     assert events[-1] == TurnEnded(TurnStatus.COMPLETED)
-    assert stage.generation.open_turns == 1
+    assert len(stage.generation.threads) == 1
     turn.close()
     stage.await_unsubscribed()
     assert stage.given_back == 1
@@ -264,8 +281,8 @@ def test_events_go_to_their_own_turn(make: Make) -> None:
 def test_a_thread_without_an_id_is_a_protocol_error(make: Make, answer: object) -> None:
     stage = make({"thread/start": [[{"result": answer}]]})
     stage.shake_hands()
-    assert isinstance(stage.begin_in_vain(), ProtocolError)
-    assert stage.generation.open_turns == 0
+    assert isinstance(stage.begin_in_vain(), UpstreamError)
+    assert len(stage.generation.threads) == 0
     assert stage.heard("turn/start") == []
 
 
@@ -275,7 +292,7 @@ def test_a_turn_without_an_id_is_a_protocol_error_and_its_thread_is_given_back(
 ) -> None:
     stage = make({"turn/start": [[{"result": answer}]]})
     stage.shake_hands()
-    assert isinstance(stage.begin_in_vain(), ProtocolError)
+    assert isinstance(stage.begin_in_vain(), UpstreamError)
     stage.await_unsubscribed()
     assert stage.given_back == 0  # the slot is still whose it was
 
@@ -285,7 +302,7 @@ def test_refused_items_are_the_callers_fault(make: Make) -> None:
     stage.shake_hands()
     error = stage.begin_in_vain()
     assert isinstance(error, InvalidRequest)
-    assert (error.status, error.param) == (400, "messages")
+    assert (error.status, error.part) == (400, RequestPart.PROMPT)
     assert "sk-secret" not in error.message
     stage.await_unsubscribed()
     assert stage.heard("turn/start") == []
@@ -306,7 +323,7 @@ def test_any_other_refusal_is_an_rpc_error(make: Make, method: str) -> None:
     stage = make({method: [[{"error": {"code": -32600, "message": "sk-secret"}}]]})
     stage.shake_hands()
     error = stage.begin_in_vain()
-    assert isinstance(error, CallRefused)
+    assert isinstance(error, InternalError)
     assert "sk-secret" not in str(error.to_envelope())
 
 
@@ -314,16 +331,16 @@ def test_any_other_refusal_is_an_rpc_error(make: Make, method: str) -> None:
 def test_a_child_that_does_not_answer_is_unavailable_in_time(make: Make, method: str) -> None:
     stage = make({method: [[]]}, rpc_timeout_s=1.0)
     stage.shake_hands()
-    assert isinstance(stage.begin_in_vain(), CallTimeout)
-    eventually(lambda: stage.generation.open_turns == 0)
+    assert isinstance(stage.begin_in_vain(), WorkerUnavailable)
+    eventually(lambda: len(stage.generation.threads) == 0)
 
 
 @pytest.mark.parametrize("method", ["thread/start", "thread/inject_items", "turn/start"])
 def test_a_child_that_dies_under_the_start_is_unavailable(make: Make, method: str) -> None:
     stage = make({method: [[{"exit": 1}]]})
     stage.shake_hands()
-    assert isinstance(stage.begin_in_vain(), ChannelClosed)
-    eventually(lambda: stage.generation.open_turns == 0)
+    assert isinstance(stage.begin_in_vain(), WorkerLost)
+    eventually(lambda: len(stage.generation.threads) == 0)
     assert stage.lost == [stage.generation]
 
 
@@ -414,7 +431,7 @@ def test_a_turn_offers_the_tools_of_its_client(make: Make) -> None:
     started = stage.heard("thread/start")
     assert [one.get("dynamicTools") for one in started] == [[TOOL], None]
     stage.generation.fail_turns(Draining("soon"))
-    for turn in list(stage.generation._turns.values()):
+    for turn in stage.generation.threads.turns():
         turn.close()
     stage.await_unsubscribed(2)
 
@@ -497,7 +514,7 @@ def test_a_refused_tool_is_the_caller_s_fault(make: Make, sentence: str) -> None
     stage.shake_hands()
     error = stage.begin_in_vain(WITH_TOOLS)
     assert isinstance(error, InvalidRequest)
-    assert (error.status, error.param) == (400, "tools")
+    assert (error.status, error.part) == (400, RequestPart.TOOLS)
     assert "sk-secret" not in error.message
 
 
@@ -616,7 +633,7 @@ def test_a_turn_that_we_end_is_interrupted_when_it_is_closed(make: Make) -> None
 def test_a_turn_whose_start_was_never_answered_is_interrupted_by_what_it_said(make: Make) -> None:
     stage = make({"turn/start": [[delta("a")]]}, rpc_timeout_s=1.0)
     stage.shake_hands()
-    assert isinstance(stage.begin_in_vain(), CallTimeout)
+    assert isinstance(stage.begin_in_vain(), WorkerUnavailable)
     stage.await_unsubscribed()
     assert stage.heard("turn/interrupt") == [{"threadId": "thread-1", "turnId": "turn-of-thread-1"}]
 
@@ -631,7 +648,7 @@ def test_a_thread_that_begins_too_late_is_unloaded(make: Make) -> None:
     answer = late(4, thread={"id": "thread-1"})
     stage = make({"thread/start": [[]], "thread/loaded/list": [answer]}, rpc_timeout_s=1.0)
     generation = stage.shake_hands()
-    assert isinstance(stage.begin_in_vain(), CallTimeout)
+    assert isinstance(stage.begin_in_vain(), WorkerUnavailable)
     generation.channel.call("thread/loaded/list", {}, DEADLINE_S)
     stage.await_unsubscribed()
     assert stage.heard("thread/unsubscribe") == [{"threadId": "thread-1"}]
@@ -641,7 +658,7 @@ def test_a_turn_that_begins_too_late_is_interrupted(make: Make) -> None:
     answer = late(6, turn={"id": "turn-of-thread-1"})
     stage = make({"turn/start": [[]], "thread/loaded/list": [answer]}, rpc_timeout_s=1.0)
     generation = stage.shake_hands()
-    assert isinstance(stage.begin_in_vain(), CallTimeout)
+    assert isinstance(stage.begin_in_vain(), WorkerUnavailable)
     stage.await_unsubscribed()
     generation.channel.call("thread/loaded/list", {}, DEADLINE_S)
     (interrupted,) = stage.await_heard("turn/interrupt")
@@ -672,15 +689,15 @@ def test_a_child_that_goes_away_fails_its_turns_after_what_it_said(make: Make, e
     if ending == "kill":
         stage.child.kill()
     for error in (result(waiting), outcome(next, batches)):
-        assert isinstance(error, ChannelClosed)
+        assert isinstance(error, WorkerLost)
         assert isinstance(error, WorkerUnavailable)
     assert stage.lost == [stage.generation]
     assert first.ended.is_set()
     for turn in (first, second):
         turn.close()
-    eventually(lambda: stage.generation.open_turns == 0)
+    eventually(lambda: len(stage.generation.threads) == 0)
     assert stage.given_back >= 2
-    assert isinstance(stage.begin_in_vain(), ChannelClosed)
+    assert isinstance(stage.begin_in_vain(), WorkerLost)
 
 
 def test_detaching_fails_the_turns_and_leaves_nothing(make: Make) -> None:
@@ -690,9 +707,9 @@ def test_detaching_fails_the_turns_and_leaves_nothing(make: Make) -> None:
     assert stage.child.stop(LADDER) == 0
     with deadline():
         stage.generation.detach()
-    assert isinstance(outcome(follow, turn), ChannelClosed)
+    assert isinstance(outcome(follow, turn), WorkerLost)
     turn.close()
-    eventually(lambda: stage.generation.open_turns == 0)
+    eventually(lambda: len(stage.generation.threads) == 0)
     assert stage.lost == [stage.generation]
 
 

@@ -22,7 +22,7 @@ from app.process.child import Child, StopLadder
 from tests.fakes.accounts import Accounts
 from tests.fakes.waiting import DEADLINE_S, deadline, eventually, in_background, result
 
-from .test_codex import follow, say
+from .test_backend import follow, say
 
 RECENT = "2026-11-27T00:00:00Z"
 LADDER = StopLadder(DEADLINE_S, DEADLINE_S, DEADLINE_S)
@@ -73,7 +73,7 @@ def start(accounts: Accounts, home: Home) -> Iterator[Start]:
 
 def run(generation: Connection) -> TurnEnded:
     with deadline():
-        turn = generation.start_turn(say("hello"), Lease())
+        turn = generation.threads.begin(say("hello"), Lease())
     try:
         events = follow(turn)
     finally:

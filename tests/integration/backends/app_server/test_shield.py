@@ -33,21 +33,21 @@ class Work:
 def test_it_returns_what_the_work_returns() -> None:
     work = Work()
     work.end.set()
-    assert work.carry_out() == "result"
+    assert work.run_shielded() == "result"
     assert work.undone == []
 
 
 def test_it_raises_what_the_work_raises() -> None:
     work = Work(KeyError("x"))
     work.end.set()
-    assert isinstance(outcome(work.carry_out), KeyError)
+    assert isinstance(outcome(work.run_shielded), KeyError)
     gevent.sleep(0)
     assert work.undone == []
 
 
 def test_a_caller_that_is_cut_short_leaves_a_result_that_is_undone() -> None:
     work = Work()
-    caller = in_background(work.carry_out)
+    caller = in_background(work.run_shielded)
     eventually(lambda: len(work.group) == 1)
     caller.kill()
     assert work.undone == []
@@ -58,7 +58,7 @@ def test_a_caller_that_is_cut_short_leaves_a_result_that_is_undone() -> None:
 
 def test_a_result_that_came_while_the_caller_was_cut_short_is_undone_too() -> None:
     work = Work()
-    caller = in_background(work.carry_out)
+    caller = in_background(work.run_shielded)
     eventually(lambda: len(work.group) == 1)
     work.end.set()
     caller.kill(block=False)
@@ -69,7 +69,7 @@ def test_a_result_that_came_while_the_caller_was_cut_short_is_undone_too() -> No
 @pytest.mark.parametrize("error", [None, KeyError("x")])
 def test_a_failure_that_nobody_waits_for_is_silent(error: Exception | None) -> None:
     work = Work(error)
-    caller = in_background(work.carry_out)
+    caller = in_background(work.run_shielded)
     eventually(lambda: len(work.group) == 1)
     caller.kill()
     work.end.set()

@@ -21,17 +21,16 @@ from app.backend.events import (
     Usage,
     UsageUpdated,
 )
+from app.backend.observer import TurnState
+from app.backend.protocols import Pace
 from app.backends.app_server.parse_events import Addressed, ThreadId, TurnId
 from app.backends.app_server.turn import (
     MAX_RESPONSES,
     OPEN_STATES,
     QUEUE_BYTES,
-    Pace,
     Turn,
-    TurnState,
 )
-from app.errors import Draining, InternalError, SlowReader, UpstreamError, WorkerTimeout
-from app.rpc.errors import ChannelClosed
+from app.errors import Draining, InternalError, SlowReader, UpstreamError, WorkerLost, WorkerTimeout
 from tests.fakes.waiting import DEADLINE_S, deadline, in_background, outcome, result
 
 THREAD, OURS, FOREIGN = ThreadId("thread-1"), TurnId("turn-1"), TurnId("turn-of-an-injection")
@@ -228,11 +227,11 @@ def test_a_timed_out_turn_is_still_open_until_it_is_closed(book: Playbook) -> No
 
 def test_what_was_queued_is_read_before_the_error(book: Playbook) -> None:
     book.deliver(said("a"))
-    book.turn.fail(ChannelClosed("gone"))
+    book.turn.fail(WorkerLost("gone"))
     book.deliver(said("too late"))
     batches = book.follow()
     assert step(batches) == [said("a")]
-    assert isinstance(step(batches), ChannelClosed)
+    assert isinstance(step(batches), WorkerLost)
     assert book.turn.state is TurnState.FAILED
 
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,18 +24,19 @@ from app.backends.app_server.backend import AppServerBackend
 from app.backends.app_server.connection import Connection
 from app.backends.app_server.limits import Limits
 from app.backends.app_server.turn import Turn
-from app.backends.app_server.watchdog import HealthLimits, HealthProblem, Watchdog, resident_bytes
+from app.backends.app_server.watchdog import HealthLimits, HealthProblem, Watchdog
 from app.codex.config import Upstream, UpstreamKind
 from app.codex.home import Home
 from app.codex.launch import Launcher
-from app.errors import UpstreamAuth
+from app.errors import UpstreamAuth, WorkerLost
 from app.process.child import Child, ChildSpec, StopLadder
-from app.rpc.errors import ChannelClosed
+from app.process.memory import resident_bytes
 from scripted_upstream.client import Control
 from tests.fakes import app_server
+from tests.fakes.engines import AppServerEngine
 from tests.fakes.waiting import DEADLINE_S, deadline, eventually, in_background, outcome, result
 
-from .test_codex import HELLO, LIMITS, follow, say, texts
+from .test_backend import HELLO, LIMITS, follow, say, texts
 
 QUICK = HealthLimits(interval_s=0.02, silence_s=0.2, answer_s=0.6, memory_bytes=1 << 40)
 LADDER = StopLadder(DEADLINE_S, DEADLINE_S, DEADLINE_S)
@@ -56,9 +58,7 @@ class Guarded:
         )
         with deadline():
             self.generation.shake_hands("1", DEADLINE_S, lambda: None)
-        watchdog = Watchdog(
-            self.generation, watchfulness, lambda _, concern: self.concerns.append(concern)
-        )
+        watchdog = Watchdog(self.generation, watchfulness, self.concerns.append)
         self.watching = in_background(watchdog.run)
 
     def heard(self) -> int:
@@ -140,7 +140,7 @@ def test_a_child_that_dies_is_no_concern(guard: Guard) -> None:
 
 # The real child
 
-Run = Callable[..., AppServerBackend]
+Run = Callable[..., AppServerEngine]
 ATTENTIVE = replace(LIMITS, probe_interval_ms=100, probe_timeout_ms=1000)
 
 
@@ -151,33 +151,33 @@ def home(tmp_path: Path) -> Home:
 
 @pytest.fixture
 def run(upstream_url: str, home: Home) -> Iterator[Run]:
-    started: list[tuple[AppServerBackend, gevent.Greenlet[..., Any]]] = []
+    started: list[tuple[AppServerEngine, gevent.Greenlet[..., Any]]] = []
 
     def run(
         limits: Limits = ATTENTIVE, kind: UpstreamKind = UpstreamKind.CONFIGURED, key: str = "k"
-    ) -> AppServerBackend:
+    ) -> AppServerEngine:
         upstream = Upstream(kind, upstream_url, has_key=kind is UpstreamKind.CONFIGURED)
         launcher = Launcher(home, bundled_codex_path(), upstream, key, 300_000)
-        codex = AppServerBackend(launcher, limits, "0.0.0")
-        started.append((codex, in_background(codex.run)))
+        codex = AppServerEngine(AppServerBackend(launcher, limits, "0.0.0"))
+        started.append((codex, in_background(codex.backend.run)))
         assert codex.supervisor.wait_ready(DEADLINE_S)
         return codex
 
     yield run
     for codex, running in started:
         with deadline():
-            codex.stop()
+            codex.backend.stop()
         assert result(running) is None
-        assert (codex.admission.running, codex.status().retiring) == (0, 0)
+        assert (codex.admission.running, codex.health().retiring) == (0, 0)
 
 
-def begin(codex: AppServerBackend, request: TurnRequest) -> Turn:
+def begin(codex: AppServerEngine, request: TurnRequest) -> Turn:
     with deadline():
         (turn,) = codex.start_turns(request)
         return turn
 
 
-def answer(codex: AppServerBackend, marker: str) -> list[str]:
+def answer(codex: AppServerEngine, marker: str) -> list[str]:
     turn = begin(codex, say(marker))
     try:
         return texts(follow(turn))
@@ -185,8 +185,8 @@ def answer(codex: AppServerBackend, marker: str) -> list[str]:
         turn.close()
 
 
-def pid_of(codex: AppServerBackend) -> int:
-    pid = codex.status().pid
+def pid_of(codex: AppServerEngine) -> int:
+    pid = codex.health().pid
     assert pid is not None
     return pid
 
@@ -195,10 +195,10 @@ def test_a_stopped_child_is_replaced(run: Run, control: Control, marker: str) ->
     codex = run()
     old = pid_of(codex)
     os.kill(old, signal.SIGSTOP)
-    eventually(lambda: codex.status().restarts == 1)
+    eventually(lambda: codex.health().restarts == 1)
     control.script(marker, HELLO)
     assert answer(codex, marker) == HELLO["items"][0]["deltas"]
-    assert codex.status().generation == 2
+    assert codex.health().generation == 2
 
 
 def test_what_runs_on_a_replaced_child_finishes(run: Run, control: Control, marker: str) -> None:
@@ -208,9 +208,9 @@ def test_what_runs_on_a_replaced_child_finishes(run: Run, control: Control, mark
     slow = begin(codex, say(marker))
     control.wait("held", marker)
     assert codex.supervisor.replace("memory")
-    eventually(lambda: codex.status().generation == 2)
-    assert codex.status().ready
-    assert (pid_of(codex) != old, codex.status().retiring) == (True, 1)
+    eventually(lambda: codex.health().generation == 2)
+    assert codex.health().ready
+    assert (pid_of(codex) != old, codex.health().retiring) == (True, 1)
     control.script(marker + "2", HELLO)
     quick = begin(codex, say(marker + "2"))
     assert (quick.generation, slow.generation) == (2, 1)
@@ -219,8 +219,8 @@ def test_what_runs_on_a_replaced_child_finishes(run: Run, control: Control, mark
     assert texts(follow(slow)) == HELLO["items"][0]["deltas"]
     slow.close()
     quick.close()
-    eventually(lambda: codex.status().retiring == 0)
-    assert codex.status().restarts == 0
+    eventually(lambda: codex.health().retiring == 0)
+    assert codex.health().restarts == 0
 
 
 def test_a_child_above_its_limit_is_replaced_and_nobody_notices(
@@ -231,14 +231,16 @@ def test_a_child_above_its_limit_is_replaced_and_nobody_notices(
     answer(codex, marker)  # after the first turn it stays about as large as it is
     size = resident_bytes(pid_of(codex))
     assert size is not None
-    generation = codex.generation
+    generation = codex.backend.connection
     assert generation is not None
-    sensitive = replace(ATTENTIVE.watchfulness, memory_bytes=size * 4 // 5, settled_s=0)
-    generation.accompany(Watchdog(generation, sensitive, codex._worry).run)
+    sensitive = replace(ATTENTIVE.health_limits, memory_bytes=size * 4 // 5, settled_s=0)
+    generation.spawn_background(
+        Watchdog(generation, sensitive, partial(codex.backend._on_unhealthy, generation)).run
+    )
     for _ in range(20):
         assert answer(codex, marker) == HELLO["items"][0]["deltas"]
-    eventually(lambda: codex.status().generation == 2)
-    assert (codex.status().restarts, codex.status().failures) == (0, 0)
+    eventually(lambda: codex.health().generation == 2)
+    assert (codex.health().restarts, codex.health().failures) == (0, 0)
 
 
 def test_a_hung_child_that_retires_is_ended_too(run: Run, control: Control, marker: str) -> None:
@@ -248,13 +250,13 @@ def test_a_hung_child_that_retires_is_ended_too(run: Run, control: Control, mark
     turn = begin(codex, say(marker))
     control.wait("held", marker)
     codex.supervisor.replace("memory")
-    eventually(lambda: codex.status().generation == 2)
+    eventually(lambda: codex.health().generation == 2)
     os.kill(old, signal.SIGSTOP)
     error = outcome(follow, turn)
-    assert isinstance(error, ChannelClosed)
+    assert isinstance(error, WorkerLost)
     turn.close()
-    eventually(lambda: codex.status().retiring == 0)
-    assert (codex.status().ready, codex.status().restarts) == (True, 0)
+    eventually(lambda: codex.health().retiring == 0)
+    assert (codex.health().ready, codex.health().restarts) == (True, 0)
     control.release(marker)
 
 
@@ -285,12 +287,12 @@ def test_the_first_request_after_a_login_has_it(
     codex = run(replace(LIMITS, probe_interval_ms=60_000), UpstreamKind.OPENAI)
     control.script(marker, HELLO)
     assert isinstance(outcome(begin, codex, say(marker)), UpstreamAuth)
-    assert codex.status().reason == "upstream_auth"
+    assert codex.health().reason == "upstream_auth"
     log_in(home, "sk-first-login")
-    assert codex.status().reason is None
+    assert codex.health().reason is None
     assert answer(codex, marker) == HELLO["items"][0]["deltas"]
     assert was_used(control, marker, "sk-first-login")
-    assert codex.status().restarts == 0
+    assert codex.health().restarts == 0
 
 
 def test_another_login_reaches_the_child_by_itself(
@@ -302,12 +304,12 @@ def test_another_login_reaches_the_child_by_itself(
     answer(codex, marker)
     assert was_used(control, marker, "sk-first-login")
     log_in(home, "sk-second-login")
-    eventually(lambda: codex.status().generation == 2)
+    eventually(lambda: codex.health().generation == 2)
     answer(codex, marker)
     assert was_used(control, marker, "sk-second-login")
     home.auth_file.unlink()
     assert isinstance(outcome(begin, codex, say(marker)), UpstreamAuth)
-    eventually(lambda: codex.status().generation == 3)  # which knows no key any more
+    eventually(lambda: codex.health().generation == 3)  # which knows no key any more
 
 
 def test_a_login_is_taken_up_while_an_earlier_child_still_finishes(
@@ -320,7 +322,7 @@ def test_a_login_is_taken_up_while_an_earlier_child_still_finishes(
     turn = begin(codex, say(marker))
     control.wait("held", marker)
     home.auth_file.unlink()
-    eventually(lambda: codex.status().generation == 2)
+    eventually(lambda: codex.health().generation == 2)
     log_in(home, "sk-second-login")
     assert answer(codex, marker) == HELLO["items"][0]["deltas"]
     assert was_used(control, marker, "sk-second-login")
