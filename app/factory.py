@@ -93,19 +93,13 @@ def _load_settings() -> Settings:
 
 def _services(settings: Settings, worker: WorkerServices) -> Services:
     """Return what requests need, with every bound that the settings give it."""
-    backend, names = worker.backend, Names(settings.model_aliases, settings.default_model)
-    metrics = Metrics()
-    backend.hooks = BackendHooks(
+    names, metrics = Names(settings.model_aliases, settings.default_model), Metrics()
+    worker.backend.hooks = BackendHooks(
         on_models=lambda models: warn_of_dangling(models, names),
         on_restart=metrics.restarts.inc,
         on_replaced=lambda reason: metrics.replacements.labels(reason).inc(),
     )
-    traces = worker.traces = TraceBuffer(
-        folder_of(settings.codex_home),
-        metrics.overflows.labels("trace").inc,
-        is_on=settings.trace_buffer,
-        has_content=settings.trace_content,
-    )
+    worker.traces = _traces(settings, metrics)
     # One body of the longest kind always fits, with the block that finds its end.
     bodies = max(settings.body_memory_bytes, settings.max_body_bytes) + BLOCK_BYTES
     return Services(
@@ -123,16 +117,29 @@ def _services(settings: Settings, worker: WorkerServices) -> Services:
         open_streams=OpenStreams(settings.sse_max_concurrency),
         maintenance=worker.maintenance,
         metrics=metrics,
-        gauges=Gauges(
-            metrics,
-            worker.engine.health,
-            traces.entries,
-            lambda: worker.maintenance.state().is_on,
-            backend.account,
-        ),
-        traces=traces,
+        gauges=_gauges(worker, metrics, worker.traces),
+        traces=worker.traces,
         counters=worker.engine.admission.counters,  # one book for the whole worker
         reload_report=worker.reload_report,
+    )
+
+
+def _traces(settings: Settings, metrics: Metrics) -> TraceBuffer:
+    return TraceBuffer(
+        folder_of(settings.codex_home),
+        metrics.overflows.labels("trace").inc,
+        is_on=settings.trace_buffer,
+        has_content=settings.trace_content,
+    )
+
+
+def _gauges(worker: WorkerServices, metrics: Metrics, traces: TraceBuffer) -> Gauges:
+    return Gauges(
+        metrics,
+        worker.engine.health,
+        traces.entries,
+        lambda: worker.maintenance.state().is_on,
+        worker.backend.account,
     )
 
 

@@ -52,7 +52,7 @@ def test_the_least_request_is_this() -> None:
         verbosity=None,
         dynamic_tools=(),
         output_schema=None,
-        rules=AnswerConstraints(names={}, prompt_tokens=1),
+        constraints=AnswerConstraints(names={}, prompt_tokens=1),
         legacy_calls=False,
         ignored=(),
     )

@@ -30,7 +30,7 @@ LIMIT = 1000
 def test_what_the_size_of_a_child_means(
     resident: int | None, age_s: float, concern: HealthProblem | None
 ) -> None:
-    assert HealthLimits(1, 1, 1, LIMIT).weigh(resident, age_s) is concern
+    assert HealthLimits(1, 1, 1, LIMIT).check_memory(resident, age_s) is concern
 
 
 def test_only_what_cannot_go_on_is_fatal() -> None:
