@@ -7,12 +7,11 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from typing import Any
 
-from harness import KEY, Gateway
-from scrape import Samples
-
 from app.observability.labels import code as label
 from tests.chaos.kinds import BELOW_THE_APPLICATION, CANARY
 from tests.chaos.verdicts import Ending, Verdict
+from tests.e2e.harness import KEY, Gateway
+from tests.e2e.scrape import Samples
 
 Line = dict[str, Any]
 

@@ -12,11 +12,10 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-from harness import MODEL, Gateway, Upstream
-from raw_http import request_bytes
-
 from tests.chaos.kinds import Asked
 from tests.chaos.verdicts import Transcript, Verdict, judge
+from tests.e2e.harness import MODEL, Gateway, Upstream
+from tests.e2e.raw_http import request_bytes
 
 CHAT, LEGACY = "/v1/chat/completions", "/v1/completions"
 PATIENCE_S = 45

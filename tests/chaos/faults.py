@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-from harness import ROOT, Gateway, wait_until
 
 from tests.chaos.plan import WORKER_KILL, Fault
+from tests.e2e.harness import ROOT, Gateway, wait_until
 
 READY_WITHIN_S = 15.0
 """The bound for every fault: from its end to a `/readyz` that says yes, on a machine that is busy with the storm."""

@@ -9,9 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
-from harness import Upstream, end, start_gateway, wait_until
-from reloading import processes_below, reload_state
-from scrape import scrape, total
 
 from tests.chaos import books
 from tests.chaos.crowd import MAX_BODY_BYTES, Crowd
@@ -20,6 +17,9 @@ from tests.chaos.kinds import Expects
 from tests.chaos.ledger import Ledger
 from tests.chaos.plan import LAST_FAULTS, WORKER_KILL, Weather, planned_faults, planned_requests
 from tests.chaos.verdicts import Ending, Fails, Verdict, judge_due
+from tests.e2e.harness import Upstream, end, start_gateway, wait_until
+from tests.e2e.reloading import processes_below, reload_state
+from tests.e2e.scrape import scrape, total
 
 CLIENTS = 64
 SETTINGS = {

@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import Gateway, Upstream, end, start_gateway, wait_until
-from scrape import scrape, total
 
 from tests.chaos import books
 from tests.chaos.crowd import MAX_BODY_BYTES, Crowd
@@ -20,6 +18,8 @@ from tests.chaos.kinds import Asked
 from tests.chaos.ledger import Ledger
 from tests.chaos.plan import Weather, planned_requests
 from tests.chaos.verdicts import judge_due
+from tests.e2e.harness import Gateway, Upstream, end, start_gateway, wait_until
+from tests.e2e.scrape import scrape, total
 
 REQUESTS = int(os.environ.get("CHAOS_REQUESTS") or 10_000)
 SEED = int(os.environ.get("CHAOS_SEED") or 1)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import openai
 import pytest
-from harness import Gateway, Upstream, end, start_gateway
+
+from tests.e2e.harness import Gateway, Upstream, end, start_gateway
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import requests
-from harness import DEADLINE_S, Gateway, Upstream, ask
+
+from tests.e2e.harness import DEADLINE_S, Gateway, Upstream, ask
 
 CHAT = "/v1/chat/completions"
 USAGE = {"input_tokens": 7, "output_tokens": 3}

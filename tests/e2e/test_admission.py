@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 import requests
-from harness import DEADLINE_S, KEY, Gateway, Upstream, ask, wait_until
-from raw_http import exchange, request_bytes
-from scrape import scrape, total
-from test_vanished import CHAT, HELD, SILENT, child, lines, send
+from tests.e2e.test_vanished import CHAT, HELD, SILENT, child, lines, send
+
+from tests.e2e.harness import DEADLINE_S, KEY, Gateway, Upstream, ask, wait_until
+from tests.e2e.raw_http import exchange, request_bytes
+from tests.e2e.scrape import scrape, total
 
 SECOND = "sk-second-key-0123456789"
 ONE_SLOT = {

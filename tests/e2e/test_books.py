@@ -7,9 +7,10 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from harness import Gateway, Upstream, wait_until
-from mix import Mix
-from scrape import Samples, scrape, total
+
+from tests.e2e.harness import Gateway, Upstream, wait_until
+from tests.e2e.mix import Mix
+from tests.e2e.scrape import Samples, scrape, total
 
 REQUESTS = 500
 

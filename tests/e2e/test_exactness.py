@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from harness import ROOT, Gateway, Upstream, ask, end, start_gateway
-from raw_http import stream_frames
+
+from tests.e2e.harness import ROOT, Gateway, Upstream, ask, end, start_gateway
+from tests.e2e.raw_http import stream_frames
 
 PIECES = (
     *(

@@ -13,10 +13,11 @@ from typing import Any
 import openai
 import pytest
 import requests
-from harness import DEADLINE_S, KEY, MODEL, Gateway, Upstream, ask, end, wait_until
-from raw_http import stream_frames
-from reloading import Site, hup, wait_reloads
-from scrape import scrape, total
+
+from tests.e2e.harness import DEADLINE_S, KEY, MODEL, Gateway, Upstream, ask, end, wait_until
+from tests.e2e.raw_http import stream_frames
+from tests.e2e.reloading import Site, hup, wait_reloads
+from tests.e2e.scrape import scrape, total
 
 REASON = "We are moving the database \N{EN DASH} back soon."
 FUTURE = "2099-12-01T10:00:00Z"

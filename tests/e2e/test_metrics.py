@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 import requests
-from harness import DEADLINE_S, KEY, Gateway, Upstream, ask, wait_until
-from scrape import scrape, total
+
+from tests.e2e.harness import DEADLINE_S, KEY, Gateway, Upstream, ask, wait_until
+from tests.e2e.scrape import scrape, total
 
 TOKEN = "metrics-token-0123456789"
 SECOND = "sk-second-key-0123456789"

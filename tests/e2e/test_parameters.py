@@ -7,9 +7,10 @@ from typing import Any
 
 import openai
 import pytest
-from harness import MODEL, Gateway, Upstream, ask, wait_until
 from pydantic import BaseModel
-from raw_http import stream_frames
+
+from tests.e2e.harness import MODEL, Gateway, Upstream, ask, wait_until
+from tests.e2e.raw_http import stream_frames
 
 LETTERS = ["ab", "c", "de", "f", "gh", "i"]
 

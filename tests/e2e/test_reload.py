@@ -14,9 +14,19 @@ from typing import Any
 import psutil
 import pytest
 import requests
-from harness import DEADLINE_S, Gateway, Upstream, ask, end, wait_until
-from raw_http import stream_frames
-from reloading import Load, Site, events, hup, post, processes_below, reload_state, wait_reloads
+
+from tests.e2e.harness import DEADLINE_S, Gateway, Upstream, ask, end, wait_until
+from tests.e2e.raw_http import stream_frames
+from tests.e2e.reloading import (
+    Load,
+    Site,
+    events,
+    hup,
+    post,
+    processes_below,
+    reload_state,
+    wait_reloads,
+)
 
 LONGEST_WAIT_MS = 250
 """The bound that the service promises for a new connection during a reload."""

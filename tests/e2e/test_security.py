@@ -12,7 +12,8 @@ from typing import Any
 
 import psutil
 import pytest
-from harness import KEY, ROOT, Gateway, Upstream, ask, wait_until
+
+from tests.e2e.harness import KEY, ROOT, Gateway, Upstream, ask, wait_until
 
 
 def function_call(name: str, **arguments: Any) -> dict[str, Any]:

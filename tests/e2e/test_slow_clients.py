@@ -14,9 +14,10 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from harness import KEY, Gateway, Upstream, ask, end, start_gateway, wait_until
-from raw_http import request_bytes
-from scrape import scrape, total
+
+from tests.e2e.harness import KEY, Gateway, Upstream, ask, end, start_gateway, wait_until
+from tests.e2e.raw_http import request_bytes
+from tests.e2e.scrape import scrape, total
 
 CHAT = "/v1/chat/completions"
 MB = 1_000_000

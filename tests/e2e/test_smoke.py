@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 import requests
-from harness import DEADLINE_S, KEY, ROOT, Gateway, Upstream
+
+from tests.e2e.harness import DEADLINE_S, KEY, ROOT, Gateway, Upstream
 
 pytestmark = pytest.mark.timeout(240)
 

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from harness import Gateway, Upstream, ask, end, start_gateway, wait_until
-from raw_http import stream_frames
+
+from tests.e2e.harness import Gateway, Upstream, ask, end, start_gateway, wait_until
+from tests.e2e.raw_http import stream_frames
 
 
 @pytest.fixture(scope="module")

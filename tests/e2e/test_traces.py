@@ -14,10 +14,10 @@ from uuid import uuid4
 
 import pytest
 import requests
-from harness import DEADLINE_S, KEY, Gateway, Upstream, ask, wait_until
-from scrape import scrape, total
 
 from app.observability.trace_files import MAX_AGE_S, MAX_FILES
+from tests.e2e.harness import DEADLINE_S, KEY, Gateway, Upstream, ask, wait_until
+from tests.e2e.scrape import scrape, total
 
 DELTA = "item/agentMessage/delta"
 STARTED = ["thread/start", "thread/inject_items", "turn/start"]

@@ -14,8 +14,9 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
-from harness import MODEL, Gateway, Upstream, ask, wait_until
-from raw_http import request_bytes
+
+from tests.e2e.harness import MODEL, Gateway, Upstream, ask, wait_until
+from tests.e2e.raw_http import request_bytes
 
 CHAT = "/v1/chat/completions"
 TEXT = [{"type": "message", "deltas": ["a"]}]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.integration.edge.sites import (
+from tests.integration.images.sites import (
     HEAD,
     PNG,
     Site,

@@ -22,7 +22,7 @@ from app.process.child import Child, StopLadder
 from tests.fakes.accounts import Accounts
 from tests.fakes.waiting import DEADLINE_S, deadline, eventually, in_background, result
 
-from .test_codex import follow, say
+from .test_backend import follow, say
 
 RECENT = "2026-11-27T00:00:00Z"
 LADDER = StopLadder(DEADLINE_S, DEADLINE_S, DEADLINE_S)

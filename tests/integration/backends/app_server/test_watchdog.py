@@ -34,7 +34,7 @@ from scripted_upstream.client import Control
 from tests.fakes import app_server
 from tests.fakes.waiting import DEADLINE_S, deadline, eventually, in_background, outcome, result
 
-from .test_codex import HELLO, LIMITS, follow, say, texts
+from .test_backend import HELLO, LIMITS, follow, say, texts
 
 QUICK = HealthLimits(interval_s=0.02, silence_s=0.2, answer_s=0.6, memory_bytes=1 << 40)
 LADDER = StopLadder(DEADLINE_S, DEADLINE_S, DEADLINE_S)

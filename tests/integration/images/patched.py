@@ -18,7 +18,7 @@ from typing import Any
 
 import gevent
 from gevent.server import StreamServer
-from tests.integration.edge.sites import CERTIFICATE, answer, trusting
+from tests.integration.images.sites import CERTIFICATE, answer, trusting
 
 from app.errors import InvalidRequest
 from app.images.download import Limits
