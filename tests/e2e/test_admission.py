@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-import json
-import threading
-import time
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 import requests
-from tests.e2e.test_vanished import CHAT, HELD, SILENT, child, lines, send
 
 from tests.e2e.harness import DEADLINE_S, KEY, Gateway, Upstream, ask, wait_until
+from tests.e2e.in_flight import (
+    CHAT,
+    HELD,
+    SILENT,
+    child,
+    death_of_a_busy_child,
+    lines,
+    post,
+    send,
+    waiting,
+)
 from tests.e2e.raw_http import exchange, request_bytes
 from tests.e2e.scrape import scrape, total
 
@@ -24,22 +31,9 @@ ONE_SLOT = {
 }
 
 
-def post(gateway: Gateway, key: str, marker: str, **more: Any) -> requests.Response:
-    return requests.post(
-        gateway.url + CHAT,
-        json=ask(marker, **more),
-        headers={"Authorization": f"Bearer {key}"},
-        timeout=DEADLINE_S,
-    )
-
-
 def is_at_rest(gateway: Gateway) -> bool:
     now = child(gateway)
     return (now["running"], now["waiting"]) == (0, 0)
-
-
-def waiting(gateway: Gateway, count: int) -> None:
-    wait_until(lambda: child(gateway)["waiting"] == count, f"{count} wait")
 
 
 def overflows(gateway: Gateway) -> dict[str, float]:
@@ -255,49 +249,6 @@ def test_who_waits_does_not_notice_that_the_child_dies(
     assert texts == [f"<{number}>" for number in range(20)]
     wait_until(lambda: is_at_rest(gateway), "no turn runs")
     assert child(gateway)["generation"] == 2
-
-
-class Reader(threading.Thread):
-    """Reads one stream to its end and notes when each frame came."""
-
-    def __init__(self, answer: requests.Response) -> None:
-        super().__init__(daemon=True)
-        self.answer = answer
-        self.frames: list[tuple[float, Any]] = []
-        self.start()
-
-    def run(self) -> None:
-        for line in self.answer.iter_lines():
-            if line.startswith(b"data: "):
-                data = line.removeprefix(b"data: ")
-                frame = "[DONE]" if data == b"[DONE]" else json.loads(data)
-                self.frames.append((time.monotonic(), frame))
-
-    def errors(self) -> list[tuple[float, Any]]:
-        return [(at, f["error"]) for at, f in self.frames if isinstance(f, dict) and "error" in f]
-
-
-def death_of_a_busy_child(
-    gateway: Gateway, upstream: Upstream
-) -> tuple[float, float, list[Reader], list[Future[requests.Response]]]:
-    """Kill the child under 32 streams that have spoken and 100 requests that wait; return when, and who was there.
-
-    The second figure is when the gateway was ready again.
-    """
-    marker, later = upstream.play(HELD), upstream.say("later")
-    answers = [gateway.post(ask(marker, stream=True), stream=True) for _ in range(32)]
-    readers = [Reader(answer) for answer in answers]
-    wait_until(lambda: all(len(reader.frames) == 2 for reader in readers), "all have spoken")
-    pool = ThreadPoolExecutor(100)
-    queued = [pool.submit(post, gateway, KEY, later, stream=n % 2 == 0) for n in range(100)]
-    waiting(gateway, 100)
-    gateway.child().kill()
-    killed = time.monotonic()
-    wait_until(lambda: child(gateway)["generation"] == 2, "the next child answers")
-    gateway.wait_ready()
-    ready = time.monotonic()
-    pool.shutdown()
-    return killed, ready, readers, queued
 
 
 @pytest.mark.timeout(120)

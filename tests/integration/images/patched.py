@@ -18,11 +18,11 @@ from typing import Any
 
 import gevent
 from gevent.server import StreamServer
-from tests.integration.images.sites import CERTIFICATE, answer, trusting
 
 from app.errors import InvalidRequest
 from app.images.download import Limits
 from app.images.fetcher import ImageFetcher
+from tests.integration.images.sites import CERTIFICATE, answer, trusting
 
 report: dict[str, Any] = {"beats": 0}
 said: list[str] = []
