@@ -32,17 +32,10 @@ DEADLINE_S = 30
 class Upstream:
     """The scripted Responses upstream, a process of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, *options: str) -> None:
+        command = [sys.executable, "-m", "scripted_upstream", "--control", "--port", "0"]
         self.process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "scripted_upstream",
-                "--control",
-                "--port",
-                "0",
-                "--until-stdin-closes",
-            ],
+            [*command, "--until-stdin-closes", *options],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -64,7 +57,8 @@ class Upstream:
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.process.stdin.close()
-        self.process.wait(10)
+        assert self.process.wait(10) == 0
+        assert self.process.stdout.read() == b""
         self.process.stdout.close()
 
 
