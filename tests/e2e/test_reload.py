@@ -414,9 +414,12 @@ DEAF_AT_FIRST = """
 _post_fork = post_fork
 
 def post_fork(server, worker):
-    import time
-    if worker.age == 2:
-        time.sleep(4)  # before it has handlers of its own for signals
+    import signal
+    if worker.age == 2:  # it has no handlers of its own yet, so what it is told first is lost
+        told = []
+        signal.signal(signal.SIGTERM, lambda *_: told.append(True))
+        while not told:
+            signal.pause()
     _post_fork(server, worker)
 """
 
