@@ -1,4 +1,4 @@
-"""A mix of requests as a service sees them, and what its clients saw of them: the client's side of the books."""
+"""A mix of requests as a service sees them, and what its clients saw of them: one side of the reconciliation."""
 
 from __future__ import annotations
 

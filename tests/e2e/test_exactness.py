@@ -102,7 +102,7 @@ def test_deltas_that_come_one_by_one(gateway: Gateway, upstream: Upstream) -> No
 @pytest.fixture(scope="module")
 def torn(tmp_path_factory: pytest.TempPathFactory, upstream: Upstream) -> Iterator[Gateway]:
     """A gateway whose child's bytes come in random pieces."""
-    shim: Path = ROOT / "tests" / "fakes" / "torn_codex.py"
+    shim: Path = ROOT / "tests" / "fakes" / "split_line_codex.py"
     folder = tmp_path_factory.mktemp("torn")
     wrapper = folder / "codex"
     wrapper.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{shim}" "$@"\n')

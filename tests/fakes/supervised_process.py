@@ -38,7 +38,7 @@ class Conversation:
         self._reading.kill()
 
 
-class Ward:
+class SupervisedProcess:
     """A supervisor with knobs: what it starts, what its handshake does."""
 
     def __init__(self, folder: Path, policy: BackoffPolicy) -> None:
@@ -93,4 +93,4 @@ class Ward:
         return self.supervisor.child.pid
 
 
-Make = Callable[..., Ward]
+Make = Callable[..., SupervisedProcess]
