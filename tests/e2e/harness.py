@@ -71,6 +71,8 @@ class Gateway:
     log_path: Path
     port: int = 0
     environment: dict[str, str] = field(default_factory=dict)
+    log_start: int = 0
+    """Where in its log the lines of this test begin, in bytes."""
 
     @property
     def url(self) -> str:
@@ -99,7 +101,8 @@ class Gateway:
         )
 
     def log(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.log_path.read_text().splitlines()]
+        lines = self.log_path.read_bytes()[self.log_start :].splitlines()
+        return [json.loads(line) for line in lines]
 
     def events(self, name: str) -> list[dict[str, Any]]:
         return [entry for entry in self.log() if entry["event"] == name]

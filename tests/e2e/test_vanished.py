@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.gateway_pool import ONE_SLOT
 from tests.e2e.harness import MODEL, Gateway, Upstream, ask, wait_until
 from tests.e2e.in_flight import HELD, SILENT, child, lines, send
 from tests.e2e.raw_http import request_bytes
@@ -92,8 +93,8 @@ def test_a_connection_that_was_watched_serves_the_next_request(
             assert answer.choices[0].message.content == "x"
 
 
-def test_who_leaves_the_queue_never_gets_a_turn(make_gateway: Any, upstream: Upstream) -> None:
-    gateway = make_gateway(WORKER_MAX_CONCURRENCY="1", WORKER_QUEUE_TIMEOUT_MS="30000")
+def test_who_leaves_the_queue_never_gets_a_turn(lend_gateway: Any, upstream: Upstream) -> None:
+    gateway = lend_gateway(**ONE_SLOT)
     first, second = upstream.play(HELD), upstream.say("second")
     running = send(gateway.port, first)
     upstream.control.wait("held", first)
