@@ -4,7 +4,10 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help run test test-system test-langchain chaos check bench clean
+WORKERS ?= 4
+PYTEST := $(BIN)/python -m pytest
+
+.PHONY: help run unit test test-system test-langchain chaos cov fmt check bench clean
 
 help:  ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -13,20 +16,30 @@ run: .venv/run-ready  ## Set up if need be, then serve in the foreground
 	@$(BIN)/python scripts/first_run.py
 	@PYTHONDONTWRITEBYTECODE=1 exec $(BIN)/gunicorn -c gunicorn.conf.py wsgi:app
 
-test: .venv/dev-ready  ## Every test that needs no account and no system package
-	$(BIN)/python -m pytest -m "not system and not chaos"
+unit: .venv/dev-ready  ## The tests of pure modules and of single ones with fakes
+	$(PYTEST) tests/unit
+
+test: .venv/dev-ready  ## Every test that needs no account and no system package; WORKERS=4 processes
+	$(PYTEST) -n $(WORKERS) -m "not system and not chaos"
 
 test-system: .venv/dev-ready test-langchain  ## Tests with real neighbours; installs what they need; LangChain's too
 	@(command -v strace && command -v curl && command -v promtool && command -v shellcheck && command -v redis-server) \
 		>/dev/null || (apt-get update -qq && \
 		apt-get install -y -qq --no-install-recommends strace curl prometheus shellcheck redis-server)
-	$(BIN)/python -m pytest -m system
+	$(PYTEST) -m system
 
 test-langchain: .venv/dev-ready .venv-langchain/ready  ## LangChain's own tests, in an environment of their own
 	.venv-langchain/bin/python -m pytest tests/langchain
 
 chaos: .venv/dev-ready  ## Storms of load and faults, ten thousand requests, many reloads; CHAOS_SEED, CHAOS_SECONDS
-	$(BIN)/python -m pytest -m chaos
+	$(PYTEST) -m chaos
+
+cov: .venv/dev-ready  ## The in-process tests, with a figure of coverage that may not fall
+	$(PYTEST) -n $(WORKERS) -m "not system and not chaos" --cov --cov-report=term:skip-covered tests/unit tests/integration
+
+fmt: .venv/dev-ready  ## Format the code, and mend what the linter can mend
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
 
 check: .venv/dev-ready  ## Style, types, spelling, layer contracts
 	$(BIN)/ruff check .

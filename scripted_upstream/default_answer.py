@@ -1,5 +1,5 @@
 """
-What the demo says when no script was given: that it is a demo, and how to leave it.
+What the demo says when no script was given: that it is a demo, and how to leave it. Pure.
 
 Any valid request gets an answer, whatever its last item is.
 """

@@ -1,4 +1,4 @@
-"""The response object that opens and closes the stream, and its token counts."""
+"""The response object that opens and closes the stream, and its token counts. Pure."""
 
 from dataclasses import dataclass
 from typing import Any, Final, Literal

@@ -1,5 +1,5 @@
 """
-A scripted response as the exact sequence of OpenAI's streaming events.
+A scripted response as the exact sequence of OpenAI's streaming events. Pure.
 
 The events between `response.in_progress` and the terminal one depend on the script alone, so they
 are rendered once and kept. What differs per call, the nonce inside the ids, is written as a

@@ -1,5 +1,5 @@
 """
-Every way the upstream can fail, as a table of names.
+Every way the upstream can fail, as a table of names. Pure.
 
 The bodies are the ones that OpenAI and the ChatGPT backend send, because codex decides by them:
 the same status with another `code` becomes another error for the client.

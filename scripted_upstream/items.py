@@ -1,5 +1,5 @@
 """
-What OpenAI demands of the input items: known types, content that fits the role, paired calls.
+What OpenAI demands of the input items: known types, content that fits the role, paired calls. Pure.
 
 A complaint is a message, the parameter it is about, and a code or None.
 """

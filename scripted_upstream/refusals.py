@@ -1,5 +1,5 @@
 """
-Refuses what OpenAI refuses, with OpenAI's words: a gateway that passes here passes there.
+Refuses what OpenAI refuses, with OpenAI's words: a gateway that passes here passes there. Pure.
 
 Each rule looks at one thing and yields its complaints; the first complaint is the answer.
 """

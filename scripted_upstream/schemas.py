@@ -1,5 +1,5 @@
 """
-What OpenAI demands of a JSON schema before it is used.
+What OpenAI demands of a JSON schema before it is used. Pure.
 
 Every function's parameters must be an object schema; under `strict: true` every object must be
 closed and must require all its properties, at any depth.

@@ -1,5 +1,5 @@
 """
-What a scripted answer is, and how it is read from JSON.
+What a scripted answer is, and how it is read from JSON. Pure.
 
 A script is a list of responses: the k-th call that matches gets the k-th response, and the last
 one repeats (codex may call upstream several times in one turn). Every mistake in the JSON is

@@ -1,5 +1,5 @@
 """
-A response and a request become a list of acts for the socket: send, pause, hold, hang, reset.
+A response and a request become a list of acts for the socket: send, pause, hold, hang, reset. Pure.
 
 All decisions about order and pace are taken here, without a socket or a clock; `exchange` merely
 performs the acts. Sends are joined to at most 16 KiB wherever nothing has to happen between them.

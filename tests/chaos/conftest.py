@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
-from harness import Upstream
 
 from tests.chaos.ledger import Ledger
+from tests.e2e.harness import Upstream
 
 _TABLES = pytest.StashKey[list[Ledger]]()
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-from harness import ROOT, Gateway, wait_until
 
 from tests.chaos.plan import WORKER_KILL, Fault
+from tests.e2e.harness import ROOT, Gateway, wait_until
 
 READY_WITHIN_S = 15.0
 """The bound for every fault: from its end to a `/readyz` that says yes, on a machine that is busy with the storm."""
@@ -42,18 +42,18 @@ class Happened:
         return began <= self.ended + self.ready_s and ended >= self.began
 
 
-def haunt(folder: Path) -> str:
+def fault_injecting_binary(folder: Path) -> str:
     """Write the program that stands in for the codex binary; return its path."""
     folder.mkdir()
     wrapper = folder / "codex"
-    shim = ROOT / "tests" / "fakes" / "haunted_codex.py"
+    shim = ROOT / "tests" / "fakes" / "fault_injecting_codex.py"
     wrapper.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{shim}" "{folder}" "$@"\n')
     wrapper.chmod(0o755)
     return str(wrapper)
 
 
-def cast(folder: Path, pid: int, words: str) -> str:
-    """Cast a spell on the pipe of the child with this pid; return its answer. Blocks until it is done."""
+def inject(folder: Path, pid: int, words: str) -> str:
+    """Inject a fault into the pipe of the child with this pid; return its answer. Blocks until it is done."""
     port = int((folder / str(pid)).read_text())
     with (
         socket.create_connection(("127.0.0.1", port), 30) as connection,
@@ -111,8 +111,8 @@ class Faults:
                     found.append(process)
         return found
 
-    def spell(self, words: str) -> str:
-        return cast(self._folder, self.serving_child().pid, words)
+    def inject(self, words: str) -> str:
+        return inject(self._folder, self.serving_child().pid, words)
 
     def kill(self, size: float) -> None:
         """More than half of the time the real binary alone, else its whole session, as an operator would."""
@@ -137,8 +137,8 @@ class Faults:
         child.send_signal(signal.SIGSTOP)
         wait_until(lambda: is_gone(child.pid), "the hung child is replaced")
 
-    def lasting(self, spell: str, seconds: float) -> None:
-        self.spell(f"{spell} {seconds}")
+    def lasting(self, fault: str, seconds: float) -> None:
+        self.inject(f"{fault} {seconds}")
         threading.Event().wait(seconds)
 
     def reload(self, _: float) -> None:
@@ -178,9 +178,9 @@ HAPPENS: dict[str, Callable[[Faults, float], object]] = {
     "slow pipe": lambda faults, size: faults.lasting("slow", size),
     "torn lines": lambda faults, size: faults.lasting("torn", size),
     "half lines": lambda faults, size: faults.lasting("half", size),
-    "garbage": lambda faults, size: faults.spell(f"garbage {size}"),
-    "huge line": lambda faults, size: faults.spell(f"huge {size}"),
-    "talkative stderr": lambda faults, size: faults.spell(f"stderr {size}"),
+    "garbage": lambda faults, size: faults.inject(f"garbage {size}"),
+    "huge line": lambda faults, size: faults.inject(f"huge {size}"),
+    "talkative stderr": lambda faults, size: faults.inject(f"stderr {size}"),
     "reload": Faults.reload,
     "kill in a reload": Faults.kill_in_a_reload,
     WORKER_KILL: Faults.kill_worker,

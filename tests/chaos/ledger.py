@@ -18,7 +18,7 @@ class Row:
     is_figure: bool = False
 
     @property
-    def verdict(self) -> str:
+    def outcome(self) -> str:
         if self.is_figure:
             return ""
         return f"broken {len(self.problems)} times" if self.problems else "ok"
@@ -57,5 +57,5 @@ class Ledger:
         """Return the table as text."""
         names = max(len(row.name) for row in self.rows)
         counts = max(len(row.count) for row in self.rows)
-        lines = [f"{row.name:<{names}}  {row.count:>{counts}}  {row.verdict}" for row in self.rows]
+        lines = [f"{row.name:<{names}}  {row.count:>{counts}}  {row.outcome}" for row in self.rows]
         return "\n".join([self.title, *(line.rstrip() for line in lines)])

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from random import Random
 
-from tests.chaos.kinds import KINDS, Asked, make_request
+from tests.chaos.request_kinds import KINDS, Asked, make_request
 
 FIRST_FAULT_S = 1.0
-CROWDS = 0.01
-"""How many arrivals are crowds."""
+BURSTS = 0.01
+"""How many arrivals are bursts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +27,11 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Weather:
-    """How much of everything: requests a second, how many come as a crowd, seconds from fault to fault."""
+    """How much of everything: requests a second, how many come as a burst, seconds from fault to fault."""
 
     seconds: float
     rate: float = 10.0
-    crowd: int = 40
+    burst: int = 40
     apart_s: float = 2.0
     kills_workers: bool = False
 
@@ -61,13 +61,13 @@ LAST_FAULTS = (Fault("kill again and again", 0.0, 2.0), Fault("kill", 0.0, 0.0))
 def planned_requests(seed: int, weather: Weather) -> Iterator[Asked]:
     """Yield the requests of this seed, without an end: the load lasts for as long as the faults do.
 
-    Most come alone, some as a crowd that is larger than the service. Every kind comes once before any comes by chance.
+    Most come alone, some as a burst that is larger than the service. Every kind comes once before any comes by chance.
     """
     dice = Random(f"requests {seed}")
     due = dice.sample([*KINDS], len(KINDS))
     number, at_s = 0, 0.0
     while True:
-        many = weather.crowd if dice.random() < CROWDS else 1
+        many = weather.burst if dice.random() < BURSTS else 1
         for _ in range(many):
             yield make_request(number, round(at_s, 3), dice, due.pop() if due else None)
             number += 1

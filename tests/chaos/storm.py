@@ -9,17 +9,17 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
-from harness import Upstream, end, start_gateway, wait_until
-from reloading import processes_below, reload_state
-from scrape import scrape, total
 
-from tests.chaos import books
-from tests.chaos.crowd import MAX_BODY_BYTES, Crowd
-from tests.chaos.faults import READY_WITHIN_S, Faults, cast, haunt
-from tests.chaos.kinds import Expects
+from tests.chaos import reconciliation
+from tests.chaos.checks import Ending, Fails, Result, check_due
+from tests.chaos.faults import READY_WITHIN_S, Faults, fault_injecting_binary, inject
 from tests.chaos.ledger import Ledger
+from tests.chaos.load import MAX_BODY_BYTES, Load
 from tests.chaos.plan import LAST_FAULTS, WORKER_KILL, Weather, planned_faults, planned_requests
-from tests.chaos.verdicts import Ending, Fails, Verdict, judge_due
+from tests.chaos.request_kinds import Expects
+from tests.e2e.harness import Upstream, end, start_gateway, wait_until
+from tests.e2e.reloading import processes_below, reload_state
+from tests.e2e.scrape import scrape, total
 
 CLIENTS = 64
 SETTINGS = {
@@ -51,14 +51,16 @@ class Storm:
         self.seed = seed
         self.weather = weather
         self.upstream = upstream
-        self.folder = folder / "haunt"
-        self.gateway = start_gateway(folder, upstream, CODEX_BIN=haunt(self.folder), **SETTINGS)
+        self.folder = folder / "faults"
+        self.gateway = start_gateway(
+            folder, upstream, CODEX_BIN=fault_injecting_binary(self.folder), **SETTINGS
+        )
         self.faults = Faults(self.gateway, self.folder)
-        self.crowd = Crowd(self.gateway, upstream, CLIENTS)
+        self.load = Load(self.gateway, upstream, CLIENTS)
 
     @property
-    def verdicts(self) -> list[Verdict]:
-        return self.crowd.verdicts
+    def results(self) -> list[Result]:
+        return self.load.results
 
     def break_out(self) -> None:
         """Let everything that is planned happen. Blocks until the last client is done."""
@@ -68,11 +70,11 @@ class Storm:
         with ThreadPoolExecutor(1) as pool:
             faults = pool.submit(self._strike)
             requests = planned_requests(self.seed, self.weather)
-            self.crowd.run(requests, faults.done, REQUESTS_AFTERWARDS)
+            self.load.run(requests, faults.done, REQUESTS_AFTERWARDS)
             faults.result()
         self.lasted_s = time.monotonic() - began
-        for verdict in self.verdicts:
-            self._put_in_context(verdict)
+        for result in self.results:
+            self._put_in_context(result)
 
     def _strike(self) -> None:
         self.faults.run(planned_faults(self.seed, self.weather))
@@ -84,13 +86,13 @@ class Storm:
             lambda: reload_state(self.gateway)["state"] in {"none", "done"}, "reloads are done"
         )
 
-    def _put_in_context(self, verdict: Verdict) -> None:
-        times = verdict.began, verdict.ended
-        is_cut_off = verdict.ending in {Ending.BROKEN, Ending.LEFT}
+    def _put_in_context(self, result: Result) -> None:
+        times = result.began, result.ended
+        is_cut_off = result.ending in {Ending.BROKEN, Ending.LEFT}
         if is_cut_off and self.faults.met(*times, kinds={WORKER_KILL}):
-            verdict.ending = Ending.LOST  # and nobody may have had the time to note it
-            verdict.problems.clear()
-        judge_due(verdict, met_a_fault=self.faults.met(*times))
+            result.ending = Ending.LOST  # and nobody may have had the time to note it
+            result.problems.clear()
+        check_due(result, met_a_fault=self.faults.met(*times))
 
     def _worker(self) -> psutil.Process:
         (worker,) = self.gateway.workers()
@@ -106,7 +108,7 @@ class Storm:
 
     def close(self) -> None:
         end(self.gateway)  # first: who still waits for an answer then gets none
-        self.crowd.close()
+        self.load.close()
 
     # The promises
 
@@ -121,21 +123,21 @@ class Storm:
         return ledger
 
     def _tell_clients(self, ledger: Ledger) -> None:
-        endings = Counter(verdict.ending for verdict in self.verdicts)
-        ledger.figure("requests", len(self.verdicts))
+        endings = Counter(result.ending for result in self.results)
+        ledger.figure("requests", len(self.results))
         for ending in Ending:
             ledger.figure(f"  {ending.value}", endings[ending])
         for promise in Fails:
             wrong = [
                 sentence
-                for verdict in self.verdicts
-                for broken, sentence in verdict.problems
+                for result in self.results
+                for broken, sentence in result.problems
                 if broken is promise
             ]
-            ledger.promise(promise.value, len(self.verdicts), wrong)
-        busy = [verdict for verdict in self.verdicts if verdict.code == "WORKER_BUSY"]
+            ledger.promise(promise.value, len(self.results), wrong)
+        busy = [result for result in self.results if result.code == "WORKER_BUSY"]
         ledger.figure("told that the service is busy", len(busy))
-        due = [v for v in self.verdicts if v.asked.expects is Expects.TEXT and v not in busy]
+        due = [v for v in self.results if v.asked.expects is Expects.TEXT and v not in busy]
         served = [v for v in due if v.ending in {Ending.WHOLE, Ending.WHOLE_STREAM}]
         vain = [] if len(served) > len(due) / 2 else ["most requests failed: nothing was tested"]
         ledger.promise("most of what should succeed does", f"{len(served)} of {len(due)}", vain)
@@ -146,7 +148,7 @@ class Storm:
             those = [one for one in self.faults.happened if one.fault.kind == kind]
             lasted = max(one.ended - one.began for one in those)
             ready = max(one.ready_s for one in those)
-            met = sum(any(one.touches(v.began, v.ended) for one in those) for v in self.verdicts)
+            met = sum(any(one.touches(v.began, v.ended) for one in those) for v in self.results)
             ledger.figure(
                 f"  {kind}", f"{count} times, {lasted:.1f} s, {met} met it, ready in {ready:.1f} s"
             )
@@ -156,7 +158,7 @@ class Storm:
     def _tell_rest(self, ledger: Ledger) -> None:
         for name, at_rest in self._rests().items():
             ledger.promise(name, "", [] if _comes_true(at_rest) else [f"not at rest: {name}"])
-        loaded = cast(self.folder, self.faults.serving_child().pid, "loaded 0")
+        loaded = inject(self.folder, self.faults.serving_child().pid, "loaded 0")
         ledger.promise("no thread stays in the child", loaded, [] if loaded == "0" else [loaded])
         child, worker = self.gateway.child(), self._worker()
         ledger.within("OS threads of the child", child.num_threads(), CHILD_THREADS)
@@ -185,17 +187,23 @@ class Storm:
 
     def _tell_books(self, ledger: Ledger) -> None:
         gateway = self.gateway
-        due = [verdict for verdict in self.verdicts if books.must_be_logged(verdict)]
-        _comes_true(lambda: not books.compare_with_log(due, books.log_entries(gateway)))
-        entries = books.log_entries(gateway)
-        ledger.promise(
-            "clients and log agree", len(due), books.compare_with_log(self.verdicts, entries)
+        due = [result for result in self.results if reconciliation.must_be_logged(result)]
+        _comes_true(
+            lambda: not reconciliation.compare_with_log(due, reconciliation.log_entries(gateway))
         )
-        lines = books.logged(entries).total()
+        entries = reconciliation.log_entries(gateway)
         ledger.promise(
-            "log and metrics agree", lines, books.compare_with_metrics(entries, scrape(gateway))
+            "clients and log agree",
+            len(due),
+            reconciliation.compare_with_log(self.results, entries),
         )
-        count, problems = books.faults_of_the_log(gateway)
+        lines = reconciliation.logged(entries).total()
+        ledger.promise(
+            "log and metrics agree",
+            lines,
+            reconciliation.compare_with_metrics(entries, scrape(gateway)),
+        )
+        count, problems = reconciliation.faults_of_the_log(gateway)
         ledger.promise("the log is JSON, without defects and secrets", count, problems)
 
     def _tell_end(self, ledger: Ledger) -> None:

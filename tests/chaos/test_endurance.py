@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import Gateway, Upstream, end, start_gateway, wait_until
-from scrape import scrape, total
 
-from tests.chaos import books
-from tests.chaos.crowd import MAX_BODY_BYTES, Crowd
-from tests.chaos.kinds import Asked
+from tests.chaos import reconciliation
+from tests.chaos.checks import check_due
 from tests.chaos.ledger import Ledger
+from tests.chaos.load import MAX_BODY_BYTES, Load
 from tests.chaos.plan import Weather, planned_requests
-from tests.chaos.verdicts import judge_due
+from tests.chaos.request_kinds import Asked
+from tests.e2e.harness import Gateway, Upstream, end, start_gateway, wait_until
+from tests.e2e.scrape import scrape, total
 
 REQUESTS = int(os.environ.get("CHAOS_REQUESTS") or 10_000)
 SEED = int(os.environ.get("CHAOS_SEED") or 1)
@@ -105,34 +105,34 @@ def soon(requests: Iterator[Asked], count: int) -> list[Asked]:
 def test_ten_thousand_requests(
     service: Gateway, upstream: Upstream, settle: Callable[[Ledger], None]
 ) -> None:
-    crowd = Crowd(service, upstream, CLIENTS)
+    load = Load(service, upstream, CLIENTS)
     requests = planned_requests(SEED, Weather(seconds=0))
-    crowd.run(soon(requests, WARM))
+    load.run(soon(requests, WARM))
     at_rest(service, upstream)
     warm = holdings(service)
     ledger = Ledger(f"{REQUESTS} requests of seed {SEED}")
     ledger.figure(f"after {WARM}", warm)
     for _ in range(3):
-        crowd.run(soon(requests, (REQUESTS - WARM) // 3))
+        load.run(soon(requests, (REQUESTS - WARM) // 3))
         at_rest(service, upstream)
         now = holdings(service)
-        ledger.figure(f"after {len(crowd.verdicts)}", now)
-    crowd.close()
+        ledger.figure(f"after {len(load.results)}", now)
+    load.close()
     compare(ledger, warm, now)
-    for verdict in crowd.verdicts:
-        judge_due(verdict, met_a_fault=False)
-    problems = [sentence for verdict in crowd.verdicts for _, sentence in verdict.problems]
-    endings = Counter(verdict.ending.value for verdict in crowd.verdicts)
+    for result in load.results:
+        check_due(result, met_a_fault=False)
+    problems = [sentence for result in load.results for _, sentence in result.problems]
+    endings = Counter(result.ending.value for result in load.results)
     ledger.promise("every request ends as it should", endings.total(), problems)
-    entries = books.log_entries(service)
+    entries = reconciliation.log_entries(service)
     ledger.promise(
         "clients and log agree",
         len(entries),
-        books.compare_with_log(crowd.verdicts, entries),
+        reconciliation.compare_with_log(load.results, entries),
     )
-    problems = books.compare_with_metrics(entries, scrape(service))
-    ledger.promise("log and metrics agree", books.logged(entries).total(), problems)
-    count, problems = books.faults_of_the_log(service)
+    problems = reconciliation.compare_with_metrics(entries, scrape(service))
+    ledger.promise("log and metrics agree", reconciliation.logged(entries).total(), problems)
+    count, problems = reconciliation.faults_of_the_log(service)
     ledger.promise("the log is JSON, without defects and secrets", count, problems)
     settle(ledger)
 

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import Gateway, Upstream, ask, end, start_gateway, wait_until
-from raw_http import request_bytes, stream_frames
-from test_admission import death_of_a_busy_child
 
 from tests.chaos.ledger import Ledger
+from tests.e2e.harness import Gateway, Upstream, ask, end, start_gateway, wait_until
+from tests.e2e.in_flight import death_of_a_busy_child
+from tests.e2e.raw_http import request_bytes, stream_frames
 
 Start = Callable[..., Gateway]
 Settle = Callable[[Ledger], None]

@@ -7,10 +7,10 @@ from itertools import islice, pairwise
 
 import pytest
 
-from tests.chaos.crowd import WRONG, bytes_of, script_of
 from tests.chaos.faults import DISRUPTIVE, HAPPENS
-from tests.chaos.kinds import KINDS, MISTAKES, Asked, Expects
+from tests.chaos.load import WRONG, bytes_of, script_of
 from tests.chaos.plan import FAULTS, WORKER_KILL, Weather, planned_faults, planned_requests
+from tests.chaos.request_kinds import KINDS, MISTAKES, Asked, Expects
 
 WEATHER = Weather(seconds=60)
 

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from harness import Gateway, Upstream, end
-from reloading import Load, Site, hup, wait_reloads
 
 from tests.chaos.ledger import Ledger
+from tests.e2e.harness import Gateway, Upstream, end
+from tests.e2e.reloading import Load, Site, hup, wait_reloads
 
 STREAMS = 20
 STREAM_S = 5.0

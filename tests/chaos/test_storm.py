@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from harness import Upstream
 
 from tests.chaos.ledger import Ledger
 from tests.chaos.plan import Weather
 from tests.chaos.storm import Storm
+from tests.e2e.harness import Upstream
 
 SEED = int(os.environ.get("CHAOS_SEED") or secrets.randbelow(1_000_000))
 SECONDS = float(os.environ.get("CHAOS_SECONDS") or 180)

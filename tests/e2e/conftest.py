@@ -1,13 +1,16 @@
-"""Fixtures: one upstream and one gateway for all, and gateways of a test's own."""
+"""Fixtures: one upstream and one gateway for all, gateways that are lent, and gateways of a test's own."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import openai
 import pytest
-from harness import Gateway, Upstream, end, start_gateway
+
+from tests.e2e.gateway_pool import GatewayPool
+from tests.e2e.harness import Gateway, Upstream, end, start_gateway
 
 
 @pytest.fixture(scope="session")
@@ -35,6 +38,28 @@ def make_gateway(tmp_path: Path, upstream: Upstream) -> Iterator[Callable[..., G
     yield make
     for gateway in started:
         end(gateway)
+
+
+@pytest.fixture(scope="session")
+def gateway_pool(
+    tmp_path_factory: pytest.TempPathFactory, upstream: Upstream
+) -> Iterator[GatewayPool]:
+    pool = GatewayPool(tmp_path_factory.mktemp("pool"), upstream)
+    yield pool
+    pool.close()
+
+
+@pytest.fixture
+def lend_gateway(gateway_pool: GatewayPool) -> Iterator[Callable[..., Gateway]]:
+    """Gateways with these settings that other tests have used, for a test that leaves them as it found them."""
+    with ExitStack() as loans:
+
+        def lend(*, with_upstream: bool = True, **settings: str) -> Gateway:
+            loan = gateway_pool.lend(with_upstream=with_upstream, **settings)
+            loans.callback(gateway_pool.take_back, loan)
+            return loan.gateway
+
+        yield lend
 
 
 @pytest.fixture(scope="session")

@@ -32,17 +32,10 @@ DEADLINE_S = 30
 class Upstream:
     """The scripted Responses upstream, a process of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, *options: str) -> None:
+        command = [sys.executable, "-m", "scripted_upstream", "--control", "--port", "0"]
         self.process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "scripted_upstream",
-                "--control",
-                "--port",
-                "0",
-                "--until-stdin-closes",
-            ],
+            [*command, "--until-stdin-closes", *options],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -64,7 +57,8 @@ class Upstream:
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.process.stdin.close()
-        self.process.wait(10)
+        assert self.process.wait(10) == 0
+        assert self.process.stdout.read() == b""
         self.process.stdout.close()
 
 
@@ -77,6 +71,8 @@ class Gateway:
     log_path: Path
     port: int = 0
     environment: dict[str, str] = field(default_factory=dict)
+    log_start: int = 0
+    """Where in its log the lines of this test begin, in bytes."""
 
     @property
     def url(self) -> str:
@@ -105,7 +101,8 @@ class Gateway:
         )
 
     def log(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.log_path.read_text().splitlines()]
+        lines = self.log_path.read_bytes()[self.log_start :].splitlines()
+        return [json.loads(line) for line in lines]
 
     def events(self, name: str) -> list[dict[str, Any]]:
         return [entry for entry in self.log() if entry["event"] == name]

@@ -1,4 +1,4 @@
-"""A mix of requests as a service sees them, and what its clients saw of them: the client's side of the books."""
+"""A mix of requests as a service sees them, and what its clients saw of them: one side of the reconciliation."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import requests
-from harness import DEADLINE_S, Gateway, Upstream, ask
+
+from tests.e2e.harness import DEADLINE_S, Gateway, Upstream, ask
 
 CHAT = "/v1/chat/completions"
 USAGE = {"input_tokens": 7, "output_tokens": 3}

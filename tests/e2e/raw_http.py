@@ -7,7 +7,7 @@ import socket
 from collections.abc import Iterator
 from typing import Any
 
-from harness import KEY, Gateway
+from tests.e2e.harness import KEY, Gateway
 
 TIMEOUT_S = 30
 

@@ -17,8 +17,9 @@ from typing import Any
 
 import requests
 from codex_cli_bin import bundled_codex_path
-from harness import KEY, ROOT, Gateway, Upstream, ask, listening_port, wait_until
-from raw_http import exchange, request_bytes, stream_frames
+
+from tests.e2e.harness import KEY, ROOT, Gateway, Upstream, ask, listening_port, wait_until
+from tests.e2e.raw_http import exchange, request_bytes, stream_frames
 
 WORDS = 50
 

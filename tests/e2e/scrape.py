@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from harness import Gateway
 from prometheus_client.parser import text_string_to_metric_families
+
+from tests.e2e.harness import Gateway
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 import requests
-from harness import DEADLINE_S, Gateway, Upstream, ask, end, start_gateway, wait_until
-from scrape import scrape
+
+from tests.e2e.harness import DEADLINE_S, Gateway, Upstream, ask, end, start_gateway, wait_until
+from tests.e2e.scrape import scrape
 
 USED = "codex_account_limit_used_percent"
 RESET = "codex_account_limit_reset_timestamp_seconds"

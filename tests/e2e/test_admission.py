@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
-import json
-import threading
-import time
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 import requests
-from harness import DEADLINE_S, KEY, Gateway, Upstream, ask, wait_until
-from raw_http import exchange, request_bytes
-from scrape import scrape, total
-from test_vanished import CHAT, HELD, SILENT, child, lines, send
 
-SECOND = "sk-second-key-0123456789"
-ONE_SLOT = {
-    "WORKER_MAX_CONCURRENCY": "1",
-    "WORKER_QUEUE_TIMEOUT_MS": "30000",
-    "PROXY_API_KEYS": f"second={SECOND}",
-}
-
-
-def post(gateway: Gateway, key: str, marker: str, **more: Any) -> requests.Response:
-    return requests.post(
-        gateway.url + CHAT,
-        json=ask(marker, **more),
-        headers={"Authorization": f"Bearer {key}"},
-        timeout=DEADLINE_S,
-    )
+from tests.e2e.gateway_pool import ONE_SLOT, SECOND_KEY
+from tests.e2e.harness import DEADLINE_S, KEY, Gateway, Upstream, ask, wait_until
+from tests.e2e.in_flight import (
+    CHAT,
+    HELD,
+    SILENT,
+    child,
+    death_of_a_busy_child,
+    lines,
+    post,
+    send,
+    waiting,
+)
+from tests.e2e.raw_http import exchange, request_bytes
+from tests.e2e.scrape import scrape, total
 
 
 def is_at_rest(gateway: Gateway) -> bool:
@@ -37,14 +30,13 @@ def is_at_rest(gateway: Gateway) -> bool:
     return (now["running"], now["waiting"]) == (0, 0)
 
 
-def waiting(gateway: Gateway, count: int) -> None:
-    wait_until(lambda: child(gateway)["waiting"] == count, f"{count} wait")
-
-
-def overflows(gateway: Gateway) -> dict[str, float]:
+def overflows(gateway: Gateway) -> tuple[float, float]:
+    """Return how often the line for a turn, and the limit of open streams, had no room."""
     samples = scrape(gateway)
-    queues = ("admission", "streams")
-    return {queue: total(samples, "codex_overflows_total", queue=queue) for queue in queues}
+    admission, streams = (
+        total(samples, "codex_overflows_total", queue=queue) for queue in ("admission", "streams")
+    )
+    return admission, streams
 
 
 class Streams:
@@ -73,8 +65,9 @@ class Streams:
 # Open streams
 
 
-def test_the_limit_of_open_streams_is_exact(make_gateway: Any, upstream: Upstream) -> None:
-    gateway: Gateway = make_gateway(PROXY_SSE_MAX_CONCURRENCY="3")
+def test_the_limit_of_open_streams_is_exact(lend_gateway: Any, upstream: Upstream) -> None:
+    gateway: Gateway = lend_gateway(PROXY_SSE_MAX_CONCURRENCY="3")
+    admission_full, streams_full = overflows(gateway)
     streams = Streams(gateway, upstream)
     for _ in range(3):
         streams.begin()
@@ -100,23 +93,26 @@ def test_the_limit_of_open_streams_is_exact(make_gateway: Any, upstream: Upstrea
         streams.end()
     assert gateway.post(ask(marker, stream=True)).status_code == 200
     wait_until(lambda: is_at_rest(gateway), "no turn runs")
-    assert overflows(gateway) == {"admission": 0, "streams": 3}
+    assert overflows(gateway) == (admission_full, streams_full + 3)
     full = [line.get("full_queue") for line in lines(gateway) if line["status"] == 429]
     assert full == ["streams"] * 3
 
 
-def test_a_stream_of_several_choices_is_one(make_gateway: Any, upstream: Upstream) -> None:
-    gateway: Gateway = make_gateway(PROXY_SSE_MAX_CONCURRENCY="1")
+def test_a_stream_of_several_choices_is_one(lend_gateway: Any, upstream: Upstream) -> None:
+    gateway: Gateway = lend_gateway(PROXY_SSE_MAX_CONCURRENCY="3")
     streams = Streams(gateway, upstream)
     streams.begin(n=3)
+    streams.begin()
+    streams.begin()
     assert gateway.post(ask(upstream.say("x"), stream=True)).status_code == 429
     streams.end()
     streams.begin()
-    streams.end()
+    while streams.open:
+        streams.end()
 
 
-def test_no_way_to_end_keeps_a_place(make_gateway: Any, upstream: Upstream) -> None:
-    gateway: Gateway = make_gateway(PROXY_SSE_MAX_CONCURRENCY="2")
+def test_no_way_to_end_keeps_a_place(lend_gateway: Any, upstream: Upstream) -> None:
+    gateway: Gateway = lend_gateway(PROXY_SSE_MAX_CONCURRENCY="3")
     failing = upstream.play({"failure": "rate_limited"})
     for _ in range(3):
         assert exchange(gateway, request_bytes("HEAD", CHAT))[0] == 405
@@ -132,23 +128,23 @@ def test_no_way_to_end_keeps_a_place(make_gateway: Any, upstream: Upstream) -> N
             wait_until(lambda before=before: len(lines(gateway)) > before, "its line")  # type: ignore[misc]
     wait_until(lambda: is_at_rest(gateway), "no turn runs")
     streams = Streams(gateway, upstream)
-    streams.begin()
-    streams.begin()
+    for _ in range(3):
+        streams.begin()
     assert gateway.post(ask(upstream.say("x"), stream=True)).status_code == 429
-    streams.end()
-    streams.end()
+    while streams.open:
+        streams.end()
 
 
 def test_a_stream_that_waits_for_a_turn_keeps_no_other_key_out(
-    make_gateway: Any, upstream: Upstream
+    lend_gateway: Any, upstream: Upstream
 ) -> None:
-    gateway: Gateway = make_gateway(**ONE_SLOT, PROXY_SSE_MAX_CONCURRENCY="3")
+    gateway: Gateway = lend_gateway(**ONE_SLOT)
     streams = Streams(gateway, upstream)
     streams.begin()
     with ThreadPoolExecutor(6) as pool:
         flood = [pool.submit(post, gateway, KEY, upstream.say("a"), stream=True) for _ in range(5)]
         waiting(gateway, 5)
-        single = pool.submit(post, gateway, SECOND, upstream.say("b"), stream=True)
+        single = pool.submit(post, gateway, SECOND_KEY, upstream.say("b"), stream=True)
         waiting(gateway, 6)
         streams.end()
         assert single.result().status_code == 200
@@ -159,16 +155,16 @@ def test_a_stream_that_waits_for_a_turn_keeps_no_other_key_out(
 
 
 def test_a_single_request_of_another_key_is_soon_served(
-    make_gateway: Any, upstream: Upstream
+    lend_gateway: Any, upstream: Upstream
 ) -> None:
-    gateway: Gateway = make_gateway(**ONE_SLOT)
+    gateway: Gateway = lend_gateway(**ONE_SLOT)
     first, flood, single = upstream.play(HELD), upstream.say("a"), upstream.say("b")
     with ThreadPoolExecutor(22) as pool:
         running = pool.submit(post, gateway, KEY, first)
         upstream.control.wait("held", first)
         others = [pool.submit(post, gateway, KEY, flood) for _ in range(20)]
         waiting(gateway, 20)
-        one = pool.submit(post, gateway, SECOND, single)
+        one = pool.submit(post, gateway, SECOND_KEY, single)
         waiting(gateway, 21)
         upstream.control.release(first)
         answers = [each.result() for each in (running, one, *others)]
@@ -179,8 +175,9 @@ def test_a_single_request_of_another_key_is_soon_served(
     wait_until(lambda: is_at_rest(gateway), "no turn runs")
 
 
-def test_a_full_queue_makes_room_for_another_key(make_gateway: Any, upstream: Upstream) -> None:
-    gateway: Gateway = make_gateway(**ONE_SLOT, WORKER_QUEUE_MAX="5")
+def test_a_full_queue_makes_room_for_another_key(lend_gateway: Any, upstream: Upstream) -> None:
+    gateway: Gateway = lend_gateway(**ONE_SLOT, WORKER_QUEUE_MAX="5")
+    admission_full, streams_full = overflows(gateway)
     first, flood, single = upstream.play(HELD), upstream.say("a"), upstream.say("b")
     with ThreadPoolExecutor(7) as pool:
         running = pool.submit(post, gateway, KEY, first)
@@ -188,7 +185,7 @@ def test_a_full_queue_makes_room_for_another_key(make_gateway: Any, upstream: Up
         others = [pool.submit(post, gateway, KEY, flood) for _ in range(5)]
         waiting(gateway, 5)
         one_more = post(gateway, KEY, flood)
-        one = pool.submit(post, gateway, SECOND, single)
+        one = pool.submit(post, gateway, SECOND_KEY, single)
         (gave_way,) = wait_until(lambda: [f for f in others if f.done()], "one gives way")
         upstream.control.release(first)
         assert [running.result().status_code, one.result().status_code] == [200, 200]
@@ -199,16 +196,16 @@ def test_a_full_queue_makes_room_for_another_key(make_gateway: Any, upstream: Up
         assert words in refused.json()["error"]["message"]
         assert 1 <= int(refused.headers["Retry-After"]) <= 60
     wait_until(lambda: is_at_rest(gateway), "no turn runs")
-    assert overflows(gateway) == {"admission": 2, "streams": 0}
+    assert overflows(gateway) == (admission_full + 2, streams_full)
 
 
 # Time
 
 
 def test_nobody_waits_longer_than_the_request_may_take(
-    make_gateway: Any, upstream: Upstream
+    lend_gateway: Any, upstream: Upstream
 ) -> None:
-    gateway: Gateway = make_gateway(**ONE_SLOT, PROXY_TIMEOUT_MS="1000")
+    gateway: Gateway = lend_gateway(**ONE_SLOT, PROXY_TIMEOUT_MS="1000")
     marker = upstream.play(SILENT)
     with ThreadPoolExecutor(6) as pool:
         codes = [
@@ -254,49 +251,6 @@ def test_who_waits_does_not_notice_that_the_child_dies(
     assert texts == [f"<{number}>" for number in range(20)]
     wait_until(lambda: is_at_rest(gateway), "no turn runs")
     assert child(gateway)["generation"] == 2
-
-
-class Reader(threading.Thread):
-    """Reads one stream to its end and notes when each frame came."""
-
-    def __init__(self, answer: requests.Response) -> None:
-        super().__init__(daemon=True)
-        self.answer = answer
-        self.frames: list[tuple[float, Any]] = []
-        self.start()
-
-    def run(self) -> None:
-        for line in self.answer.iter_lines():
-            if line.startswith(b"data: "):
-                data = line.removeprefix(b"data: ")
-                frame = "[DONE]" if data == b"[DONE]" else json.loads(data)
-                self.frames.append((time.monotonic(), frame))
-
-    def errors(self) -> list[tuple[float, Any]]:
-        return [(at, f["error"]) for at, f in self.frames if isinstance(f, dict) and "error" in f]
-
-
-def death_of_a_busy_child(
-    gateway: Gateway, upstream: Upstream
-) -> tuple[float, float, list[Reader], list[Future[requests.Response]]]:
-    """Kill the child under 32 streams that have spoken and 100 requests that wait; return when, and who was there.
-
-    The second figure is when the gateway was ready again.
-    """
-    marker, later = upstream.play(HELD), upstream.say("later")
-    answers = [gateway.post(ask(marker, stream=True), stream=True) for _ in range(32)]
-    readers = [Reader(answer) for answer in answers]
-    wait_until(lambda: all(len(reader.frames) == 2 for reader in readers), "all have spoken")
-    pool = ThreadPoolExecutor(100)
-    queued = [pool.submit(post, gateway, KEY, later, stream=n % 2 == 0) for n in range(100)]
-    waiting(gateway, 100)
-    gateway.child().kill()
-    killed = time.monotonic()
-    wait_until(lambda: child(gateway)["generation"] == 2, "the next child answers")
-    gateway.wait_ready()
-    ready = time.monotonic()
-    pool.shutdown()
-    return killed, ready, readers, queued
 
 
 @pytest.mark.timeout(120)

@@ -6,10 +6,11 @@ import json
 from typing import Any
 
 import pytest
-from harness import MODEL, Gateway, Upstream
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from raw_http import exchange, request_bytes
+
+from tests.e2e.harness import MODEL, Gateway, Upstream
+from tests.e2e.raw_http import exchange, request_bytes
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),

@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 import requests
-from harness import DEADLINE_S, KEY, MODEL, Gateway, Upstream, ask, end, start_gateway
-from raw_http import parse_frames
+
+from tests.e2e.harness import DEADLINE_S, KEY, MODEL, Gateway, Upstream, ask, end, start_gateway
+from tests.e2e.raw_http import parse_frames
 
 CHAT = "/v1/chat/completions"
 LISTED = "https://chat.example"

@@ -12,7 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from harness import Gateway, Upstream, ask, wait_until
+
+from tests.e2e.harness import Gateway, Upstream, ask, wait_until
 
 Make = Callable[..., Gateway]
 WORDS = ["al", "l", " l", "ie", "s", " s"]

@@ -8,9 +8,10 @@ from typing import Any
 import openai
 import pytest
 import requests
-from harness import DEADLINE_S, MODEL, Gateway, Upstream
 from openai.types import Completion
-from raw_http import exchange, parse_frames, request_bytes
+
+from tests.e2e.harness import DEADLINE_S, MODEL, Gateway, Upstream
+from tests.e2e.raw_http import exchange, parse_frames, request_bytes
 
 
 def post(gateway: Gateway, **body: Any) -> requests.Response:

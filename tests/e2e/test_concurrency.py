@@ -5,8 +5,8 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from harness import Gateway, Upstream, ask, wait_until
-from raw_http import stream_frames
+from tests.e2e.harness import Gateway, Upstream, ask, wait_until
+from tests.e2e.raw_http import stream_frames
 
 STREAMS = 32
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import requests
-from harness import Gateway, ask, wait_until
-from raw_http import stream_frames
+
+from tests.e2e.harness import Gateway, ask, wait_until
+from tests.e2e.raw_http import stream_frames
 
 
 def test_the_demo_answers_and_says_what_it_is(make_gateway: Any) -> None:

@@ -13,9 +13,10 @@ from typing import Any
 
 import psutil
 import pytest
-from harness import DEADLINE_S, Gateway, Upstream, ask, wait_until
-from raw_http import stream_frames
-from reloading import Site, processes_below
+
+from tests.e2e.harness import DEADLINE_S, Gateway, Upstream, ask, wait_until
+from tests.e2e.raw_http import stream_frames
+from tests.e2e.reloading import Site, processes_below
 
 
 def held(upstream: Upstream) -> str:

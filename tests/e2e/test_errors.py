@@ -10,8 +10,9 @@ from typing import Any
 import openai
 import pytest
 import requests
-from harness import KEY, MODEL, Gateway, Upstream, end, start_gateway, wait_until
-from raw_http import exchange, request_bytes
+
+from tests.e2e.harness import KEY, MODEL, Gateway, Upstream, end, start_gateway, wait_until
+from tests.e2e.raw_http import exchange, request_bytes
 
 GOOD = json.dumps({"model": MODEL, "messages": [{"role": "user", "content": "x"}]}).encode()
 CHAT = "/v1/chat/completions"

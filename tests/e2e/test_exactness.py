@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from harness import ROOT, Gateway, Upstream, ask, end, start_gateway
-from raw_http import stream_frames
+
+from tests.e2e.harness import ROOT, Gateway, Upstream, ask, end, start_gateway
+from tests.e2e.raw_http import stream_frames
 
 PIECES = (
     *(
@@ -101,7 +102,7 @@ def test_deltas_that_come_one_by_one(gateway: Gateway, upstream: Upstream) -> No
 @pytest.fixture(scope="module")
 def torn(tmp_path_factory: pytest.TempPathFactory, upstream: Upstream) -> Iterator[Gateway]:
     """A gateway whose child's bytes come in random pieces."""
-    shim: Path = ROOT / "tests" / "fakes" / "torn_codex.py"
+    shim: Path = ROOT / "tests" / "fakes" / "split_line_codex.py"
     folder = tmp_path_factory.mktemp("torn")
     wrapper = folder / "codex"
     wrapper.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{shim}" "$@"\n')

@@ -7,9 +7,10 @@ import time
 from typing import Any
 
 import pytest
-from harness import DEADLINE_S, KEY, MODEL, Gateway, Upstream, ask
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
-from raw_http import exchange, request_bytes, stream_frames
+
+from tests.e2e.harness import DEADLINE_S, KEY, MODEL, Gateway, Upstream, ask
+from tests.e2e.raw_http import exchange, request_bytes, stream_frames
 
 ENVELOPE = {"id", "object", "created", "model", "system_fingerprint", "choices"}
 METADATA = {

@@ -9,8 +9,9 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from harness import KEY, Gateway, Upstream, ask, wait_until
-from raw_http import exchange, request_bytes
+
+from tests.e2e.harness import KEY, Gateway, Upstream, ask, wait_until
+from tests.e2e.raw_http import exchange, request_bytes
 
 CHAT = "/v1/chat/completions"
 CHUNKED = {"Content_Type": "application/json", "Transfer_Encoding": "chunked"}

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 import requests
-from harness import DEADLINE_S, Gateway, wait_until
+
+from tests.e2e.harness import DEADLINE_S, Gateway, wait_until
 
 
 def set_level(gateway: Gateway, body: Any) -> requests.Response:

@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 import requests
-from harness import DEADLINE_S, KEY, Gateway, Upstream
-from raw_http import exchange, parse_frames
 
 from app.answers.tools import alias_of
+from tests.e2e.harness import DEADLINE_S, KEY, Gateway, Upstream
+from tests.e2e.raw_http import exchange, parse_frames
 
 FOLDER = Path(__file__).parent / "recorded"
 NEVER_PREFLIGHTED = frozenset(

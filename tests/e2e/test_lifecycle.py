@@ -11,8 +11,9 @@ from typing import Any
 
 import psutil
 import requests
-from harness import DEADLINE_S, Gateway, Upstream, ask, wait_until
-from raw_http import stream_frames
+
+from tests.e2e.harness import DEADLINE_S, Gateway, Upstream, ask, wait_until
+from tests.e2e.raw_http import stream_frames
 
 OPEN_STREAMS = 5
 

@@ -12,9 +12,19 @@ from typing import Any
 import openai
 import pytest
 import requests
-from harness import DEADLINE_S, MODEL, Gateway, Upstream, ask, end, start_gateway, wait_until
-from raw_http import exchange, request_bytes
-from scrape import scrape, total
+
+from tests.e2e.harness import (
+    DEADLINE_S,
+    MODEL,
+    Gateway,
+    Upstream,
+    ask,
+    end,
+    start_gateway,
+    wait_until,
+)
+from tests.e2e.raw_http import exchange, request_bytes
+from tests.e2e.scrape import scrape, total
 
 CHAT = "/v1/chat/completions"
 RATE_HEADERS = {f"x-ratelimit-{what}-requests" for what in ("limit", "remaining", "reset")}

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 import requests
-from harness import DEADLINE_S, Gateway, Upstream, ask, wait_until
-from scrape import scrape, total
+
+from tests.e2e.harness import DEADLINE_S, Gateway, Upstream, ask, wait_until
+from tests.e2e.scrape import scrape, total
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 

@@ -13,15 +13,15 @@ from typing import Any
 import openai
 import pytest
 import requests
-from harness import DEADLINE_S, KEY, MODEL, Gateway, Upstream, ask, end, wait_until
-from raw_http import stream_frames
-from reloading import Site, hup, wait_reloads
-from scrape import scrape, total
+
+from tests.e2e.gateway_pool import ADMIN_KEY, EVERY_KEY, ONE_SLOT, SECOND_KEY
+from tests.e2e.harness import DEADLINE_S, KEY, MODEL, Gateway, Upstream, ask, end, wait_until
+from tests.e2e.raw_http import stream_frames
+from tests.e2e.reloading import Site, hup, wait_reloads
+from tests.e2e.scrape import scrape, total
 
 REASON = "We are moving the database \N{EN DASH} back soon."
 FUTURE = "2099-12-01T10:00:00Z"
-ADMIN_KEY = "sk-e2e-admin-key-0123456789"
-CLIENT_KEY = "sk-e2e-client-key-0123456789"
 EVERYTHING_OFF = {"enabled": False, "reason": None, "until": None, "retry_after_s": None}
 
 
@@ -210,8 +210,8 @@ def test_readyz_stays_200_where_the_child_cannot_start(make_gateway: Any) -> Non
     assert gateway.get("/readyz", key=False).status_code == 503
 
 
-def test_what_runs_and_what_waits_is_finished(make_gateway: Any, upstream: Upstream) -> None:
-    gateway: Gateway = make_gateway(WORKER_MAX_CONCURRENCY="1")
+def test_what_runs_and_what_waits_is_finished(lend_gateway: Any, upstream: Upstream) -> None:
+    gateway: Gateway = lend_gateway(**ONE_SLOT)
     running = upstream.play(
         {"hold": True, "items": [{"type": "message", "deltas": ["a", "b", "c"]}]}
     )
@@ -229,6 +229,7 @@ def test_what_runs_and_what_waits_is_finished(make_gateway: Any, upstream: Upstr
     assert frames[-2]["choices"][0]["finish_reason"] == "stop"
     assert answer.json()["choices"][0]["message"]["content"] == "from the queue"
     assert is_closed(gateway)
+    switch(gateway, enabled=False)
 
 
 # Setting it
@@ -280,18 +281,19 @@ def test_a_body_that_is_no_object_is_refused(service: Gateway) -> None:
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "INVALID_JSON")
 
 
-def test_only_the_admin_key_opens_it(make_gateway: Any) -> None:
-    gateway: Gateway = make_gateway(PROXY_ADMIN_KEY=ADMIN_KEY, PROXY_API_KEYS=f"ann={CLIENT_KEY}")
-    for key in ("", "wrong", KEY, CLIENT_KEY):
+def test_only_the_admin_key_opens_it(lend_gateway: Any) -> None:
+    gateway: Gateway = lend_gateway(**EVERY_KEY)
+    for key in ("", "wrong", KEY, SECOND_KEY):
         for method, body in (("GET", None), ("POST", {"enabled": True}), ("DELETE", None)):
             assert call(gateway, method, body, key=key).status_code == 401
     assert call(gateway, "POST", {"enabled": True}, key=ADMIN_KEY).status_code == 200
-    refused = call(gateway, "GET", key=CLIENT_KEY, path="/v1/models")
+    refused = call(gateway, "GET", key=SECOND_KEY, path="/v1/models")
     assert (refused.status_code, refused.json()["error"]["code"]) == (503, "MAINTENANCE")
+    assert call(gateway, "DELETE", key=ADMIN_KEY).status_code == 200
 
 
-def test_it_is_logged_without_its_reason(make_gateway: Any) -> None:
-    gateway: Gateway = make_gateway()
+def test_it_is_logged_without_its_reason(lend_gateway: Any) -> None:
+    gateway: Gateway = lend_gateway()
     switch(gateway, enabled=True, reason="canary", until=FUTURE, retry_after_s=5)
     gateway.get("/v1/models")
     switch(gateway, enabled=False)

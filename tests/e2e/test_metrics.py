@@ -8,11 +8,10 @@ from typing import Any
 
 import pytest
 import requests
-from harness import DEADLINE_S, KEY, Gateway, Upstream, ask, wait_until
-from scrape import scrape, total
 
-TOKEN = "metrics-token-0123456789"
-SECOND = "sk-second-key-0123456789"
+from tests.e2e.gateway_pool import ADMIN_KEY, EVERY_KEY, METRICS_TOKEN, SECOND_KEY
+from tests.e2e.harness import DEADLINE_S, KEY, Gateway, Upstream, ask, wait_until
+from tests.e2e.scrape import scrape, total
 
 
 def status(gateway: Gateway, path: str, key: str | None, method: str = "GET") -> int:
@@ -29,20 +28,18 @@ def test_without_a_token_of_their_own_the_metrics_open_with_the_first_key(gatewa
 
 
 @pytest.fixture
-def guarded(make_gateway: Any) -> Gateway:
-    gateway: Gateway = make_gateway(
-        PROXY_METRICS_TOKEN=TOKEN, PROXY_ADMIN_KEY="admin-key", PROXY_API_KEYS=f"second={SECOND}"
-    )
+def guarded(lend_gateway: Any) -> Gateway:
+    gateway: Gateway = lend_gateway(**EVERY_KEY)
     return gateway
 
 
 def test_each_key_opens_its_own_door_and_no_other(guarded: Gateway) -> None:
-    doors = {"/metrics": TOKEN, "/internal/log-level": "admin-key", "/v1/models": KEY}
+    doors = {"/metrics": METRICS_TOKEN, "/internal/log-level": ADMIN_KEY, "/v1/models": KEY}
     for path, fitting in doors.items():
-        for key in (*doors.values(), SECOND):
-            opens = key == fitting or (path, key) == ("/v1/models", SECOND)
+        for key in (*doors.values(), SECOND_KEY):
+            opens = key == fitting or (path, key) == ("/v1/models", SECOND_KEY)
             assert status(guarded, path, key) == (200 if opens else 401), (path, key)
-    assert status(guarded, "/metrics/", TOKEN) == 200
+    assert status(guarded, "/metrics/", METRICS_TOKEN) == 200
 
 
 def test_in_production_internal_does_not_exist_without_an_admin_key(make_gateway: Any) -> None:

@@ -8,8 +8,18 @@ from typing import Any
 import openai
 import pytest
 import requests
-from harness import DEADLINE_S, MODEL, Gateway, Upstream, ask, end, start_gateway, wait_until
-from raw_http import stream_frames
+
+from tests.e2e.harness import (
+    DEADLINE_S,
+    MODEL,
+    Gateway,
+    Upstream,
+    ask,
+    end,
+    start_gateway,
+    wait_until,
+)
+from tests.e2e.raw_http import stream_frames
 
 ALIASES = "fast=gpt-5.5-low, team/best=gpt-5.5, dead=gpt-4"
 

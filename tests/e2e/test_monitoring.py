@@ -16,16 +16,17 @@ from typing import Any
 import pytest
 import requests
 import yaml
-from harness import DEADLINE_S, Gateway, Upstream, ask, wait_until
-from mix import Mix
-from monitoring import (
+
+from tests.e2e.harness import DEADLINE_S, Gateway, Upstream, ask, wait_until
+from tests.e2e.mix import Mix
+from tests.e2e.monitoring import (
     PROMETHEUS,
     alerts,
     panel_expressions,
     runbook_expressions,
     without_thresholds,
 )
-from scrape import scrape, total
+from tests.e2e.scrape import scrape, total
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import openai
 import pytest
-from harness import MODEL, Gateway, Upstream, ask, wait_until
 from pydantic import BaseModel
-from raw_http import stream_frames
+
+from tests.e2e.harness import MODEL, Gateway, Upstream, ask, wait_until
+from tests.e2e.raw_http import stream_frames
 
 LETTERS = ["ab", "c", "de", "f", "gh", "i"]
 
@@ -199,8 +200,8 @@ def test_reasoning_is_beside_the_content_and_never_in_it(
     assert request["body"]["reasoning"]["summary"] == "auto"
 
 
-def test_reasoning_can_be_switched_off(make_gateway: Any, upstream: Upstream) -> None:
-    gateway = make_gateway(PROXY_REASONING="off")
+def test_reasoning_can_be_switched_off(lend_gateway: Any, upstream: Upstream) -> None:
+    gateway = lend_gateway(PROXY_REASONING="off", PROXY_SSE_KEEPALIVE_MS="50")
     items = [{"type": "reasoning", "summary_deltas": ["hm"]}, {"type": "message", "text": "x"}]
     marker = upstream.play({"items": items})
     message = gateway.post(ask(marker)).json()["choices"][0]["message"]

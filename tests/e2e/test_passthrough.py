@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness import MODEL, Gateway, Upstream
+from tests.e2e.harness import MODEL, Gateway, Upstream
 
 MESSAGE_MEMBERS = {"type", "role", "content", "id"}
 

@@ -8,9 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from harness import KEY, ROOT, Gateway
-
 from app.settings import VARIABLES
+from tests.e2e.harness import KEY, ROOT, Gateway
 
 WEAK = "changeme-changeme-changeme"
 

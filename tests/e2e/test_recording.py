@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from harness import Upstream
-from recording.compare import Difference, differences, unexplained
-from recording.document import BEFORE, record
+from tests.e2e.harness import Upstream
+from tests.e2e.recording.compare import Difference, differences, unexplained
+from tests.e2e.recording.document import BEFORE, record
 
 CHANGED: dict[str, str] = {}
 """Changes that the CHANGELOG names: a pattern of paths, as a failure shows them (`*` for anything), and why."""

@@ -14,9 +14,19 @@ from typing import Any
 import psutil
 import pytest
 import requests
-from harness import DEADLINE_S, Gateway, Upstream, ask, end, wait_until
-from raw_http import stream_frames
-from reloading import Load, Site, events, hup, post, processes_below, reload_state, wait_reloads
+
+from tests.e2e.harness import DEADLINE_S, Gateway, Upstream, ask, end, wait_until
+from tests.e2e.raw_http import stream_frames
+from tests.e2e.reloading import (
+    Load,
+    Site,
+    events,
+    hup,
+    post,
+    processes_below,
+    reload_state,
+    wait_reloads,
+)
 
 LONGEST_WAIT_MS = 250
 """The bound that the service promises for a new connection during a reload."""
@@ -404,9 +414,12 @@ DEAF_AT_FIRST = """
 _post_fork = post_fork
 
 def post_fork(server, worker):
-    import time
-    if worker.age == 2:
-        time.sleep(4)  # before it has handlers of its own for signals
+    import signal
+    if worker.age == 2:  # it has no handlers of its own yet, so what it is told first is lost
+        told = []
+        signal.signal(signal.SIGTERM, lambda *_: told.append(True))
+        while not told:
+            signal.pause()
     _post_fork(server, worker)
 """
 

@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from harness import Gateway, Upstream, ask, wait_until
+
+from tests.e2e.harness import Gateway, Upstream, ask, wait_until
 
 ANSWER = ["He", "l", "l", "o", " l", "lo"]
 SAID = {"items": [{"type": "message", "deltas": ANSWER}]}

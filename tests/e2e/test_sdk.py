@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import openai
 import pytest
-from harness import MODEL, Gateway, Upstream
+
+from tests.e2e.harness import MODEL, Gateway, Upstream
 
 TEXT = ("Hel", "lo", "lo", " ", "10", "00", "e", "\u0301")
 

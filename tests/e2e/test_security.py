@@ -12,7 +12,9 @@ from typing import Any
 
 import psutil
 import pytest
-from harness import KEY, ROOT, Gateway, Upstream, ask, wait_until
+
+from tests.e2e.gateway_pool import EVERY_KEY
+from tests.e2e.harness import KEY, ROOT, Gateway, Upstream, ask, wait_until
 
 
 def function_call(name: str, **arguments: Any) -> dict[str, Any]:
@@ -109,13 +111,13 @@ def test_a_model_that_insists_on_tools_is_cut_off(gateway: Gateway, upstream: Up
     assert len(upstream.control.requests(marker)) < 10
 
 
-def test_the_childs_environment_is_an_allow_list(make_gateway: Any) -> None:
-    gateway = make_gateway(PROXY_API_KEYS="second=sk-second-key")
+def test_the_childs_environment_is_an_allow_list(lend_gateway: Any) -> None:
+    gateway = lend_gateway(**EVERY_KEY)
     environment = gateway.child().environ()
     ours = {"PATH", "HOME", "CODEX_HOME", "TMPDIR", "SSL_CERT_FILE", "GATEWAY_UPSTREAM_KEY"}
     # codex sets variables of its own when it starts again under its own eyes.
     assert set(environment) <= ours | {"LANG", "LC_ALL", "TZ", "SSL_CERT_DIR"}
-    assert KEY not in environment.values()
+    assert not {KEY, *EVERY_KEY.values()} & {*environment.values()}
     assert environment["CODEX_HOME"] == str(gateway.home)
 
 

@@ -14,9 +14,10 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from harness import KEY, Gateway, Upstream, ask, end, start_gateway, wait_until
-from raw_http import request_bytes
-from scrape import scrape, total
+
+from tests.e2e.harness import KEY, Gateway, Upstream, ask, end, start_gateway, wait_until
+from tests.e2e.raw_http import request_bytes
+from tests.e2e.scrape import scrape, total
 
 CHAT = "/v1/chat/completions"
 MB = 1_000_000
@@ -199,9 +200,9 @@ def test_a_body_that_drips_is_cut_off_and_starts_no_turn(
 
 @pytest.mark.parametrize("chunked", [False, True])
 def test_a_body_that_stops_is_cut_off_before_its_time_is_over(
-    make_gateway: Any, upstream: Upstream, chunked: bool
+    lend_gateway: Any, upstream: Upstream, chunked: bool
 ) -> None:
-    gateway = make_gateway(PROXY_HEAD_TIMEOUT_MS="300", PROXY_BODY_TIMEOUT_MS="60000")
+    gateway = lend_gateway(PROXY_HEAD_TIMEOUT_MS="300", PROXY_BODY_TIMEOUT_MS="60000")
     marker = upstream.say("x")
     body = json.dumps(ask(marker)).encode()
     data = request_bytes("POST", CHAT, body)[:-1]

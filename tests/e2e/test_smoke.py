@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 import requests
-from harness import DEADLINE_S, KEY, ROOT, Gateway, Upstream
+
+from tests.e2e.harness import DEADLINE_S, KEY, ROOT, Gateway, Upstream
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -71,9 +72,9 @@ def test_a_gateway_with_a_model_passes(gateway: Gateway, tmp_path: Path) -> None
 
 
 def test_a_newcomers_gateway_passes_with_a_warning_and_is_not_good_enough_for_production(
-    make_gateway: Any, tmp_path: Path
+    lend_gateway: Any, tmp_path: Path
 ) -> None:
-    gateway: Gateway = make_gateway(with_upstream=False)
+    gateway: Gateway = lend_gateway(with_upstream=False)
     script = str(ROOT / "scripts" / "smoke" / "dev.sh")
     done = runs(tmp_path, script, gateway.url)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -97,8 +98,8 @@ def test_a_gateway_without_a_login_fails_where_it_fails(make_gateway: Any, tmp_p
     assert found["tools"] == "skip"
 
 
-def test_in_maintenance_it_fails_and_says_how_to_end_it(make_gateway: Any, tmp_path: Path) -> None:
-    gateway: Gateway = make_gateway(with_upstream=False)
+def test_in_maintenance_it_fails_and_says_how_to_end_it(lend_gateway: Any, tmp_path: Path) -> None:
+    gateway: Gateway = lend_gateway(with_upstream=False)
     url = f"{gateway.url}/internal/maintenance"
     order = {"enabled": True, "reason": "We are moving."}
     assert requests.post(url, json=order, headers=gateway.headers, timeout=DEADLINE_S).ok
@@ -110,6 +111,7 @@ def test_in_maintenance_it_fails_and_says_how_to_end_it(make_gateway: Any, tmp_p
     assert found["chat"] == "skip"
     assert "503 MAINTENANCE: This gateway is in maintenance: We are moving." in done.stdout
     assert "flask --app wsgi codex maintenance off" in done.stdout
+    assert requests.delete(url, headers=gateway.headers, timeout=DEADLINE_S).ok
 
 
 def test_a_wrong_key_is_named(gateway: Gateway, tmp_path: Path) -> None:
@@ -119,9 +121,9 @@ def test_a_wrong_key_is_named(gateway: Gateway, tmp_path: Path) -> None:
     assert "\nFAILED: models." in done.stdout
 
 
-def test_on_a_terminal_one_sees_what_is_being_waited_for(make_gateway: Any, tmp_path: Path) -> None:
+def test_on_a_terminal_one_sees_what_is_being_waited_for(lend_gateway: Any, tmp_path: Path) -> None:
     """The demo takes longer than a second to answer."""
-    gateway: Gateway = make_gateway(with_upstream=False)
+    gateway: Gateway = lend_gateway(with_upstream=False)
     master, terminal = pty.openpty()
     done = subprocess.run(
         [*SMOKE, gateway.url],

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 import requests
-from harness import DEADLINE_S, KEY, ROOT, ask, wait_until
+
+from tests.e2e.harness import DEADLINE_S, KEY, ROOT, ask, wait_until
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
 

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from harness import Gateway, Upstream, ask, end, start_gateway, wait_until
-from raw_http import stream_frames
+
+from tests.e2e.harness import Gateway, Upstream, ask, end, start_gateway, wait_until
+from tests.e2e.raw_http import stream_frames
 
 
 @pytest.fixture(scope="module")
@@ -71,8 +72,8 @@ def test_an_upstream_that_cannot_be_reached_is_told_at_once(make_gateway: Any) -
     assert answer.json()["error"]["message"] == "The upstream cannot be reached."
 
 
-def test_hidden_reasoning_is_silence_to_a_reader(make_gateway: Any, upstream: Upstream) -> None:
-    gateway = make_gateway(PROXY_REASONING="off", PROXY_SSE_KEEPALIVE_MS="50")
+def test_hidden_reasoning_is_silence_to_a_reader(lend_gateway: Any, upstream: Upstream) -> None:
+    gateway = lend_gateway(PROXY_REASONING="off", PROXY_SSE_KEEPALIVE_MS="50")
     items = [
         {"type": "reasoning", "summary_deltas": ["hm"] * 20},
         {"type": "message", "deltas": ["x"]},

@@ -9,10 +9,10 @@ from typing import Any
 
 import openai
 import pytest
-from harness import MODEL, Gateway, Upstream, ask, wait_until
-from raw_http import stream_frames
 
 from app.answers.tools import BUILT_IN, alias_of
+from tests.e2e.harness import MODEL, Gateway, Upstream, ask, wait_until
+from tests.e2e.raw_http import stream_frames
 
 
 def call(name: str, arguments: str, call_id: str) -> dict[str, Any]:

@@ -14,10 +14,11 @@ from uuid import uuid4
 
 import pytest
 import requests
-from harness import DEADLINE_S, KEY, Gateway, Upstream, ask, wait_until
-from scrape import scrape, total
 
 from app.observability.trace_files import MAX_AGE_S, MAX_FILES
+from tests.e2e.gateway_pool import ADMIN_KEY, EVERY_KEY
+from tests.e2e.harness import DEADLINE_S, KEY, Gateway, Upstream, ask, wait_until
+from tests.e2e.scrape import scrape, total
 
 DELTA = "item/agentMessage/delta"
 STARTED = ["thread/start", "thread/inject_items", "turn/start"]
@@ -189,12 +190,12 @@ def test_a_path_is_no_id(gateway: Gateway, path: str) -> None:
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "unknown_url")
 
 
-def test_only_the_admin_key_opens_it(make_gateway: Callable[..., Gateway]) -> None:
-    gateway = make_gateway(PROXY_ADMIN_KEY="admin-key-0123456789")
+def test_only_the_admin_key_opens_it(lend_gateway: Callable[..., Gateway]) -> None:
+    gateway = lend_gateway(**EVERY_KEY)
     for path in ("/internal/traces", "/internal/traces/req_x"):
         assert gateway.get(path).status_code == 401
         assert gateway.get(path, key=False).status_code == 401
-        admin = {"Authorization": "Bearer admin-key-0123456789"}
+        admin = {"Authorization": f"Bearer {ADMIN_KEY}"}
         answer = requests.get(gateway.url + path, headers=admin, timeout=DEADLINE_S)
         assert answer.status_code in {200, 404}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import select
 import signal
 import socket
@@ -14,31 +13,13 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
-from harness import MODEL, Gateway, Upstream, ask, wait_until
-from raw_http import request_bytes
 
-CHAT = "/v1/chat/completions"
-TEXT = [{"type": "message", "deltas": ["a"]}]
-HELD = {"items": TEXT, "hold": "deltas"}
-SILENT: dict[str, Any] = {"items": [], "hold_before_headers": True}
+from tests.e2e.gateway_pool import ONE_SLOT
+from tests.e2e.harness import MODEL, Gateway, Upstream, ask, wait_until
+from tests.e2e.in_flight import HELD, SILENT, child, lines, send
+from tests.e2e.raw_http import request_bytes
+
 CROWD = 200
-
-
-def send(port: int, marker: str, **more: Any) -> socket.socket:
-    """Send one whole request and return its connection, unread."""
-    connection = socket.create_connection(("127.0.0.1", port), 30)
-    body = json.dumps(ask(marker, **more)).encode()
-    connection.sendall(request_bytes("POST", CHAT, body, Connection="keep-alive"))
-    return connection
-
-
-def child(gateway: Gateway) -> dict[str, Any]:
-    state: dict[str, Any] = gateway.get("/healthz").json()["child"]
-    return state
-
-
-def lines(gateway: Gateway) -> list[dict[str, Any]]:
-    return [entry for entry in gateway.events("request") if entry["route"] == CHAT]
 
 
 @pytest.mark.parametrize("stream", [True, False])
@@ -112,8 +93,8 @@ def test_a_connection_that_was_watched_serves_the_next_request(
             assert answer.choices[0].message.content == "x"
 
 
-def test_who_leaves_the_queue_never_gets_a_turn(make_gateway: Any, upstream: Upstream) -> None:
-    gateway = make_gateway(WORKER_MAX_CONCURRENCY="1", WORKER_QUEUE_TIMEOUT_MS="30000")
+def test_who_leaves_the_queue_never_gets_a_turn(lend_gateway: Any, upstream: Upstream) -> None:
+    gateway = lend_gateway(**ONE_SLOT)
     first, second = upstream.play(HELD), upstream.say("second")
     running = send(gateway.port, first)
     upstream.control.wait("held", first)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import gevent
+from gevent import socket
 
 DEADLINE_S = 20.0
 """Long enough for a machine that is busy with everything else; reached only by a test that fails."""
@@ -33,6 +34,16 @@ def eventually(
         gevent.get_hub().loop.update_now()
         assert gevent.get_hub().loop.now() < end, complaint()
         gevent.sleep(0.002)
+
+
+def loop_has_looked() -> None:
+    """Return once the event loop has told everybody what is readable now: then nothing more can come of it."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.send(b".")
+        # The first look may call us before the others; whoever it woke has run by the third.
+        for _ in range(3):
+            socket.wait_read(ours.fileno())
 
 
 def outcome(function: Callable[..., Any], *arguments: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What every integration test is held to: no greenlet may raise unseen, none may be left behind.
+"""The rules of every integration test (no greenlet may raise unseen, none may be left behind), and the upstream.
 
 Nothing is monkey-patched here: the application names gevent where it blocks, so the tests run it on the main thread's
 own hub. Greenlets that raise would otherwise only be printed, and leaked ones not even that.
@@ -6,40 +6,58 @@ own hub. Greenlets that raise would otherwise only be printed, and leaked ones n
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Iterator
 from typing import Any
+from uuid import uuid4
+from weakref import WeakSet
 
 import gevent
 import pytest
 
+from scripted_upstream.client import Control
+from tests.e2e.harness import MODEL, Upstream
 from tests.fakes.waiting import eventually
-
-
-def living_greenlets() -> list[gevent.Greenlet[..., Any]]:
-    # By type, not isinstance: that would look through a weak proxy, whose object may be gone.
-    found = [thing for thing in gc.get_objects() if issubclass(type(thing), gevent.Greenlet)]
-    return [greenlet for greenlet in found if not greenlet.dead]
 
 
 @pytest.fixture(autouse=True)
 def _no_greenlet_raises_or_stays() -> Iterator[None]:
     hub = gevent.get_hub()
     raised: list[str] = []
+    spawned: WeakSet[gevent.Greenlet[..., Any]] = WeakSet()
 
     def collect(context: object, kind: type[BaseException], value: object, _: object) -> None:
         if not issubclass(kind, gevent.GreenletExit):
             raised.append(f"{kind.__name__}: {value} in {context!r}")
 
-    before = {id(greenlet) for greenlet in living_greenlets()}
+    def living() -> list[gevent.Greenlet[..., Any]]:
+        return [greenlet for greenlet in spawned if not greenlet.dead]
+
+    gevent.Greenlet.add_spawn_callback(spawned.add)
     hub.handle_error = collect
     try:
         yield
-        eventually(
-            lambda: not [one for one in living_greenlets() if id(one) not in before],
-            lambda: f"left behind: {[one for one in living_greenlets() if id(one) not in before]}",
-            within_s=5,
-        )
+        eventually(lambda: not living(), lambda: f"left behind: {living()}", within_s=5)
     finally:
         del hub.handle_error
+        gevent.Greenlet.remove_spawn_callback(spawned.add)
     assert raised == []
+
+
+@pytest.fixture(scope="session")
+def upstream_url() -> Iterator[str]:
+    """The address of the scripted upstream, a process that knows one model."""
+    upstream = Upstream("--model", MODEL)
+    yield upstream.url
+    upstream.close()
+
+
+@pytest.fixture
+def control(upstream_url: str) -> Iterator[Control]:
+    control = Control(upstream_url)
+    yield control
+    assert control.state()["last_errors"] == []
+
+
+@pytest.fixture
+def marker() -> str:
+    return f"marker-{uuid4().hex}"

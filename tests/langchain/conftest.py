@@ -22,7 +22,7 @@ def service() -> Iterator[dict[str, str]]:
     """The address and the key of a running gateway."""
     process = subprocess.Popen(
         [ROOT / ".venv" / "bin" / "python", Path(__file__).with_name("service.py")],
-        env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests' / 'e2e'}"},
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -11,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from harness import KEY, Upstream, end, start_gateway
+from tests.e2e.harness import KEY, Upstream, end, start_gateway
 
 EVERY_REQUEST = "input"
 """The marker: a word that is in every request to a Responses API."""

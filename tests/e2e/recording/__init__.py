@@ -5,7 +5,7 @@ comes back, what reaches the upstream, the log, the metrics, the settings and th
 which only what no two runs have in common is replaced by a name in angle brackets. `test_recording.py` compares it with
 `before.json`. To write that file again, which only a change that the CHANGELOG names is a reason for:
 
-    PYTHONPATH=.:tests/e2e .venv/bin/python -m recording
+    .venv/bin/python -m tests.e2e.recording
 
 `case` is what one request is; `chats`, `others`, `failures` and `doors` are the tables of them; `gateways` has the
 settings, and what is asked in which order. `exchange`, `records` and `scrapes` say what is kept of answers, of the log

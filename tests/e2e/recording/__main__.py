@@ -6,9 +6,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from harness import Upstream
-
-from recording.document import BEFORE, record, to_text
+from tests.e2e.harness import Upstream
+from tests.e2e.recording.document import BEFORE, record, to_text
 
 
 def main(arguments: list[str]) -> None:

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness import KEY, MODEL
-from raw_http import request_bytes
+from tests.e2e.harness import KEY, MODEL
+from tests.e2e.raw_http import request_bytes
 
 CHAT = "/v1/chat/completions"
 COMPLETIONS = "/v1/completions"

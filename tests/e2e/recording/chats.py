@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness import MODEL
-
-from recording.case import MARK, Case, call, chat, say
+from tests.e2e.harness import MODEL
+from tests.e2e.recording.case import MARK, Case, call, chat, say
 
 USAGE = {"input_tokens": 50, "cached_tokens": 40, "output_tokens": 9, "reasoning_tokens": 3}
 THINKING = {

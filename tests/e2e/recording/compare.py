@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from itertools import takewhile
 from typing import Any
 
-from recording.volatile import quoted
+from tests.e2e.recording.volatile import quoted
 
 _ABSENT = "(absent)"
 

@@ -6,10 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from harness import KEY, Upstream
-
-from recording import surface
-from recording.gateways import visit_all
+from tests.e2e.harness import KEY, Upstream
+from tests.e2e.recording import surface
+from tests.e2e.recording.gateways import visit_all
 
 BEFORE = Path(__file__).with_name("before.json")
 

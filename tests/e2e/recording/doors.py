@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from harness import MODEL
-
-from recording.case import CHAT, COMPLETIONS, Case, chat, get, say
+from tests.e2e.harness import MODEL
+from tests.e2e.recording.case import CHAT, COMPLETIONS, Case, chat, get, say
 
 ADMIN_KEY = "recording-admin-key-9fQ2mV7xK4tB"
 METRICS_TOKEN = "recording-metrics-token-4tB1wZ8c"

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from http.client import HTTPResponse
 from typing import Any
 
-from harness import DEADLINE_S, Gateway, Upstream
-
-from recording.case import Case
-from recording.volatile import Names, quoted
+from tests.e2e.harness import DEADLINE_S, Gateway, Upstream
+from tests.e2e.recording.case import Case
+from tests.e2e.recording.volatile import Names, quoted
 
 _LONG_WAIT_S = 60
 """Beyond that a `Retry-After` counts down to a moment; below it is one of the gateway's own numbers."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from recording.case import Case, chat, say
+from tests.e2e.recording.case import Case, chat, say
 
 REFUSALS = (
     "bad_request",

@@ -9,16 +9,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from harness import Gateway, Upstream, end, start_gateway, wait_until
-from raw_http import request_bytes
-
-from recording import doors, records, scrapes
-from recording.case import CHAT, Case, chat, get, say
-from recording.chats import CHATS, FIRST, THINKING
-from recording.exchange import Answer, asked, describe, play, send
-from recording.failures import FAILURES
-from recording.others import HEALTH, LEGACY, MODELS, OPTIONS, REFUSED
-from recording.volatile import Names
+from tests.e2e.harness import Gateway, Upstream, end, start_gateway, wait_until
+from tests.e2e.raw_http import request_bytes
+from tests.e2e.recording import doors, records, scrapes
+from tests.e2e.recording.case import CHAT, Case, chat, get, say
+from tests.e2e.recording.chats import CHATS, FIRST, THINKING
+from tests.e2e.recording.exchange import Answer, asked, describe, play, send
+from tests.e2e.recording.failures import FAILURES
+from tests.e2e.recording.others import HEALTH, LEGACY, MODELS, OPTIONS, REFUSED
+from tests.e2e.recording.volatile import Names
 
 CLIENT_KEY = "recording-client-key-7xK4tB1wZ8cR"
 OTHER_KEY = "recording-other-key-Q2mV7xK4tB1w"

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from harness import KEY, MODEL
-from raw_http import request_bytes
-
-from recording.case import CHAT, COMPLETIONS, MARK, Case, chat, get, legacy, say
-from recording.chats import CLOSED, OPEN, WEATHER, form, tool
+from tests.e2e.harness import KEY, MODEL
+from tests.e2e.raw_http import request_bytes
+from tests.e2e.recording.case import CHAT, COMPLETIONS, MARK, Case, chat, get, legacy, say
+from tests.e2e.recording.chats import CLOSED, OPEN, WEATHER, form, tool
 
 HEALTH = (
     *(get(f"health: {path}, with a key", path) for path in ("/livez", "/readyz", "/healthz")),

@@ -6,7 +6,7 @@ import json
 import re
 from typing import Any
 
-from recording.volatile import Names
+from tests.e2e.recording.volatile import Names
 
 _ALWAYS = {"timestamp", "worker_pid"}
 _TIMES = {"queue_ms", "ttft_ms", "duration_ms"}

@@ -9,10 +9,9 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
-from harness import ROOT
-
 from app import errors
 from app.settings import VARIABLES, SettingsError, load_settings
+from tests.e2e.harness import ROOT
 
 _EXAMPLE = ROOT / ".env.example"
 

@@ -6,8 +6,8 @@ import socket
 from collections.abc import Iterator
 
 import pytest
-from harness import KEY, Gateway, end, start_gateway
 
+from tests.e2e.harness import KEY, Gateway, end, start_gateway
 from tests.integration.cli.conftest import Operator
 
 ADMIN_KEY = "sk-cli-3Hy6Pf5Gk0aEo8Zi2Mx7"

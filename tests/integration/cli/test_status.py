@@ -14,9 +14,9 @@ from typing import Any
 import jsonschema
 import pytest
 from codex_cli_bin import bundled_codex_path
-from harness import KEY, Gateway, end, start_gateway, wait_until
 
 from app.version import VERSION
+from tests.e2e.harness import KEY, Gateway, end, start_gateway, wait_until
 from tests.integration.cli.conftest import FakeCodex, Operator
 
 SECRET = "sk-operator-secret-0123456789"

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from harness import KEY, MODEL, Gateway, end, start_gateway, wait_until
 
+from tests.e2e.harness import KEY, MODEL, Gateway, end, start_gateway, wait_until
 from tests.integration.cli.conftest import Operator
 
 

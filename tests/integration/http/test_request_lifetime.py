@@ -16,7 +16,14 @@ from gevent.event import Event
 from app.http import request_lifetime
 from app.http.disconnect import ClientDisconnected, DisconnectWatcher
 from app.observability.requests import RequestRecord
-from tests.fakes.waiting import deadline, eventually, in_background, outcome, result
+from tests.fakes.waiting import (
+    deadline,
+    eventually,
+    in_background,
+    loop_has_looked,
+    outcome,
+    result,
+)
 
 
 @pytest.fixture
@@ -161,10 +168,13 @@ def test_a_client_that_leaves_interrupts_the_body(ends: Any) -> None:
 
 
 def test_bytes_sent_ahead_do_not_count_as_leaving(ends: Any) -> None:
-    site = Site(lambda site: (site.waits.set(), gevent.sleep(0.05), [b"a"])[2], ends[0])
+    may_answer = Event()
+    site = Site(lambda site: (site.waits.set(), may_answer.wait(), [b"a"])[2], ends[0])
     serving = in_background(site.call)
     site.waits.wait()
     ends[1].sendall(b"POST /next HTTP/1.1\r\n")
+    loop_has_looked()
+    may_answer.set()
     assert drain(result(serving)) == [b"a"]
     assert site.record.outcome == "completed"
 
@@ -204,7 +214,7 @@ def test_a_client_that_left_during_a_write_gets_no_further_item(ends: Any) -> No
     body = site.call()
     next(body)
     ends[1].close()
-    gevent.sleep(0.01)
+    loop_has_looked()
     assert isinstance(outcome(next, body), ConnectionResetError)
     body.close()
     assert made == [0]
@@ -239,7 +249,7 @@ def test_nobody_is_told_after_the_watch_is_over(ends: Any) -> None:
     watch.remove(ends[0].fileno())
     watch.remove(ends[0].fileno())
     ends[1].close()
-    gevent.sleep(0.02)
+    loop_has_looked()
     assert told == []
     assert repr(watch) == "<DisconnectWatcher watching=0>"
 
@@ -251,7 +261,7 @@ def test_who_has_left_already_is_told_at_once_and_once(ends: Any) -> None:
     watch.add(ends[0].fileno(), lambda: told.append("gone"))
     with deadline():
         eventually(lambda: told)
-    gevent.sleep(0.02)
+    loop_has_looked()
     assert told == ["gone"]
     watch.remove(ends[0].fileno())
 
@@ -270,7 +280,7 @@ def test_one_that_leaves_may_end_the_watch_of_another() -> None:
         theirs.close()
         watch.add(ours.fileno(), lambda number=number: gone(number))  # type: ignore[misc]
     eventually(lambda: told)
-    gevent.sleep(0.02)
+    loop_has_looked()
     assert len(told) == 1
     for ours, _ in pairs:
         ours.close()

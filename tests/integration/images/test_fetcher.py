@@ -12,7 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.integration.edge.sites import (
+
+from app.errors import InvalidRequest
+from app.images.download import Limits
+from app.images.fetcher import PARAM, ImageFetcher
+from app.images.ssrf_guard import Address
+from app.settings import ROOT
+from tests.integration.images.sites import (
     HEAD,
     PNG,
     Site,
@@ -23,12 +29,6 @@ from tests.integration.edge.sites import (
     site,
     trusting,
 )
-
-from app.errors import InvalidRequest
-from app.images.download import Limits
-from app.images.fetcher import PARAM, ImageFetcher
-from app.images.ssrf_guard import Address
-from app.settings import ROOT
 
 NAME = "images.test"
 """A name that no resolver of the system knows: whoever reaches it was told the address."""

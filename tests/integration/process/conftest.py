@@ -6,22 +6,22 @@ from pathlib import Path
 import pytest
 
 from app.process.lifecycle import BackoffPolicy
-from tests.fakes.wards import FAST, Make, Ward
+from tests.fakes.supervised_process import FAST, Make, SupervisedProcess
 
 
 @pytest.fixture
 def make(tmp_path: Path) -> Iterator[Make]:
-    made: list[Ward] = []
+    made: list[SupervisedProcess] = []
 
-    def make(policy: BackoffPolicy = FAST) -> Ward:
-        made.append(Ward(tmp_path, policy))
+    def make(policy: BackoffPolicy = FAST) -> SupervisedProcess:
+        made.append(SupervisedProcess(tmp_path, policy))
         return made[-1]
 
     yield make
-    for ward in made:
-        ward.end()
+    for supervised in made:
+        supervised.end()
 
 
 @pytest.fixture
-def ward(make: Make) -> Ward:
+def supervised(make: Make) -> SupervisedProcess:
     return make()

@@ -17,8 +17,8 @@ from app.process.lifecycle import BackoffPolicy, State
 from app.process.living import LastExit
 from app.process.supervisor import Supervisor
 from tests.fakes import children
+from tests.fakes.supervised_process import FAST, FOREVER, SHORT_S, Make, SupervisedProcess
 from tests.fakes.waiting import DEADLINE_S, deadline, eventually, in_background, is_known, result
-from tests.fakes.wards import FAST, FOREVER, SHORT_S, Make, Ward
 
 
 def refuse(_: Child) -> None:
@@ -28,80 +28,82 @@ def refuse(_: Child) -> None:
 # Ready, and ready again
 
 
-def test_it_is_ready_after_the_handshake_and_not_before(ward: Ward) -> None:
+def test_it_is_ready_after_the_handshake_and_not_before(supervised: SupervisedProcess) -> None:
     states: list[State] = []
-    ward.handshake = lambda _: states.append(ward.supervisor.lifecycle.state)
-    supervisor = ward.run_until_ready()
+    supervised.handshake = lambda _: states.append(supervised.supervisor.lifecycle.state)
+    supervisor = supervised.run_until_ready()
     assert states == [State.STARTING]
     assert supervisor.lifecycle.state is State.READY
     assert (supervisor.lifecycle.failures, supervisor.lifecycle.restarts) == (0, 0)
     assert supervisor.last_exit is None
-    assert ward.born == [ward.pid]
+    assert supervised.born == [supervised.pid]
 
 
 def test_waiting_for_a_child_that_never_gets_ready_gives_up(make: Make) -> None:
-    ward = make(FOREVER)
-    ward.handshake = refuse
-    assert not ward.run().wait_ready(SHORT_S)
+    supervised = make(FOREVER)
+    supervised.handshake = refuse
+    assert not supervised.run().wait_ready(SHORT_S)
 
 
-def test_a_killed_child_is_started_again(ward: Ward) -> None:
-    supervisor = ward.run_until_ready()
-    first = ward.pid
+def test_a_killed_child_is_started_again(supervised: SupervisedProcess) -> None:
+    supervisor = supervised.run_until_ready()
+    first = supervised.pid
     os.kill(first, signal.SIGKILL)
     eventually(lambda: supervisor.lifecycle.restarts == 1)
     assert supervisor.wait_ready(DEADLINE_S)
-    assert ward.pid != first
+    assert supervised.pid != first
     assert not is_known(first)
     assert supervisor.last_exit == LastExit(-signal.SIGKILL, "exited")
     assert supervisor.lifecycle.failures == 1
-    assert ward.detached == {first: 1}
+    assert supervised.detached == {first: 1}
 
 
-def test_each_crash_counts_until_a_child_was_stable(ward: Ward) -> None:
-    supervisor = ward.run_until_ready()
+def test_each_crash_counts_until_a_child_was_stable(supervised: SupervisedProcess) -> None:
+    supervisor = supervised.run_until_ready()
     for crash in range(1, 4):
-        os.kill(ward.pid, signal.SIGKILL)
-        eventually(lambda crash=crash: len(ward.born) == crash + 1)  # type: ignore[misc]
+        os.kill(supervised.pid, signal.SIGKILL)
+        eventually(lambda crash=crash: len(supervised.born) == crash + 1)  # type: ignore[misc]
         assert supervisor.wait_ready(DEADLINE_S)
         assert (supervisor.lifecycle.failures, supervisor.lifecycle.restarts) == (crash, crash)
 
 
 def test_a_stable_child_is_forgiven_its_past(make: Make) -> None:
-    ward = make(BackoffPolicy(initial_ms=10, maximum_ms=40, stable_s=0))
-    supervisor = ward.run_until_ready()
+    supervised = make(BackoffPolicy(initial_ms=10, maximum_ms=40, stable_s=0))
+    supervisor = supervised.run_until_ready()
     for crash in range(1, 4):
-        os.kill(ward.pid, signal.SIGKILL)
-        eventually(lambda crash=crash: len(ward.born) == crash + 1)  # type: ignore[misc]
+        os.kill(supervised.pid, signal.SIGKILL)
+        eventually(lambda crash=crash: len(supervised.born) == crash + 1)  # type: ignore[misc]
         assert supervisor.wait_ready(DEADLINE_S)
         assert (supervisor.lifecycle.failures, supervisor.lifecycle.restarts) == (1, crash)
 
 
-def test_a_child_that_leaves_by_itself_is_started_again(ward: Ward) -> None:
-    ward.program = 'print("ready", flush=True); raise SystemExit(3)'
-    supervisor = ward.run()
+def test_a_child_that_leaves_by_itself_is_started_again(supervised: SupervisedProcess) -> None:
+    supervised.program = 'print("ready", flush=True); raise SystemExit(3)'
+    supervisor = supervised.run()
     eventually(lambda: supervisor.lifecycle.restarts >= 2)
     assert supervisor.last_exit == LastExit(3, "exited")
 
 
-def test_a_recycled_child_is_replaced(ward: Ward, caplog: pytest.LogCaptureFixture) -> None:
-    supervisor = ward.run_until_ready()
-    first = ward.pid
+def test_a_recycled_child_is_replaced(
+    supervised: SupervisedProcess, caplog: pytest.LogCaptureFixture
+) -> None:
+    supervisor = supervised.run_until_ready()
+    first = supervised.pid
     supervisor.recycle("probe_failed")
     supervisor.recycle("pipe_closed")  # what follows from the first
-    eventually(lambda: len(ward.born) == 2)
+    eventually(lambda: len(supervised.born) == 2)
     assert supervisor.wait_ready(DEADLINE_S)
     assert supervisor.last_exit == LastExit(-signal.SIGKILL, "exited")
-    assert ward.detached == {first: 1}
+    assert supervised.detached == {first: 1}
     (record,) = [one for one in caplog.records if one.getMessage() == "child_recycled"]
     assert vars(record)["reason"] == "probe_failed"
 
 
 def test_recycling_without_a_child_does_nothing(make: Make) -> None:
-    ward = make(FOREVER)
-    ward.supervisor.recycle("probe_failed")
-    ward.start_error = FileNotFoundError()
-    supervisor = ward.run()
+    supervised = make(FOREVER)
+    supervised.supervisor.recycle("probe_failed")
+    supervised.start_error = FileNotFoundError()
+    supervisor = supervised.run()
     eventually(lambda: supervisor.lifecycle.state is State.BACKING_OFF)
     supervisor.recycle("probe_failed")
     assert supervisor.lifecycle.failures == 1
@@ -110,34 +112,34 @@ def test_recycling_without_a_child_does_nothing(make: Make) -> None:
 # What goes wrong at the start
 
 
-def test_a_handshake_that_raises_is_tried_again(ward: Ward) -> None:
-    ward.handshake = refuse
-    supervisor = ward.run()
+def test_a_handshake_that_raises_is_tried_again(supervised: SupervisedProcess) -> None:
+    supervised.handshake = refuse
+    supervisor = supervised.run()
     eventually(lambda: supervisor.lifecycle.restarts >= 2)
     assert supervisor.last_exit is not None
     assert supervisor.last_exit.reason == "handshake_failed"
     assert not supervisor.lifecycle.is_ready
-    ward.handshake = lambda _: None
+    supervised.handshake = lambda _: None
     assert supervisor.wait_ready(DEADLINE_S)
-    assert set(ward.detached) == set()  # there was never a conversation to leave
+    assert set(supervised.detached) == set()  # there was never a conversation to leave
 
 
-def test_a_handshake_that_hangs_fails_by_its_own_deadline(ward: Ward) -> None:
-    ward.program = 'print("ready", flush=True)\n' + children.NEVER_SPEAKS
+def test_a_handshake_that_hangs_fails_by_its_own_deadline(supervised: SupervisedProcess) -> None:
+    supervised.program = 'print("ready", flush=True)\n' + children.NEVER_SPEAKS
 
     def hang(child: Child) -> None:
         with gevent.Timeout(SHORT_S, TimeoutError("it said nothing")):
             child.socket.recv(1)
 
-    ward.handshake = hang
-    supervisor = ward.run()
+    supervised.handshake = hang
+    supervisor = supervised.run()
     eventually(lambda: supervisor.lifecycle.restarts >= 1)
     assert supervisor.last_exit == LastExit(0, "handshake_failed")
 
 
-def test_a_child_that_dies_in_the_handshake_is_tried_again(ward: Ward) -> None:
-    ward.handshake = lambda child: os.kill(child.pid, signal.SIGKILL) or refuse(child)
-    supervisor = ward.run()
+def test_a_child_that_dies_in_the_handshake_is_tried_again(supervised: SupervisedProcess) -> None:
+    supervised.handshake = lambda child: os.kill(child.pid, signal.SIGKILL) or refuse(child)
+    supervisor = supervised.run()
     eventually(lambda: supervisor.lifecycle.restarts >= 1)
     assert supervisor.last_exit == LastExit(-signal.SIGKILL, "handshake_failed")
 
@@ -146,26 +148,28 @@ def test_a_child_that_dies_in_the_handshake_is_tried_again(ward: Ward) -> None:
     "error",
     [FileNotFoundError("codex"), PermissionError(), ValueError("x"), TimeoutExpired("codex", 1)],
 )
-def test_what_cannot_be_prepared_is_a_named_reason(ward: Ward, error: Exception) -> None:
-    ward.start_error = error
-    supervisor = ward.run()
+def test_what_cannot_be_prepared_is_a_named_reason(
+    supervised: SupervisedProcess, error: Exception
+) -> None:
+    supervised.start_error = error
+    supervisor = supervised.run()
     eventually(lambda: supervisor.lifecycle.restarts >= 1)
     assert supervisor.last_exit == LastExit(None, "start_failed", str(error))
-    assert ward.born == []
-    ward.start_error = None
+    assert supervised.born == []
+    supervised.start_error = None
     assert supervisor.wait_ready(DEADLINE_S)
 
 
 def test_after_five_failures_it_is_degraded_says_so_once_and_goes_on(
-    ward: Ward, caplog: pytest.LogCaptureFixture
+    supervised: SupervisedProcess, caplog: pytest.LogCaptureFixture
 ) -> None:
-    ward.start_error = FileNotFoundError()
-    supervisor = ward.run()
+    supervised.start_error = FileNotFoundError()
+    supervisor = supervised.run()
     eventually(lambda: supervisor.lifecycle.failures >= 4)
     eventually(lambda: supervisor.lifecycle.is_degraded)
     assert supervisor.lifecycle.failures == 5
     eventually(lambda: supervisor.lifecycle.failures >= 8)
-    ward.start_error = None
+    supervised.start_error = None
     assert supervisor.wait_ready(DEADLINE_S)
     assert not supervisor.lifecycle.is_degraded
     assert supervisor.lifecycle.backoff_ms == 0
@@ -175,10 +179,10 @@ def test_after_five_failures_it_is_degraded_says_so_once_and_goes_on(
 
 
 def test_the_backoff_grows_to_its_maximum_and_is_shown(
-    ward: Ward, caplog: pytest.LogCaptureFixture
+    supervised: SupervisedProcess, caplog: pytest.LogCaptureFixture
 ) -> None:
-    ward.start_error = FileNotFoundError()
-    supervisor = ward.run()
+    supervised.start_error = FileNotFoundError()
+    supervisor = supervised.run()
     eventually(lambda: supervisor.lifecycle.failures >= 4)
     failures = [one for one in caplog.records if one.getMessage() == "child_exited"]
     assert [vars(one)["backoff_ms"] for one in failures[:4]] == [10, 20, 40, 40]
@@ -187,22 +191,22 @@ def test_the_backoff_grows_to_its_maximum_and_is_shown(
 # Stopping
 
 
-def test_stopping_a_ready_one_ends_its_child_politely(ward: Ward) -> None:
-    supervisor = ward.run_until_ready()
-    pid = ward.pid
+def test_stopping_a_ready_one_ends_its_child_politely(supervised: SupervisedProcess) -> None:
+    supervisor = supervised.run_until_ready()
+    pid = supervised.pid
     with deadline():
         supervisor.stop()
     assert not is_known(pid)
     assert supervisor.lifecycle.state is State.STOPPED
     assert supervisor.last_exit is None
-    assert ward.detached == {pid: 1}
+    assert supervised.detached == {pid: 1}
     assert not supervisor.wait_ready(0)
 
 
 def test_stopping_while_backing_off_does_not_wait_for_its_end(make: Make) -> None:
-    ward = make(FOREVER)
-    ward.start_error = FileNotFoundError()
-    supervisor = ward.run()
+    supervised = make(FOREVER)
+    supervised.start_error = FileNotFoundError()
+    supervisor = supervised.run()
     eventually(lambda: supervisor.backoff_until is not None)
     with deadline():
         supervisor.stop()
@@ -210,43 +214,46 @@ def test_stopping_while_backing_off_does_not_wait_for_its_end(make: Make) -> Non
     assert supervisor.backoff_until is None
 
 
-def test_stopping_before_it_ran_keeps_it_from_running(ward: Ward) -> None:
-    supervisor = ward.supervisor
+def test_stopping_before_it_ran_keeps_it_from_running(supervised: SupervisedProcess) -> None:
+    supervisor = supervised.supervisor
     with deadline():
         supervisor.stop()
-    ward.run()
-    assert ward.running is not None
-    assert result(ward.running) is None
-    assert ward.born == []
+    supervised.run()
+    assert supervised.running is not None
+    assert result(supervised.running) is None
+    assert supervised.born == []
 
 
-def test_stopping_twice_and_from_two_sides_is_one_stop(ward: Ward) -> None:
-    supervisor = ward.run_until_ready()
-    pid = ward.pid
+def test_stopping_twice_and_from_two_sides_is_one_stop(supervised: SupervisedProcess) -> None:
+    supervisor = supervised.run_until_ready()
+    pid = supervised.pid
     stops = [in_background(supervisor.stop) for _ in range(3)]
     assert [result(stop) for stop in stops] == [None] * 3
     with deadline():
         supervisor.stop()
-    assert ward.detached == {pid: 1}
+    assert supervised.detached == {pid: 1}
 
 
-def test_a_stop_overtakes_a_crash(ward: Ward) -> None:
-    supervisor = ward.run_until_ready()
-    os.kill(ward.pid, signal.SIGKILL)
+def test_a_stop_overtakes_a_crash(supervised: SupervisedProcess) -> None:
+    supervisor = supervised.run_until_ready()
+    os.kill(supervised.pid, signal.SIGKILL)
     with deadline():
         supervisor.stop()
     assert supervisor.lifecycle.state is State.STOPPED
-    assert len(ward.born) == 1
+    assert len(supervised.born) == 1
 
 
-def test_it_shows_its_state(ward: Ward) -> None:
-    assert repr(ward.supervisor) == "<Supervisor fake STOPPED child=None>"
-    supervisor = ward.run_until_ready()
-    assert repr(supervisor) == f"<Supervisor fake READY child=<Child fake pid={ward.pid} running>>"
+def test_it_shows_its_state(supervised: SupervisedProcess) -> None:
+    assert repr(supervised.supervisor) == "<Supervisor fake STOPPED child=None>"
+    supervisor = supervised.run_until_ready()
+    assert (
+        repr(supervisor)
+        == f"<Supervisor fake READY child=<Child fake pid={supervised.pid} running>>"
+    )
 
 
-def test_stopping_while_starting_ends_the_child(ward: Ward) -> None:
-    ward.program = 'print("ready", flush=True)\n' + children.NEVER_SPEAKS
+def test_stopping_while_starting_ends_the_child(supervised: SupervisedProcess) -> None:
+    supervised.program = 'print("ready", flush=True)\n' + children.NEVER_SPEAKS
     shaking = Event()
 
     def until_the_child_leaves(child: Child) -> None:
@@ -254,13 +261,13 @@ def test_stopping_while_starting_ends_the_child(ward: Ward) -> None:
         assert child.socket.recv(1) == b""
         refuse(child)
 
-    ward.handshake = until_the_child_leaves
-    supervisor = ward.run()
+    supervised.handshake = until_the_child_leaves
+    supervisor = supervised.run()
     with deadline():
         shaking.wait()
         supervisor.stop()
     assert supervisor.lifecycle.state is State.STOPPED
-    assert not is_known(ward.born[0])
+    assert not is_known(supervised.born[0])
 
 
 def test_stopping_while_preparing_starts_no_child(tmp_path: Path) -> None:

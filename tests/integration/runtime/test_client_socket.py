@@ -81,28 +81,23 @@ def test_the_time_of_the_first_head_runs_from_the_accept(door: Door) -> None:
 
 def test_a_head_that_comes_byte_by_byte_has_one_deadline(door: Door) -> None:
     ours, theirs = door.open(Limits(head_s=0.3, idle_s=20))
+    theirs.sendall(b"x")
 
     def drip() -> None:
-        while True:
-            theirs.sendall(b"x")
-            gevent.sleep(0.01)
-
-    dripping = in_background(drip)
-
-    def read() -> None:
         while ours.recv(10):
-            pass
+            theirs.sendall(b"x")
 
-    assert isinstance(result(in_background(read)), SlowHead)
-    dripping.kill()
+    assert isinstance(result(in_background(drip)), SlowHead)
 
 
 def test_an_idle_connection_has_a_time_of_its_own_and_its_next_head_another(door: Door) -> None:
     ours, theirs = door.open(Limits(head_s=SOON_S, idle_s=20))
     ours.await_next(has_begun=False)
     reading = in_background(ours.recv, 10)
-    gevent.sleep(3 * SOON_S)
-    assert not reading.ready()  # an idle one is not held to the head's time
+    silent, _ = door.open(Limits(head_s=SOON_S, idle_s=20))
+    with deadline():
+        assert silent.recv(10) == b""  # the head's time has passed
+    assert not reading.ready()  # an idle one is not held to it
     theirs.sendall(b"G")
     assert result(reading) == b"G"
     with deadline():

@@ -8,7 +8,13 @@ from typing import Any
 
 import pytest
 import yaml
-from monitoring import (
+
+from app import errors
+from app.observability import labels
+from app.observability.gauges import Gauges
+from app.observability.metrics import Metrics
+from app.settings import VARIABLES
+from tests.e2e.monitoring import (
     PROMETHEUS,
     ROOT,
     RUNBOOK,
@@ -19,12 +25,6 @@ from monitoring import (
     rules,
     runbook_expressions,
 )
-
-from app import errors
-from app.observability import labels
-from app.observability.gauges import Gauges
-from app.observability.metrics import Metrics
-from app.settings import VARIABLES
 
 FAULTS = {"gateway", "upstream", "account", "load", "clients", "operator"}
 EXPRESSIONS = [(rule.get("alert", rule.get("record")), rule["expr"]) for rule in rules()]

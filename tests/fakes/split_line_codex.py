@@ -15,7 +15,7 @@ import threading
 
 from codex_cli_bin import bundled_codex_path
 
-SEED = int(os.environ.get("TORN_SEED", "1"))
+SEED = int(os.environ.get("SPLIT_SEED", "1"))
 
 
 def main() -> int:

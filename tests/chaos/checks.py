@@ -1,4 +1,4 @@
-"""What a client of a storm got, judged. Pure: bytes in, the way it ended and what is wrong with it out.
+"""What a client of a storm got, checked. Pure: bytes in, the way it ended and what is wrong with it out.
 
 Strict where a client library is lenient: a body must be as long as declared or end in its last chunk, a stream in
 exactly one `[DONE]`, and every delta is the one that the upstream sent.
@@ -12,7 +12,7 @@ from enum import Enum
 from itertools import zip_longest
 from typing import Any
 
-from tests.chaos.kinds import BELOW_THE_APPLICATION, Asked, Expects
+from tests.chaos.request_kinds import BELOW_THE_APPLICATION, Asked, Expects
 
 ENVELOPE = {"message", "type", "param", "code", "retryable"}
 DONE = "[DONE]"
@@ -61,7 +61,7 @@ class Answer:
 
 
 @dataclass(slots=True)
-class Verdict:
+class Result:
     """What became of one request, when (monotonic clock). `code` is that of the error, if it ended in one."""
 
     asked: Asked
@@ -128,67 +128,67 @@ def parse_frames(body: bytes) -> list[Any]:
     return frames
 
 
-def judge(asked: Asked, transcript: Transcript) -> Verdict:
+def check(asked: Asked, transcript: Transcript) -> Result:
     """Say how a request ended and what is wrong with that, as far as its own client can tell."""
-    verdict = Verdict(asked, transcript.began, transcript.ended)
+    result = Result(asked, transcript.began, transcript.ended)
     if asked.leaves:
-        verdict.ending = Ending.LEFT
-        return verdict
+        result.ending = Ending.LEFT
+        return result
     try:
-        _judge_answer(verdict, parse_answer(transcript.raw), transcript.end)
+        _check_answer(result, parse_answer(transcript.raw), transcript.end)
     except (Malformed, ValueError, KeyError, IndexError, TypeError) as error:
-        verdict.complain(Fails.END, f"{transcript.end}, {type(error).__name__}: {error}")
-    return verdict
+        result.complain(Fails.END, f"{transcript.end}, {type(error).__name__}: {error}")
+    return result
 
 
-def _judge_answer(verdict: Verdict, answer: Answer, end: str) -> None:
-    asked = verdict.asked
-    verdict.status = answer.status
+def _check_answer(result: Result, answer: Answer, end: str) -> None:
+    asked = result.asked
+    result.status = answer.status
     # Who is refused while still sending may find the connection reset, after the whole answer.
     ends = {"eof", "ConnectionResetError"} if answer.status == 413 else {"eof"}
     if not answer.is_whole or end not in ends:
         raise Malformed(f"the connection ended before the answer did: {answer.body[-80:]!r}")
     if asked.kind not in BELOW_THE_APPLICATION and answer.headers["x-request-id"] != asked.id:
-        verdict.complain(Fails.TEXT, f"the answer to {answer.headers['x-request-id']}")
+        result.complain(Fails.TEXT, f"the answer to {answer.headers['x-request-id']}")
     if answer.headers["content-type"].startswith("text/event-stream"):
-        _judge_stream(verdict, parse_frames(answer.body))
+        _check_stream(result, parse_frames(answer.body))
     elif answer.headers["content-type"].startswith("application/json"):
-        _judge_object(verdict, json.loads(answer.body))
+        _check_object(result, json.loads(answer.body))
     else:
         raise Malformed(f"an answer of type {answer.headers['content-type']}")
 
 
-def _judge_object(verdict: Verdict, body: dict[str, Any]) -> None:
-    if verdict.status == 200:
-        verdict.ending = Ending.WHOLE
+def _check_object(result: Result, body: dict[str, Any]) -> None:
+    if result.status == 200:
+        result.ending = Ending.WHOLE
         for choice in body["choices"]:
             _compare(
-                verdict, _pieces(choice, choice.get("message", choice)), is_whole=True, joined=True
+                result, _pieces(choice, choice.get("message", choice)), is_whole=True, joined=True
             )
-        _count_choices(verdict, body["choices"])
+        _count_choices(result, body["choices"])
         return
-    verdict.ending = Ending.REFUSED
-    _take_error(verdict, body)
+    result.ending = Ending.REFUSED
+    _take_error(result, body)
 
 
-def _judge_stream(verdict: Verdict, frames: list[Any]) -> None:
+def _check_stream(result: Result, frames: list[Any]) -> None:
     if frames.count(DONE) != 1 or frames[-1] != DONE:
         raise Malformed(f"{frames.count(DONE)} times [DONE], the last frame is {frames[-1]!r:.80}")
     errors = [frame for frame in frames[:-1] if "error" in frame]
     choices = [choice for frame in frames[:-1] for choice in frame.get("choices", [])]
     finished = [choice for choice in choices if choice["finish_reason"] is not None]
-    verdict.ending = Ending.FAILED_STREAM if errors else Ending.WHOLE_STREAM
+    result.ending = Ending.FAILED_STREAM if errors else Ending.WHOLE_STREAM
     if errors:
         if errors != [frames[-2]]:
             raise Malformed("an error frame that is not the last one")
-        _take_error(verdict, errors[0])
+        _take_error(result, errors[0])
     else:
-        _count_choices(verdict, finished)
-    for index in range(verdict.asked.choices):
+        _count_choices(result, finished)
+    for index in range(result.asked.choices):
         own = [choice for choice in choices if choice["index"] == index]
         pieces = [piece for choice in own for piece in _pieces(choice, choice.get("delta", choice))]
         is_whole = any(choice["index"] == index for choice in finished)
-        _compare(verdict, pieces, is_whole=is_whole, joined=False)
+        _compare(result, pieces, is_whole=is_whole, joined=False)
 
 
 def _pieces(choice: dict[str, Any], message: dict[str, Any]) -> list[str]:
@@ -199,34 +199,34 @@ def _pieces(choice: dict[str, Any], message: dict[str, Any]) -> list[str]:
     return [text for text in said if text]
 
 
-def _compare(verdict: Verdict, pieces: list[str], *, is_whole: bool, joined: bool) -> None:
-    expected = [verdict.asked.text] if joined else [*verdict.asked.deltas]
+def _compare(result: Result, pieces: list[str], *, is_whole: bool, joined: bool) -> None:
+    expected = [result.asked.text] if joined else [*result.asked.deltas]
     expected = [text for text in expected if text]
     if pieces == expected or (not is_whole and pieces == expected[: len(pieces)]):
         return
     pairs = zip_longest(pieces, expected)
     at = next(at for at, (got, due) in enumerate(pairs) if got != due)
     got, due = pieces[at : at + 3], expected[at : at + 3]
-    verdict.complain(
+    result.complain(
         Fails.TEXT, f"piece {at} of {len(pieces)}/{len(expected)}: {got!r:.80}, not {due!r:.80}"
     )
 
 
-def _count_choices(verdict: Verdict, ended: list[dict[str, Any]]) -> None:
-    if sorted(choice["index"] for choice in ended) != [*range(verdict.asked.choices)]:
-        raise Malformed(f"{len(ended)} ends of {verdict.asked.choices} choices")
-    reason = "tool_calls" if verdict.asked.tool else "stop"
+def _count_choices(result: Result, ended: list[dict[str, Any]]) -> None:
+    if sorted(choice["index"] for choice in ended) != [*range(result.asked.choices)]:
+        raise Malformed(f"{len(ended)} ends of {result.asked.choices} choices")
+    reason = "tool_calls" if result.asked.tool else "stop"
     wrong = {choice["finish_reason"] for choice in ended} - {reason}
     if wrong:
-        verdict.complain(Fails.END, f"finish_reason {wrong}, not {reason}")
+        result.complain(Fails.END, f"finish_reason {wrong}, not {reason}")
 
 
-def _take_error(verdict: Verdict, body: dict[str, Any]) -> None:
+def _take_error(result: Result, body: dict[str, Any]) -> None:
     if {*body} != {"error"} or {*body["error"]} != ENVELOPE:
         raise Malformed(f"no error envelope: {body!r:.80}")
-    verdict.code = body["error"]["code"]
-    if verdict.code == "INTERNAL_ERROR":
-        verdict.complain(Fails.CODE, "INTERNAL_ERROR")
+    result.code = body["error"]["code"]
+    if result.code == "INTERNAL_ERROR":
+        result.complain(Fails.CODE, "INTERNAL_ERROR")
 
 
 FAULT_CODES = frozenset({"WORKER_UNAVAILABLE", "WORKER_BUSY", "WORKER_TIMEOUT", "SLOW_READER"})
@@ -236,20 +236,18 @@ LOAD_CODES = frozenset({"WORKER_BUSY", "SLOW_READER"})
 """What it may get at any time, for the storm is larger than the service."""
 
 
-def judge_due(verdict: Verdict, *, met_a_fault: bool) -> None:
+def check_due(result: Result, *, met_a_fault: bool) -> None:
     """Say whether a request got what it deserves. One that met a fault may also get an error, of a few kinds."""
-    asked, served = verdict.asked, {Ending.WHOLE, Ending.WHOLE_STREAM}
+    asked, served = result.asked, {Ending.WHOLE, Ending.WHOLE_STREAM}
     allowed = FAULT_CODES if met_a_fault else LOAD_CODES
-    if verdict.ending in {Ending.BROKEN, Ending.LOST, Ending.LEFT}:
+    if result.ending in {Ending.BROKEN, Ending.LOST, Ending.LEFT}:
         return
-    got = f"{verdict.ending.value}, {verdict.status} {verdict.code}"
-    if asked.expects is Expects.STATUS and verdict.status != asked.status:
-        verdict.complain(Fails.DUE, f"{got}, not {asked.status}")
-    elif asked.expects is Expects.ERROR and verdict.ending in served:
-        verdict.complain(Fails.DUE, f"{got}, though the upstream failed")
+    got = f"{result.ending.value}, {result.status} {result.code}"
+    if asked.expects is Expects.STATUS and result.status != asked.status:
+        result.complain(Fails.DUE, f"{got}, not {asked.status}")
+    elif asked.expects is Expects.ERROR and result.ending in served:
+        result.complain(Fails.DUE, f"{got}, though the upstream failed")
     elif (
-        asked.expects is Expects.TEXT
-        and verdict.ending not in served
-        and verdict.code not in allowed
+        asked.expects is Expects.TEXT and result.ending not in served and result.code not in allowed
     ):
-        verdict.complain(Fails.DUE, got)
+        result.complain(Fails.DUE, got)

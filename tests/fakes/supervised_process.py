@@ -13,7 +13,7 @@ from app.process.child import Child, ChildSpec, StopLadder
 from app.process.lifecycle import BackoffPolicy, State
 from app.process.supervisor import Supervisor
 from tests.fakes import children
-from tests.fakes.waiting import DEADLINE_S, deadline, in_background, is_known, result
+from tests.fakes.waiting import DEADLINE_S, deadline, eventually, in_background, is_known, result
 
 FAST = BackoffPolicy(initial_ms=10, maximum_ms=40)
 FOREVER = BackoffPolicy(initial_ms=600_000, maximum_ms=600_000)
@@ -30,8 +30,7 @@ class Conversation:
         self._is_busy = is_busy
 
     def retire(self) -> None:
-        while self._is_busy.is_set():
-            gevent.sleep(0.01)
+        eventually(lambda: not self._is_busy.is_set())
 
     def detach(self) -> None:
         self._detached[self._pid] += 1
@@ -39,7 +38,7 @@ class Conversation:
         self._reading.kill()
 
 
-class Ward:
+class SupervisedProcess:
     """A supervisor with knobs: what it starts, what its handshake does."""
 
     def __init__(self, folder: Path, policy: BackoffPolicy) -> None:
@@ -94,4 +93,4 @@ class Ward:
         return self.supervisor.child.pid
 
 
-Make = Callable[..., Ward]
+Make = Callable[..., SupervisedProcess]

@@ -7,9 +7,10 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from harness import Gateway, Upstream, wait_until
-from mix import Mix
-from scrape import Samples, scrape, total
+
+from tests.e2e.harness import Gateway, Upstream, wait_until
+from tests.e2e.mix import Mix
+from tests.e2e.scrape import Samples, scrape, total
 
 REQUESTS = 500
 
@@ -37,7 +38,7 @@ def is_of_the_mix(route: str) -> bool:
 
 
 @pytest.mark.timeout(180)
-def test_the_books_balance_after_a_mix_with_a_reload_in_the_middle(
+def test_the_records_agree_after_a_mix_with_a_reload_in_the_middle(
     make_gateway: Any, upstream: Upstream
 ) -> None:
     gateway: Gateway = make_gateway(PROXY_SSE_KEEPALIVE_MS="50")

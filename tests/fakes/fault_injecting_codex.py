@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """The real codex binary behind a pipe that a test can spoil while it runs.
 
-Stands in for CODEX_BIN, with a folder as its first argument. Lines are passed on whole and in order. A spell adds to
+Stands in for CODEX_BIN, with a folder as its first argument. Lines are passed on whole and in order. A fault adds to
 them or delays them, but never takes one away: whatever the gateway loses then is the gateway's loss. A file in the
-folder, named after the real binary's pid, holds the loopback port on which spells are cast, one line each (see
-`SPELLS` and `LASTING`); each is answered with a line once it is done, or has begun where it lasts.
+folder, named after the real binary's pid, holds the loopback port on which faults are asked for, one line each (see
+`FAULTS` and `LASTING`); each is answered with a line once it is done, or has begun where it lasts.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import IO
 
 from codex_cli_bin import bundled_codex_path
 
-OWN_ID = b'{"id":"haunt'
+OWN_ID = b'{"id":"injected'
 WRONG = (
     b"{not json",
     b"\xff\xfe\x00canary",
@@ -58,8 +58,8 @@ class Pipe:
         self.answered = threading.Condition()
         self._dice = random.Random(1)
 
-    def lasts(self, spell: str) -> bool:
-        return time.monotonic() < self.ends.get(spell, 0.0)
+    def lasts(self, fault: str) -> bool:
+        return time.monotonic() < self.ends.get(fault, 0.0)
 
     def hear(self) -> None:
         """Hand on what the gateway says, line by line, until its end."""
@@ -108,7 +108,7 @@ class Pipe:
         else:
             write(line)
 
-    # Spells
+    # Faults
 
     def garbage(self, count: str) -> str:
         for _ in range(int(float(count))):
@@ -139,22 +139,22 @@ class Pipe:
             answer = json.loads(self.answers[0])
         return str(len(answer["result"]["data"])) if "result" in answer else json.dumps(answer)
 
-    def _for_a_while(self, spell: str) -> Callable[[str], str]:
+    def _for_a_while(self, fault: str) -> Callable[[str], str]:
         def begin(seconds: str) -> str:
-            self.ends[spell] = time.monotonic() + float(seconds)
+            self.ends[fault] = time.monotonic() + float(seconds)
             return "begun"
 
         return begin
 
-    def cast(self, words: str) -> str:
-        spell, _, argument = words.partition(" ")
-        if spell in LASTING:
-            return self._for_a_while(spell)(argument)
-        return SPELLS[spell](self, argument)
+    def inject(self, words: str) -> str:
+        fault, _, argument = words.partition(" ")
+        if fault in LASTING:
+            return self._for_a_while(fault)(argument)
+        return FAULTS[fault](self, argument)
 
 
 LASTING = ("torn", "half", "slow", "deaf")
-SPELLS: dict[str, Callable[[Pipe, str], str]] = {
+FAULTS: dict[str, Callable[[Pipe, str], str]] = {
     "garbage": Pipe.garbage,
     "huge": Pipe.huge,
     "stderr": Pipe.stderr,
@@ -181,7 +181,7 @@ def listen(pipe: Pipe, folder: Path) -> None:
 
 def serve(pipe: Pipe, lines: IO[str]) -> None:
     for line in lines:
-        lines.write(pipe.cast(line.strip()) + "\n")
+        lines.write(pipe.inject(line.strip()) + "\n")
         lines.flush()
 
 

@@ -12,11 +12,10 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-from harness import MODEL, Gateway, Upstream
-from raw_http import request_bytes
-
-from tests.chaos.kinds import Asked
-from tests.chaos.verdicts import Transcript, Verdict, judge
+from tests.chaos.checks import Result, Transcript, check
+from tests.chaos.request_kinds import Asked
+from tests.e2e.harness import MODEL, Gateway, Upstream
+from tests.e2e.raw_http import request_bytes
 
 CHAT, LEGACY = "/v1/chat/completions", "/v1/completions"
 PATIENCE_S = 45
@@ -173,15 +172,15 @@ def _leave(connection: socket.socket, how: str) -> None:
         )
 
 
-class Crowd:
-    """Makes planned requests, each at its time or as soon as one of the clients is free, and judges each answer."""
+class Load:
+    """Makes planned requests, each at its time or as soon as one of the clients is free, and checks each answer."""
 
     def __init__(self, gateway: Gateway, upstream: Upstream, clients: int) -> None:
         self._port = gateway.port
         self._upstream = upstream
         self._pool = ThreadPoolExecutor(clients)
         self._left: deque[str] = deque()
-        self.verdicts: list[Verdict] = []
+        self.results: list[Result] = []
 
     def run(
         self,
@@ -208,7 +207,7 @@ class Crowd:
     def _make(self, asked: Asked) -> None:
         if asked.deltas:
             self._upstream.control.script(asked.marker, script_of(asked))
-        self.verdicts.append(judge(asked, converse(self._port, asked)))
+        self.results.append(check(asked, converse(self._port, asked)))
         if asked.deltas:
             self._forget(asked)
 

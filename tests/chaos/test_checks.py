@@ -1,4 +1,4 @@
-"""The judge of a storm: it sees what it should see, and nothing else."""
+"""The check of a storm: it sees what it should see, and nothing else."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.chaos.kinds import Asked, Expects
+from tests.chaos.checks import Ending, Fails, Transcript, check, check_due
 from tests.chaos.ledger import Ledger
-from tests.chaos.verdicts import Ending, Fails, Transcript, judge, judge_due
+from tests.chaos.request_kinds import Asked, Expects
 
 DELTAS = ("hel", "lo", "lo", " <7>")
 ASKED = Asked(7, "plain", deltas=DELTAS)
@@ -70,8 +70,8 @@ GOOD = stream(*SAID, b": keepalive\n\n", FINISH, DONE)
     ],
 )
 def test_what_is_right(asked: Asked, raw: bytes, ending: Ending) -> None:
-    verdict = judge(asked, Transcript(raw, "eof"))
-    assert (verdict.ending, verdict.problems) == (ending, [])
+    result = check(asked, Transcript(raw, "eof"))
+    assert (result.ending, result.problems) == (ending, [])
 
 
 END_IS_BROKEN = [
@@ -101,13 +101,13 @@ END_IS_BROKEN = [
 
 @pytest.mark.parametrize("raw", END_IS_BROKEN)
 def test_an_end_that_no_client_knows(raw: bytes) -> None:
-    problems = judge(STREAMED, Transcript(raw, "eof")).problems
+    problems = check(STREAMED, Transcript(raw, "eof")).problems
     assert Fails.END in {promise for promise, _ in problems}
 
 
 def test_a_connection_that_is_reset_is_no_end_but_after_a_refusal() -> None:
-    assert judge(STREAMED, Transcript(GOOD, "ConnectionResetError")).problems
-    assert not judge(ASKED, Transcript(answer(ENVELOPE, 413), "ConnectionResetError")).problems
+    assert check(STREAMED, Transcript(GOOD, "ConnectionResetError")).problems
+    assert not check(ASKED, Transcript(answer(ENVELOPE, 413), "ConnectionResetError")).problems
 
 
 TEXT_IS_BROKEN = [
@@ -126,14 +126,14 @@ TEXT_IS_BROKEN = [
 
 @pytest.mark.parametrize("raw", TEXT_IS_BROKEN)
 def test_a_text_that_is_not_the_one_that_was_sent(raw: bytes) -> None:
-    problems = judge(STREAMED, Transcript(raw, "eof")).problems
+    problems = check(STREAMED, Transcript(raw, "eof")).problems
     assert {promise for promise, _ in problems} == {Fails.TEXT}
 
 
 def test_an_internal_error_is_a_defect() -> None:
     error = ENVELOPE["error"] | {"code": "INTERNAL_ERROR"}
     raw = answer({"error": error}, 500)
-    assert [promise for promise, _ in judge(ASKED, Transcript(raw, "eof")).problems] == [Fails.CODE]
+    assert [promise for promise, _ in check(ASKED, Transcript(raw, "eof")).problems] == [Fails.CODE]
 
 
 REFUSED = answer(ENVELOPE, 503)
@@ -155,15 +155,15 @@ FAILED = stream(*SAID[:2], frame(ENVELOPE), DONE)
     ],
 )
 def test_what_is_due(asked: Asked, raw: bytes, met_a_fault: bool, is_due: bool) -> None:
-    verdict = judge(asked, Transcript(raw, "eof"))
-    judge_due(verdict, met_a_fault=met_a_fault)
-    assert ([promise for promise, _ in verdict.problems] == []) is is_due
+    result = check(asked, Transcript(raw, "eof"))
+    check_due(result, met_a_fault=met_a_fault)
+    assert ([promise for promise, _ in result.problems] == []) is is_due
 
 
 def test_who_leaves_is_owed_nothing() -> None:
-    verdict = judge(Asked(7, "leaves", leaves="closes"), Transcript(b"HTTP", "left"))
-    judge_due(verdict, met_a_fault=False)
-    assert (verdict.ending, verdict.problems) == (Ending.LEFT, [])
+    result = check(Asked(7, "leaves", leaves="closes"), Transcript(b"HTTP", "left"))
+    check_due(result, met_a_fault=False)
+    assert (result.ending, result.problems) == (Ending.LEFT, [])
 
 
 @pytest.mark.parametrize(

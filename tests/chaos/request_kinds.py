@@ -206,7 +206,7 @@ MISTAKES: Mapping[str, int] = {
 """Requests that are the client's fault, with the status that each gets."""
 
 BELOW_THE_APPLICATION = frozenset({"refused: no HTTP", "refused: large head", "half-sent head"})
-"""Never become a request, so no book has a line for them."""
+"""Never become a request, so no record has a line for them."""
 
 UPSTREAM_FAILURES = (
     *("bad_request", "context_length_exceeded", "invalid_prompt", "invalid_api_key", "forbidden"),

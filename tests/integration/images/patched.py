@@ -18,11 +18,12 @@ from typing import Any
 
 import gevent
 from gevent.server import StreamServer
-from tests.integration.edge.sites import CERTIFICATE, answer, trusting
 
 from app.errors import InvalidRequest
 from app.images.download import Limits
 from app.images.fetcher import ImageFetcher
+from tests.fakes.waiting import eventually
+from tests.integration.images.sites import CERTIFICATE, answer, trusting
 
 report: dict[str, Any] = {"beats": 0}
 said: list[str] = []
@@ -129,10 +130,9 @@ def main() -> None:
 
     long = Crowd(60)
     caller = gevent.spawn(try_, items(serve(long), 10), limits=patient)
-    while long.here < 4:
-        gevent.sleep(0.01)
+    eventually(lambda: long.here == 4)
     caller.kill()
-    gevent.sleep(0.3)
+    eventually(lambda: long.here == 0)
     report["open_after_kill"] = long.here
     sys.stdout.write(json.dumps(report))
 

@@ -1,4 +1,4 @@
-"""The three books of a storm, compared: what clients saw, what the log says, what the metrics count."""
+"""Reconciliation of the three records of a storm: what clients saw, what the log says, what the metrics count."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from typing import Any
 
-from harness import KEY, Gateway
-from scrape import Samples
-
 from app.observability.labels import code as label
-from tests.chaos.kinds import BELOW_THE_APPLICATION, CANARY
-from tests.chaos.verdicts import Ending, Verdict
+from tests.chaos.checks import Ending, Result
+from tests.chaos.request_kinds import BELOW_THE_APPLICATION, CANARY
+from tests.e2e.harness import KEY, Gateway
+from tests.e2e.scrape import Samples
 
 Line = dict[str, Any]
 
@@ -33,35 +32,35 @@ def lines_by_request(entries: Iterable[Line]) -> dict[str, list[Line]]:
     return found
 
 
-def must_be_logged(verdict: Verdict) -> bool:
+def must_be_logged(result: Result) -> bool:
     """Say whether the log must have a line: not for one that was reset, or not sent whole, or lost with its worker."""
-    asked = verdict.asked
+    asked = result.asked
     is_certain = asked.leaves != "resets" and not asked.kind.startswith("half-sent")
-    return is_certain and verdict.ending not in {Ending.LOST, Ending.BROKEN}
+    return is_certain and result.ending not in {Ending.LOST, Ending.BROKEN}
 
 
-def compare_with_log(verdicts: Iterable[Verdict], entries: Iterable[Line]) -> list[str]:
+def compare_with_log(results: Iterable[Result], entries: Iterable[Line]) -> list[str]:
     """Return where the log tells another story than a client."""
     lines = lines_by_request(entries)
     problems = []
-    for verdict in verdicts:
-        found = lines[verdict.asked.id]
-        name = f"{verdict.asked.id} ({verdict.asked.kind}, {verdict.ending.value})"
-        if verdict.asked.kind in BELOW_THE_APPLICATION:
+    for result in results:
+        found = lines[result.asked.id]
+        name = f"{result.asked.id} ({result.asked.kind}, {result.ending.value})"
+        if result.asked.kind in BELOW_THE_APPLICATION:
             if found:
                 problems.append(f"{name} has a line")
-        elif len(found) > 1 or (must_be_logged(verdict) and not found):
+        elif len(found) > 1 or (must_be_logged(result) and not found):
             problems.append(f"{name} has {len(found)} lines")
-        elif found and verdict.ending in OUTCOMES:
-            problems += [f"{name}: {problem}" for problem in _differences(verdict, found[0])]
+        elif found and result.ending in OUTCOMES:
+            problems += [f"{name}: {problem}" for problem in _differences(result, found[0])]
     return problems
 
 
-def _differences(verdict: Verdict, line: Line) -> list[str]:
+def _differences(result: Result, line: Line) -> list[str]:
     told = (line["status"], line.get("error_code"))
-    seen = (verdict.status, verdict.code)
+    seen = (result.status, result.code)
     found = [f"the client saw {seen}, the log says {told}"] if told != seen else []
-    if line["outcome"] not in OUTCOMES[verdict.ending]:
+    if line["outcome"] not in OUTCOMES[result.ending]:
         found.append(f"the log says {line['outcome']}")
     return found
 
@@ -88,7 +87,7 @@ def counted(samples: Samples) -> Counter[tuple[str, ...]]:
 
 
 def is_of_clients(route: str) -> bool:
-    """Not of the probes, which go on while the books are compared."""
+    """Not of the probes, which go on while the records are compared."""
     return route.startswith("/v1/") or route == "unmatched"
 
 

@@ -1,0 +1,93 @@
+"""Requests in flight: sent and unread, held by the upstream, waiting for a turn, read frame by frame."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import requests
+
+from tests.e2e.harness import DEADLINE_S, KEY, Gateway, Upstream, ask, wait_until
+from tests.e2e.raw_http import request_bytes
+
+CHAT = "/v1/chat/completions"
+TEXT = [{"type": "message", "deltas": ["a"]}]
+HELD = {"items": TEXT, "hold": "deltas"}
+SILENT: dict[str, Any] = {"items": [], "hold_before_headers": True}
+
+
+def send(port: int, marker: str, **more: Any) -> socket.socket:
+    """Send one whole request and return its connection, unread."""
+    connection = socket.create_connection(("127.0.0.1", port), 30)
+    body = json.dumps(ask(marker, **more)).encode()
+    connection.sendall(request_bytes("POST", CHAT, body, Connection="keep-alive"))
+    return connection
+
+
+def child(gateway: Gateway) -> dict[str, Any]:
+    state: dict[str, Any] = gateway.get("/healthz").json()["child"]
+    return state
+
+
+def lines(gateway: Gateway) -> list[dict[str, Any]]:
+    return [entry for entry in gateway.events("request") if entry["route"] == CHAT]
+
+
+def post(gateway: Gateway, key: str, marker: str, **more: Any) -> requests.Response:
+    return requests.post(
+        gateway.url + CHAT,
+        json=ask(marker, **more),
+        headers={"Authorization": f"Bearer {key}"},
+        timeout=DEADLINE_S,
+    )
+
+
+def waiting(gateway: Gateway, count: int) -> None:
+    wait_until(lambda: child(gateway)["waiting"] == count, f"{count} wait")
+
+
+class Reader(threading.Thread):
+    """Reads one stream to its end and notes when each frame came."""
+
+    def __init__(self, answer: requests.Response) -> None:
+        super().__init__(daemon=True)
+        self.answer = answer
+        self.frames: list[tuple[float, Any]] = []
+        self.start()
+
+    def run(self) -> None:
+        for line in self.answer.iter_lines():
+            if line.startswith(b"data: "):
+                data = line.removeprefix(b"data: ")
+                frame = "[DONE]" if data == b"[DONE]" else json.loads(data)
+                self.frames.append((time.monotonic(), frame))
+
+    def errors(self) -> list[tuple[float, Any]]:
+        return [(at, f["error"]) for at, f in self.frames if isinstance(f, dict) and "error" in f]
+
+
+def death_of_a_busy_child(
+    gateway: Gateway, upstream: Upstream
+) -> tuple[float, float, list[Reader], list[Future[requests.Response]]]:
+    """Kill the child under 32 streams that have spoken and 100 requests that wait; return when, and who was there.
+
+    The second figure is when the gateway was ready again.
+    """
+    marker, later = upstream.play(HELD), upstream.say("later")
+    answers = [gateway.post(ask(marker, stream=True), stream=True) for _ in range(32)]
+    readers = [Reader(answer) for answer in answers]
+    wait_until(lambda: all(len(reader.frames) == 2 for reader in readers), "all have spoken")
+    pool = ThreadPoolExecutor(100)
+    queued = [pool.submit(post, gateway, KEY, later, stream=n % 2 == 0) for n in range(100)]
+    waiting(gateway, 100)
+    gateway.child().kill()
+    killed = time.monotonic()
+    wait_until(lambda: child(gateway)["generation"] == 2, "the next child answers")
+    gateway.wait_ready()
+    ready = time.monotonic()
+    pool.shutdown()
+    return killed, ready, readers, queued
