@@ -17,7 +17,7 @@ from app.backend.account import AccountLimits
 from app.errors import KeyLimited
 from app.http.auth import Access
 from app.http.limit_store import LimitStore
-from app.http.rate_limit_headers import Verdict, account_headers, rate_headers, refusal
+from app.http.rate_limit_headers import Decision, account_headers, rate_headers, refusal
 from app.http.request_context import current_record
 from app.http.request_lifetime import current_lifetime
 
@@ -38,17 +38,17 @@ class KeyLimits:
         record = current_record()
         if not self._begin(name):
             record.limited_by = "key_concurrency"
-            g.rate_verdict = self._store.look(name) if self._store else None
+            g.rate_decision = self._store.peek(name) if self._store else None
             raise KeyLimited(
                 f"Your key '{name}' has as many requests in progress at this gateway as it may have at once "
                 f"({self._max_concurrency}). Wait until one of them has ended. "
                 "(It is this gateway's own limit, not the account's.)",
                 code="KEY_BUSY",
             )
-        g.rate_verdict = verdict = self._store.take(name) if self._store else None
-        if verdict is not None and not verdict.is_allowed:
+        g.rate_decision = decision = self._store.hit(name) if self._store else None
+        if decision is not None and not decision.is_allowed:
             record.limited_by = "key_rate"
-            raise refusal(verdict, name)
+            raise refusal(decision, name)
 
     def _begin(self, name: str) -> bool:
         """Take one of the places of a key, if there is one left; it is given back when the request is over."""
@@ -81,9 +81,9 @@ def init_app(
             limits.enter(name)
 
     def add_headers(response: Response) -> Response:
-        verdict: Verdict | None = g.get("rate_verdict")
-        if verdict is not None:
-            response.headers.extend(rate_headers(verdict))
+        decision: Decision | None = g.get("rate_decision")
+        if decision is not None:
+            response.headers.extend(rate_headers(decision))
         if _caller(access) is not None:
             response.headers.extend(account_headers(account.windows(time.time())))
         return response
