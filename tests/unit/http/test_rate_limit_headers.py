@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.codex.account import AccountWindow
+from app.backend.account import AccountWindow
 from app.http.rate_limit_headers import (
     Decision,
     WindowState,
