@@ -106,7 +106,7 @@ def post_fork(server: Any, worker: Any) -> None:  # noqa: ARG001
     """Spawn the supervisor greenlet, and nothing else.
 
     This runs before the worker patches itself, resets its signals and loads the application. The greenlet waits for
-    all three: what the application loads may let others run (Flask-Limiter starts a thread for its memory).
+    all three: what the application loads may let others run (`limits` starts a thread for its memory).
     """
     import gevent  # noqa: PLC0415
     from gevent.event import Event  # noqa: PLC0415

@@ -178,7 +178,7 @@ def _limit(app: Flask, settings: Settings, access: Mapping[str, Access], here: S
     windows = {**dict.fromkeys(settings.client_keys, settings.rate_limit), **settings.rate_limits}
     store = None
     if any(windows.values()):
-        store = LimitStore(app, settings.rate_limit_storage, windows, here.metrics.uncounted.inc)
+        store = LimitStore(settings.rate_limit_storage, windows, here.metrics.uncounted.inc)
     of_keys = key_limits.KeyLimits(store, settings.key_max_concurrency)
     here.metrics.know_keys(settings.client_keys)
     key_limits.init_app(app, of_keys, access, here.engine.backend.account)

@@ -13,7 +13,7 @@ from typing import Any
 from flask import Blueprint, Response, jsonify
 
 from app.backend.health import Health
-from app.http.maintenance_flag import State
+from app.http.maintenance_flag import Maintenance
 from app.http.request_context import current_record
 from app.http.services import services
 
@@ -41,7 +41,7 @@ def readyz() -> Response:
     return response
 
 
-def is_answering(status: Health, maintenance: State) -> bool:
+def is_answering(status: Health, maintenance: Maintenance) -> bool:
     """True where a request gets an answer of ours: in maintenance that takes no child, only a worker that stays."""
     return status.ready or (maintenance.is_on and status.reason != _DRAINING)
 
@@ -54,10 +54,10 @@ def healthz() -> dict[str, Any]:
     return {"status": word, "reason": reason} | _details(status, maintenance)
 
 
-def word_of(status: Health, maintenance: State) -> tuple[str, str | None]:
+def word_of(status: Health, maintenance: Maintenance) -> tuple[str, str | None]:
     """Return the service as a whole in one word, and its reason; that of maintenance is the operator's own."""
     if maintenance.is_on and status.reason != _DRAINING:
-        return "maintenance", maintenance.order.reason or None
+        return "maintenance", maintenance.reason or None
     if status.ready:
         return "ok", None
     word = "degraded" if status.degraded else _WORDS.get(status.reason or "", "starting")
@@ -70,11 +70,11 @@ _WORDS = {_DRAINING: "draining", "degraded": "degraded", "upstream_auth": "degra
 """What a reason means for the service as a whole; every other one passes by itself."""
 
 
-def _maintenance() -> State:
+def _maintenance() -> Maintenance:
     return services().maintenance.state()
 
 
-def _details(status: Health, maintenance: State) -> dict[str, Any]:
+def _details(status: Health, maintenance: Maintenance) -> dict[str, Any]:
     if current_record().key_name is None:
         return {}
     here = services()

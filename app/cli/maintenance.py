@@ -1,4 +1,7 @@
-"""`codex maintenance`: closes the running gateway for a while, and opens it again, over `/internal/maintenance`."""
+"""Command `codex maintenance`: closes the running gateway for a while, and opens it again.
+
+Over `/internal/maintenance`, with the operator's key.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may pass: one check for every route, closed unless a route's blueprint says otherwise."""
+"""Authentication by bearer key: one check for every route, closed unless a route's blueprint says otherwise."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from app.http.request_context import current_record
 
 
 class Access(Enum):
-    """What a blueprint asks of its callers."""
+    """Kind of key that a blueprint asks of its callers."""
 
     KEY = "key"
     METRICS = "metrics"
@@ -28,7 +28,8 @@ Keys = Mapping[str, str]
 def init_app(app: Flask, keys: Mapping[Access, Keys], access: Mapping[str, Access]) -> None:
     """Check the bearer key before every view. `access` is by blueprint name; a name that is missing needs a key.
 
-    `keys` has the keys that open each kind of door; one of `KEY` shows more behind a `PUBLIC` one.
+    `keys` has the keys of each kind. A `PUBLIC` blueprint is open without one, and shows more to a caller with one of
+    `KEY`.
     """
     encoded = {
         kind: {name: key.encode() for name, key in named.items()} for kind, named in keys.items()
@@ -37,13 +38,13 @@ def init_app(app: Flask, keys: Mapping[Access, Keys], access: Mapping[str, Acces
     def check() -> None:
         rule = request.url_rule
         needed = access.get(request.blueprint or "", Access.KEY)
-        door = Access.KEY if needed is Access.PUBLIC else needed
-        name = caller_name(encoded[door])
+        kind = Access.KEY if needed is Access.PUBLIC else needed
+        name = caller_name(encoded[kind])
         current_record().key_name = name
         if rule is None or request.method == "OPTIONS":
             return  # 404, 405 and preflights say nothing that a key protects
         if name is None and needed is not Access.PUBLIC:
-            raise InvalidApiKey(_complaint())
+            raise InvalidApiKey(_message())
 
     app.before_request(check)
 
@@ -59,7 +60,7 @@ def caller_name(keys: Mapping[str, bytes]) -> str | None:
     return found
 
 
-def _complaint() -> str:
+def _message() -> str:
     if request.headers.get("Authorization"):
         return "Incorrect API key provided. Ask this gateway's operator for a key."
     return (

@@ -1,7 +1,8 @@
-"""The request's body: read whole, within limits and deadlines, and only then parsed."""
+"""Request bodies: read whole, within limits and deadlines, and only then parsed."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -10,6 +11,7 @@ from gevent import Timeout, sleep
 from gunicorn.http.errors import ParseException
 
 from app.answers.field_errors import invalid_type
+from app.budget import Reservation
 from app.errors import (
     BodyTimeout,
     BodyTooLarge,
@@ -17,7 +19,7 @@ from app.errors import (
     InvalidRequest,
     UnsupportedContentType,
 )
-from app.http.body_budget import Reservation
+from app.http.body_budget import BLOCK_BYTES
 from app.http.request_lifetime import current_lifetime
 from app.http.services import services
 
@@ -60,11 +62,14 @@ def _read(limit: int, timeout_s: float) -> bytes:
     declared = request.content_length
     if declared is not None and declared > limit:
         raise _too_large(limit)
-    share = services().bodies.share()
-    current_lifetime().at_end(share.release)
+    budget = services().bodies
+    memory = budget.memory.reserve(0)  # grows with the body, and is held until the request is over
+    current_lifetime().at_end(memory.release)
     too_late = BodyTimeout(f"The body did not arrive within {timeout_s:g} seconds.")
-    with Timeout(timeout_s, too_late), share.arriving():
-        raw = _read_blocks(limit, share)
+    # Straight from the server: werkzeug's own limit cuts a chunked body off silently.
+    read: Callable[[int], bytes] = request.environ["wsgi.input"].read
+    with Timeout(timeout_s, too_late), budget.arriving.reserve():
+        raw = read_blocks(read, limit, memory)
     if len(raw) > limit:
         raise _too_large(limit)
     if declared is not None and len(raw) < declared:
@@ -72,17 +77,23 @@ def _read(limit: int, timeout_s: float) -> bytes:
     return raw
 
 
-def _read_blocks(limit: int, share: Reservation) -> bytes:
-    """Return the body, or just more than `limit` bytes of it."""
-    # Straight from the server: werkzeug's own limit cuts a chunked body off silently.
-    source = request.environ["wsgi.input"]
+def read_blocks(read: Callable[[int], bytes], limit: int, memory: Reservation) -> bytes:
+    """Return the body, or just more than `limit` bytes of it. `memory` grows by what was read. Blocks.
+
+    While it waits for a block, what that may take is set aside. Raises `WorkerBusy` if there is not as much left,
+    `BodyTimeout` where `read` times out, or `InvalidRequest` where it fails.
+    """
     blocks: list[bytes] = []
     left = limit + 1
     try:
         while left > 0:
-            with share.block(left) as size:
-                block = source.read(size)
-                share.keep(len(block))
+            size = min(left, BLOCK_BYTES)
+            memory.grow(size)
+            block = b""
+            try:
+                block = read(size)
+            finally:
+                memory.shrink(size - len(block))
             if not block:
                 break
             blocks.append(block)

@@ -1,4 +1,4 @@
-"""CORS: which web pages may call this gateway from a browser, and what their scripts may read of the answers.
+"""CORS policy: web pages that may call this gateway from a browser, and what their scripts may read of the answers.
 
 A page needs a key like any other caller: what guards the API is the bearer key, not the origin. So `*`, the default,
 gives nothing away, and it never comes with credentials (cookies), which nothing here reads. A list of origins keeps
@@ -13,7 +13,7 @@ import re
 from collections.abc import Sequence
 
 from flask import Flask, Response, request
-from flask_cors import CORS
+from werkzeug.datastructures import Headers
 
 ANY = "*"
 
@@ -45,7 +45,7 @@ EXPOSED = (
 )
 """Headers of an answer that clients look at; a script sees no other, apart from the few that are always visible."""
 
-_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+\Z")
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 """SDKs and editors send headers of many names (x-stainless-*, http-referer, …): what is asked for is allowed."""
 
 _MAX_AGE_S = 7200
@@ -54,52 +54,64 @@ _MAX_AGE_S = 7200
 
 def init_app(app: Flask, origins: Sequence[str]) -> None:
     """Answer preflights before any key is asked for, and mark the answers. Without origins nothing is done."""
-    if not origins:
-        return
-    is_open = ANY in origins
-    CORS(
-        app,
-        resources=SHARED,
-        # Compiled here: the extension would take the brackets of an IPv6 address for a regular expression.
-        origins=ANY if is_open else [_exactly(origin) for origin in origins],
-        methods=METHODS,
-        allow_headers=[_HEADER_NAME],
-        expose_headers=EXPOSED,
-        max_age=_MAX_AGE_S,
-        supports_credentials=False,
-        send_wildcard=True,
-        # `*` is the same for everyone; else only an origin that was sent can be judged.
-        always_send=is_open,
-        vary_header=False,
-        # Every error is made into a response before the extension sees it.
-        intercept_exceptions=False,
-        # A public page may reach into a private network only where its origin was named.
-        allow_private_network=not is_open,
-    )
-    app.before_request(_answer_preflight)
-    if not is_open:
-        app.after_request(_vary)
+    if origins:
+        policy = _Policy(origins)
+        app.before_request(policy.answer_preflight)
+        app.after_request(policy.share)
 
 
-def _exactly(origin: str) -> re.Pattern[str]:
-    # Browsers leave out the port that the scheme implies.
+class _Policy:
+    def __init__(self, origins: Sequence[str]) -> None:
+        self._is_open = ANY in origins
+        self._listed = frozenset(map(_without_implied_port, origins))
+
+    def answer_preflight(self) -> Response | None:
+        """Answer for every path, known or not: a script shall be able to read the answer to what follows."""
+        given = request.headers
+        is_preflight = "Origin" in given and "Access-Control-Request-Method" in given
+        if request.method != "OPTIONS" or not is_preflight or not SHARED.match(request.path):
+            return None
+        response = Response(status=204)
+        response.vary.update(("Access-Control-Request-Method", "Access-Control-Request-Headers"))
+        if self._allowed_origin():
+            # A public page may reach into a private network only where its origin was named.
+            response.headers.extend(_grants(given, private_network=not self._is_open))
+        return response
+
+    def share(self, response: Response) -> Response:
+        """Say who may read the answer, and which of its headers."""
+        if not SHARED.match(request.path):
+            return response
+        if not self._is_open:
+            # Keeps caches from giving one origin's answer to another; also where none was sent, or a foreign one.
+            response.vary.add("Origin")
+        if origin := self._allowed_origin():
+            response.headers["Access-Control-Allow-Origin"] = origin
+            response.headers["Access-Control-Expose-Headers"] = ", ".join(EXPOSED)
+        return response
+
+    def _allowed_origin(self) -> str | None:
+        if self._is_open:
+            return ANY
+        origin = request.headers.get("Origin", "")
+        return origin if origin.lower() in self._listed else None
+
+
+def _without_implied_port(origin: str) -> str:
+    """Return an origin in lower case, and as browsers send it: without the port that its scheme implies."""
     implied = {"http": ":80", "https": ":443"}.get(origin.partition(":")[0], "")
-    return re.compile(re.escape(origin.removesuffix(implied)) + r"\Z", re.IGNORECASE)
+    return origin.removesuffix(implied).lower()
 
 
-def _answer_preflight() -> Response | None:
-    """Answer for every path, known or not: the request that follows shall get an answer that its script can read."""
-    given = request.headers
-    is_preflight = "Origin" in given and "Access-Control-Request-Method" in given
-    if request.method != "OPTIONS" or not is_preflight or not SHARED.match(request.path):
-        return None
-    response = Response(status=204)
-    response.vary.update(("Access-Control-Request-Method", "Access-Control-Request-Headers"))
-    return response
-
-
-def _vary(response: Response) -> Response:
-    """Keep caches from giving one origin's answer to another; also where no origin was sent, or a foreign one."""
-    if SHARED.match(request.path):
-        response.vary.add("Origin")
-    return response
+def _grants(preflight: Headers, *, private_network: bool) -> dict[str, str]:
+    """Return what the request after a preflight with these headers may be."""
+    granted = {}
+    if preflight.get("Access-Control-Request-Private-Network") == "true":
+        granted["Access-Control-Allow-Private-Network"] = "true" if private_network else "false"
+    if preflight["Access-Control-Request-Method"].upper() in METHODS:
+        granted["Access-Control-Allow-Methods"] = ", ".join(METHODS)
+        granted["Access-Control-Max-Age"] = str(_MAX_AGE_S)
+        asked = preflight.get("Access-Control-Request-Headers", "").split(",")
+        if names := sorted(filter(_HEADER_NAME.fullmatch, map(str.strip, asked))):
+            granted["Access-Control-Allow-Headers"] = ", ".join(names)
+    return granted

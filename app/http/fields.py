@@ -1,4 +1,4 @@
-"""marshmallow fields that say at once, in OpenAI's words, what is wrong and where, for every endpoint's schema."""
+"""Fields for the endpoints' marshmallow schemas, which raise OpenAI's sentence about the first mistake."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class OneOf(Typed):
 
 
 class SamplingSchema(Schema):
-    """What every endpoint's schema begins with: the sampling parameters, and that unknown fields are dropped.
+    """Base of every endpoint's schema: the sampling parameters, and that unknown fields are dropped.
 
     The parameters have no effect here. They are checked so that a mistake is found as it would be at OpenAI's.
     """

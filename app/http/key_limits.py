@@ -1,4 +1,4 @@
-"""What one key may ask of this gateway: so many requests in a while, and so many at once.
+"""Limits of client keys: how many requests in a while, and how many at once.
 
 Counted is what starts work: every POST that a client key opens, on whichever route, in one budget for each key. Keys
 are known by their configured names, after the key was checked, so whoever has none leaves nothing behind here, and
@@ -8,16 +8,17 @@ neither the spelling of a path nor an address makes a difference.
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Mapping
+from functools import partial
 
 from flask import Flask, Response, g, request
 
 from app.backend.account import AccountLimits
+from app.budget import Budget
 from app.errors import KeyLimited
 from app.http.auth import Access
 from app.http.limit_store import LimitStore
-from app.http.rate_limit_headers import Verdict, account_headers, rate_headers, refusal
+from app.http.rate_limit_headers import Decision, account_headers, rate_headers, refusal
 from app.http.request_context import current_record
 from app.http.request_lifetime import current_lifetime
 
@@ -31,40 +32,40 @@ class KeyLimits:
     def __init__(self, store: LimitStore | None, max_concurrency: int) -> None:
         self._store = store
         self._max_concurrency = max_concurrency
-        self._in_progress: Counter[str] = Counter()
+        self._in_progress: dict[str, Budget] = {}
 
     def enter(self, name: str) -> None:
         """Let one request of a key in until its end, or raise `KeyLimited`. May block for Redis."""
         record = current_record()
-        if not self._begin(name):
+        try:
+            self._reserve(name)
+        except KeyLimited:
             record.limited_by = "key_concurrency"
-            g.rate_verdict = self._store.look(name) if self._store else None
-            raise KeyLimited(
-                f"Your key '{name}' has as many requests in progress at this gateway as it may have at once "
-                f"({self._max_concurrency}). Wait until one of them has ended. "
-                "(It is this gateway's own limit, not the account's.)",
-                code="KEY_BUSY",
-            )
-        g.rate_verdict = verdict = self._store.take(name) if self._store else None
-        if verdict is not None and not verdict.is_allowed:
+            g.rate_decision = self._store.peek(name) if self._store else None
+            raise
+        g.rate_decision = decision = self._store.hit(name) if self._store else None
+        if decision is not None and not decision.is_allowed:
             record.limited_by = "key_rate"
-            raise refusal(verdict, name)
+            raise refusal(decision, name)
 
-    def _begin(self, name: str) -> bool:
-        """Take one of the places of a key, if there is one left; it is given back when the request is over."""
+    def _reserve(self, name: str) -> None:
+        """Take one of the places of a key until the request is over. Raises `KeyLimited`."""
         if not self._max_concurrency:
-            return True
-        if self._in_progress[name] >= self._max_concurrency:
-            return False
-        self._in_progress[name] += 1
-        current_lifetime().at_end(lambda: self._end(name))
-        return True
-
-    def _end(self, name: str) -> None:
-        self._in_progress[name] -= 1
+            return
+        limit = self._max_concurrency
+        budget = self._in_progress.setdefault(name, Budget(limit, partial(_busy, name, limit)))
+        current_lifetime().at_end(budget.reserve().release)
 
     def __repr__(self) -> str:
-        return f"<KeyLimits {self._store!r} in_progress={self._in_progress.total()}>"
+        return f"<KeyLimits {self._store!r} in_progress={sum(b.used for b in self._in_progress.values())}>"
+
+
+def _busy(name: str, limit: int) -> KeyLimited:
+    return KeyLimited(
+        f"Your key '{name}' has as many requests in progress at this gateway as it may have at once ({limit}). "
+        "Wait until one of them has ended. (It is this gateway's own limit, not the account's.)",
+        code="KEY_BUSY",
+    )
 
 
 def init_app(
@@ -81,9 +82,9 @@ def init_app(
             limits.enter(name)
 
     def add_headers(response: Response) -> Response:
-        verdict: Verdict | None = g.get("rate_verdict")
-        if verdict is not None:
-            response.headers.extend(rate_headers(verdict))
+        decision: Decision | None = g.get("rate_decision")
+        if decision is not None:
+            response.headers.extend(rate_headers(decision))
         if _caller(access) is not None:
             response.headers.extend(account_headers(account.windows(time.time())))
         return response

@@ -1,4 +1,4 @@
-"""The gate of `/v1` while an operator works on the service.
+"""Gate of `/v1`, closed while an operator works on the service.
 
 It closes behind the check of keys, so that nobody without one learns of it, and only for requests that a view would
 answer: an unknown path is a 404 and a preflight is a preflight all the same. Whoever has passed is served to the end,
@@ -11,18 +11,18 @@ import time
 
 from flask import Flask, request
 
-from app.http.maintenance_flag import MaintenanceFlag, refusal
+from app.http.maintenance_flag import MaintenanceFlag
 
 
-def init_app(app: Flask, switch: MaintenanceFlag) -> None:
+def init_app(app: Flask, flag: MaintenanceFlag) -> None:
     """Refuse what begins during maintenance. Call it after auth, and before whatever counts requests of a caller."""
 
     def check() -> None:
         rule = request.url_rule
         if rule is None or request.method == "OPTIONS" or not rule.rule.startswith("/v1/"):
             return
-        state = switch.state()
+        state = flag.state()
         if state.is_on:
-            raise refusal(state.order, time.time())
+            raise state.refusal(time.time())
 
     app.before_request(check)

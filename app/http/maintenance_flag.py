@@ -1,4 +1,4 @@
-"""The maintenance flag as an operator sets it, and what a client is told. Pure: `now` is an argument."""
+"""Maintenance as operators set it, and the error that clients get meanwhile. Pure: `now` is Unix time in seconds."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAX_RETRY_AFTER_S = 86_400
 
 
 class Source(Enum):
-    """What the flag is as it is for: the setting, the endpoint, or the end that the endpoint was given."""
+    """Cause of the present state: the setting, the endpoint, or the end that the endpoint was given."""
 
     SETTING = "setting"
     ENDPOINT = "endpoint"
@@ -23,37 +23,52 @@ class Source(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class MaintenanceSpec:
-    """What an operator wants. `until` is Unix time in seconds; `reason` is shown to everybody."""
+class Maintenance:
+    """The flag: as an operator orders it, as the workers share it, and as it holds at a moment (`at`).
+
+    `until` and `since` are Unix time in seconds; `reason` is shown to everybody. `configured` is the value of
+    PROXY_MAINTENANCE_MODE that was current when the flag was set: only a change of it overrides the endpoint.
+    """
 
     is_on: bool
     reason: str = ""
     until: float | None = None
     retry_after_s: int | None = None
+    set_by: Source = Source.SETTING
+    since: float = 0.0
+    configured: bool = False
 
+    def is_over(self, now: float) -> bool:
+        """True from the moment on that `until` names."""
+        return self.is_on and self.until is not None and self.until <= now
 
-@dataclass(frozen=True, slots=True)
-class State:
-    """The flag at a moment. `since` is Unix time in seconds; `configured` is the value of PROXY_MAINTENANCE_MODE."""
+    def at(self, now: float) -> Maintenance:
+        """Return what holds at that time: this, or off once it is over."""
+        if self.until is None or not self.is_over(now):
+            return self
+        return Maintenance(False, set_by=Source.UNTIL, since=self.until, configured=self.configured)
 
-    order: MaintenanceSpec
-    set_by: Source
-    since: float
-    configured: bool
+    def refusal(self, now: float) -> InMaintenance:
+        """Return what a client gets: the operator's own words, and when to come back."""
+        end = "" if self.until is None else f" until {utc(self.until)}"
+        words = f": {self.reason}" if self.reason else "; send the request again later."
+        return InMaintenance(
+            f"This gateway is in maintenance{end}{words}", retry_after_s=self._wait_s(now)
+        )
 
-    @property
-    def is_on(self) -> bool:
-        """True while the gate is closed."""
-        return self.order.is_on
+    def _wait_s(self, now: float) -> int | None:
+        """Return the seconds that were ordered, or until the end; None if neither is known."""
+        if self.retry_after_s is not None or self.until is None:
+            return self.retry_after_s
+        return min(max(1, math.ceil(self.until - now)), MAX_RETRY_AFTER_S)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the whole state, for operators."""
-        order = self.order
+        """Return everything, for operators."""
         return {
-            "enabled": order.is_on,
-            "reason": order.reason or None,
-            "until": None if order.until is None else utc(order.until),
-            "retry_after_s": order.retry_after_s,
+            "enabled": self.is_on,
+            "reason": self.reason or None,
+            "until": None if self.until is None else utc(self.until),
+            "retry_after_s": self.retry_after_s,
             "set_by": self.set_by.value,
             "since": utc(self.since),
             "configured": self.configured,
@@ -61,32 +76,16 @@ class State:
 
 
 class MaintenanceFlag(Protocol):
-    """The flag, wherever it is kept. Nothing here blocks."""
+    """The flag, wherever it is kept. Each method returns what holds from then on; none blocks."""
 
-    def state(self) -> State:
+    def state(self) -> Maintenance:
         """Return what holds now."""
 
-    def obey(self, order: MaintenanceSpec) -> State:
-        """Set the flag; return what holds from now on."""
+    def set(self, order: Maintenance) -> Maintenance:
+        """Set the flag. Of the order, `set_by`, `since` and `configured` do not count."""
 
-    def forget(self) -> State:
-        """Go back to the setting; return what holds from now on."""
-
-
-def refusal(order: MaintenanceSpec, now: float) -> InMaintenance:
-    """Return what a client gets: the operator's own words, and when to come back."""
-    end = "" if order.until is None else f" until {utc(order.until)}"
-    words = f": {order.reason}" if order.reason else "; send the request again later."
-    return InMaintenance(
-        f"This gateway is in maintenance{end}{words}", retry_after_s=wait_s(order, now)
-    )
-
-
-def wait_s(order: MaintenanceSpec, now: float) -> int | None:
-    """Return the seconds that a client is asked to wait, as ordered or until the end; None if neither is known."""
-    if order.retry_after_s is not None or order.until is None:
-        return order.retry_after_s
-    return min(max(1, math.ceil(order.until - now)), MAX_RETRY_AFTER_S)
+    def reset(self) -> Maintenance:
+        """Go back to the setting."""
 
 
 def utc(seconds: float) -> str:

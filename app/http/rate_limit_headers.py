@@ -1,4 +1,4 @@
-"""What is read of a key's windows, and what its caller is told: headers in OpenAI's form, or a refusal. Pure."""
+"""Rate limit headers and refusals in OpenAI's form, from the state of a key's windows. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from app.setting_values import Window
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class WindowState:
     """One window of one key at one moment: how many requests count in it.
 
     `resets_s`: seconds until the oldest of them leaves it and one more fits; 0 where none counts.
@@ -28,33 +28,33 @@ class Reading:
         return max(0, self.window.limit - self.used)
 
     @property
-    def frees_s(self) -> float:
+    def retry_after_s(self) -> float:
         """Seconds until the next request fits, 0 where one fits now."""
         return 0.0 if self.remaining else max(0.0, self.resets_s)
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Decision:
     """Whether a request fits in all windows of its key, and what they hold after it."""
 
     is_allowed: bool
-    readings: tuple[Reading, ...]
+    windows: tuple[WindowState, ...]
 
     @property
-    def tightest(self) -> Reading:
+    def binding_window(self) -> WindowState:
         """The window that refuses the longest; where none refuses, the one that is the nearest to it."""
         if not self.is_allowed:
-            return max(self.readings, key=lambda reading: reading.frees_s)
-        return min(self.readings, key=lambda reading: reading.remaining)
+            return max(self.windows, key=lambda state: state.retry_after_s)
+        return min(self.windows, key=lambda state: state.remaining)
 
 
-def rate_headers(verdict: Verdict) -> dict[str, str]:
+def rate_headers(decision: Decision) -> dict[str, str]:
     """Return OpenAI's headers for the window that matters; `reset` is when its oldest request leaves it."""
-    reading = verdict.tightest
+    state = decision.binding_window
     return {
-        "x-ratelimit-limit-requests": str(reading.window.limit),
-        "x-ratelimit-remaining-requests": str(reading.remaining),
-        "x-ratelimit-reset-requests": render_span(reading.resets_s),
+        "x-ratelimit-limit-requests": str(state.window.limit),
+        "x-ratelimit-remaining-requests": str(state.remaining),
+        "x-ratelimit-reset-requests": format_duration(state.resets_s),
     }
 
 
@@ -70,23 +70,23 @@ def account_headers(windows: Mapping[str, AccountWindow]) -> dict[str, str]:
     return headers
 
 
-def refusal(verdict: Verdict, key_name: str) -> KeyLimited:
+def refusal(decision: Decision, key_name: str) -> KeyLimited:
     """Return the error for a request that did not fit. It names the key, which is its caller's own, by its name."""
-    reading = verdict.tightest
-    window = reading.window
+    state = decision.binding_window
+    window, wait_s = state.window, state.retry_after_s
     return KeyLimited(
         f"Rate limit reached for your key '{key_name}' at this gateway, on requests per {_unit(window.seconds)}: "
-        f"Limit {window.limit}, Used {reading.used}, Requested 1. Please try again in {render_span(reading.frees_s)}. "
+        f"Limit {window.limit}, Used {state.used}, Requested 1. Please try again in {format_duration(wait_s)}. "
         "(It is this gateway's own limit, not the account's.)",
-        retry_after_s=max(1, math.ceil(reading.frees_s)),
+        retry_after_s=max(1, math.ceil(wait_s)),
     )
 
 
 _HOUR_S, _MINUTE_S = 3600, 60
 
 
-def render_span(seconds: float) -> str:
-    """Return a span as OpenAI writes it: `20ms`, `1s`, `8.64s`, `6m0s`, `1h0m30s`; rounded up to a millisecond."""
+def format_duration(seconds: float) -> str:
+    """Return a duration as OpenAI writes it: `20ms`, `1s`, `8.64s`, `6m0s`, `1h0m30s`; rounded up to a millisecond."""
     in_ms = max(0, math.ceil(round(seconds * 1000, 3)))
     if 0 < in_ms < 1000:  # noqa: PLR2004 - a second
         return f"{in_ms}ms"

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from flask import Response
@@ -18,11 +19,13 @@ from app.answers.choice import Choice
 from app.answers.model_names import Resolved, resolve
 from app.answers.plan import AnswerPlan
 from app.backend.admission import SlotRequest
+from app.errors import WorkerBusy
 from app.http import json_response, sse
 from app.http.request_context import current_record
 from app.http.request_lifetime import current_lifetime
 from app.http.services import services
 from app.http.wire import Wire
+from app.observability.requests import RequestRecord
 from app.observability.turn_observers import HttpRequestObserver
 
 
@@ -72,7 +75,8 @@ def _begin(plan: AnswerPlan, *, is_stream: bool) -> Answer:
     here, record = services(), current_record()
     owner, mark = record.key_name or "", here.engine.backend.account_mark()
     if is_stream:
-        here.open_streams.check(record)  # a stream that waits for a slot has no place yet
+        with _noting_full_streams(record):
+            here.open_streams.check()  # a stream that waits for a slot has no place yet
     plan = here.preparation.prepare(plan, owner, mark)
     observer = HttpRequestObserver(record, here.metrics, here.traces)
     claim = SlotRequest(owner, record.started + here.pace.total_s - time.monotonic())
@@ -82,7 +86,8 @@ def _begin(plan: AnswerPlan, *, is_stream: bool) -> Answer:
 
     with here.engine.admit(plan.count, claim, observer) as admitted:
         if is_stream:
-            here.open_streams.take(record, current_lifetime())
+            with _noting_full_streams(record):
+                current_lifetime().at_end(here.open_streams.reserve().release)
         return Answer(
             plan,
             here.engine,
@@ -92,3 +97,12 @@ def _begin(plan: AnswerPlan, *, is_stream: bool) -> Answer:
             observer=observer,
             on_complete=keep,
         )
+
+
+@contextmanager
+def _noting_full_streams(record: RequestRecord) -> Iterator[None]:
+    try:
+        yield
+    except WorkerBusy:
+        record.full_queue = "streams"
+        raise

@@ -150,8 +150,6 @@ def log_config(level: str) -> dict[str, Any]:
             "gunicorn.error": {"level": level.upper(), "filters": ["gunicorn"], **handlers},
             # It quotes addresses and query strings of images that clients name.
             "urllib3": {"level": "CRITICAL", **handlers},
-            # What it has to say, limits say with an event's name.
-            "flask-limiter": {"level": "CRITICAL", **handlers},
             "gunicorn.access": {"level": "CRITICAL", **handlers},
         },
     }

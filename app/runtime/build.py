@@ -15,7 +15,7 @@ from app.codex.config import Upstream, UpstreamKind
 from app.codex.home import Home
 from app.codex.launch import Launcher
 from app.runtime.demo import DemoUpstream
-from app.runtime.maintenance import MaintenanceSwitch
+from app.runtime.maintenance import SharedMaintenanceFlag
 from app.runtime.shutdown import GracePeriods
 from app.runtime.worker_services import WorkerServices
 from app.settings import Settings
@@ -45,7 +45,7 @@ def build_worker_services(
         demo = DemoUpstream()
         upstream = Upstream(UpstreamKind.DEMO, demo.base_url)
     patience = GracePeriods(settings.shutdown_grace_ms / 1000, settings.reload_patience_ms / 1000)
-    maintenance = MaintenanceSwitch(configured=settings.maintenance_mode)
+    maintenance = SharedMaintenanceFlag(configured=settings.maintenance_mode)
     backend = choose_backend(settings, upstream)
     admission = Admission(settings.max_concurrency, settings.queue_max)
     engine = Engine(backend, admission, settings.queue_timeout_ms / 1000)

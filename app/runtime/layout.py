@@ -1,4 +1,4 @@
-"""What lies where in the memory that the master and its workers share. Pure: bytes in, values out.
+"""Layout of the memory that the master and its workers share. Pure: bytes in, values out.
 
     offset  size
        0      4   magic, "gway"
@@ -21,6 +21,8 @@ import struct
 import zlib
 from dataclasses import dataclass
 from enum import Enum, IntEnum
+
+from app.http.maintenance_flag import Maintenance, Source
 
 MAGIC = b"gway"
 LAYOUT = 1
@@ -90,68 +92,35 @@ class ReloadRecord:
         return cls(_STATES[state], generation, at, _untext(text))
 
 
-@dataclass(frozen=True, slots=True)
-class Maintenance:
-    """The maintenance flag. Times are Unix time in seconds, 0 for none; `reason` is cut at 256 bytes.
-
-    `env_value` is the value of PROXY_MAINTENANCE_MODE that was current when this was written: only a *change* of it
-    overrides what the endpoint has set. `by_endpoint` says who set it.
-    """
-
-    is_on: bool
-    env_value: bool
-    by_endpoint: bool = False
-    retry_after_s: int = 0
-    until: float = 0.0
-    changed_at: float = 0.0
-    reason: str = ""
-
-    def is_over(self, now: float) -> bool:
-        """True from the moment on that `until` names. The record stays as it was written."""
-        return self.is_on and 0 < self.until <= now
-
-    def ended_between(self, earlier: float, now: float) -> bool:
-        """True if `until` came after `earlier` and not after `now`."""
-        return self.is_over(now) and not self.is_over(earlier)
-
-    def encode(self) -> bytes:
-        """Return the bytes of the record, checksum first."""
-        body = _MAINTENANCE.pack(
-            self.is_on,
-            self.env_value,
-            self.by_endpoint,
-            self.retry_after_s,
-            self.until,
-            self.changed_at,
-            _text(self.reason, 256),
-        )
-        return _CHECKSUM.pack(zlib.crc32(body)) + body
-
-    @classmethod
-    def decode(cls, data: bytes) -> Maintenance | None:
-        """Return the record that `data` begins with; None if there is none, or only a part of one."""
-        body = _checked(data, _MAINTENANCE.size)
-        if body is None:
-            return None
-        is_on, env_value, by_endpoint, retry_after_s, until, changed_at, reason = (
-            _MAINTENANCE.unpack(body)
-        )
-        return cls(
-            bool(is_on),
-            bool(env_value),
-            bool(by_endpoint),
-            retry_after_s,
-            until,
-            changed_at,
-            _untext(reason),
-        )
+def encode_maintenance(flag: Maintenance) -> bytes:
+    """Return the bytes of the flag, checksum first. A time or a wait of 0 stands for none; the reason has 256 bytes."""
+    body = _MAINTENANCE.pack(
+        flag.is_on,
+        flag.configured,
+        flag.set_by is Source.ENDPOINT,
+        flag.retry_after_s or 0,
+        flag.until or 0.0,
+        flag.since,
+        _text(flag.reason, 256),
+    )
+    return _CHECKSUM.pack(zlib.crc32(body)) + body
 
 
-def settle(found: Maintenance | None, env_value: bool, now: float) -> Maintenance:  # noqa: FBT001
-    """Return the flag that a worker begins to serve with: what is there, unless the setting has a new value."""
-    if found is not None and found.env_value == env_value:
-        return found
-    return Maintenance(is_on=env_value, env_value=env_value, changed_at=now)
+def decode_maintenance(data: bytes) -> Maintenance | None:
+    """Return the flag that `data` begins with; None if there is none, or only a part of one."""
+    body = _checked(data, _MAINTENANCE.size)
+    if body is None:
+        return None
+    is_on, configured, by_endpoint, retry_after_s, until, since, reason = _MAINTENANCE.unpack(body)
+    return Maintenance(
+        bool(is_on),
+        _untext(reason),
+        until or None,
+        retry_after_s or None,
+        Source.ENDPOINT if by_endpoint else Source.SETTING,
+        since,
+        bool(configured),
+    )
 
 
 def _text(text: str, size: int) -> bytes:

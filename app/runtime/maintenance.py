@@ -1,4 +1,4 @@
-"""The maintenance flag: one truth for every worker of a master, in the memory that they share.
+"""Maintenance flag in the memory that the workers share: one truth for every worker of a master.
 
 What was set at the endpoint wins until it is reset there or the setting *changes*. A setting that now says `true`
 counts as soon as a worker has loaded it, whether or not its child ever starts; one that says `false` counts when that
@@ -10,115 +10,95 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
-from app.http.maintenance_flag import MaintenanceSpec, Source, State, utc
-from app.runtime.layout import Maintenance, settle
+from app.http.maintenance_flag import Maintenance, Source, utc
 from app.runtime.shared import SharedState
 
 log = logging.getLogger("codex_api.runtime")
 
 
-class MaintenanceSwitch:
+class SharedMaintenanceFlag:
     """See `app.http.maintenance_flag.MaintenanceFlag`. `configured` is the setting; `clock` gives Unix seconds."""
 
     def __init__(self, *, configured: bool, clock: Callable[[], float] = time.time) -> None:
         self._configured = configured
         self._clock = clock
-        self._looked_at = clock()
+        self._polled_at = clock()
         self._shared = SharedState.private()  # until a worker adopts the application
-        self._shared.maintenance = settle(None, configured, self._looked_at)
+        self._shared.maintenance = initial_flag(None, configured, self._polled_at)
 
     def adopt(self, shared: SharedState) -> None:
         """Take the memory that the master shares with its workers; what the setting switches on is on from here."""
         self._shared = shared
-        if settle(shared.maintenance, self._configured, self._clock()).is_on:
-            self._settle()
+        if initial_flag(shared.maintenance, self._configured, self._clock()).is_on:
+            self._apply_setting()
 
     def begin_service(self) -> None:
         """Make the setting count: this worker serves from now on."""
-        self._settle()
-        self._looked_at = self._clock()
+        self._apply_setting()
+        self._polled_at = self._clock()
 
-    def look(self) -> None:
-        """Log an end that has come by itself since the last look. The worker that serves looks all the time."""
-        now, record = self._clock(), self._record()
-        if record.ended_between(self._looked_at, now):
-            _log(state_of(record, now))
-        self._looked_at = now
+    def poll(self) -> None:
+        """Log an end that has come by itself since the last poll. The worker that serves polls all the time."""
+        now, flag = self._clock(), self._stored()
+        if flag.is_over(now) and not flag.is_over(self._polled_at):
+            _log(flag.at(now))
+        self._polled_at = now
 
-    def state(self) -> State:
+    def state(self) -> Maintenance:
         """Return what holds now."""
-        return state_of(self._record(), self._clock())
+        return self._stored().at(self._clock())
 
-    def obey(self, order: MaintenanceSpec) -> State:
-        """Set the flag, for every worker."""
+    def set(self, order: Maintenance) -> Maintenance:
+        """Set the flag, for every worker. Only maintenance has a reason and an end."""
         now = self._clock()
         # A worker that is about to go may know an older setting than the one that serves: the record's counts.
-        record = record_of(order, env_value=self._record().env_value, now=now)
-        return self._write(record, now)
+        configured = self._stored().configured
+        wanted = order if order.is_on else Maintenance(False)
+        flag = replace(wanted, set_by=Source.ENDPOINT, since=now, configured=configured)
+        return self._write(flag, now)
 
-    def forget(self) -> State:
+    def reset(self) -> Maintenance:
         """Go back to the setting, for every worker."""
-        now, env_value = self._clock(), self._record().env_value
-        return self._write(Maintenance(env_value, env_value, changed_at=now), now)
+        now, configured = self._clock(), self._stored().configured
+        return self._write(initial_flag(None, configured, now), now)
 
-    def _record(self) -> Maintenance:
+    def _stored(self) -> Maintenance:
         """Return what is written; where nothing is, what the setting says."""
         found = self._shared.maintenance
-        return settle(None, self._configured, self._clock()) if found is None else found
+        return found or initial_flag(None, self._configured, self._clock())
 
-    def _settle(self) -> None:
-        now = self._clock()
-        found = self._shared.maintenance
-        settled = settle(found, self._configured, now)
-        if settled is not found:
-            self._write(settled, now)
+    def _apply_setting(self) -> None:
+        now, found = self._clock(), self._shared.maintenance
+        flag = initial_flag(found, self._configured, now)
+        if flag is not found:
+            self._write(flag, now)
 
-    def _write(self, record: Maintenance, now: float) -> State:
+    def _write(self, flag: Maintenance, now: float) -> Maintenance:
         found = self._shared.maintenance
-        was_on = found is not None and found.is_on and not found.is_over(now)
-        self._shared.maintenance = record
-        state = state_of(record, now)
-        if was_on or state.is_on:
+        self._shared.maintenance = flag
+        state = flag.at(now)
+        if state.is_on or (found is not None and found.at(now).is_on):
             _log(state)
         return state
 
 
-def state_of(record: Maintenance, now: float) -> State:
-    """Return what the record means at that time."""
-    if record.is_over(now):
-        return State(MaintenanceSpec(False), Source.UNTIL, record.until, record.env_value)
-    set_by = Source.ENDPOINT if record.by_endpoint else Source.SETTING
-    order = MaintenanceSpec(
-        record.is_on, record.reason, record.until or None, record.retry_after_s or None
-    )
-    return State(order, set_by, record.changed_at, record.env_value)
+def initial_flag(found: Maintenance | None, configured: bool, now: float) -> Maintenance:  # noqa: FBT001
+    """Return the flag that a worker begins to serve with: what is there, unless the setting has a new value."""
+    if found is not None and found.configured == configured:
+        return found
+    return Maintenance(configured, since=now, configured=configured)
 
 
-def record_of(order: MaintenanceSpec, *, env_value: bool, now: float) -> Maintenance:
-    """Return the record of an order that came through the endpoint. Only maintenance has a reason and an end."""
-    if not order.is_on:
-        order = MaintenanceSpec(False)
-    return Maintenance(
-        order.is_on,
-        env_value,
-        by_endpoint=True,
-        retry_after_s=order.retry_after_s or 0,
-        until=order.until or 0.0,
-        changed_at=now,
-        reason=order.reason,
-    )
-
-
-def _log(state: State) -> None:
+def _log(state: Maintenance) -> None:
     """Not the reason: a person wrote it."""
-    order = state.order
     log.warning(
         "maintenance_changed",
         extra={
-            "is_on": order.is_on,
+            "is_on": state.is_on,
             "set_by": state.set_by.value,
-            "until": None if order.until is None else utc(order.until),
-            "retry_after_s": order.retry_after_s,
+            "until": None if state.until is None else utc(state.until),
+            "retry_after_s": state.retry_after_s,
         },
     )

@@ -85,7 +85,7 @@ class ServingWorker(Worker):
         while self._departure(shared) is None:
             self.notify()
             gevent.sleep(_LOOK_EVERY_S)
-            maintenance.look()
+            maintenance.poll()
         self.alive = False  # from now on every response says Connection: close
         for server in servers:
             server.close()

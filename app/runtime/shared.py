@@ -8,28 +8,28 @@ Loaded by the master, too, which must not load the application.
 from __future__ import annotations
 
 import mmap
-from typing import Protocol, TypeVar
+from collections.abc import Callable
+from typing import TypeVar
 
+from app.http.maintenance_flag import Maintenance
 from app.runtime.layout import (
     ELSEWHERE,
     LAYOUT,
     MAGIC,
     SIZE,
-    Maintenance,
     RecordOffset,
     ReloadRecord,
     WordOffset,
+    decode_maintenance,
+    encode_maintenance,
 )
 
 _ATTEMPTS = 100
 _RECORD_BYTES = 640
 
 
-class _Record(Protocol):
-    def encode(self) -> bytes: ...
-
-
 Record = TypeVar("Record", ReloadRecord, Maintenance)
+Decode = Callable[[bytes], Record | None]
 
 
 def new_memory() -> mmap.mmap:
@@ -87,47 +87,45 @@ class SharedState:
     @property
     def reload(self) -> ReloadRecord | None:
         """The last HUP and what became of it. The master writes."""
-        return self._read(RecordOffset.RELOAD, ReloadRecord)
+        return self._read(RecordOffset.RELOAD, ReloadRecord.decode)
 
     @reload.setter
     def reload(self, record: ReloadRecord) -> None:
         """Write it."""
-        self._write(RecordOffset.RELOAD, record)
+        self._write(RecordOffset.RELOAD, record.encode(), ReloadRecord.decode)
 
     @property
     def successor(self) -> ReloadRecord | None:
         """What the new worker waits for. That worker writes."""
-        return self._read(RecordOffset.SUCCESSOR, ReloadRecord)
+        return self._read(RecordOffset.SUCCESSOR, ReloadRecord.decode)
 
     @successor.setter
     def successor(self, record: ReloadRecord) -> None:
         """Write it."""
-        self._write(RecordOffset.SUCCESSOR, record)
+        self._write(RecordOffset.SUCCESSOR, record.encode(), ReloadRecord.decode)
 
     @property
     def maintenance(self) -> Maintenance | None:
         """The maintenance flag; None before the first worker has settled it. Any worker writes: the last one wins."""
-        return self._read(RecordOffset.MAINTENANCE, Maintenance)
+        return self._read(RecordOffset.MAINTENANCE, decode_maintenance)
 
     @maintenance.setter
     def maintenance(self, record: Maintenance) -> None:
         """Write it."""
-        self._write(RecordOffset.MAINTENANCE, record)
+        self._write(RecordOffset.MAINTENANCE, encode_maintenance(record), decode_maintenance)
 
-    def _read(self, place: RecordOffset, kind: type[Record]) -> Record | None:
+    def _read(self, place: RecordOffset, decode: Decode[Record]) -> Record | None:
         for _ in range(_ATTEMPTS):
-            found = kind.decode(self.memory[place : place + _RECORD_BYTES])
+            found = decode(self.memory[place : place + _RECORD_BYTES])
             if found is not None:
                 return found
             if not any(self.memory[place : place + 4]):
                 return None  # never written
         return None
 
-    def _write(self, place: RecordOffset, record: _Record) -> None:
-        data = record.encode()
+    def _write(self, place: RecordOffset, data: bytes, decode: Decode[Record]) -> None:
         for _ in range(_ATTEMPTS):
             self.memory[place : place + len(data)] = data
             # Another process may have written at the same moment: whichever record is whole now is the last one.
-            checked = type(record).decode(self.memory[place : place + len(data)])  # type: ignore[attr-defined]
-            if checked is not None:
+            if decode(self.memory[place : place + len(data)]) is not None:
                 return

@@ -15,7 +15,7 @@ from app.observability.trace_buffer import TraceBuffer
 from app.process.living import LastExit
 from app.runtime.demo import DemoUpstream
 from app.runtime.layout import ReloadRecord, ReloadState
-from app.runtime.maintenance import MaintenanceSwitch
+from app.runtime.maintenance import SharedMaintenanceFlag
 from app.runtime.shared import SharedState
 from app.runtime.shutdown import GracePeriods, ShutdownPlan
 
@@ -33,7 +33,7 @@ class WorkerServices:
         engine: Engine,
         demo: DemoUpstream | None,
         patience: GracePeriods,
-        maintenance: MaintenanceSwitch,
+        maintenance: SharedMaintenanceFlag,
     ) -> None:
         self.engine = engine
         self.backend = engine.backend

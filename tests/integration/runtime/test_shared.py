@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 import pytest
 
+from app.http.maintenance_flag import Maintenance
 from app.runtime.layout import (
     ELSEWHERE,
     LAYOUT,
     MAGIC,
-    Maintenance,
     RecordOffset,
     ReloadRecord,
     ReloadState,
@@ -40,7 +40,7 @@ def code_of(pid: int) -> int:
 
 
 def flag(number: int) -> Maintenance:
-    return Maintenance(is_on=True, env_value=False, retry_after_s=number, reason=str(number) * 40)
+    return Maintenance(True, str(number) * 40, retry_after_s=number or None)
 
 
 def test_fresh_memory_has_its_header_and_says_nothing() -> None:
@@ -104,6 +104,6 @@ def test_nobody_ever_reads_half_a_record(writers: int) -> None:
     for _ in range(ROUNDS):
         seen = shared.maintenance
         assert seen is not None
-        assert seen == flag(seen.retry_after_s)
+        assert seen == flag(seen.retry_after_s or 0)
     assert [code_of(pid) for pid in pids] == [0] * writers
     assert shared.maintenance == flag(ROUNDS - 1)

@@ -6,9 +6,9 @@ import pytest
 
 from app.api.health import is_answering, word_of
 from app.backend.health import Health
-from app.http.maintenance_flag import MaintenanceSpec, Source, State
+from app.http.maintenance_flag import Maintenance
 
-OPEN, CLOSED = MaintenanceSpec(False), MaintenanceSpec(True, "We move.")
+OPEN, CLOSED = Maintenance(False), Maintenance(True, "We move.")
 
 
 def status(reason: str | None) -> Health:
@@ -42,7 +42,7 @@ def status(reason: str | None) -> Health:
         ("upstream_auth", OPEN, False, ("degraded", "upstream_auth")),
         ("draining", OPEN, False, ("draining", "draining")),
         (None, CLOSED, True, ("maintenance", "We move.")),
-        (None, MaintenanceSpec(True), True, ("maintenance", None)),
+        (None, Maintenance(True), True, ("maintenance", None)),
         ("starting", CLOSED, True, ("maintenance", "We move.")),
         ("degraded", CLOSED, True, ("maintenance", "We move.")),
         ("upstream_auth", CLOSED, True, ("maintenance", "We move.")),
@@ -50,8 +50,7 @@ def status(reason: str | None) -> Health:
     ],
 )
 def test_one_word(
-    reason: str | None, order: MaintenanceSpec, answers: bool, word: tuple[str, str | None]
+    reason: str | None, order: Maintenance, answers: bool, word: tuple[str, str | None]
 ) -> None:
-    maintenance = State(order, Source.ENDPOINT, 0.0, configured=False)
-    assert is_answering(status(reason), maintenance) is answers
-    assert word_of(status(reason), maintenance) == word
+    assert is_answering(status(reason), order) is answers
+    assert word_of(status(reason), order) == word

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from app.api.internal.maintenance.request import parse_order
+from app.api.internal.maintenance.request import parse_maintenance
 from app.errors import InvalidRequest
-from app.http.maintenance_flag import MaintenanceSpec
+from app.http.maintenance_flag import Maintenance
 
 NOW = 1_790_000_000.0  # 2026-09-21T14:13:20Z
 LATER = "2026-12-01T10:00:00Z"
@@ -20,33 +20,33 @@ ON: dict[str, Any] = {"enabled": True}
 @pytest.mark.parametrize(
     ("body", "order"),
     [
-        ({"enabled": True}, MaintenanceSpec(True)),
-        ({"enabled": False}, MaintenanceSpec(False)),
-        ({"enabled": False, "reason": "done"}, MaintenanceSpec(False, "done")),
-        ({"enabled": True, "unknown": [1], "Until": "never"}, MaintenanceSpec(True)),
+        ({"enabled": True}, Maintenance(True)),
+        ({"enabled": False}, Maintenance(False)),
+        ({"enabled": False, "reason": "done"}, Maintenance(False, "done")),
+        ({"enabled": True, "unknown": [1], "Until": "never"}, Maintenance(True)),
         (
             {"enabled": True, "reason": None, "until": None, "retry_after_s": None},
-            MaintenanceSpec(True),
+            Maintenance(True),
         ),
-        (ON | {"reason": " We move. "}, MaintenanceSpec(True, "We move.")),
-        (ON | {"reason": "  "}, MaintenanceSpec(True)),
-        (ON | {"reason": "é" * 128}, MaintenanceSpec(True, "é" * 128)),
+        (ON | {"reason": " We move. "}, Maintenance(True, "We move.")),
+        (ON | {"reason": "  "}, Maintenance(True)),
+        (ON | {"reason": "é" * 128}, Maintenance(True, "é" * 128)),
         (ON | {"reason": "👩\N{ZERO WIDTH JOINER}🚒 1\N{NO-BREAK SPACE}h"}, None),
-        (ON | {"until": LATER}, MaintenanceSpec(True, until=AT)),
-        (ON | {"until": "2026-12-01T10:00:00+00:00"}, MaintenanceSpec(True, until=AT)),
-        (ON | {"until": "2026-12-01T10:00:00.5Z"}, MaintenanceSpec(True, until=AT + 0.5)),
-        (ON | {"until": "20261201T100000Z"}, MaintenanceSpec(True, until=AT)),
-        (ON | {"until": "2026-12-01T10Z"}, MaintenanceSpec(True, until=AT)),
-        (ON | {"retry_after_s": 1}, MaintenanceSpec(True, retry_after_s=1)),
-        (ON | {"retry_after_s": 86_400}, MaintenanceSpec(True, retry_after_s=86_400)),
+        (ON | {"until": LATER}, Maintenance(True, until=AT)),
+        (ON | {"until": "2026-12-01T10:00:00+00:00"}, Maintenance(True, until=AT)),
+        (ON | {"until": "2026-12-01T10:00:00.5Z"}, Maintenance(True, until=AT + 0.5)),
+        (ON | {"until": "20261201T100000Z"}, Maintenance(True, until=AT)),
+        (ON | {"until": "2026-12-01T10Z"}, Maintenance(True, until=AT)),
+        (ON | {"retry_after_s": 1}, Maintenance(True, retry_after_s=1)),
+        (ON | {"retry_after_s": 86_400}, Maintenance(True, retry_after_s=86_400)),
         (
             ON | {"reason": "x", "until": LATER, "retry_after_s": 30},
-            MaintenanceSpec(True, "x", AT, 30),
+            Maintenance(True, "x", AT, 30),
         ),
     ],
 )
-def test_an_order(body: dict[str, Any], order: MaintenanceSpec | None) -> None:
-    assert parse_order(body, NOW) == (order or MaintenanceSpec(True, body["reason"]))
+def test_an_order(body: dict[str, Any], order: Maintenance | None) -> None:
+    assert parse_maintenance(body, NOW) == (order or Maintenance(True, body["reason"]))
 
 
 NOT_UTC = "Invalid 'until': expected a time in UTC, like '2026-12-01T10:00:00Z'."
@@ -127,6 +127,6 @@ TYPE = "Invalid type for '{}': expected {}, but got {} instead."
 )
 def test_a_mistake_is_named(body: dict[str, Any], field: str, message: str) -> None:
     with pytest.raises(InvalidRequest) as raised:
-        parse_order(body, NOW)
+        parse_maintenance(body, NOW)
     assert (raised.value.param, raised.value.message) == (field, message)
     assert raised.value.status == 400

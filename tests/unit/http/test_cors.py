@@ -1,4 +1,6 @@
 from collections import Counter
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from flask import Flask
@@ -6,9 +8,9 @@ from flask.testing import FlaskClient
 from werkzeug.datastructures import Headers
 from werkzeug.test import TestResponse
 
-from app.codex.account import WINDOWS, AccountWindow
+from app.backend.account import WINDOWS, AccountWindow
 from app.errors import InvalidApiKey
-from app.http import cors, error_handlers, request_context, request_lifetime
+from app.http import cors, error_handlers, request_context, request_lifetime, services
 from app.http.rate_limit_headers import account_headers
 
 PAGE = "https://page.example"
@@ -19,6 +21,8 @@ def client(*origins: str) -> FlaskClient:
     """The edge as it is wired, with a key check that nobody passes on `/v1/locked`."""
     app = Flask("test", static_folder=None)
     app.url_map.strict_slashes = False
+    without_listeners: Any = SimpleNamespace(listeners=())
+    services.init_app(app, without_listeners)
     request_lifetime.init_app(app, Counter())
     request_context.init_app(app)
     cors.init_app(app, origins)

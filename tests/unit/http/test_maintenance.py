@@ -10,7 +10,7 @@ from flask import Flask
 from werkzeug.routing import Rule
 
 from app import create_app
-from app.http.maintenance_flag import MaintenanceSpec
+from app.http.maintenance_flag import Maintenance
 from app.settings import load_settings
 
 KEY = "q7Vd0m2XvK9sLw4Tz1Bn8RcJ"
@@ -59,7 +59,7 @@ def test_a_key_is_asked_for_first(app: Flask) -> None:
 
 def test_what_is_set_counts_at_once(app: Flask) -> None:
     client = app.test_client()
-    app.extensions["services"].maintenance.obey(MaintenanceSpec(False))
+    app.extensions["services"].maintenance.set(Maintenance(False))
     assert client.post("/v1/chat/completions", headers=BEARER).status_code == 415
-    app.extensions["services"].maintenance.forget()
+    app.extensions["services"].maintenance.reset()
     assert client.post("/v1/chat/completions", headers=BEARER).status_code == 503

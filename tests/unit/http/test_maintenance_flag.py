@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.http.maintenance_flag import MaintenanceSpec, Source, State, refusal, utc, wait_s
+from app.http.maintenance_flag import Maintenance, Source, utc
 
 NOW = 1_796_119_200.0  # 2026-12-01T10:00:00Z
 
@@ -14,39 +14,38 @@ NOW = 1_796_119_200.0  # 2026-12-01T10:00:00Z
 @pytest.mark.parametrize(
     ("order", "seconds"),
     [
-        (MaintenanceSpec(True), None),
-        (MaintenanceSpec(True, retry_after_s=7), 7),
-        (MaintenanceSpec(True, until=NOW + 60), 60),
-        (MaintenanceSpec(True, until=NOW + 59.2), 60),
-        (MaintenanceSpec(True, until=NOW + 0.01), 1),
-        (MaintenanceSpec(True, until=NOW - 1), 1),
-        (MaintenanceSpec(True, until=NOW + 10**6), 86_400),
-        (MaintenanceSpec(True, until=NOW + 60, retry_after_s=7), 7),
-        (MaintenanceSpec(True, until=NOW + 1, retry_after_s=7), 7),
+        (Maintenance(True), None),
+        (Maintenance(True, retry_after_s=7), 7),
+        (Maintenance(True, until=NOW + 60), 60),
+        (Maintenance(True, until=NOW + 59.2), 60),
+        (Maintenance(True, until=NOW + 0.01), 1),
+        (Maintenance(True, until=NOW - 1), 1),
+        (Maintenance(True, until=NOW + 10**6), 86_400),
+        (Maintenance(True, until=NOW + 60, retry_after_s=7), 7),
+        (Maintenance(True, until=NOW + 1, retry_after_s=7), 7),
     ],
 )
-def test_how_long_a_client_shall_wait(order: MaintenanceSpec, seconds: int | None) -> None:
-    assert wait_s(order, NOW) == seconds
-    assert refusal(order, NOW).retry_after_s == (seconds or 30)
+def test_how_long_a_client_shall_wait(order: Maintenance, seconds: int | None) -> None:
+    assert order.refusal(NOW).retry_after_s == (seconds or 30)
 
 
 @pytest.mark.parametrize(
     ("order", "message"),
     [
-        (MaintenanceSpec(True), "This gateway is in maintenance; send the request again later."),
-        (MaintenanceSpec(True, "We move."), "This gateway is in maintenance: We move."),
+        (Maintenance(True), "This gateway is in maintenance; send the request again later."),
+        (Maintenance(True, "We move."), "This gateway is in maintenance: We move."),
         (
-            MaintenanceSpec(True, until=NOW),
+            Maintenance(True, until=NOW),
             "This gateway is in maintenance until 2026-12-01T10:00:00Z; send the request again later.",
         ),
         (
-            MaintenanceSpec(True, "We move.", NOW),
+            Maintenance(True, "We move.", NOW),
             "This gateway is in maintenance until 2026-12-01T10:00:00Z: We move.",
         ),
     ],
 )
-def test_the_sentence_has_the_operators_words(order: MaintenanceSpec, message: str) -> None:
-    error = refusal(order, NOW)
+def test_the_sentence_has_the_operators_words(order: Maintenance, message: str) -> None:
+    error = order.refusal(NOW)
     assert error.message == message
     assert (error.status, error.code, error.retryable) == (503, "MAINTENANCE", True)
 
@@ -70,7 +69,7 @@ OFF: dict[str, Any] = {"enabled": False, "reason": None, "until": None, "retry_a
     ("state", "shown"),
     [
         (
-            State(MaintenanceSpec(True, "why", NOW + 60, 30), Source.ENDPOINT, NOW, False),
+            Maintenance(True, "why", NOW + 60, 30, Source.ENDPOINT, NOW, False),
             {
                 "enabled": True,
                 "reason": "why",
@@ -82,14 +81,14 @@ OFF: dict[str, Any] = {"enabled": False, "reason": None, "until": None, "retry_a
             },
         ),
         (
-            State(MaintenanceSpec(False), Source.UNTIL, NOW, True),
+            Maintenance(False, set_by=Source.UNTIL, since=NOW, configured=True),
             OFF | {"set_by": "until", "since": "2026-12-01T10:00:00Z", "configured": True},
         ),
         (
-            State(MaintenanceSpec(False), Source.SETTING, NOW, False),
+            Maintenance(False, set_by=Source.SETTING, since=NOW, configured=False),
             OFF | {"set_by": "setting", "since": "2026-12-01T10:00:00Z", "configured": False},
         ),
     ],
 )
-def test_the_whole_state(state: State, shown: dict[str, Any]) -> None:
+def test_the_whole_state(state: Maintenance, shown: dict[str, Any]) -> None:
     assert state.to_json() == shown

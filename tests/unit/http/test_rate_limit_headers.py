@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from app.codex.account import AccountWindow
+from app.backend.account import AccountWindow
 from app.http.rate_limit_headers import (
-    Reading,
-    Verdict,
+    Decision,
+    WindowState,
     account_headers,
+    format_duration,
     rate_headers,
     refusal,
-    render_span,
 )
 from app.setting_values import Window
 
@@ -40,35 +40,38 @@ MINUTE, HOUR = Window(60, 60), Window(1000, 3600)
         (86_400, "24h0m0s"),
     ],
 )
-def test_a_span_is_written_as_openai_writes_it(seconds: float, text: str) -> None:
-    assert render_span(seconds) == text
+def test_a_duration_is_written_as_openai_writes_it(seconds: float, text: str) -> None:
+    assert format_duration(seconds) == text
 
 
-def verdict(*readings: Reading, allowed: bool = True) -> Verdict:
-    return Verdict(allowed, readings)
+def decision(*windows: WindowState, allowed: bool = True) -> Decision:
+    return Decision(allowed, windows)
 
 
 @pytest.mark.parametrize(
     ("seen", "shown"),
     [
-        (verdict(Reading(MINUTE, 1, 60)), ("60", "59", "1m0s")),
-        (verdict(Reading(MINUTE, 0, 0)), ("60", "60", "0s")),
-        (verdict(Reading(MINUTE, 1, 60), Reading(HOUR, 999, 3600)), ("1000", "1", "1h0m0s")),
-        (verdict(Reading(MINUTE, 59, 60), Reading(HOUR, 59, 9)), ("60", "1", "1m0s")),
+        (decision(WindowState(MINUTE, 1, 60)), ("60", "59", "1m0s")),
+        (decision(WindowState(MINUTE, 0, 0)), ("60", "60", "0s")),
         (
-            verdict(Reading(MINUTE, 60, 30), Reading(HOUR, 1000, 50), allowed=False),
+            decision(WindowState(MINUTE, 1, 60), WindowState(HOUR, 999, 3600)),
+            ("1000", "1", "1h0m0s"),
+        ),
+        (decision(WindowState(MINUTE, 59, 60), WindowState(HOUR, 59, 9)), ("60", "1", "1m0s")),
+        (
+            decision(WindowState(MINUTE, 60, 30), WindowState(HOUR, 1000, 50), allowed=False),
             ("1000", "0", "50s"),
         ),
         (
-            verdict(Reading(MINUTE, 60, 30), Reading(HOUR, 999, 90), allowed=False),
+            decision(WindowState(MINUTE, 60, 30), WindowState(HOUR, 999, 90), allowed=False),
             ("60", "0", "30s"),
         ),
         # Between the refusal and the look at the window, time has gone on.
-        (verdict(Reading(MINUTE, 59, 30), allowed=False), ("60", "1", "30s")),
-        (verdict(Reading(MINUTE, 60, -0.001), allowed=False), ("60", "0", "0s")),
+        (decision(WindowState(MINUTE, 59, 30), allowed=False), ("60", "1", "30s")),
+        (decision(WindowState(MINUTE, 60, -0.001), allowed=False), ("60", "0", "0s")),
     ],
 )
-def test_the_window_that_matters_is_shown(seen: Verdict, shown: tuple[str, str, str]) -> None:
+def test_the_window_that_matters_is_shown(seen: Decision, shown: tuple[str, str, str]) -> None:
     names = ("limit", "remaining", "reset")
     assert rate_headers(seen) == {
         f"x-ratelimit-{name}-requests": value for name, value in zip(names, shown, strict=True)
@@ -76,26 +79,26 @@ def test_the_window_that_matters_is_shown(seen: Verdict, shown: tuple[str, str, 
 
 
 @pytest.mark.parametrize(
-    ("reading", "sentence", "retry_after_s"),
+    ("state", "sentence", "retry_after_s"),
     [
         (
-            Reading(MINUTE, 60, 1.2),
+            WindowState(MINUTE, 60, 1.2),
             "on requests per minute: Limit 60, Used 60, Requested 1. Please try again in 1.2s. ",
             2,
         ),
         (
-            Reading(Window(5, 300), 5, 0.02),
+            WindowState(Window(5, 300), 5, 0.02),
             "on requests per 5 minutes: Limit 5, Used 5, Requested 1. Please try again in 20ms. ",
             1,
         ),
-        (Reading(Window(5, 7 * 86_400), 5, 86_400), "on requests per 7 days: Limit 5", 86_400),
-        (Reading(Window(5, 90), 5, 9), "on requests per 90 seconds: Limit 5", 9),
+        (WindowState(Window(5, 7 * 86_400), 5, 86_400), "on requests per 7 days: Limit 5", 86_400),
+        (WindowState(Window(5, 90), 5, 9), "on requests per 90 seconds: Limit 5", 9),
     ],
 )
 def test_a_refusal_says_whose_limit_it_is_and_how_long_to_wait(
-    reading: Reading, sentence: str, retry_after_s: int
+    state: WindowState, sentence: str, retry_after_s: int
 ) -> None:
-    error = refusal(verdict(reading, allowed=False), "team")
+    error = refusal(decision(state, allowed=False), "team")
     assert f"your key 'team' at this gateway, {sentence}" in error.message
     assert error.message.endswith("(It is this gateway's own limit, not the account's.)")
     assert error.retry_after_s == retry_after_s

@@ -1,4 +1,4 @@
-"""`/internal/maintenance`: closes the API for a while, and opens it again."""
+"""Endpoint `/internal/maintenance`: closes the API for a while, and opens it again."""
 
 from app.api.internal.maintenance.routes import blueprint
 

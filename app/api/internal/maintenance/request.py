@@ -1,4 +1,4 @@
-"""What an operator may ask of the maintenance flag. Pure: `now` is an argument."""
+"""Request body of `POST /internal/maintenance`. Pure: `now` is an argument."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from marshmallow import EXCLUDE, Schema
 from app.answers.field_errors import missing
 from app.errors import InvalidRequest
 from app.http.fields import Ranged, Typed
-from app.http.maintenance_flag import MAX_RETRY_AFTER_S, MaintenanceSpec
+from app.http.maintenance_flag import MAX_RETRY_AFTER_S, Maintenance
 
 MAX_REASON_BYTES = 256
 """As much as the memory that the workers share has room for."""
@@ -21,7 +21,7 @@ _BREAKS = frozenset({"Cc", "Zl", "Zp"})
 """Unicode's control characters and ends of lines: a reason is one line, in terminals and status pages, too."""
 
 
-class OrderSchema(Schema):
+class MaintenanceSchema(Schema):
     """The fields' types; unknown fields are dropped."""
 
     class Meta:
@@ -35,16 +35,16 @@ class OrderSchema(Schema):
     retry_after_s = Ranged(1, MAX_RETRY_AFTER_S, whole=True)
 
 
-_SCHEMA = OrderSchema()
+_SCHEMA = MaintenanceSchema()
 
 
-def parse_order(body: Mapping[str, Any], now: float) -> MaintenanceSpec:
+def parse_maintenance(body: Mapping[str, Any], now: float) -> Maintenance:
     """Return what the body asks for; null means absent. Raises `InvalidRequest`, which names the field."""
     given = {name: value for name, value in body.items() if value is not None}
     if "enabled" not in given:
         raise missing("enabled")
     known: dict[str, Any] = _SCHEMA.load(given)
-    return MaintenanceSpec(
+    return Maintenance(
         known["enabled"],
         _reason(known.get("reason", "")),
         _until(known["until"], now) if "until" in known else None,

@@ -1,4 +1,4 @@
-"""The views of `/internal/maintenance`. Each answers with the whole state."""
+"""Views of `/internal/maintenance`. Each answers with the whole state."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from typing import Any
 
 from flask import Blueprint
 
-from app.api.internal.maintenance.request import parse_order
+from app.api.internal.maintenance.request import parse_maintenance
 from app.http.body import read_json_object
-from app.http.maintenance_flag import MaintenanceFlag
 from app.http.services import services
 
 blueprint = Blueprint("maintenance", __name__, url_prefix="/internal/maintenance")
@@ -18,20 +17,16 @@ blueprint = Blueprint("maintenance", __name__, url_prefix="/internal/maintenance
 @blueprint.get("")
 def show() -> dict[str, Any]:
     """Answer with what holds now."""
-    return _switch().state().to_json()
+    return services().maintenance.state().to_json()
 
 
 @blueprint.post("")
 def change() -> dict[str, Any]:
     """Set the flag. Nothing of what was set before stays."""
-    return _switch().obey(parse_order(read_json_object(), time.time())).to_json()
+    return services().maintenance.set(parse_maintenance(read_json_object(), time.time())).to_json()
 
 
 @blueprint.delete("")
-def forget() -> dict[str, Any]:
+def reset() -> dict[str, Any]:
     """Go back to PROXY_MAINTENANCE_MODE."""
-    return _switch().forget().to_json()
-
-
-def _switch() -> MaintenanceFlag:
-    return services().maintenance
+    return services().maintenance.reset().to_json()

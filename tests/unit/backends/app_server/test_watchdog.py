@@ -11,7 +11,7 @@ LIMIT = 1000
 
 
 @pytest.mark.parametrize(
-    ("resident", "age_s", "concern"),
+    ("resident", "age_s", "problem"),
     [
         (None, 1000, None),
         (0, 1000, None),
@@ -28,13 +28,13 @@ LIMIT = 1000
     ],
 )
 def test_what_the_size_of_a_child_means(
-    resident: int | None, age_s: float, concern: HealthProblem | None
+    resident: int | None, age_s: float, problem: HealthProblem | None
 ) -> None:
-    assert HealthLimits(1, 1, 1, LIMIT).check_memory(resident, age_s) is concern
+    assert HealthLimits(1, 1, 1, LIMIT).check_memory(resident, age_s) is problem
 
 
 def test_only_what_cannot_go_on_is_fatal() -> None:
-    fatal = {concern for concern in HealthProblem if concern.is_fatal}
+    fatal = {problem for problem in HealthProblem if problem.is_fatal}
     assert fatal == {HealthProblem.HUNG, HealthProblem.DEAF, HealthProblem.MEMORY_TWICE}
 
 
@@ -47,9 +47,6 @@ def test_a_process_has_a_size_and_one_that_is_gone_has_none() -> None:
 
 def test_a_busy_child_may_take_as_long_as_any_call() -> None:
     limits = Limits(
-        max_concurrency=1,
-        queue_max=1,
-        queue_timeout_ms=1,
         rpc_timeout_ms=10_000,
         startup_timeout_ms=1,
         backoff_initial_ms=1,
