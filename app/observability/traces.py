@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -55,6 +56,16 @@ _USAGE = {
 _MAX_NAME = 40
 
 
+@dataclass(slots=True)
+class _Entry:
+    """Events of one kind: when the first and the last came, how many, and their bytes."""
+
+    first: float
+    last: float
+    count: int = 0
+    size: int = 0
+
+
 class Trace:
     """One turn, while it runs and after. `document` has what is known by now; whoever knows more adds to it.
 
@@ -71,7 +82,7 @@ class Trace:
     ) -> None:
         self.content = content
         self._started = started
-        self._entries: dict[tuple[str, str | None, Any], dict[str, Any]] = {}
+        self._entries: dict[tuple[str, str | None, Any], _Entry] = {}
         self.document: dict[str, Any] = {
             "format": FORMAT,
             "request_id": request_id,
@@ -91,7 +102,6 @@ class Trace:
             "first_event_ms": None,
             "duration_ms": None,
             "calls": [],
-            "events": [],
             "omitted": {"calls": 0, "events": 0, "bytes": 0},
         }
 
@@ -117,24 +127,22 @@ class Trace:
 
     def note_event(self, notification: Notification, now: float) -> None:
         """Add one event: to the entry of its method, an output item's also of its kind and of its turn."""
-        method, params, at_ms = notification.method, notification.params, self._ms(now)
+        method, params = notification.method, notification.params
         self.document |= event_fields(method, params)
         if self.content is not None:
             self.content.note_event(method, params)
         item = item_kind(params.get("item")) if method == _RAW_ITEM else None
-        key = (method, item, params.get("turnId") if item else None)
-        entry = self._entries.get(key)
+        kind = (method, item, params.get("turnId") if item else None)
+        entry = self._entries.get(kind)
         if entry is None and len(self._entries) == MAX_EVENTS:
             self.document["omitted"]["events"] += 1
             self.document["omitted"]["bytes"] += notification.size
             return
         if entry is None:
-            named = {"method": method, "item": item} if item else {"method": method}
-            entry = self._entries[key] = {**named, "at_ms": at_ms, "count": 0, "bytes": 0}
-            self.document["events"].append(entry)
-        entry["over_ms"] = round(at_ms - entry["at_ms"], 1)
-        entry["count"] += 1
-        entry["bytes"] += notification.size
+            entry = self._entries[kind] = _Entry(now, now)
+        entry.last = now
+        entry.count += 1
+        entry.size += notification.size
 
     def end(self, now: float, **known: Any) -> None:
         """Note when the turn ended, and what is known of it by then."""
@@ -143,14 +151,19 @@ class Trace:
     def finished(self) -> dict[str, Any]:
         """Return the document as it is written; the turn's id must be known by now, if there was one."""
         turn_id = self.document["turn_id"]
-        for (_, item, reported_under), entry in self._entries.items():
+        events: list[dict[str, Any]] = []
+        for (method, item, reported_under), entry in self._entries.items():
+            shown: dict[str, Any] = {"method": method, "item": item} if item else {"method": method}
             if item and reported_under != turn_id:  # codex also reports the items of the prompt
-                entry["injected"] = True
-            elif self.document["first_event_ms"] is None:
-                self.document["first_event_ms"] = entry["at_ms"]
+                shown["injected"] = True
+            shown["at_ms"] = self._ms(entry.first)
+            shown["over_ms"] = round((entry.last - entry.first) * 1000, 1)
+            events.append({**shown, "count": entry.count, "bytes": entry.size})
+        first = next((event["at_ms"] for event in events if "injected" not in event), None)
+        document = {**self.document, "first_event_ms": first, "events": events}
         if self.content is not None:
-            self.document["content"] = self.content.to_document(turn_id)
-        return self.document
+            document["content"] = self.content.to_document(turn_id)
+        return document
 
     def _ms(self, moment: float) -> float:
         return round((moment - self._started) * 1000, 1)
