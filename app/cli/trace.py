@@ -6,6 +6,7 @@ No running gateway is needed, only the right to read CODEX_HOME.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import click
@@ -26,19 +27,20 @@ def trace(request_id: str | None, *, as_json: bool) -> None:
     """
     folder = trace_files.folder_of(load().codex_home)
     try:
-        found = trace_files.read(folder)
+        traces = trace_files.read(folder)
     except OSError as error:
         give_up(f"The traces in {folder} cannot be read: {error.strerror}.")
     if request_id is None:
-        found = list(map(trace_files.summary, found))
-    elif not (found := trace_files.of_request(found, request_id)):
+        found = list(map(trace_files.summary, traces))
+        lines = table(found) if found else [f"There is no trace in {folder}."]
+    elif found := trace_files.of_request(traces, request_id):
+        lines = list(chain.from_iterable(["", *timeline(document)] for document in found))[1:]
+    else:
         give_up("There is no trace of this request. To list those there are: codex trace")
     if as_json:
         say_json(found)
-    elif request_id is not None:
-        click.echo("\n\n".join("\n".join(timeline(document)) for document in found))
     else:
-        click.echo("\n".join(table(found)) if found else f"There is no trace in {folder}.")
+        click.echo("\n".join(lines))
 
 
 def table(summaries: Sequence[Mapping[str, Any]]) -> list[str]:

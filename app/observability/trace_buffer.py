@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import gevent
 from gevent.event import Event
@@ -123,9 +122,9 @@ class TraceBuffer:
         except OSError:
             return 0
 
-    def read(self) -> list[dict[str, Any]]:
+    def read(self) -> list[trace_files.Stored]:
         """Return every trace, the one that ended last first (`trace_files.read`). Blocks. Raises `OSError`."""
-        found: list[dict[str, Any]] | OSError
+        found: list[trace_files.Stored] | OSError
         found = self._thread.apply(wrap_errors((OSError,), trace_files.read), (self._folder,))
         if isinstance(found, list):
             return found

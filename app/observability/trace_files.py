@@ -16,7 +16,7 @@ import re
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -26,9 +26,28 @@ MAX_FILES = 100
 MAX_AGE_S = 24 * 3600
 
 _NAME = re.compile(r"[0-9]{13}-[0-9]+-[0-9]+\.json")
-_DETAILS = frozenset({"calls", "events", "omitted", "content"})
+_SUMMARY = (
+    "request_id",
+    "thread_id",
+    "turn_id",
+    "at",
+    "route",
+    "stream",
+    "model",
+    "outcome",
+    "error_code",
+    "first_event_ms",
+    "duration_ms",
+)
 
 _count = itertools.count(1)
+
+
+class Stored(NamedTuple):
+    """One trace, and the bytes of its file."""
+
+    document: dict[str, Any]
+    size: int
 
 
 def folder_of(home: Path) -> Path:
@@ -73,26 +92,25 @@ def count(folder: Path) -> int:
     return len(_names(folder))
 
 
-def read(folder: Path) -> list[dict[str, Any]]:
-    """Return every trace, the one that ended last first, each with the size of its file and whether words are in it."""
+def read(folder: Path) -> list[Stored]:
+    """Return every trace, the one that ended last first."""
     found = []
     for name in _names(folder):
         with suppress(FileNotFoundError, orjson.JSONDecodeError):
             content = (folder / name).read_bytes()
             document = orjson.loads(content)
             if isinstance(document, dict) and document.get("format") == FORMAT:
-                found.append(
-                    document | {"bytes": len(content), "has_content": "content" in document}
-                )
+                found.append(Stored(document, len(content)))
     return found
 
 
-def summary(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the line of a list for one trace: all but what happened one after the other."""
-    return {name: value for name, value in document.items() if name not in _DETAILS}
+def summary(trace: Stored) -> dict[str, Any]:
+    """Return the line of a list for one trace."""
+    shown = {name: trace.document.get(name) for name in _SUMMARY}
+    return shown | {"bytes": trace.size, "has_content": "content" in trace.document}
 
 
-def of_request(documents: list[dict[str, Any]], request_id: str) -> list[dict[str, Any]]:
+def of_request(traces: list[Stored], request_id: str) -> list[dict[str, Any]]:
     """Return every trace of one request, in the order of their beginnings."""
-    found = [document for document in documents if document.get("request_id") == request_id]
+    found = [each.document for each in traces if each.document.get("request_id") == request_id]
     return sorted(found, key=lambda document: str(document.get("at")))

@@ -144,12 +144,12 @@ class Trace:
         entry.count += 1
         entry.size += notification.size
 
-    def end(self, now: float, **known: Any) -> None:
-        """Note when the turn ended, and what is known of it by then."""
-        self.document |= {"duration_ms": self._ms(now), **known}
+    def end(self, now: float, outcome: str = NOT_BEGUN) -> None:
+        """Note when the turn ended, and how."""
+        self.document |= {"duration_ms": self._ms(now), "outcome": outcome}
 
     def finished(self) -> dict[str, Any]:
-        """Return the document as it is written; the turn's id must be known by now, if there was one."""
+        """Return the document as it is written. Its `turn_id` tells which items are the model's."""
         turn_id = self.document["turn_id"]
         events: list[dict[str, Any]] = []
         for (method, item, reported_under), entry in self._entries.items():

@@ -9,7 +9,7 @@ from flask import Blueprint
 from app.errors import InternalError, UnknownUrl
 from app.http.services import services
 from app.observability.trace_buffer import TraceBuffer
-from app.observability.trace_files import of_request, summary
+from app.observability.trace_files import Stored, of_request, summary
 
 blueprint = Blueprint("traces", __name__, url_prefix="/internal/traces")
 
@@ -36,7 +36,7 @@ def show(request_id: str) -> dict[str, Any]:
     return {"request_id": request_id, "traces": found}
 
 
-def _read(buffer: TraceBuffer) -> list[dict[str, Any]]:
+def _read(buffer: TraceBuffer) -> list[Stored]:
     try:
         return buffer.read()
     except OSError as error:

@@ -76,7 +76,7 @@ def fill(buffer: TraceBuffer, *request_ids: str) -> None:
 
 
 def ids(buffer: TraceBuffer) -> list[str]:
-    return [one["request_id"] for one in buffer.read()]
+    return [one.document["request_id"] for one in buffer.read()]
 
 
 def aged(folder: Path, age_s: float) -> Path:

@@ -8,7 +8,7 @@ import pytest
 
 from app.cli.trace import table, timeline
 from app.observability.trace_content import Content
-from app.observability.trace_files import summary
+from app.observability.trace_files import Stored, summary
 from app.observability.traces import Trace
 from app.rpc.call_record import CallReport
 from app.rpc.messages import Notification
@@ -19,8 +19,9 @@ IDS = {"threadId": "th", "turnId": "tu"}
 def trace(*, content: bool = False) -> Trace:
     """A small turn: two calls, an echo, three deltas."""
     made = Trace("req_1", 10.0, 1_800_000_000.0, 7, Content() if content else None)
+    made.document |= {"thread_id": "th", "turn_id": "tu", "generation": 2}
     made.document |= {"route": "/v1/chat/completions", "stream": True}
-    made.end(11.5, thread_id="th", turn_id="tu", generation=2, outcome="completed")
+    made.end(11.5, "completed")
     items = [{"type": "message", "role": "user", "content": "hi"}]
     start = {"model": "gpt", "dynamicTools": [{"name": "f"}]}
     made.note_call(CallReport("thread/start", start, 10.0, 10.01, 50, 90, "ok"))
@@ -131,6 +132,6 @@ ROWS: list[tuple[dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("known", "row"), ROWS)
 def test_the_list_has_a_line_for_each(known: dict[str, Any], row: str) -> None:
-    heading, line = table([summary(trace().finished()) | known])
+    heading, line = table([summary(Stored(trace().finished(), 100)) | known])
     assert heading.split() == ["AT", "REQUEST", "MODEL", "OUTCOME", "MS"]
     assert line.split() == row.split()

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from app.backend.events import TextDelta, TurnEnded, TurnStatus
+from app.backend.observer import TurnFacts
 from app.backends.app_server.parse_events import Addressed, ThreadId, TurnId
 from app.backends.app_server.turn import Turn
 from app.errors import SlowReader, UpstreamError, WorkerTimeout
@@ -51,18 +52,18 @@ class Story:
 
     def begin(self) -> Turn:
         self.call("thread/start")
-        return Turn(THREAD, 3, lambda _: None, watch=self.watch)
+        return Turn(THREAD, 3, lambda _: None, observer=self.watch)
 
     def hear(self, turn: Turn, event: Any) -> None:
         params = {"threadId": THREAD, "turnId": TURN, "delta": "x", "itemId": "i"}
         self.watch.notified(Notification("item/agentMessage/delta", params, 100))
         turn.deliver(Addressed(THREAD, TURN, event))
 
-    def end(self) -> dict[str, Any]:
+    def end(self, facts: TurnFacts) -> dict[str, Any]:
         """The thread is unsubscribed: nothing was handed over before."""
         assert self.buffer.traces == []
         self.call("thread/unsubscribe")
-        self.watch.closed()
+        self.watch.closed(facts)
         return self.trace()
 
     def trace(self) -> dict[str, Any]:
@@ -76,7 +77,7 @@ def test_a_whole_turn() -> None:
     story.call("turn/start")
     story.hear(turn, TextDelta("i", "x"))
     story.hear(turn, TurnEnded(TurnStatus.COMPLETED))
-    trace = story.end()
+    trace = story.end(turn.facts)
     assert (trace["thread_id"], trace["turn_id"], trace["generation"]) == (THREAD, TURN, 3)
     assert (trace["outcome"], trace["error_code"]) == ("completed", None)
     assert (trace["route"], trace["stream"], trace["queue_ms"]) == ("/v1/x", True, 1.5)
@@ -99,16 +100,18 @@ def test_a_whole_turn() -> None:
 )
 def test_a_turn_that_we_ended_says_why(error: Any, code: str) -> None:
     story = Story()
-    story.begin().fail(error)
-    trace = story.end()
+    turn = story.begin()
+    turn.fail(error)
+    trace = story.end(turn.facts)
     assert (trace["outcome"], trace["error_code"]) == ("failed", code)
 
 
 def test_a_turn_that_was_closed_has_the_error_of_its_request() -> None:
     story = Story()
-    story.begin().close()
+    turn = story.begin()
+    turn.close()
     story.record.error_code = WorkerTimeout.default_code
-    trace = story.end()
+    trace = story.end(turn.facts)
     assert (trace["outcome"], trace["error_code"]) == ("abandoned", "WORKER_TIMEOUT")
 
 
@@ -128,14 +131,15 @@ def test_a_call_that_fails_later_is_not_the_end() -> None:
     turn = story.begin()
     story.call("thread/inject_items", "refused")
     turn.close()
-    assert [call["status"] for call in story.end()["calls"]] == ["ok", "refused", "ok"]
+    assert [call["status"] for call in story.end(turn.facts)["calls"]] == ["ok", "refused", "ok"]
 
 
 def test_a_trace_is_handed_over_once() -> None:
     story = Story()
-    story.begin().close()
-    story.end()
-    story.watch.closed()
+    turn = story.begin()
+    turn.close()
+    story.end(turn.facts)
+    story.watch.closed(turn.facts)
     assert len(story.buffer.traces) == 1
 
 
@@ -143,23 +147,24 @@ def test_no_turn_is_kept() -> None:
     """The turn holds its observer: were it held in return, only a collection would free both."""
     story = Story()
     turn = story.begin()
-    known = weakref.ref(turn)
-    story.hear(turn, TextDelta("i", "x"))
     turn.close()
+    story.hear(turn, TextDelta("i", "x"))  # the id of the turn is not known before
+    known, facts = weakref.ref(turn), turn.facts
     gc.disable()
     try:
         del turn
         assert known() is None
     finally:
         gc.enable()
-    assert story.end()["turn_id"] == TURN
+    assert story.end(facts)["turn_id"] == TURN
 
 
 def test_switched_off_a_turn_is_only_counted() -> None:
     metrics, buffer = Metrics(), Kept(is_on=False)
     watch = HttpRequestObserver(RequestRecord("req_1", "POST"), metrics, buffer).turn()
     watch.called(CallReport("thread/start", {}))
-    Turn(THREAD, 1, lambda _: None, watch=watch).close()
-    watch.closed()
+    turn = Turn(THREAD, 1, lambda _: None, observer=watch)
+    turn.close()
+    watch.closed(turn.facts)
     assert buffer.traces == []
     assert metrics.registry.get_sample_value("codex_turns_total", {"outcome": "abandoned"}) == 1
