@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 import click
@@ -26,49 +25,30 @@ def trace(request_id: str | None, *, as_json: bool) -> None:
 
     REQUEST_ID is the X-Request-Id of the answer.
     """
-    settings = load()
-    folder = trace_files.folder_of(settings.codex_home)
+    folder = trace_files.folder_of(load().codex_home)
     try:
-        if request_id is None:
-            _say_newest(folder, as_json=as_json)
-        else:
-            _say_request(folder, request_id, as_json=as_json)
+        traces = trace_files.read(folder)
     except OSError as error:
         give_up(f"The traces in {folder} cannot be read: {error.strerror}.")
-
-
-def _say_newest(folder: Path, *, as_json: bool) -> None:
-    found = list(trace_files.summaries(trace_files.contents(folder)))
-    if as_json:
-        say_json(found)
-    elif found:
-        click.echo("\n".join(table(found)))
+    if request_id is None:
+        found = list(map(trace_files.summary, traces))
+        lines = table(found) if found else [f"There is no trace in {folder}."]
+    elif found := trace_files.of_request(traces, request_id):
+        lines = list(chain.from_iterable(["", *timeline(document)] for document in found))[1:]
     else:
-        click.echo(f"There is no trace in {folder}.")
-
-
-def _say_request(folder: Path, request_id: str, *, as_json: bool) -> None:
-    found = list(trace_files.of_request(trace_files.contents(folder), request_id))
-    if not found:
         give_up("There is no trace of this request. To list those there are: codex trace")
-    found.sort(key=lambda document: str(document["at"]))
     if as_json:
         say_json(found)
     else:
-        click.echo("\n\n".join("\n".join(timeline(document)) for document in found))
+        click.echo("\n".join(lines))
 
 
 def table(summaries: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return the lines that a person reads, newest first."""
     heading = ("AT", "REQUEST", "MODEL", "OUTCOME", "MS")
+    names = ("at", "request_id", "model")
     rows = [
-        (
-            str(one["at"]),
-            str(one["request_id"]),
-            str(one["model"]),
-            _outcome(one),
-            _figure(one["duration_ms"]),
-        )
+        (*(str(one[name]) for name in names), _outcome(one), _figure(one["duration_ms"]))
         for one in summaries
     ]
     return columns([heading, *rows])
@@ -131,18 +111,11 @@ def _event(event: Mapping[str, Any]) -> tuple[float, str, str, str, str]:
 def _content(content: Mapping[str, Any]) -> Iterator[str]:
     """Yield what was said, each entry on a line of its own; nothing of a trace without content."""
     for part in ("prompt", "tools", "reasoning", "answer", "calls"):
-        said = content.get(part) or []
-        entries = [said] if isinstance(said, str) else said
-        lines = chain.from_iterable(_lines(entry) for entry in entries)
-        yield from chain([""] if entries else [], [f"  {part}"] if entries else [])
-        yield from (f"    {line}" for line in lines)
-
-
-def _lines(entry: Any) -> list[str]:
-    if not isinstance(entry, str):
-        return [orjson.dumps(entry).decode()]
-    # A model's words must not command the terminal.
-    return [
-        "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
-        for line in entry.splitlines()
-    ]
+        said = content.get(part) or ""
+        text = said if isinstance(said, str) else b"\n".join(map(orjson.dumps, said)).decode()
+        if text:
+            yield from ("", f"  {part}")
+        for line in text.splitlines():
+            # A model's words must not command the terminal.
+            shown = (c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
+            yield "    " + "".join(shown)

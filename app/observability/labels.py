@@ -1,4 +1,4 @@
-"""Values that may become a label. Pure: what is not in a known set is `other`, so no caller can make a new series.
+"""Labels of metrics, from known sets. Pure: any other value is `other`, so no caller can make a new series.
 
 Routes come from the URL map, models from codex's list, ignored parameters from the schemas' tables: those sets are
 bounded where they are made.

@@ -1,10 +1,11 @@
-"""The trace buffer on disk: one file for each turn in `CODEX_HOME/trace-buffer`, the newest hundred of the last day.
+"""Folder of the trace buffer: a JSON file for each turn in `CODEX_HOME/trace-buffer`, the newest hundred of a day.
 
 A file's name is made from the time, the process and a count, so that two workers never meet, and from nothing that a
-caller sent. A file appears whole or not at all. Whatever else lies in the folder is left alone.
+caller sent. Whatever else lies in the folder is left alone.
 
-All functions do file I/O. Those that write raise `OSError` if the disk refuses; a file that vanishes meanwhile, since
-another worker prunes, too, is no error.
+All functions do file I/O and raise `OSError` if the disk refuses. No folder is an empty one; a file that vanishes
+meanwhile, since another worker prunes, too, is no error; one that cannot be parsed is passed over, for it is half
+written, damaged, or of another version.
 """
 
 from __future__ import annotations
@@ -12,24 +13,41 @@ from __future__ import annotations
 import itertools
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
-from app.observability.traces import FORMAT, summarize
+from app.observability.traces import FORMAT
 
 MAX_FILES = 100
 MAX_AGE_S = 24 * 3600
 
-_WHOLE = re.compile(r"[0-9]{13}-[0-9]+-[0-9]+\.json")
-_PART = re.compile(_WHOLE.pattern + r"\.part")
-_PART_AGE_S = 60
-_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+_NAME = re.compile(r"[0-9]{13}-[0-9]+-[0-9]+\.json")
+_SUMMARY = (
+    "request_id",
+    "thread_id",
+    "turn_id",
+    "at",
+    "route",
+    "stream",
+    "model",
+    "outcome",
+    "error_code",
+    "first_event_ms",
+    "duration_ms",
+)
 
 _count = itertools.count(1)
+
+
+class Stored(NamedTuple):
+    """One trace, and the bytes of its file."""
+
+    document: dict[str, Any]
+    size: int
 
 
 def folder_of(home: Path) -> Path:
@@ -37,84 +55,62 @@ def folder_of(home: Path) -> Path:
     return home / "trace-buffer"
 
 
-def _scan(folder: Path) -> tuple[list[str], list[str]]:
-    """Return the names of our files, newest first, and of those that are not whole; none if there is no folder."""
+def _names(folder: Path) -> list[str]:
+    """Return the names of our files, newest first."""
     try:
         names = os.listdir(folder)  # noqa: PTH208  (names are all that is needed)
     except FileNotFoundError:
-        return [], []
-    parts = [name for name in names if name.endswith(".part") and _PART.fullmatch(name)]
-    return sorted(filter(_WHOLE.fullmatch, names), reverse=True), parts
+        return []
+    return sorted(filter(_NAME.fullmatch, names), reverse=True)
 
 
-def _is_older(name: str, age_s: float, now: float) -> bool:
-    """Also true of a time as far in the future: the clock was set since, and such a file would outlive all others."""
-    return abs(now - int(name[:13]) / 1000) > age_s
-
-
-def write(folder: Path, content: bytes, now: float) -> None:
+def write(folder: Path, document: Mapping[str, Any], now: float) -> None:
     """Add one file, for its owner's eyes only; makes the folder if need be. `now` is Unix time."""
-    name = f"{int(now * 1000):013d}-{os.getpid()}-{next(_count):09d}.json"
-    part = folder / f"{name}.part"
-    try:
-        descriptor = os.open(part, _NEW_FILE, 0o600)
-    except FileNotFoundError:
+    content = orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE)
+    if not folder.exists():
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(part, _NEW_FILE, 0o600)
+    path = folder / f"{int(now * 1000):013d}-{os.getpid()}-{next(_count):09d}.json"
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
-        part.replace(folder / name)
-    except BaseException:
-        with suppress(OSError):
-            part.unlink()
+    except OSError:
+        path.unlink(missing_ok=True)
         raise
 
 
 def prune(folder: Path, now: float) -> None:
-    """Remove what is too old or too much, and what a worker that died has left half written."""
-    names, parts = _scan(folder)
-    recent = [name for name in names if not _is_older(name, MAX_AGE_S, now)]
-    doomed = set(names) - set(recent[:MAX_FILES])
-    doomed |= {name for name in parts if _is_older(name, _PART_AGE_S, now)}
-    for name in doomed:
+    """Remove what is too old or too much. A time as far in the future was of a wrong clock."""
+    names = _names(folder)
+    recent = [name for name in names if abs(now - int(name[:13]) / 1000) <= MAX_AGE_S]
+    for name in set(names) - set(recent[:MAX_FILES]):
         (folder / name).unlink(missing_ok=True)
 
 
 def count(folder: Path) -> int:
     """Return how many traces there are."""
-    return len(_scan(folder)[0])
+    return len(_names(folder))
 
 
-def contents(folder: Path) -> Iterator[bytes]:
-    """Yield every trace, newest first."""
-    for name in _scan(folder)[0]:
-        with suppress(FileNotFoundError):
-            yield (folder / name).read_bytes()
+def read(folder: Path) -> list[Stored]:
+    """Return every trace, the one that ended last first."""
+    found = []
+    for name in _names(folder):
+        with suppress(FileNotFoundError, orjson.JSONDecodeError):
+            content = (folder / name).read_bytes()
+            document = orjson.loads(content)
+            if isinstance(document, dict) and document.get("format") == FORMAT:
+                found.append(Stored(document, len(content)))
+    return found
 
 
-def parse(content: bytes) -> dict[str, Any] | None:
-    """Return the trace in a file; None if another version wrote it, or a person has damaged it."""
-    try:
-        document = orjson.loads(content)
-    except orjson.JSONDecodeError:
-        return None
-    is_known = isinstance(document, dict) and document.get("format") == FORMAT
-    return document if is_known else None
+def summary(trace: Stored) -> dict[str, Any]:
+    """Return the line of a list for one trace."""
+    shown = {name: trace.document.get(name) for name in _SUMMARY}
+    return shown | {"bytes": trace.size, "has_content": "content" in trace.document}
 
 
-def summaries(traces: Iterator[bytes]) -> Iterator[dict[str, Any]]:
-    """Yield a line about each trace."""
-    for content in traces:
-        if document := parse(content):
-            yield summarize(document, len(content))
-
-
-def of_request(traces: Iterator[bytes], request_id: str) -> Iterator[dict[str, Any]]:
-    """Yield every trace of one request. The id is compared with what is in the files, and is no part of any path."""
-    mark = request_id.encode()
-    for content in traces:
-        # Cheap first: most are of other requests.
-        document = parse(content) if mark in content else None
-        if document and document.get("request_id") == request_id:
-            yield document
+def of_request(traces: list[Stored], request_id: str) -> list[dict[str, Any]]:
+    """Return every trace of one request, in the order of their beginnings."""
+    found = [each.document for each in traces if each.document.get("request_id") == request_id]
+    return sorted(found, key=lambda document: str(document.get("at")))

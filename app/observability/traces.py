@@ -1,26 +1,22 @@
-"""What is kept of one turn: its calls and events, when they came, how large they were, and how it ended. Pure.
+"""Trace of one turn: a JSON document of its calls and events, when they came, how large they were, and how it ended.
 
-Scrubbed by construction: fields are chosen one by one, and each is a number, an id, or a name from a closed set
-(`app.observability.trace_fields`). The words of a turn are in `content` alone, which exists only where an operator
+Scrubbed by construction: a list of what may stay, never of what must go. Each field is chosen by name, and is a number,
+an id, or a name from a closed set. The words of a turn are in `content` alone, which exists only where an operator
 asked for it (`app.observability.trace_content`).
 
-A trace is small, however long its turn: events of one kind in a row are one entry with a count, and beyond a number of
-entries they are only counted.
+A trace is small, however long its turn: it has one entry for each kind of event, and beyond a number of entries and
+calls it only counts.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-import orjson
-
-from app.backend.events import Retrying, TurnEnded, TurnFailure, Usage, UsageUpdated
-from app.backends.app_server.parse_events import parse_event
 from app.observability.trace_content import Content
-from app.observability.trace_fields import describe_call, describe_failure, describe_item
 from app.rpc.call_record import CallReport
 from app.rpc.messages import Notification
 
@@ -28,94 +24,101 @@ FORMAT = 1
 """Counts up when a field changes its meaning: files of another version lie in the folder for a day."""
 
 MAX_BYTES = 64 * 1024
-"""Longest trace, encoded."""
+"""Longest trace, encoded: more than the bounds of its parts add up to."""
 
-MAX_CALLS = 48
-MAX_ENTRIES = 96
+MAX_CALLS = 32
+MAX_EVENTS = 32
 
 NOT_BEGUN = "not_begun"
 """The outcome of a turn for which codex did not even make a thread; the others are those of `TurnState`."""
 
-_RAW = "rawResponseItem/completed"
-_USAGE = tuple(field.name for field in fields(Usage))
-_TOLD_APART = frozenset({"thread/tokenUsage/updated", "turn/completed", "error"})
+_RAW_ITEM = "rawResponseItem/completed"
+_ITEM_KINDS = frozenset(
+    {
+        "message",
+        "reasoning",
+        "function_call",
+        "function_call_output",
+        "custom_tool_call",
+        "local_shell_call",
+        "web_search_call",
+    }
+)
+_ROLES = frozenset({"user", "assistant", "developer", "system"})
+_OPTIONS = ("effort", "summary", "serviceTier")
+_USAGE = {
+    "input": "inputTokens",
+    "cached_input": "cachedInputTokens",
+    "output": "outputTokens",
+    "reasoning_output": "reasoningOutputTokens",
+    "total": "totalTokens",
+}
+_MAX_NAME = 40
 
 
 @dataclass(slots=True)
-class Entry:
-    """Events of one kind in a row. `item` and `turn_id` are known of output items only."""
+class _Entry:
+    """Events of one kind: when the first and the last came, how many, and their bytes."""
 
-    method: str
-    item: str | None
-    turn_id: str | None
     first: float
     last: float
-    count: int
-    size: int
-
-    def to_document(self, started: float, turn_id: str | None) -> dict[str, Any]:
-        """Return what is written. codex also reports the items of the prompt, under no turn of ours: `injected`."""
-        shown: dict[str, Any] = {"method": self.method}
-        if self.item is not None:
-            shown["item"] = self.item
-        if self.is_injected(turn_id):
-            shown["injected"] = True
-        return shown | {
-            "at_ms": _ms(self.first - started),
-            "over_ms": _ms(self.last - self.first),
-            "count": self.count,
-            "bytes": self.size,
-        }
-
-    def is_injected(self, turn_id: str | None) -> bool:
-        """True for what is not the model's."""
-        return self.method == _RAW and self.turn_id != turn_id
+    count: int = 0
+    size: int = 0
 
 
-@dataclass(slots=True)
 class Trace:
-    """One turn, while it runs and after.
+    """One turn, while it runs and after. `document` has what is known by now; whoever knows more adds to it.
 
-    Times are monotonic seconds; `at` is Unix time. Both begin when the turn is asked for, before it has a thread.
+    `started` is in monotonic seconds, `at` is Unix time: when the turn is asked for, before it has a thread.
     """
 
-    request_id: str
-    started: float
-    at: float
-    worker_pid: int
-    content: Content | None = None
-    route: str = "unmatched"
-    stream: bool | None = None
-    queue_ms: float | None = None
-    generation: int | None = None
-    thread_id: str | None = None
-    turn_id: str | None = None
-    outcome: str = NOT_BEGUN
-    error_code: str | None = None
-    ended: float | None = None
-    asked: dict[str, Any] = field(default_factory=dict)
-    failure: TurnFailure | None = None
-    usage: Usage | None = None
-    calls: list[dict[str, Any]] = field(default_factory=list)
-    entries: list[Entry] = field(default_factory=list)
-    omitted_calls: int = 0
-    omitted_events: int = 0
-    omitted_bytes: int = 0
+    def __init__(
+        self,
+        request_id: str,
+        started: float,
+        at: float,
+        worker_pid: int,
+        content: Content | None = None,
+    ) -> None:
+        self.content = content
+        self._started = started
+        self._entries: dict[tuple[str, str | None, Any], _Entry] = {}
+        self.document: dict[str, Any] = {
+            "format": FORMAT,
+            "request_id": request_id,
+            "thread_id": None,
+            "turn_id": None,
+            "at": datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds"),
+            "worker_pid": worker_pid,
+            "generation": None,
+            "route": "unmatched",
+            "stream": None,
+            "model": None,
+            "outcome": NOT_BEGUN,
+            "error_code": None,
+            "failure": None,
+            "usage": None,
+            "queue_ms": None,
+            "first_event_ms": None,
+            "duration_ms": None,
+            "calls": [],
+            "omitted": {"calls": 0, "events": 0, "bytes": 0},
+        }
 
     def note_call(self, report: CallReport) -> None:
         """Add one call that is over."""
         if isinstance(report.params, Mapping):
-            self.asked |= describe_call(report.method, report.params)
+            self.document |= call_fields(report.method, report.params)
             if self.content is not None:
                 self.content.note_call(report.method, report.params)
-        if len(self.calls) == MAX_CALLS:
-            self.omitted_calls += 1
+        if len(self.document["calls"]) == MAX_CALLS:
+            self.document["omitted"]["calls"] += 1
             return
-        self.calls.append(
+        self.document["calls"].append(
             {
                 "method": report.method,
-                "at_ms": _ms(report.started - self.started),
-                "duration_ms": _ms(report.ended - report.started),
+                "at_ms": self._ms(report.started),
+                "duration_ms": round((report.ended - report.started) * 1000, 1),
                 "sent_bytes": report.sent,
                 "received_bytes": report.received,
                 "status": report.status,
@@ -123,102 +126,92 @@ class Trace:
         )
 
     def note_event(self, notification: Notification, now: float) -> None:
-        """Add one event. Runs for every delta in the channel's reader, so it is cheap where nothing is new."""
-        method, item, turn_id = notification.method, None, None
-        if method == _RAW:
-            item, turn_id = (
-                describe_item(notification.params.get("item")),
-                notification.params.get("turnId"),
-            )
-            if self.content is not None:
-                self.content.note_item(turn_id, notification.params.get("item"))
-        elif self.content is not None:
-            self.content.note_event(notification)
-        if method in _TOLD_APART:
-            self._note_facts(notification)
-        last = self.entries[-1] if self.entries and not self.omitted_events else None
-        if last is not None and (last.method, last.item, last.turn_id) == (method, item, turn_id):
-            last.count += 1
-            last.size += notification.size
-            last.last = now
-        elif len(self.entries) < MAX_ENTRIES:
-            entry = Entry(method, item, turn_id, now, now, 1, notification.size)
-            self.entries.append(entry)
-        else:
-            self.omitted_events += 1
-            self.omitted_bytes += notification.size
-
-    def _note_facts(self, notification: Notification) -> None:
-        addressed = parse_event(notification.method, notification.params)
-        match addressed and addressed.event:
-            case UsageUpdated(usage):
-                self.usage = usage
-            case Retrying(failure) | TurnEnded(_, failure):
-                self.failure = failure or self.failure
-
-    def to_document(self) -> dict[str, Any]:
-        """Return what is written."""
-        document: dict[str, Any] = {
-            "format": FORMAT,
-            "request_id": self.request_id,
-            "thread_id": self.thread_id,
-            "turn_id": self.turn_id,
-            "at": datetime.fromtimestamp(self.at, UTC).isoformat(timespec="milliseconds"),
-            "worker_pid": self.worker_pid,
-            "generation": self.generation,
-            "route": self.route,
-            "stream": self.stream,
-            "model": None,
-            **self.asked,
-            "outcome": self.outcome,
-            "error_code": self.error_code,
-            "failure": describe_failure(self.failure) if self.failure else None,
-            "usage": self.usage and {name: getattr(self.usage, name) for name in _USAGE},
-            "queue_ms": self.queue_ms,
-            "first_event_ms": self._first_event_ms(),
-            "duration_ms": None if self.ended is None else _ms(self.ended - self.started),
-            "calls": self.calls,
-            "events": [entry.to_document(self.started, self.turn_id) for entry in self.entries],
-            "omitted": {
-                "calls": self.omitted_calls,
-                "events": self.omitted_events,
-                "bytes": self.omitted_bytes,
-            },
-        }
+        """Add one event: to the entry of its method, an output item's also of its kind and of its turn."""
+        method, params = notification.method, notification.params
+        self.document |= event_fields(method, params)
         if self.content is not None:
-            document["content"] = self.content.to_document(self.turn_id)
+            self.content.note_event(method, params)
+        item = item_kind(params.get("item")) if method == _RAW_ITEM else None
+        kind = (method, item, params.get("turnId") if item else None)
+        entry = self._entries.get(kind)
+        if entry is None and len(self._entries) == MAX_EVENTS:
+            self.document["omitted"]["events"] += 1
+            self.document["omitted"]["bytes"] += notification.size
+            return
+        if entry is None:
+            entry = self._entries[kind] = _Entry(now, now)
+        entry.last = now
+        entry.count += 1
+        entry.size += notification.size
+
+    def end(self, now: float, outcome: str = NOT_BEGUN) -> None:
+        """Note when the turn ended, and how."""
+        self.document |= {"duration_ms": self._ms(now), "outcome": outcome}
+
+    def finished(self) -> dict[str, Any]:
+        """Return the document as it is written. Its `turn_id` tells which items are the model's."""
+        turn_id = self.document["turn_id"]
+        events: list[dict[str, Any]] = []
+        for (method, item, reported_under), entry in self._entries.items():
+            shown: dict[str, Any] = {"method": method, "item": item} if item else {"method": method}
+            if item and reported_under != turn_id:  # codex also reports the items of the prompt
+                shown["injected"] = True
+            shown["at_ms"] = self._ms(entry.first)
+            shown["over_ms"] = round((entry.last - entry.first) * 1000, 1)
+            events.append({**shown, "count": entry.count, "bytes": entry.size})
+        first = next((event["at_ms"] for event in events if "injected" not in event), None)
+        document = {**self.document, "first_event_ms": first, "events": events}
+        if self.content is not None:
+            document["content"] = self.content.to_document(turn_id)
         return document
 
-    def _first_event_ms(self) -> float | None:
-        ours = [entry.first for entry in self.entries if not entry.is_injected(self.turn_id)]
-        return _ms(ours[0] - self.started) if ours else None
+    def _ms(self, moment: float) -> float:
+        return round((moment - self._started) * 1000, 1)
 
 
-def encode(trace: Trace) -> bytes:
-    """Return the trace as one line of JSON. The bounds of its parts keep it within `MAX_BYTES`."""
-    return orjson.dumps(trace.to_document(), option=orjson.OPT_APPEND_NEWLINE)
+def item_kind(item: Any) -> str:
+    """Return the type of an item, a message's with its role; `other` for what the upstream made up."""
+    if not isinstance(item, Mapping):
+        return "other"
+    kind, role = str(item.get("type")), str(item.get("role"))
+    if kind == "message" and role in _ROLES:
+        return f"message {role}"
+    return kind if kind in _ITEM_KINDS else "other"
 
 
-_SUMMARY = (
-    "request_id",
-    "thread_id",
-    "turn_id",
-    "at",
-    "route",
-    "stream",
-    "model",
-    "outcome",
-    "error_code",
-    "first_event_ms",
-    "duration_ms",
-)
+def call_fields(method: str, params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is kept of the parameters of a call: a model of codex's list, checked options, and counts."""
+    match method:
+        case "thread/start":
+            return {"model": params.get("model"), "tools": len(params.get("dynamicTools") or ())}
+        case "thread/inject_items":
+            return {"items": dict(Counter(map(item_kind, params.get("items") or ())))}
+        case "turn/start":
+            options = {name: params[name] for name in _OPTIONS if name in params}
+            return {"options": options, "has_schema": "outputSchema" in params}
+    return {}
 
 
-def summarize(document: Mapping[str, Any], size: int) -> dict[str, Any]:
-    """Return the line of a list for a trace whose file has `size` bytes."""
-    shown = {name: document.get(name) for name in _SUMMARY}
-    return shown | {"bytes": size, "has_content": "content" in document}
+def event_fields(method: str, params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the tokens (`usage`) or the reason of a failure (`failure`), if the event tells one."""
+    match method, params:
+        case "thread/tokenUsage/updated", {"tokenUsage": {"total": {} as total}}:
+            return {"usage": {ours: total.get(theirs) for ours, theirs in _USAGE.items()}}
+        case "error", {"willRetry": True, "error": {} as error}:
+            return {"failure": _failure(error.get("codexErrorInfo"))}
+        case "turn/completed", {"turn": {"error": {} as error}}:
+            return {"failure": _failure(error.get("codexErrorInfo"))}
+    return {}
 
 
-def _ms(seconds: float) -> float:
-    return round(seconds * 1000, 1)
+def _failure(info: Any) -> dict[str, Any]:
+    """Return codex's reason, a bare name or an object of one name, without its sentence, which can quote anything."""
+    status = None
+    if isinstance(info, Mapping) and info:
+        info, detail = next(iter(info.items()))
+        status = detail.get("httpStatusCode") if isinstance(detail, Mapping) else None
+    is_name = isinstance(info, str) and info.isascii() and info.isalpha() and len(info) <= _MAX_NAME
+    return {
+        "kind": info if is_name else "other",
+        "http_status": status if isinstance(status, int) else None,
+    }

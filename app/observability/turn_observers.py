@@ -1,4 +1,7 @@
-"""Observers of requests and turns, for the log, the metrics and the traces."""
+"""Observers of requests and turns, for the log, the metrics and the traces.
+
+None holds a turn: its facts come with what happens to it.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +47,7 @@ class TracingObserver(MetricsObserver):
         """Note the call. One that fails before there is a thread was the last."""
         self._trace.note_call(report)
         if not self._has_thread and report.status != "ok":
-            self._trace.ended = report.ended
+            self._trace.end(report.ended)
             self._hand_over()
 
     def began(self, facts: TurnFacts) -> None:
@@ -58,23 +61,27 @@ class TracingObserver(MetricsObserver):
     def ended(self, facts: TurnFacts) -> None:
         """Count it and note the outcome."""
         super().ended(facts)
-        self._trace.ended = time.monotonic()
-        self._trace.outcome = facts.state.value
+        self._trace.end(time.monotonic(), facts.state.value)
 
     def closed(self, facts: TurnFacts) -> None:
         """Hand the trace over to be written."""
-        trace = self._trace
-        trace.thread_id, trace.turn_id = facts.thread_id, facts.turn_id
-        trace.generation = facts.generation
-        trace.error_code = labels.loggable_code(facts.error.code if facts.error else None)
+        if not self._has_thread:
+            return
+        self._has_thread = False
+        self._trace.document |= {
+            "thread_id": facts.thread_id,
+            "turn_id": facts.turn_id,
+            "generation": facts.generation,
+            "error_code": labels.loggable_code(facts.error.code if facts.error else None),
+        }
         self._hand_over()
 
     def _hand_over(self) -> None:
-        trace, record = self._trace, self._record
-        trace.route, trace.stream, trace.queue_ms = record.route, record.stream, record.queue_ms
+        document, record = self._trace.document, self._record
+        document |= {"route": record.route, "stream": record.stream, "queue_ms": record.queue_ms}
         # Where the turn itself did not fail, its request may have, and the turn ended for that.
-        trace.error_code = trace.error_code or labels.loggable_code(record.error_code)
-        self._buffer.add(trace)
+        document["error_code"] = document["error_code"] or labels.loggable_code(record.error_code)
+        self._buffer.add(self._trace)
 
 
 class HttpRequestObserver:
@@ -100,7 +107,7 @@ class HttpRequestObserver:
         log.warning("turn_tried_again", extra=fields | {"request_id": self._record.request_id})
 
     def turn(self) -> TurnObserver:
-        """Return the watcher of one more turn."""
+        """Return the observer of one more turn."""
         if self._traces.is_on:
             return TracingObserver(self._metrics, self._record, self._traces)
         return MetricsObserver(self._metrics)

@@ -1,9 +1,7 @@
-"""`/internal/traces`: what the trace buffer keeps of the last turns."""
+"""Traces of the last turns, for the operator: `/internal/traces`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from flask import Blueprint
@@ -11,6 +9,7 @@ from flask import Blueprint
 from app.errors import InternalError, UnknownUrl
 from app.http.services import services
 from app.observability.trace_buffer import TraceBuffer
+from app.observability.trace_files import Stored, of_request, summary
 
 blueprint = Blueprint("traces", __name__, url_prefix="/internal/traces")
 
@@ -18,17 +17,15 @@ blueprint = Blueprint("traces", __name__, url_prefix="/internal/traces")
 @blueprint.get("")
 def index() -> dict[str, Any]:
     """Answer with a line about each trace, newest first."""
-    buffer = _buffer()
-    with _readable():
-        found = buffer.summaries()
-    return {"enabled": buffer.is_on, "content": buffer.has_content, "traces": found}
+    buffer = services().traces
+    lines = list(map(summary, _read(buffer)))
+    return {"enabled": buffer.is_on, "content": buffer.has_content, "traces": lines}
 
 
 @blueprint.get("/<request_id>")
 def show(request_id: str) -> dict[str, Any]:
     """Answer with every trace of one request; several, if it had several turns."""
-    with _readable():
-        found = _buffer().of_request(request_id)
+    found = of_request(_read(services().traces), request_id)
     if not found:
         raise UnknownUrl(
             "There is no trace of this request. Only the newest turns of the last 24 hours are kept, and a turn "
@@ -39,13 +36,8 @@ def show(request_id: str) -> dict[str, Any]:
     return {"request_id": request_id, "traces": found}
 
 
-@contextmanager
-def _readable() -> Iterator[None]:
+def _read(buffer: TraceBuffer) -> list[Stored]:
     try:
-        yield
+        return buffer.read()
     except OSError as error:
         raise InternalError("The trace buffer cannot be read.") from error
-
-
-def _buffer() -> TraceBuffer:
-    return services().traces

@@ -76,12 +76,12 @@ def fill(buffer: TraceBuffer, *request_ids: str) -> None:
 
 
 def ids(buffer: TraceBuffer) -> list[str]:
-    return [one["request_id"] for one in buffer.summaries()]
+    return [one.document["request_id"] for one in buffer.read()]
 
 
 def aged(folder: Path, age_s: float) -> Path:
     """A trace of an earlier day."""
-    trace_files.write(folder, b'{"request_id": "aged", "at": ""}\n', time.time() - age_s)
+    trace_files.write(folder, {"request_id": "aged"}, time.time() - age_s)
     return min(folder.iterdir())
 
 
@@ -90,8 +90,6 @@ def test_what_is_added_can_be_read_a_moment_later(make: Callable[..., TraceBuffe
     fill(buffer, "a", "b", "a")
     eventually(lambda: buffer.entries() == 3)
     assert ids(buffer) == ["a", "b", "a"]
-    assert [one["request_id"] for one in buffer.of_request("a")] == ["a", "a"]
-    assert buffer.of_request("c") == []
 
 
 def test_a_stop_writes_what_waits(make: Callable[..., TraceBuffer], lost: Counter[str]) -> None:
@@ -152,7 +150,7 @@ def test_a_folder_that_cannot_be_written_is_said_once_and_when_it_is_over(
         eventually(lambda: lost["trace"] == number)  # noqa: B023
     assert buffer.entries() == 0
     with pytest.raises(OSError, match="Not a directory"):
-        buffer.summaries()
+        buffer.read()
     folder.unlink()
     fill(buffer, "kept")
     eventually(lambda: lines.events() == ["traces_not_written", "traces_written_again"])
@@ -173,7 +171,7 @@ def test_nobody_waits_for_a_disk_that_hangs(
     eventually(lambda: buffer.entries() == 1)
     hanging = folder / "9999999999999-1-1.json"
     os.mkfifo(hanging)
-    reader = gevent.spawn(buffer.summaries)
+    reader = gevent.spawn(buffer.read)
     gevent.sleep(0)
     with deadline(2):  # the hub is free
         fill(buffer, *map(str, range(MAX_WAITING + 1)))

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from app.backend.events import TurnFailure, Usage
 from app.cli.trace import table, timeline
 from app.observability.trace_content import Content
-from app.observability.traces import Trace, summarize
+from app.observability.trace_files import Stored, summary
+from app.observability.traces import Trace
 from app.rpc.call_record import CallReport
 from app.rpc.messages import Notification
 
@@ -19,8 +19,9 @@ IDS = {"threadId": "th", "turnId": "tu"}
 def trace(*, content: bool = False) -> Trace:
     """A small turn: two calls, an echo, three deltas."""
     made = Trace("req_1", 10.0, 1_800_000_000.0, 7, Content() if content else None)
-    made.route, made.stream, made.generation = "/v1/chat/completions", True, 2
-    made.thread_id, made.turn_id, made.outcome, made.ended = "th", "tu", "completed", 11.5
+    made.document |= {"thread_id": "th", "turn_id": "tu", "generation": 2}
+    made.document |= {"route": "/v1/chat/completions", "stream": True}
+    made.end(11.5, "completed")
     items = [{"type": "message", "role": "user", "content": "hi"}]
     start = {"model": "gpt", "dynamicTools": [{"name": "f"}]}
     made.note_call(CallReport("thread/start", start, 10.0, 10.01, 50, 90, "ok"))
@@ -35,7 +36,7 @@ def trace(*, content: bool = False) -> Trace:
 
 
 def lines(made: Trace) -> list[str]:
-    return list(timeline(made.to_document()))
+    return list(timeline(made.finished()))
 
 
 def test_a_turn_is_what_was_asked_and_then_what_happened_in_order() -> None:
@@ -59,10 +60,15 @@ def test_a_turn_is_what_was_asked_and_then_what_happened_in_order() -> None:
 
 def test_a_failure_and_what_was_left_out_are_said() -> None:
     made = trace()
-    made.outcome, made.error_code = "failed", "UPSTREAM_ERROR"
-    made.failure, made.usage = TurnFailure("not shown", "badGateway", 502), Usage(5, 1, 3, 2, 8)
-    made.omitted_events, made.omitted_bytes = 4, 99
-    made.ended = None
+    error = {"message": "not shown", "codexErrorInfo": {"badGateway": {"httpStatusCode": 502}}}
+    failed = {"threadId": "th", "turn": {"id": "tu", "status": "failed", "error": error}}
+    counts = ("inputTokens", "cachedInputTokens", "outputTokens", "reasoningOutputTokens")
+    total = dict(zip(counts, (5, 1, 3, 2), strict=True)) | {"totalTokens": 8}
+    usage = {**IDS, "tokenUsage": {"total": total}}
+    made.note_event(Notification("thread/tokenUsage/updated", usage, 10), 11.0)
+    made.note_event(Notification("turn/completed", failed, 10), 11.0)
+    made.document |= {"outcome": "failed", "error_code": "UPSTREAM_ERROR", "duration_ms": None}
+    made.document["omitted"] |= {"events": 4, "bytes": 99}
     said = lines(made)
     assert "  outcome  failed UPSTREAM_ERROR, ? ms" in said
     assert "  failure  kind badGateway, http_status 502" in said
@@ -86,6 +92,15 @@ def test_words_come_last_and_cannot_command_the_terminal() -> None:
         "    \N{REPLACEMENT CHARACTER}[2Jbye",
     ]
     assert "\x1b" not in "".join(said)
+
+
+def test_words_in_a_prompt_cannot_command_the_terminal() -> None:
+    """JSON escapes only half of the characters that do."""
+    made = trace(content=True)
+    items = [{"content": "\x1b[2J \x9b2J \u202e"}]
+    made.note_call(CallReport("thread/inject_items", {"items": items}))
+    mark = "\N{REPLACEMENT CHARACTER}"
+    assert f'    {{"content":"\\u001b[2J {mark}2J {mark}"}}' in lines(made)
 
 
 def test_a_turn_that_never_began_is_shown() -> None:
@@ -117,7 +132,6 @@ ROWS: list[tuple[dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("known", "row"), ROWS)
 def test_the_list_has_a_line_for_each(known: dict[str, Any], row: str) -> None:
-    summary = summarize(trace().to_document(), 100) | known
-    heading, line = table([summary])
+    heading, line = table([summary(Stored(trace().finished(), 100)) | known])
     assert heading.split() == ["AT", "REQUEST", "MODEL", "OUTCOME", "MS"]
     assert line.split() == row.split()

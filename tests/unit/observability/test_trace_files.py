@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import resource
 import stat
 from pathlib import Path
+from typing import Any
 
-import orjson
 import pytest
 
 from app.observability import trace_files
@@ -21,12 +22,11 @@ def folder(tmp_path: Path) -> Path:
 
 
 def put(folder: Path, request_id: str = "req", now: float = NOW) -> None:
-    content = orjson.dumps({"format": 1, "request_id": request_id, "at": str(now)}) + b"\n"
-    trace_files.write(folder, content, now)
+    trace_files.write(folder, {"format": 1, "request_id": request_id, "at": str(now)}, now)
 
 
 def ids(folder: Path) -> list[str]:
-    return [one["request_id"] for one in trace_files.summaries(trace_files.contents(folder))]
+    return [one.document["request_id"] for one in trace_files.read(folder)]
 
 
 def foreign(folder: Path, name: str) -> Path:
@@ -38,7 +38,7 @@ def foreign(folder: Path, name: str) -> Path:
 def test_no_folder_is_an_empty_buffer(folder: Path) -> None:
     trace_files.prune(folder, NOW)
     assert trace_files.count(folder) == 0
-    assert list(trace_files.contents(folder)) == []
+    assert trace_files.read(folder) == []
     assert not folder.exists()
 
 
@@ -73,8 +73,29 @@ def test_the_newest_come_first_also_within_a_moment(folder: Path) -> None:
 def test_a_request_may_have_several(folder: Path) -> None:
     for request_id in ("a", "b", "a", "aa"):
         put(folder, request_id)
-    found = trace_files.of_request(trace_files.contents(folder), "a")
+    found = trace_files.of_request(trace_files.read(folder), "a")
     assert [document["request_id"] for document in found] == ["a", "a"]
+
+
+def test_those_of_a_request_are_in_the_order_of_their_beginnings(folder: Path) -> None:
+    for number, at in enumerate(("10:02", "10:01", "10:03")):
+        trace_files.write(folder, {"format": 1, "request_id": "a", "at": at}, NOW + number)
+    found = trace_files.of_request(trace_files.read(folder), "a")
+    assert [document["at"] for document in found] == ["10:01", "10:02", "10:03"]
+
+
+@pytest.mark.parametrize("content", [{"content": {}}, {}])
+def test_a_line_of_the_list_says_how_large_the_file_is_and_whether_words_are_in_it(
+    folder: Path, content: dict[str, Any]
+) -> None:
+    known = {"format": 1, "request_id": "a", "outcome": "completed", "calls": [1], **content}
+    trace_files.write(folder, known, NOW)
+    (path,), (stored,) = folder.iterdir(), trace_files.read(folder)
+    assert stored.document == known
+    line = trace_files.summary(stored)
+    assert (line["request_id"], line["outcome"], line["turn_id"]) == ("a", "completed", None)
+    assert (line["bytes"], line["has_content"]) == (path.stat().st_size, bool(content))
+    assert not {"calls", "events", "content"} & set(line)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +104,7 @@ def test_a_request_may_have_several(folder: Path) -> None:
 def test_an_id_is_no_path(folder: Path, request_id: str) -> None:
     put(folder, "a")
     (folder.parent / "outside.json").write_text('{"request_id": "../outside.json"}')
-    assert list(trace_files.of_request(trace_files.contents(folder), request_id)) == []
+    assert trace_files.of_request(trace_files.read(folder), request_id) == []
 
 
 def test_beyond_the_bound_the_oldest_go(folder: Path) -> None:
@@ -118,15 +139,6 @@ def test_times_in_the_future_do_not_keep_new_traces_out(folder: Path) -> None:
     assert ids(folder) == ["new"]
 
 
-def test_what_a_worker_left_half_written_goes(folder: Path) -> None:
-    put(folder)
-    old = foreign(folder, f"{int((NOW - 61) * 1000)}-5-000000001.json.part")
-    fresh = foreign(folder, f"{int((NOW - 5) * 1000)}-6-000000001.json.part")
-    trace_files.prune(folder, NOW)
-    assert (old.exists(), fresh.exists()) == (False, True)
-    assert trace_files.count(folder) == 1
-
-
 @pytest.mark.parametrize("name", ["notes.txt", "1-2-3.json", "1800000000000-1-1.json.bak", ".json"])
 def test_what_is_not_ours_is_left_alone(folder: Path, name: str) -> None:
     put(folder)
@@ -138,39 +150,57 @@ def test_what_is_not_ours_is_left_alone(folder: Path, name: str) -> None:
 
 @pytest.mark.parametrize(
     "damage",
-    [b"", b"{", b"[]", b"null", b"\xff", b'{"other": 1}', b'{"format": 2, "request_id": "a"}'],
+    [
+        b"",
+        b"{",
+        b'{"format": 1, "request_id": "a", "at"',
+        b"[]",
+        b"null",
+        b"\xff",
+        b'{"other": 1}',
+        b'{"format": 2, "request_id": "a"}',
+    ],
 )
 def test_a_damaged_or_foreign_file_hides_no_other(folder: Path, damage: bytes) -> None:
     put(folder, "a")
-    trace_files.write(folder, damage, NOW)
+    damaged = folder / f"{int(NOW * 1000)}-5-000000001.json"
+    damaged.write_bytes(damage)
     assert ids(folder) == ["a"]
-    found = trace_files.of_request(trace_files.contents(folder), "a")
-    assert len(list(found)) == 1
+    assert len(trace_files.of_request(trace_files.read(folder), "a")) == 1
+    trace_files.prune(folder, NOW + 2 * MAX_AGE_S)
+    assert not damaged.exists()
 
 
 def test_a_file_that_vanishes_meanwhile_is_no_error(folder: Path) -> None:
-    for request_id in ("old", "new"):
-        put(folder, request_id)
-    reading = trace_files.contents(folder)
-    assert b"new" in next(reading)
-    for path in folder.iterdir():
-        path.unlink()
-    assert list(reading) == []
+    """A link to nothing is listed, and cannot be opened: as a file that another worker has removed in between."""
+    put(folder, "new")
+    (folder / f"{int(NOW * 1000)}-5-000000001.json").symlink_to(folder / "nowhere")
+    assert ids(folder) == ["new"]
 
 
-def test_a_disk_that_refuses_leaves_nothing_behind(folder: Path) -> None:
-    """A file stands where the folder should be; and a name that is taken by a folder cannot be written."""
+def test_a_folder_that_cannot_be_written_is_said(folder: Path) -> None:
+    """A file stands where the folder should be."""
     folder.parent.mkdir()
     folder.write_text("")
-    for attempt in (lambda: put(folder), lambda: trace_files.prune(folder, NOW)):
+    attempts = [
+        lambda: put(folder),
+        lambda: trace_files.prune(folder, NOW),
+        lambda: trace_files.read(folder),
+    ]
+    for attempt in attempts:
         with pytest.raises(OSError, match="Not a directory"):
             attempt()
-    folder.unlink()
-    put(folder)
-    (name,) = (path.name for path in folder.iterdir())
-    stamp, pid, number = name.removesuffix(".json").split("-")
-    blocked = folder / f"{stamp}-{pid}-{int(number) + 1:09d}.json"
-    blocked.mkdir()
-    with pytest.raises(IsADirectoryError):
-        put(folder)
-    assert sorted(folder.iterdir()) == [folder / name, blocked]
+
+
+def test_a_disk_that_is_full_leaves_nothing_behind(folder: Path) -> None:
+    """The largest size of a file stands for the disk's: a few bytes are written, then no more."""
+    put(folder, "whole")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            put(folder, "cut off")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert ids(folder) == ["whole"]
+    assert len(list(folder.iterdir())) == 1

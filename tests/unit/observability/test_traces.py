@@ -12,11 +12,10 @@ from app.observability.trace_content import Content
 from app.observability.traces import (
     MAX_BYTES,
     MAX_CALLS,
-    MAX_ENTRIES,
+    MAX_EVENTS,
     NOT_BEGUN,
     Trace,
-    encode,
-    summarize,
+    call_fields,
 )
 from app.rpc.call_record import CallReport
 from app.rpc.messages import Notification
@@ -37,7 +36,7 @@ TOKENS = {
 
 def trace(*, content: bool = False) -> Trace:
     made = Trace("req_1", STARTED, 1_800_000_000.5, 7, Content() if content else None)
-    made.turn_id = OURS
+    made.document["turn_id"] = OURS
     return made
 
 
@@ -59,6 +58,10 @@ def ended(**turn: Any) -> Notification:
     return event("turn/completed", turn={"id": OURS, "status": "completed", **turn})
 
 
+def encode(made: Trace) -> bytes:
+    return orjson.dumps(made.finished())
+
+
 def heard(*events: tuple[float, Notification]) -> Trace:
     made = trace()
     for at, notification in events:
@@ -73,7 +76,7 @@ def test_a_call_is_its_figures_and_its_status() -> None:
     made = trace()
     made.note_call(call("thread/start", at=0.0012, took=0.0105, sent=10, received=20, status="ok"))
     made.note_call(call("turn/start", at=0.02, took=10.0, sent=30))
-    assert made.to_document()["calls"] == [
+    assert made.finished()["calls"] == [
         {
             "method": "thread/start",
             "at_ms": 1.2,
@@ -131,14 +134,15 @@ def test_of_parameters_only_counts_and_names_are_kept(
 ) -> None:
     made = trace()
     made.note_call(call(method, params, result={"x": CANARY}))
-    assert made.asked == kept
+    assert call_fields(method, params) == kept
+    assert kept.items() <= made.finished().items()
     assert CANARY.encode() not in encode(made)
 
 
 # Events
 
 
-def test_equal_events_in_a_row_are_one_entry() -> None:
+def test_events_of_a_kind_are_one_entry() -> None:
     made = heard(
         (0.5, event(DELTA, 100)),
         (0.6, event(DELTA, 50)),
@@ -146,11 +150,15 @@ def test_equal_events_in_a_row_are_one_entry() -> None:
         (0.8, event("item/reasoning/textDelta", 9, delta="x")),
         (0.9, event(DELTA, 1)),
     )
-    shown = [list(entry.values()) for entry in made.to_document()["events"]]
-    assert shown == [
-        [DELTA, 500.0, 250.0, 3, 200],
-        ["item/reasoning/textDelta", 800.0, 0.0, 1, 9],
-        [DELTA, 900.0, 0.0, 1, 1],
+    assert made.finished()["events"] == [
+        {"method": DELTA, "at_ms": 500.0, "over_ms": 400.0, "count": 4, "bytes": 201},
+        {
+            "method": "item/reasoning/textDelta",
+            "at_ms": 800.0,
+            "over_ms": 0.0,
+            "count": 1,
+            "bytes": 9,
+        },
     ]
 
 
@@ -166,7 +174,7 @@ def test_items_are_told_apart_by_kind_and_by_who_made_them() -> None:
     )
     shown = [
         (entry["item"], entry.get("injected", False), entry["count"])
-        for entry in made.to_document()["events"]
+        for entry in made.finished()["events"]
     ]
     assert shown == [
         ("message developer", True, 2),
@@ -178,8 +186,8 @@ def test_items_are_told_apart_by_kind_and_by_who_made_them() -> None:
 
 def test_the_first_event_is_the_models_first() -> None:
     echo = item("message", "auto-compact-0", role="user")
-    assert heard((0.1, echo)).to_document()["first_event_ms"] is None
-    assert heard((0.1, echo), (0.25, event(DELTA))).to_document()["first_event_ms"] == 250.0
+    assert heard((0.1, echo)).finished()["first_event_ms"] is None
+    assert heard((0.1, echo), (0.25, event(DELTA))).finished()["first_event_ms"] == 250.0
 
 
 FACTS: list[tuple[Notification, dict[str, Any]]] = [
@@ -228,7 +236,7 @@ def test_the_end_is_kept_without_its_sentence(
     notification: Notification, facts: dict[str, Any]
 ) -> None:
     made = heard((1.0, notification))
-    document = made.to_document()
+    document = made.finished()
     assert {name: document[name] for name in facts} == facts
     assert CANARY.encode() not in encode(made)
 
@@ -246,7 +254,7 @@ def test_no_event_leaves_a_word(method: str) -> None:
         "error": {"message": CANARY, "additionalDetails": CANARY},
     }
     made = heard((0.1, event(method, **full)))
-    assert [entry.method for entry in made.entries] == [method]
+    assert [entry["method"] for entry in made.finished()["events"]] == [method]
     assert CANARY.encode() not in encode(made)
 
 
@@ -257,19 +265,20 @@ def test_beyond_its_bounds_a_trace_only_counts() -> None:
     made = trace()
     for number in range(MAX_CALLS + 3):
         made.note_call(call("turn/interrupt", at=number))
-    for number in range(MAX_ENTRIES // 2 + 5):
-        made.note_event(event(DELTA, 7), STARTED + number)
-        made.note_event(event("item/reasoning/textDelta", 4), STARTED + number)
-    document = made.to_document()
-    assert (len(document["calls"]), len(document["events"])) == (MAX_CALLS, MAX_ENTRIES)
-    assert document["omitted"] == {"calls": 3, "events": 10, "bytes": 55}
+    for number in range(MAX_EVENTS + 5):
+        made.note_event(item("reasoning", f"turn-{number}"), STARTED + number)
+    made.note_event(item("reasoning", "turn-0"), STARTED + 500)
+    document = made.finished()
+    assert (len(document["calls"]), len(document["events"])) == (MAX_CALLS, MAX_EVENTS)
+    assert document["omitted"] == {"calls": 3, "events": 5, "bytes": 50}
+    assert (document["events"][0]["count"], document["events"][0]["over_ms"]) == (2, 500_000.0)
 
 
 def test_a_long_answer_is_one_short_entry() -> None:
     made = trace()
     for number in range(10_000):
         made.note_event(event(DELTA, 240), STARTED + number)
-    assert [entry.count for entry in made.entries] == [10_000]
+    assert [entry["count"] for entry in made.finished()["events"]] == [10_000]
     assert len(encode(made)) < 1000
 
 
@@ -287,7 +296,7 @@ LONG_TEXTS = [
 )
 def test_the_largest_trace_fits(text: str) -> None:
     made = trace(content=True)
-    made.request_id = "r" * 128
+    made.document["request_id"] = "r" * 128
     kinds = ("message", "reasoning", "function_call", "function_call_output", "web_search_call")
     items = [{"type": kind, "role": "user", "arguments": text, "c": [text]} for kind in kinds]
     made.note_call(call("thread/start", {"model": "m" * 64, "dynamicTools": items * 40}))
@@ -295,21 +304,24 @@ def test_the_largest_trace_fits(text: str) -> None:
     for number in range(MAX_CALLS):
         made.note_call(call("thread/inject_items", at=1e6 + number, took=1e5, sent=10**9))
     for number in range(2000):
-        made.note_event(event(DELTA, 10**8, delta=text), STARTED + 1e6 + number)
-        made.note_event(event("item/reasoning/textDelta", 10**8, delta=text), STARTED + 1e6)
-        made.note_event(item("function_call_output", "elsewhere"), STARTED + 1e6 + number)
-        made.note_event(item("function_call", arguments=text, name=text), STARTED + 1e6 + number)
+        now = STARTED + 1e6 + number
+        made.note_event(event(DELTA, 10**8, delta=text), now)
+        made.note_event(event("item/reasoning/textDelta", 10**8, delta=text), now)
+        made.note_event(item("function_call_output", f"elsewhere-{number}"), now)
+        made.note_event(item("function_call", arguments=text, name=text), now)
     line = encode(made)
-    assert 40_000 < len(line) <= MAX_BYTES
-    assert line.endswith(b"}\n")
-    assert orjson.loads(line)["omitted"]["events"] == 8000 - MAX_ENTRIES
+    assert 10_000 < len(line) <= MAX_BYTES
+    document = orjson.loads(line)
+    assert document["omitted"]["calls"] == 2
+    assert document["omitted"]["events"] == 2000 - (MAX_EVENTS - 3)
+    assert document["content"]["answer"].endswith(" more characters]")
 
 
 # The whole
 
 
 def test_a_trace_of_nothing_is_whole() -> None:
-    document = Trace("req_1", STARTED, 1_800_000_000.5, 7).to_document()
+    document = Trace("req_1", STARTED, 1_800_000_000.5, 7).finished()
     assert document == {
         "format": 1,
         "request_id": "req_1",
@@ -332,14 +344,3 @@ def test_a_trace_of_nothing_is_whole() -> None:
         "events": [],
         "omitted": {"calls": 0, "events": 0, "bytes": 0},
     }
-
-
-@pytest.mark.parametrize("content", [True, False])
-def test_a_summary_says_how_large_the_file_is_and_whether_words_are_in_it(content: bool) -> None:
-    made = trace(content=content)
-    made.ended = STARTED + 2
-    summary = summarize(made.to_document(), 321)
-    assert (summary["request_id"], summary["turn_id"]) == ("req_1", OURS)
-    assert (summary["duration_ms"], summary["bytes"]) == (2000.0, 321)
-    assert summary["has_content"] is content
-    assert not {"calls", "events", "content"} & set(summary)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from app.backend.events import TextDelta, TurnEnded, TurnStatus
+from app.backend.observer import TurnFacts
 from app.backends.app_server.parse_events import Addressed, ThreadId, TurnId
 from app.backends.app_server.turn import Turn
 from app.errors import SlowReader, UpstreamError, WorkerTimeout
@@ -56,13 +59,16 @@ class Story:
         self.watch.notified(Notification("item/agentMessage/delta", params, 100))
         turn.deliver(Addressed(THREAD, TURN, event))
 
-    def end(self, turn: Turn) -> Trace:
+    def end(self, facts: TurnFacts) -> dict[str, Any]:
         """The thread is unsubscribed: nothing was handed over before."""
         assert self.buffer.traces == []
         self.call("thread/unsubscribe")
-        self.watch.closed(turn.facts)
+        self.watch.closed(facts)
+        return self.trace()
+
+    def trace(self) -> dict[str, Any]:
         (trace,) = self.buffer.traces
-        return trace
+        return trace.finished()
 
 
 def test_a_whole_turn() -> None:
@@ -71,18 +77,17 @@ def test_a_whole_turn() -> None:
     story.call("turn/start")
     story.hear(turn, TextDelta("i", "x"))
     story.hear(turn, TurnEnded(TurnStatus.COMPLETED))
-    trace = story.end(turn)
-    assert (trace.thread_id, trace.turn_id, trace.generation) == (THREAD, TURN, 3)
-    assert (trace.outcome, trace.error_code) == ("completed", None)
-    assert (trace.route, trace.stream, trace.queue_ms) == ("/v1/x", True, 1.5)
-    assert [call["method"] for call in trace.calls] == [
+    trace = story.end(turn.facts)
+    assert (trace["thread_id"], trace["turn_id"], trace["generation"]) == (THREAD, TURN, 3)
+    assert (trace["outcome"], trace["error_code"]) == ("completed", None)
+    assert (trace["route"], trace["stream"], trace["queue_ms"]) == ("/v1/x", True, 1.5)
+    assert [call["method"] for call in trace["calls"]] == [
         "thread/start",
         "turn/start",
         "thread/unsubscribe",
     ]
-    assert [entry.count for entry in trace.entries] == [2]
-    assert trace.ended is not None
-    assert trace.ended > trace.started
+    assert [event["count"] for event in trace["events"]] == [2]
+    assert trace["duration_ms"] >= trace["first_event_ms"] >= 0
 
 
 @pytest.mark.parametrize(
@@ -97,8 +102,8 @@ def test_a_turn_that_we_ended_says_why(error: Any, code: str) -> None:
     story = Story()
     turn = story.begin()
     turn.fail(error)
-    trace = story.end(turn)
-    assert (trace.outcome, trace.error_code) == ("failed", code)
+    trace = story.end(turn.facts)
+    assert (trace["outcome"], trace["error_code"]) == ("failed", code)
 
 
 def test_a_turn_that_was_closed_has_the_error_of_its_request() -> None:
@@ -106,16 +111,19 @@ def test_a_turn_that_was_closed_has_the_error_of_its_request() -> None:
     turn = story.begin()
     turn.close()
     story.record.error_code = WorkerTimeout.default_code
-    trace = story.end(turn)
-    assert (trace.outcome, trace.error_code) == ("abandoned", "WORKER_TIMEOUT")
+    trace = story.end(turn.facts)
+    assert (trace["outcome"], trace["error_code"]) == ("abandoned", "WORKER_TIMEOUT")
 
 
 @pytest.mark.parametrize("status", ["refused", "failed"])
 def test_without_a_thread_the_failed_call_is_the_end(status: str) -> None:
     story = Story()
+    story.record.error_code = WorkerTimeout.default_code
     story.call("thread/start", status)
-    (trace,) = story.buffer.traces
-    assert (trace.outcome, trace.thread_id, trace.ended) == (NOT_BEGUN, None, 2.0)
+    trace, (call,) = story.trace(), story.trace()["calls"]
+    assert (trace["outcome"], trace["thread_id"]) == (NOT_BEGUN, None)
+    assert (trace["error_code"], trace["route"]) == ("WORKER_TIMEOUT", "/v1/x")
+    assert trace["duration_ms"] == pytest.approx(call["at_ms"] + call["duration_ms"])
 
 
 def test_a_call_that_fails_later_is_not_the_end() -> None:
@@ -123,7 +131,32 @@ def test_a_call_that_fails_later_is_not_the_end() -> None:
     turn = story.begin()
     story.call("thread/inject_items", "refused")
     turn.close()
-    assert [call["status"] for call in story.end(turn).calls] == ["ok", "refused", "ok"]
+    assert [call["status"] for call in story.end(turn.facts)["calls"]] == ["ok", "refused", "ok"]
+
+
+def test_a_trace_is_handed_over_once() -> None:
+    story = Story()
+    turn = story.begin()
+    turn.close()
+    story.end(turn.facts)
+    story.watch.closed(turn.facts)
+    assert len(story.buffer.traces) == 1
+
+
+def test_no_turn_is_kept() -> None:
+    """The turn holds its observer: were it held in return, only a collection would free both."""
+    story = Story()
+    turn = story.begin()
+    turn.close()
+    story.hear(turn, TextDelta("i", "x"))  # the id of the turn is not known before
+    known, facts = weakref.ref(turn), turn.facts
+    gc.disable()
+    try:
+        del turn
+        assert known() is None
+    finally:
+        gc.enable()
+    assert story.end(facts)["turn_id"] == TURN
 
 
 def test_switched_off_a_turn_is_only_counted() -> None:
