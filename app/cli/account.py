@@ -1,4 +1,4 @@
-"""The service's login as codex sees it: who, which plan, how much of its limits is used. No token is ever kept here."""
+"""Login of the service as codex reports it: account, plan, use of its limits. No token is ever kept here."""
 
 from __future__ import annotations
 
@@ -57,17 +57,17 @@ class Login:
     limits_problem: str = ""
 
 
-def look_up(generation: Connection, timeout_s: float, *, with_limits: bool = True) -> Login:
+def look_up(connection: Connection, timeout_s: float) -> Login:
     """Ask a child about the login in its CODEX_HOME. Blocks; a ChatGPT login is looked up over the network."""
     try:
-        answer = ask(generation, "account/read", {"refreshToken": False}, timeout_s)
+        answer = ask(connection, "account/read", {"refreshToken": False}, timeout_s)
     except ChildFailed as error:
         return Login(problem=str(error))
     account = parse_account(answer)
-    if account is None or account.type != CHATGPT or not with_limits:
+    if account is None or account.type != CHATGPT:
         return Login(account)
     try:
-        limits = ask(generation, "account/rateLimits/read", None, timeout_s)
+        limits = ask(connection, "account/rateLimits/read", None, timeout_s)
     except ChildFailed as error:
         return Login(account, limits_problem=str(error))
     return Login(account, limits=tuple(parse_limits(limits)))

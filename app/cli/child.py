@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from codex_cli_bin import bundled_codex_path
@@ -27,6 +27,9 @@ from app.rpc.errors import CallRefused, RpcError
 from app.settings import Settings
 
 OPENAI = Upstream(UpstreamKind.OPENAI)
+
+_NOBODY = "http://127.0.0.1:9/v1"
+"""Stands for the demo's address, which it has only while a worker runs."""
 
 _LADDER = StopLadder(eof_s=1.0, term_s=1.0, kill_s=1.0)
 
@@ -68,17 +71,23 @@ def launcher_of(settings: Settings, home: Home, upstream: Upstream = OPENAI) -> 
     return Launcher(home, binary, upstream, "", settings.request_timeout_ms)
 
 
+def for_handshake(upstream: Upstream) -> Upstream:
+    """Return an upstream for a child that sends no turn: without a key, and with an address for the demo, too."""
+    address = _NOBODY if upstream.kind is UpstreamKind.DEMO else upstream.base_url
+    return replace(upstream, base_url=address, has_key=False)
+
+
 @contextmanager
 def conversation(launcher: Launcher, caller: Caller) -> Iterator[Connection]:
     """Start a child, shake hands, and end it afterwards. Raises `ChildFailed`."""
     child = _start(launcher)
-    generation = Connection(1, child, rpc_timeout_s=caller.call_s, on_lost=lambda _: None)
+    connection = Connection(1, child, rpc_timeout_s=caller.call_s, on_lost=lambda _: None)
     try:
-        _shake_hands(generation, launcher, caller)
-        yield generation
+        _shake_hands(connection, launcher, caller)
+        yield connection
     finally:
         child.stop(_LADDER)
-        generation.detach()
+        connection.detach()
         child.close()
 
 
@@ -89,18 +98,18 @@ def _start(launcher: Launcher) -> Child:
         raise ChildFailed(f"codex could not be started: {_sentence(str(error))}") from error
 
 
-def _shake_hands(generation: Connection, launcher: Launcher, caller: Caller) -> None:
+def _shake_hands(connection: Connection, launcher: Launcher, caller: Caller) -> None:
     try:
-        generation.shake_hands(caller.version, caller.startup_s, launcher.home.silence_log_database)
+        connection.shake_hands(caller.version, caller.startup_s, launcher.home.silence_log_database)
     except (RpcError, ProtocolError) as error:
         why = error.reason if isinstance(error, CallRefused) else str(error)
         raise ChildFailed(f"codex did not shake hands: {_sentence(why)}") from error
 
 
-def ask(generation: Connection, method: str, params: object, timeout_s: float) -> object:
+def ask(connection: Connection, method: str, params: object, timeout_s: float) -> object:
     """Return the result of one call. Raises `ChildFailed` with codex's own words."""
     try:
-        return generation.channel.call(method, params, timeout_s)
+        return connection.channel.call(method, params, timeout_s)
     except CallRefused as error:
         raise ChildFailed(_sentence(error.reason)) from error
     except RpcError as error:

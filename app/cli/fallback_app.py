@@ -1,4 +1,4 @@
-"""An application with the commands and nothing else, for when the real one cannot be built.
+"""Application with the commands and nothing else, for when the real one cannot be built.
 
 `flask` loads the application before it looks for a command of it. Settings that are refused would end that with a
 traceback, and `codex doctor`, which says what is wrong with them, could not be reached.

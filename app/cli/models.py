@@ -22,9 +22,9 @@ def models(*, as_json: bool) -> None:
         launcher = launcher_of(settings, Home(settings.codex_home))
         with (
             waiting("Asking codex for its models …"),
-            conversation(launcher, caller_of(settings, gateway_version())) as generation,
+            conversation(launcher, caller_of(settings, gateway_version())) as connection,
         ):
-            found = generation.models
+            found = connection.models
     except ChildFailed as error:
         give_up(f"{error} To find out more: flask --app wsgi codex doctor")
     if as_json:
