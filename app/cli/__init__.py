@@ -1,1 +1,1 @@
-"""The `flask codex ...` commands: what an operator types. They talk to people, so they print sentences, not logs."""
+"""Commands `flask codex …` for an operator. They print sentences for a person, and no log."""

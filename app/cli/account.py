@@ -36,7 +36,7 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Who is logged in. `email` and `plan` are known for ChatGPT only."""
+    """Account that is logged in. `email` and `plan` are known for ChatGPT only."""
 
     type: str
     email: str | None = None
@@ -49,7 +49,7 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """What codex told. A problem is codex's own sentence, empty where there was none."""
+    """Login as codex reported it. A problem is codex's own sentence, empty where there was none."""
 
     account: Account | None = None
     problem: str = ""
@@ -110,7 +110,7 @@ def iso_utc(seconds: int) -> str | None:
 
 
 def type_in_file(auth_file: Path) -> str | None:
-    """Return which sort of login the file holds, without asking anybody; None if it holds none or cannot be read."""
+    """Return the type of the login in the file, without a child; None if it holds none or cannot be read."""
     try:
         found = orjson.loads(auth_file.read_bytes())
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""A codex child of a command's own, for a few questions. It does not touch the running gateway's child.
+"""Codex child of a command's own, for a few questions. It does not touch the running gateway's child.
 
 It may share that one's CODEX_HOME, as the two children of a reload do. It must not get a copy of the login instead:
 codex may renew a login while it is asked, and the original would then be worth nothing.
@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from codex_cli_bin import bundled_codex_path
-from flask import current_app
 from gevent import subprocess
 
 from app.backends.app_server.connection import Connection
@@ -25,6 +24,7 @@ from app.codex.launch import Launcher
 from app.process.child import Child, StopLadder
 from app.rpc.errors import CallRefused, RpcError
 from app.settings import Settings
+from app.version import VERSION
 
 OPENAI = Upstream(UpstreamKind.OPENAI)
 
@@ -36,25 +36,6 @@ _LADDER = StopLadder(eof_s=1.0, term_s=1.0, kill_s=1.0)
 
 class ChildFailed(Exception):
     """The child did not start, did not shake hands or refused a call. The message is a sentence for the operator."""
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """Who asks: our version, and how many seconds we wait for the handshake and for each call."""
-
-    version: str
-    startup_s: float
-    call_s: float
-
-
-def caller_of(settings: Settings, version: str) -> Caller:
-    """Return a caller with the service's own limits."""
-    return Caller(version, settings.startup_timeout_ms / 1000, settings.rpc_timeout_ms / 1000)
-
-
-def gateway_version() -> str:
-    """Return the version of the application that runs the command."""
-    return str(current_app.config["VERSIONS"]["gateway"])
 
 
 def binary_of(settings: Settings) -> Path:
@@ -78,12 +59,13 @@ def for_handshake(upstream: Upstream) -> Upstream:
 
 
 @contextmanager
-def conversation(launcher: Launcher, caller: Caller) -> Iterator[Connection]:
-    """Start a child, shake hands, and end it afterwards. Raises `ChildFailed`."""
+def conversation(launcher: Launcher, settings: Settings) -> Iterator[Connection]:
+    """Start a child, shake hands within the service's own limits, and end it afterwards. Raises `ChildFailed`."""
     child = _start(launcher)
-    connection = Connection(1, child, rpc_timeout_s=caller.call_s, on_lost=lambda _: None)
+    call_s = settings.rpc_timeout_ms / 1000
+    connection = Connection(1, child, rpc_timeout_s=call_s, on_lost=lambda _: None)
     try:
-        _shake_hands(connection, launcher, caller)
+        _shake_hands(connection, launcher, settings.startup_timeout_ms / 1000)
         yield connection
     finally:
         child.stop(_LADDER)
@@ -98,9 +80,9 @@ def _start(launcher: Launcher) -> Child:
         raise ChildFailed(f"codex could not be started: {_sentence(str(error))}") from error
 
 
-def _shake_hands(connection: Connection, launcher: Launcher, caller: Caller) -> None:
+def _shake_hands(connection: Connection, launcher: Launcher, timeout_s: float) -> None:
     try:
-        connection.shake_hands(caller.version, caller.startup_s, launcher.home.silence_log_database)
+        connection.shake_hands(VERSION, timeout_s, launcher.home.silence_log_database)
     except (RpcError, ProtocolError) as error:
         why = error.reason if isinstance(error, CallRefused) else str(error)
         raise ChildFailed(f"codex did not shake hands: {_sentence(why)}") from error

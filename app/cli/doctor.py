@@ -36,13 +36,10 @@ from app.cli.checks import (
     skip,
 )
 from app.cli.child import (
-    Caller,
     ChildFailed,
     binary_of,
-    caller_of,
     conversation,
     for_handshake,
-    gateway_version,
     launcher_of,
 )
 from app.cli.exit_codes import Exit, without_secrets
@@ -71,15 +68,13 @@ class Site:
     settings: Settings
     home: Home
     upstream: Upstream
-    caller: Caller
     offline: bool
 
     @classmethod
-    def of(cls, settings: Settings, version: str, *, offline: bool) -> Site:
+    def of(cls, settings: Settings, *, offline: bool) -> Site:
         """Return the site of these settings."""
         home = Home(settings.codex_home)
-        upstream = choose_upstream(settings, home).upstream
-        return cls(settings, home, upstream, caller_of(settings, version), offline)
+        return cls(settings, home, choose_upstream(settings, home).upstream, offline)
 
 
 def _open_files(site: Site) -> Result:
@@ -107,7 +102,7 @@ def _catalog(site: Site) -> Result:
 def _child(site: Site) -> Result:
     with tempfile.TemporaryDirectory() as folder:
         home, upstream = Home(Path(folder)), for_handshake(site.upstream)
-        return codex.handshake(launcher_of(site.settings, home, upstream), site.caller)
+        return codex.handshake(launcher_of(site.settings, home, upstream), site.settings)
 
 
 def _login(site: Site) -> Result:
@@ -115,8 +110,8 @@ def _login(site: Site) -> Result:
     if stored is None or (site.offline and stored == account.CHATGPT):
         return codex.login_offline(stored, site.upstream.kind)
     try:
-        with conversation(launcher_of(site.settings, site.home), site.caller) as connection:
-            found = account.look_up(connection, site.caller.call_s)
+        with conversation(launcher_of(site.settings, site.home), site.settings) as connection:
+            found = account.look_up(connection, site.settings.rpc_timeout_ms / 1000)
     except ChildFailed as error:
         found = account.Login(problem=str(error))
     return codex.login(found, site.upstream.kind)
@@ -166,7 +161,7 @@ CHECKS: tuple[Check[Site], ...] = (
 def doctor(context: click.Context, *, offline: bool, as_json: bool) -> None:
     """Check everything that the service needs; exit code 1 if anything fails."""
     results = []
-    for result in examine(read_environment(), ROOT / ".env", gateway_version(), offline=offline):
+    for result in examine(read_environment(), ROOT / ".env", offline=offline):
         results.append(result)
         if not as_json:
             head = f"{result.level.value:4}  {result.name:13}"
@@ -180,13 +175,13 @@ def doctor(context: click.Context, *, offline: bool, as_json: bool) -> None:
 
 
 def examine(
-    variables: Mapping[str, str], env_file: Path, version: str, *, offline: bool = False
+    variables: Mapping[str, str], env_file: Path, *, offline: bool = False
 ) -> Iterator[Result]:
     """Yield every result as soon as it is known. Blocks."""
     site: Site | None = None
     problems: list[str] = []
     try:
-        site = Site.of(load_settings(variables), version, offline=offline)
+        site = Site.of(load_settings(variables), offline=offline)
     except SettingsError as error:
         problems = error.problems
     first: tuple[Check[None], ...] = (

@@ -37,5 +37,5 @@ _SECRETS = re.compile(r"\b(?:sk|rt|sess)[-_][\w.-]{4,}|\beyJ[\w.-]{8,}|(?i:beare
 
 
 def without_secrets(text: str) -> str:
-    """Return what somebody else said, fit to be shown: an upstream may quote the key that it refused."""
+    """Return the text with keys and tokens hidden: an upstream may quote the key that it refused."""
     return _SECRETS.sub("[hidden]", text)

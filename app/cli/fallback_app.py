@@ -11,9 +11,8 @@ from flask import Flask
 from app.cli.group import group
 
 
-def commands_only(version: str) -> Flask:
+def commands_only() -> Flask:
     """Return the application that only `flask codex …` may use: it has no route."""
     app = Flask("app", static_folder=None)
-    app.config["VERSIONS"] = {"gateway": version}
     app.cli.add_command(group)
     return app

@@ -35,8 +35,12 @@ _ASK_FOR_CALL = {
     "role": "user",
     "content": f"Call the tool {_TOOL} with the name 'smoke', then tell me the code that it returns.",
 }
+_PURPOSE = "Look up the code that belongs to a name."
 _NAME = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
-_OFFER = {"type": "function", "function": {"name": _TOOL, "parameters": _NAME}}
+_OFFER = {
+    "type": "function",
+    "function": {"name": _TOOL, "description": _PURPOSE, "parameters": _NAME},
+}
 _MADE_UP = {
     "id": "call_smoke",
     "type": "function",
@@ -61,7 +65,7 @@ class Site:
 
 
 def is_this_host(address: str) -> bool:
-    """Whether the address cannot leave this machine."""
+    """Return whether the address cannot leave this machine."""
     return (urlsplit(address).hostname or "") in _LOOPBACK
 
 
@@ -130,7 +134,9 @@ def _errors(site: Site) -> Result:
 
 def _models(site: Site) -> Result:
     listed = _good(site.deployment.send("/v1/models")).json()["data"]
-    _require(bool(listed), "The list of models is empty.", "On its host: codex doctor")
+    _require(
+        bool(listed), "The list of models is empty.", "On its host: flask --app wsgi codex doctor"
+    )
     site.model = site.model or listed[0]["id"]
     return ok(f"{len(listed)}; taking {site.model}.")
 

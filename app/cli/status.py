@@ -10,15 +10,7 @@ import click
 
 from app.cli import account, running_gateway
 from app.cli.account import Account, Limit, Login, iso_utc
-from app.cli.child import (
-    Caller,
-    ChildFailed,
-    caller_of,
-    codex_version,
-    conversation,
-    gateway_version,
-    launcher_of,
-)
+from app.cli.child import ChildFailed, codex_version, conversation, launcher_of
 from app.cli.exit_codes import Exit, load
 from app.cli.output import columns, say_json, waiting
 from app.cli.running_gateway import Running
@@ -26,6 +18,7 @@ from app.codex.config import UpstreamKind
 from app.codex.home import Home
 from app.codex.upstream import UpstreamChoice, choose_upstream
 from app.settings import Settings
+from app.version import VERSION
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +33,7 @@ class Status:
 
     @property
     def exit_code(self) -> Exit:
-        """What a script learns; a login matters only where OpenAI serves."""
+        """Exit code; a login matters only where OpenAI serves."""
         if self.child_problem:
             return Exit.FAILED
         if self.upstream.kind is not UpstreamKind.OPENAI:
@@ -61,7 +54,7 @@ class Status:
 @click.pass_context
 def status(context: click.Context, *, as_json: bool) -> None:
     """Show the login and its limits, the versions, the upstream, and the running gateway."""
-    seen = gather(load(), gateway_version())
+    seen = gather(load())
     if as_json:
         say_json(seen.for_json())
     else:
@@ -69,25 +62,25 @@ def status(context: click.Context, *, as_json: bool) -> None:
     context.exit(seen.exit_code)
 
 
-def gather(settings: Settings, version: str) -> Status:
+def gather(settings: Settings) -> Status:
     """Ask a child of our own, and the gateway over HTTP. Blocks."""
     home = Home(settings.codex_home)
     choice = choose_upstream(settings, home)
-    login, codex, problem = _ask_codex(settings, home, caller_of(settings, version))
+    login, codex, problem = _ask_codex(settings, home)
     with waiting("Asking the running gateway …"):
         gateway = running_gateway.probe(
             running_gateway.pid_of(home.pid_file), settings.host, settings.port, settings.api_key
         )
-    return Status(choice, login, {"gateway": version, "codex": codex}, gateway, problem)
+    return Status(choice, login, {"gateway": VERSION, "codex": codex}, gateway, problem)
 
 
-def _ask_codex(settings: Settings, home: Home, caller: Caller) -> tuple[Login, str | None, str]:
+def _ask_codex(settings: Settings, home: Home) -> tuple[Login, str | None, str]:
     try:
         with (
             waiting("Asking codex about the login …"),
-            conversation(launcher_of(settings, home), caller) as connection,
+            conversation(launcher_of(settings, home), settings) as connection,
         ):
-            login = account.look_up(connection, caller.call_s)
+            login = account.look_up(connection, settings.rpc_timeout_ms / 1000)
             codex = codex_version(connection.user_agent)
     except ChildFailed as error:
         return Login(), None, str(error)

@@ -11,21 +11,24 @@ from gevent import subprocess
 
 from app.cli.account import CHATGPT, Login
 from app.cli.checks import Result, fail, ok, skip, warn
-from app.cli.child import Caller, ChildFailed, codex_version, conversation
+from app.cli.child import ChildFailed, codex_version, conversation
 from app.codex.config import UpstreamKind
 from app.codex.launch import Launcher
+from app.settings import Settings
 
 _TIMEOUT_S = 10
 _REINSTALL = "Unset CODEX_BIN; make run installs the binary that requirements.txt names."
 _LOG_IN = "flask --app wsgi codex login"
 _EXPIRED = f"If the network is fine (see upstream), the login has expired or was revoked: {_LOG_IN}"
 
-_REFUSAL = re.compile(r"\b(401|403|unauthori[sz]ed|expired|revoked|refresh token)\b", re.IGNORECASE)
+_LOGIN_AT_FAULT = re.compile(
+    r"\b(401|403|unauthori[sz]ed|expired|revoked|refresh token)\b", re.IGNORECASE
+)
 """Words of a failure that say that the login itself is at fault."""
 
 
 def binary(path: Path | None) -> Result:
-    """The file is there and may be executed; `path` is None if the package that brings it is broken."""
+    """Judge the binary's file; `path` is None if the package that brings it is broken."""
     if path is None:
         return fail("The package that brings it is not whole.", _REINSTALL)
     if not path.is_file():
@@ -54,7 +57,7 @@ def printed_version(path: Path) -> str | None:
 
 
 def version(printed: str | None, pinned: str) -> Result:
-    """What the binary says it is, against the package that requirements.txt pins."""
+    """Compare the version that the binary prints with the package that requirements.txt pins."""
     if printed is None:
         return fail("codex --version failed: not a codex for this machine?", _REINSTALL)
     found = printed.rpartition(" ")[2]
@@ -67,7 +70,7 @@ def version(printed: str | None, pinned: str) -> Result:
 
 
 def catalog(launcher: Launcher) -> Result:
-    """The binary prints its models, and what we make of them can be written. Blocks."""
+    """Let the binary print its models, and write the catalog made from them. Blocks."""
     try:
         launcher.prepare()
     except (OSError, ValueError, subprocess.SubprocessError) as error:
@@ -75,10 +78,10 @@ def catalog(launcher: Launcher) -> Result:
     return ok("codex prints it.")
 
 
-def handshake(launcher: Launcher, caller: Caller) -> Result:
-    """A child starts and shakes hands, in the launcher's own CODEX_HOME. Blocks."""
+def handshake(launcher: Launcher, settings: Settings) -> Result:
+    """Start a child in the launcher's CODEX_HOME and shake hands. Blocks."""
     try:
-        with conversation(launcher, caller) as connection:
+        with conversation(launcher, settings) as connection:
             found = codex_version(connection.user_agent)
             count = len(connection.models)
     except ChildFailed as error:
@@ -90,14 +93,14 @@ def handshake(launcher: Launcher, caller: Caller) -> Result:
 
 
 def login(found: Login, kind: UpstreamKind) -> Result:
-    """Whether the login that codex found is good for what serves."""
+    """Judge the login that codex found, for the upstream that serves."""
     if kind is UpstreamKind.CONFIGURED:
         return ok("None is needed: CODEX_UPSTREAM_URL is set.")
     if found.problem:
         sentence = f"There is a login, but codex could not look it up: {found.problem}"
         return fail(sentence, _EXPIRED)
     if found.account is not None and found.limits_problem:
-        judge = fail if _REFUSAL.search(found.limits_problem) else warn
+        judge = fail if _LOGIN_AT_FAULT.search(found.limits_problem) else warn
         return judge(f"{found.account}; its limits: {found.limits_problem}", _EXPIRED)
     if found.account is not None:
         return ok(f"{found.account}.")
@@ -107,7 +110,7 @@ def login(found: Login, kind: UpstreamKind) -> Result:
 
 
 def login_offline(type_in_file: str | None, kind: UpstreamKind) -> Result:
-    """What the file alone tells, where nobody may be asked."""
+    """Judge the login by its file alone, for `--offline`."""
     if type_in_file == CHATGPT:
         return skip("A ChatGPT login is in CODEX_HOME; whether it is still good was not tried.")
     return login(Login(), kind)

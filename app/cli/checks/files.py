@@ -19,7 +19,7 @@ TOO_LOW_MB = 64
 
 
 def settings(problems: Sequence[str], unknown: Sequence[str]) -> Result:
-    """Everything that the settings' own loader says, and names that it does not know."""
+    """Judge the settings: the problems that their loader found, and names that it does not know."""
     if problems:
         return fail(
             " ".join(problems),
@@ -34,7 +34,7 @@ def settings(problems: Sequence[str], unknown: Sequence[str]) -> Result:
 
 
 def env_file(path: Path) -> Result:
-    """It holds keys, so it is nobody else's."""
+    """Judge who may read `.env`: it holds keys."""
     try:
         mode = stat.S_IMODE(path.stat().st_mode)
     except FileNotFoundError:
@@ -50,7 +50,7 @@ def env_file(path: Path) -> Result:
 
 
 def api_key(key: str) -> Result:
-    """How good the client key is; what production refuses is a warning elsewhere."""
+    """Judge the client key; what production refuses is a warning elsewhere."""
     remedy = 'python3 -c "import secrets; print(secrets.token_urlsafe(32))" makes a good one.'
     length = len(key)
     if length < MIN_PROD_KEY_LENGTH:
@@ -62,7 +62,7 @@ def api_key(key: str) -> Result:
 
 
 def profile(env: str, advice: Sequence[tuple[str, str]]) -> Result:
-    """Advice on settings that the profile allows: pairs of a variable and a sentence about it."""
+    """Show the advice on settings that the profile allows: pairs of a variable and a sentence about it."""
     if not advice:
         return ok(f"PROXY_ENV is {env}.")
     return warn(
@@ -72,7 +72,7 @@ def profile(env: str, advice: Sequence[tuple[str, str]]) -> Result:
 
 
 def home(root: Path) -> Result:
-    """CODEX_HOME is there or can be made, ours, writable, and closed to others."""
+    """Judge CODEX_HOME: whether it is there or can be made, ours, writable, and closed to others."""
     quoted = shlex.quote(str(root))
     if not root.exists():
         parent = _existing(root)
@@ -104,7 +104,7 @@ def home(root: Path) -> Result:
 
 
 def disk(root: Path, free_bytes: int) -> Result:
-    """Room for codex's databases."""
+    """Judge the room for codex's databases."""
     free = free_bytes // _MB
     sentence = f"{free} MB free for {root}."
     if free >= LOW_MB:
@@ -115,7 +115,7 @@ def disk(root: Path, free_bytes: int) -> Result:
 
 
 def foreign_config(root: Path) -> Result:
-    """A `config.toml` would give the child other rules, so the service refuses to start one."""
+    """Look for a `config.toml`: it would give the child other rules, so the service refuses to start one."""
     path = root / "config.toml"
     if not os.path.lexists(path):
         return ok("There is none in CODEX_HOME.")
@@ -137,7 +137,7 @@ def _existing(path: Path) -> Path:
 
 
 def _not_writable(folder: Path) -> str:
-    """Return why nothing can be written there, or nothing. Tries it: permissions do not tell about the mount."""
+    """Return why nothing can be written there, empty if it can. Tries it: permissions do not tell about the mount."""
     try:
         with tempfile.TemporaryFile(dir=folder):
             return ""

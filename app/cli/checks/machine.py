@@ -14,7 +14,7 @@ PYTHON = (3, 11)
 
 
 def python_version(version: tuple[int, int, int]) -> Result:
-    """3.11 is what the requirements are pinned for."""
+    """Judge the version of Python; the requirements are pinned for 3.11."""
     shown = ".".join(map(str, version))
     if version[:2] == PYTHON:
         return ok(f"Python {shown}.")
@@ -25,7 +25,7 @@ def python_version(version: tuple[int, int, int]) -> Result:
 
 
 def shared_memory(folder: Path) -> Result:
-    """Where gunicorn keeps its worker's heartbeat."""
+    """Judge the folder in which gunicorn keeps its worker's heartbeat."""
     if not folder.is_dir():
         return warn(
             f"There is no {folder}: the worker's heartbeat goes to a file on disk.",
@@ -40,7 +40,7 @@ def shared_memory(folder: Path) -> Result:
 
 
 def open_files(limit: int, connections: int) -> Result:
-    """Each client connection is one open file; `limit` is the hard one, to which the service goes if it has to.
+    """Judge the hard limit of open files, of which each client connection takes one.
 
     A negative limit means none.
     """
@@ -56,7 +56,7 @@ def open_files(limit: int, connections: int) -> Result:
 
 
 def port(host: str, number: int, ours: int | None) -> Result:
-    """Free, or in use by the gateway whose process id is `ours`. Binds it for a moment if it is free."""
+    """Judge the port: free, or in use by the gateway whose process id is `ours`. Binds it for a moment if it is free."""
     if number == 0:
         return ok("PORT=0: a free one is taken at the start.")
     problem = _try_to_bind(host, number)

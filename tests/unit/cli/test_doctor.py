@@ -53,7 +53,7 @@ def test_needs_are_rows_above() -> None:
 
 
 def test_bad_settings_are_a_finding_and_the_rest_is_not_tried() -> None:
-    results = list(doctor.examine({"PORT": "99999"}, NO_ENV_FILE, "1.0"))
+    results = list(doctor.examine({"PORT": "99999"}, NO_ENV_FILE))
     found = {result.name: result for result in results}
     assert found["settings"].level is Level.FAIL
     assert "PORT must be" in found["settings"].sentence
