@@ -21,35 +21,6 @@ LOOK_BETWEEN = "Look at the proxy in between, and at the address."
 _BLOCK_BYTES = 65_536
 _MOST_BYTES = 8 * 1024 * 1024
 
-_FAILURES: tuple[tuple[tuple[type[Exception], ...], str, str], ...] = (
-    (
-        (exceptions.Timeout, ReadTimeoutError),
-        "No whole answer within {seconds:g} seconds.",
-        "Give more time with --timeout; if that does not help, look at the gateway's log.",
-    ),
-    (
-        (exceptions.SSLError,),
-        "No TLS with this address ({reason}).",
-        "Check its certificate and the address; REQUESTS_CA_BUNDLE names an authority of your own.",
-    ),
-    (
-        (exceptions.ProxyError,),
-        "The proxy of this shell does not lead there.",
-        "Check HTTPS_PROXY and NO_PROXY.",
-    ),
-    (
-        (exceptions.ChunkedEncodingError, ProtocolError),
-        "The connection broke off in the middle of the answer.",
-        "Look at the proxy's limits and at the gateway's log.",
-    ),
-    (
-        (Exception,),
-        "Nobody answers at {address} ({reason}).",
-        "Check the address; on its host: curl $BASE/livez, and is the service running?",
-    ),
-)
-"""Failures of `requests` and of the library below it, the sentence for them and the remedy; the first that fits."""
-
 
 class CheckFailed(Exception):
     """Something is not as it must be: a sentence, and what to do."""
@@ -137,9 +108,24 @@ class Deployment:
         return Answer(response.status_code, response.headers, bytes(body), head_ms)
 
     def _failure(self, error: Exception) -> CheckFailed:
-        sentence, remedy = next(row[1:] for row in _FAILURES if isinstance(error, row[0]))
-        facts = {"seconds": self.timeout_s, "address": self.address, "reason": _innermost(error)}
-        return CheckFailed(sentence.format(**facts), remedy)
+        """Return the sentence for a failure of `requests`, or of the library below it while the body is read."""
+        match error:
+            case exceptions.Timeout() | ReadTimeoutError():
+                sentence = f"No whole answer within {self.timeout_s:g} seconds."
+                remedy = "Give more time with --timeout; look at the gateway's log."
+            case exceptions.SSLError():
+                sentence = f"No TLS with this address ({_innermost(error)})."
+                remedy = "Check its certificate; REQUESTS_CA_BUNDLE names an authority of your own."
+            case exceptions.ProxyError():
+                sentence = "The proxy of this shell does not lead there."
+                remedy = "Check HTTPS_PROXY and NO_PROXY."
+            case exceptions.ChunkedEncodingError() | ProtocolError():
+                sentence = "The connection broke off in the middle of the answer."
+                remedy = "Look at the proxy's limits and at the gateway's log."
+            case _:
+                sentence = f"Nobody answers at {self.address} ({_innermost(error)})."
+                remedy = "Check the address; on its host: curl $BASE/livez."
+        return CheckFailed(sentence, remedy)
 
 
 def _innermost(error: BaseException) -> str:

@@ -56,7 +56,7 @@ def open_files(limit: int, connections: int) -> Result:
 
 
 def port(host: str, number: int, ours: int | None) -> Result:
-    """Judge the port: free, or in use by the gateway whose process id is `ours`. Binds it for a moment if it is free."""
+    """Judge the port: free, or used by the gateway whose process id is `ours`. Binds it for a moment if it is free."""
     if number == 0:
         return ok("PORT=0: a free one is taken at the start.")
     problem = _try_to_bind(host, number)
