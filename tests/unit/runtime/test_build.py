@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from app.codex.home import Home
-from app.runtime.build import build_gateway
+from app.runtime.build import build_worker_services
 from app.settings import load_settings
 
 PROD = {"PROXY_ENV": "prod", "PROXY_API_KEY": "q7Vd0m2XvK9sLw4Tz1Bn8RcJ"}
@@ -30,7 +30,7 @@ def test_a_login_that_serves_is_remembered(
     if has_login:
         home.auth_file.write_text("{}")
     settings = {"PROXY_API_KEY": "k" * 32, "CODEX_HOME": str(tmp_path), **variables}
-    services = build_gateway(load_settings(settings))
+    services = build_worker_services(load_settings(settings))
     try:
         assert home.login_marker.exists() is is_remembered
     finally:
