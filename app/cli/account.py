@@ -10,8 +10,10 @@ from typing import Any
 
 import orjson
 
+from app.backend.account import WINDOWS, AccountWindow
 from app.backends.app_server.connection import Connection
 from app.cli.child import ChildFailed, ask
+from app.codex.account import parse_window
 
 CHATGPT = "chatgpt"
 API_KEY = "apiKey"
@@ -32,6 +34,13 @@ class Limit:
         window = f", window of {_span(self.window_minutes)}" if self.window_minutes else ""
         resets = f", starts again at {self.resets_at}" if self.resets_at else ""
         return f"{self.name}{window}: {self.used_percent} % used{resets}"
+
+    @classmethod
+    def of(cls, name: str, window: AccountWindow) -> Limit:
+        """Return the window with its time as a person reads it."""
+        resets = window.resets_at and datetime.fromtimestamp(window.resets_at, UTC).isoformat()
+        resets_at = resets.replace("+00:00", "Z") if resets else None
+        return cls(name, window.used_percent, window.window_minutes, resets_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,24 +98,9 @@ def parse_limits(result: object) -> Iterator[Limit]:
         if not isinstance(bucket, Mapping):
             continue
         name = _text(bucket.get("limitName")) or limit_id
-        for which in ("primary", "secondary"):
-            window = bucket.get(which)
-            if isinstance(window, Mapping) and isinstance(window.get("usedPercent"), int):
-                minutes, resets = window.get("windowDurationMins"), window.get("resetsAt")
-                yield Limit(
-                    f"{name} {which}",
-                    window["usedPercent"],
-                    minutes if isinstance(minutes, int) else None,
-                    iso_utc(resets) if isinstance(resets, int) else None,
-                )
-
-
-def iso_utc(seconds: int) -> str | None:
-    """Return a Unix time as ISO-8601 in UTC; None for one that no calendar has."""
-    try:
-        return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
-    except (ValueError, OverflowError, OSError):
-        return None
+        for which in WINDOWS:
+            if (window := parse_window(bucket.get(which))) is not None:
+                yield Limit.of(f"{name} {which}", window)
 
 
 def type_in_file(auth_file: Path) -> str | None:

@@ -8,8 +8,9 @@ from typing import Any
 
 import click
 
+from app.backend.account import AccountWindow
 from app.cli import account, running_gateway
-from app.cli.account import Account, Limit, Login, iso_utc
+from app.cli.account import Account, Limit, Login
 from app.cli.child import ChildFailed, codex_version, conversation, launcher_of
 from app.cli.exit_codes import Exit, load
 from app.cli.output import columns, say_json, waiting
@@ -109,13 +110,9 @@ def describe(seen: Status) -> Iterator[tuple[str, str]]:
 def heard_limits(gateway: Running) -> tuple[Limit, ...]:
     """Return the account's windows as the running gateway last heard of them, where nobody else can tell."""
     windows = gateway.account_limits or {}
+    members = ("used_percent", "window_minutes", "resets_at")
     return tuple(
-        Limit(
-            f"as last heard, {name}",
-            window["used_percent"],
-            window["window_minutes"],
-            window["resets_at"] and iso_utc(window["resets_at"]),
-        )
+        Limit.of(f"as last heard, {name}", AccountWindow(*(window[member] for member in members)))
         for name, window in windows.items()
     )
 
