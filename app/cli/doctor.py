@@ -35,13 +35,7 @@ from app.cli.checks import (
     run_checks,
     skip,
 )
-from app.cli.child import (
-    ChildFailed,
-    binary_of,
-    conversation,
-    for_handshake,
-    launcher_of,
-)
+from app.cli.child import ChildFailed, binary_of, conversation, for_handshake, launcher_of
 from app.cli.exit_codes import Exit, without_secrets
 from app.cli.output import say_json, waiting
 from app.codex.config import Upstream

@@ -25,7 +25,7 @@ from app.cli.checks import Check, Level, Result, fail, lines, run_checks
 from app.cli.exit_codes import Exit, give_up
 from app.cli.output import say_json, waiting
 from app.cli.smoke_checks import CHECKS, REQUIREMENTS, Site, is_this_host
-from app.cli.smoke_http import LOOK_BETWEEN, CheckFailed, Deployment
+from app.cli.smoke_http import CHECK_PROXY, CheckFailed, Deployment
 from app.settings import ROOT, read_environment
 
 _KEY = "PROXY_API_KEY"
@@ -155,10 +155,10 @@ def _run(check: Check[Site], site: Site) -> Result:
     except CheckFailed as failed:
         return fail(failed.sentence, failed.remedy)
     except KeyError as error:
-        return fail(f"The answer has no {error.args[0]}.", LOOK_BETWEEN)
+        return fail(f"The answer has no {error.args[0]}.", CHECK_PROXY)
     # A deployment can be anything: what it said is a finding, and the checks after it are still of use.
     except Exception as error:  # noqa: BLE001
-        return fail(f"What came is not the gateway's: {type(error).__name__}.", LOOK_BETWEEN)
+        return fail(f"What came is not the gateway's: {type(error).__name__}.", CHECK_PROXY)
 
 
 def timed_lines(result: Result, ms: int) -> list[str]:

@@ -17,7 +17,7 @@ import orjson
 
 from app.cli.checks import Check, Result, fail, ok, skip, warn
 from app.cli.exit_codes import without_secrets
-from app.cli.smoke_http import LOOK_BETWEEN, Answer, CheckFailed, Deployment
+from app.cli.smoke_http import CHECK_PROXY, Answer, CheckFailed, Deployment
 
 REQUIREMENTS = ("https", "model", "tool-call")
 """What an operator may insist on."""
@@ -110,7 +110,7 @@ def _request_id(site: Site) -> Result:
     kept = _id(site.deployment.send("/livez", key="", X_Request_Id=sent))
     _require(bool(kept), "Answers have no X-Request-Id.")
     if kept != sent:
-        return warn("The caller's X-Request-Id is replaced on the way.", LOOK_BETWEEN)
+        return warn("The caller's X-Request-Id is replaced on the way.", CHECK_PROXY)
     return ok("X-Request-Id is kept, and there is one.")
 
 
@@ -202,7 +202,7 @@ def _uncalled(site: Site) -> Result:
     return warn("The model answered in words; the result of a call was accepted.", _ANOTHER_MODEL)
 
 
-def _require(holds: bool, otherwise: str, remedy: str = LOOK_BETWEEN) -> None:  # noqa: FBT001
+def _require(holds: bool, otherwise: str, remedy: str = CHECK_PROXY) -> None:  # noqa: FBT001
     if not holds:
         raise CheckFailed(otherwise, remedy)
 

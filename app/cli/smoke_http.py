@@ -17,7 +17,7 @@ from urllib3.exceptions import HTTPError, ProtocolError, ReadTimeoutError
 
 from app.cli.exit_codes import without_secrets
 
-LOOK_BETWEEN = "Look at the proxy in between, and at the address."
+CHECK_PROXY = "Look at the proxy in between, and at the address."
 _BLOCK_BYTES = 65_536
 _MOST_BYTES = 8 * 1024 * 1024
 
@@ -25,7 +25,7 @@ _MOST_BYTES = 8 * 1024 * 1024
 class CheckFailed(Exception):
     """Something is not as it must be: a sentence, and what to do."""
 
-    def __init__(self, sentence: str, remedy: str = LOOK_BETWEEN) -> None:
+    def __init__(self, sentence: str, remedy: str = CHECK_PROXY) -> None:
         super().__init__(sentence)
         self.sentence = sentence
         self.remedy = remedy
