@@ -6,7 +6,6 @@ import os
 from app import create_app
 from app.cli.fallback_app import commands_only
 from app.settings import SettingsError
-from app.version import VERSION
 
 IS_COMMAND = os.environ.get("FLASK_RUN_FROM_CLI") == "true"
 
@@ -20,4 +19,4 @@ except (SettingsError, OSError):
     # `flask codex doctor` must be able to say what is wrong; everybody else must not start.
     if not IS_COMMAND:
         raise
-    app = commands_only(VERSION)
+    app = commands_only()

@@ -1,4 +1,4 @@
-"""The service's login as codex sees it: who, which plan, how much of its limits is used. No token is ever kept here."""
+"""Login of the service as codex reports it: account, plan, use of its limits. No token is ever kept here."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from typing import Any
 
 import orjson
 
+from app.backend.account import WINDOWS, AccountWindow
 from app.backends.app_server.connection import Connection
 from app.cli.child import ChildFailed, ask
+from app.codex.account import parse_window
 
 CHATGPT = "chatgpt"
 API_KEY = "apiKey"
@@ -33,10 +35,17 @@ class Limit:
         resets = f", starts again at {self.resets_at}" if self.resets_at else ""
         return f"{self.name}{window}: {self.used_percent} % used{resets}"
 
+    @classmethod
+    def of(cls, name: str, window: AccountWindow) -> Limit:
+        """Return the window with its time as a person reads it."""
+        resets = window.resets_at and datetime.fromtimestamp(window.resets_at, UTC).isoformat()
+        resets_at = resets.replace("+00:00", "Z") if resets else None
+        return cls(name, window.used_percent, window.window_minutes, resets_at)
+
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Who is logged in. `email` and `plan` are known for ChatGPT only."""
+    """Account that is logged in. `email` and `plan` are known for ChatGPT only."""
 
     type: str
     email: str | None = None
@@ -49,7 +58,7 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """What codex told. A problem is codex's own sentence, empty where there was none."""
+    """Login as codex reported it. A problem is codex's own sentence, empty where there was none."""
 
     account: Account | None = None
     problem: str = ""
@@ -57,17 +66,17 @@ class Login:
     limits_problem: str = ""
 
 
-def look_up(generation: Connection, timeout_s: float, *, with_limits: bool = True) -> Login:
+def look_up(connection: Connection, timeout_s: float) -> Login:
     """Ask a child about the login in its CODEX_HOME. Blocks; a ChatGPT login is looked up over the network."""
     try:
-        answer = ask(generation, "account/read", {"refreshToken": False}, timeout_s)
+        answer = ask(connection, "account/read", {"refreshToken": False}, timeout_s)
     except ChildFailed as error:
         return Login(problem=str(error))
     account = parse_account(answer)
-    if account is None or account.type != CHATGPT or not with_limits:
+    if account is None or account.type != CHATGPT:
         return Login(account)
     try:
-        limits = ask(generation, "account/rateLimits/read", None, timeout_s)
+        limits = ask(connection, "account/rateLimits/read", None, timeout_s)
     except ChildFailed as error:
         return Login(account, limits_problem=str(error))
     return Login(account, limits=tuple(parse_limits(limits)))
@@ -89,28 +98,13 @@ def parse_limits(result: object) -> Iterator[Limit]:
         if not isinstance(bucket, Mapping):
             continue
         name = _text(bucket.get("limitName")) or limit_id
-        for which in ("primary", "secondary"):
-            window = bucket.get(which)
-            if isinstance(window, Mapping) and isinstance(window.get("usedPercent"), int):
-                minutes, resets = window.get("windowDurationMins"), window.get("resetsAt")
-                yield Limit(
-                    f"{name} {which}",
-                    window["usedPercent"],
-                    minutes if isinstance(minutes, int) else None,
-                    iso_utc(resets) if isinstance(resets, int) else None,
-                )
-
-
-def iso_utc(seconds: int) -> str | None:
-    """Return a Unix time as ISO-8601 in UTC; None for one that no calendar has."""
-    try:
-        return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
-    except (ValueError, OverflowError, OSError):
-        return None
+        for which in WINDOWS:
+            if (window := parse_window(bucket.get(which))) is not None:
+                yield Limit.of(f"{name} {which}", window)
 
 
 def type_in_file(auth_file: Path) -> str | None:
-    """Return which sort of login the file holds, without asking anybody; None if it holds none or cannot be read."""
+    """Return the type of the login in the file, without a child; None if it holds none or cannot be read."""
     try:
         found = orjson.loads(auth_file.read_bytes())
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""A codex child of a command's own, for a few questions. It does not touch the running gateway's child.
+"""Codex child of a command's own, for a few questions. It does not touch the running gateway's child.
 
 It may share that one's CODEX_HOME, as the two children of a reload do. It must not get a copy of the login instead:
 codex may renew a login while it is asked, and the original would then be worth nothing.
@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 from codex_cli_bin import bundled_codex_path
-from flask import current_app
 from gevent import subprocess
 
 from app.backends.app_server.connection import Connection
@@ -25,33 +24,18 @@ from app.codex.launch import Launcher
 from app.process.child import Child, StopLadder
 from app.rpc.errors import CallRefused, RpcError
 from app.settings import Settings
+from app.version import VERSION
 
 OPENAI = Upstream(UpstreamKind.OPENAI)
+
+_NOBODY = "http://127.0.0.1:9/v1"
+"""Stands for the demo's address, which it has only while a worker runs."""
 
 _LADDER = StopLadder(eof_s=1.0, term_s=1.0, kill_s=1.0)
 
 
 class ChildFailed(Exception):
     """The child did not start, did not shake hands or refused a call. The message is a sentence for the operator."""
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """Who asks: our version, and how many seconds we wait for the handshake and for each call."""
-
-    version: str
-    startup_s: float
-    call_s: float
-
-
-def caller_of(settings: Settings, version: str) -> Caller:
-    """Return a caller with the service's own limits."""
-    return Caller(version, settings.startup_timeout_ms / 1000, settings.rpc_timeout_ms / 1000)
-
-
-def gateway_version() -> str:
-    """Return the version of the application that runs the command."""
-    return str(current_app.config["VERSIONS"]["gateway"])
 
 
 def binary_of(settings: Settings) -> Path:
@@ -68,17 +52,24 @@ def launcher_of(settings: Settings, home: Home, upstream: Upstream = OPENAI) -> 
     return Launcher(home, binary, upstream, "", settings.request_timeout_ms)
 
 
+def for_handshake(upstream: Upstream) -> Upstream:
+    """Return an upstream for a child that sends no turn: without a key, and with an address for the demo, too."""
+    address = _NOBODY if upstream.kind is UpstreamKind.DEMO else upstream.base_url
+    return replace(upstream, base_url=address, has_key=False)
+
+
 @contextmanager
-def conversation(launcher: Launcher, caller: Caller) -> Iterator[Connection]:
-    """Start a child, shake hands, and end it afterwards. Raises `ChildFailed`."""
+def conversation(launcher: Launcher, settings: Settings) -> Iterator[Connection]:
+    """Start a child, shake hands within the service's own limits, and end it afterwards. Raises `ChildFailed`."""
     child = _start(launcher)
-    generation = Connection(1, child, rpc_timeout_s=caller.call_s, on_lost=lambda _: None)
+    call_s = settings.rpc_timeout_ms / 1000
+    connection = Connection(1, child, rpc_timeout_s=call_s, on_lost=lambda _: None)
     try:
-        _shake_hands(generation, launcher, caller)
-        yield generation
+        _shake_hands(connection, launcher, settings.startup_timeout_ms / 1000)
+        yield connection
     finally:
         child.stop(_LADDER)
-        generation.detach()
+        connection.detach()
         child.close()
 
 
@@ -89,18 +80,18 @@ def _start(launcher: Launcher) -> Child:
         raise ChildFailed(f"codex could not be started: {_sentence(str(error))}") from error
 
 
-def _shake_hands(generation: Connection, launcher: Launcher, caller: Caller) -> None:
+def _shake_hands(connection: Connection, launcher: Launcher, timeout_s: float) -> None:
     try:
-        generation.shake_hands(caller.version, caller.startup_s, launcher.home.silence_log_database)
+        connection.shake_hands(VERSION, timeout_s, launcher.home.silence_log_database)
     except (RpcError, ProtocolError) as error:
         why = error.reason if isinstance(error, CallRefused) else str(error)
         raise ChildFailed(f"codex did not shake hands: {_sentence(why)}") from error
 
 
-def ask(generation: Connection, method: str, params: object, timeout_s: float) -> object:
+def ask(connection: Connection, method: str, params: object, timeout_s: float) -> object:
     """Return the result of one call. Raises `ChildFailed` with codex's own words."""
     try:
-        return generation.channel.call(method, params, timeout_s)
+        return connection.channel.call(method, params, timeout_s)
     except CallRefused as error:
         raise ChildFailed(_sentence(error.reason)) from error
     except RpcError as error:

@@ -1,19 +1,18 @@
-"""`codex doctor`: everything that the service needs, one line each, with what to do where something is missing.
+"""`codex doctor`: a check of everything that the service needs, with what to do where something is missing.
 
-The table below says which checks there are, what each is given, and which others must not have failed before. Nothing
-is repaired, and a running gateway is not disturbed: the child that is tried lives in a temporary CODEX_HOME; only
-for the question who is logged in, one is started beside the gateway's own, as a reload does.
+Nothing is repaired, and a running gateway is not disturbed: the child that is tried lives in a temporary CODEX_HOME.
+Only to look up the login, a child is started beside the gateway's own, as a reload does.
 """
 
 from __future__ import annotations
 
 import http.client
 import resource
-import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -21,21 +20,27 @@ from urllib.request import getproxies, proxy_bypass
 
 import click
 
-from app.cli import account, running_gateway, upstream
-from app.cli.checks import Level, Result, codex, fail, files, machine, network, skip
-from app.cli.child import (
-    Caller,
-    ChildFailed,
-    binary_of,
-    caller_of,
-    conversation,
-    gateway_version,
-    launcher_of,
+from app.cli import account, running_gateway
+from app.cli.checks import (
+    Check,
+    Level,
+    Result,
+    T,
+    codex,
+    fail,
+    files,
+    lines,
+    machine,
+    network,
+    run_checks,
+    skip,
 )
+from app.cli.child import ChildFailed, binary_of, conversation, for_handshake, launcher_of
 from app.cli.exit_codes import Exit, without_secrets
-from app.cli.output import columns, say_json, waiting
-from app.cli.upstream import Choice
+from app.cli.output import say_json, waiting
+from app.codex.config import Upstream
 from app.codex.home import Home
+from app.codex.upstream import choose_upstream
 from app.settings import (
     ROOT,
     Settings,
@@ -46,6 +51,9 @@ from app.settings import (
     unknown_names,
 )
 
+_SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  (looked at, not written to)
+_LIVES = (http.client.OK, {"status": "live"})
+
 
 @dataclass(frozen=True, slots=True)
 class Site:
@@ -53,41 +61,19 @@ class Site:
 
     settings: Settings
     home: Home
-    choice: Choice
-    caller: Caller
+    upstream: Upstream
     offline: bool
 
     @classmethod
-    def of(cls, settings: Settings, version: str, *, offline: bool) -> Site:
+    def of(cls, settings: Settings, *, offline: bool) -> Site:
         """Return the site of these settings."""
         home = Home(settings.codex_home)
-        choice = upstream.choose(settings, login_known=upstream.is_login_known(home))
-        return cls(settings, home, choice, caller_of(settings, version), offline)
+        return cls(settings, home, choose_upstream(settings, home).upstream, offline)
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One row. `needs` are rows above it that must not have failed."""
-
-    name: str
-    run: Callable[[Site], Result]
-    needs: tuple[str, ...] = ()
-
-
-_LIVES = (http.client.OK, {"status": "live"})
-
-
-def _profile(site: Site) -> Result:
-    return files.profile(site.settings.env, [sentence for _, sentence in advice(site.settings)])
-
-
-def _codex_home(site: Site) -> Result:
-    return files.home(site.home.root)
-
-
-def _disk(site: Site) -> Result:
-    place = files.existing(site.home.root)
-    return files.disk(site.home.root, shutil.disk_usage(place).free)
+def _open_files(site: Site) -> Result:
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    return machine.open_files(limit, site.settings.connections)
 
 
 def _binary(site: Site) -> Result:
@@ -98,8 +84,7 @@ def _binary(site: Site) -> Result:
 
 
 def _version(site: Site) -> Result:
-    with tempfile.TemporaryDirectory() as folder:
-        printed = codex.printed_version(binary_of(site.settings), Path(folder))
+    printed = codex.printed_version(binary_of(site.settings))
     return codex.version(printed, metadata.version("openai-codex-cli-bin"))
 
 
@@ -109,32 +94,31 @@ def _catalog(site: Site) -> Result:
 
 
 def _child(site: Site) -> Result:
-    kind = upstream.for_handshake(site.settings, site.choice)
     with tempfile.TemporaryDirectory() as folder:
-        launcher = launcher_of(site.settings, Home(Path(folder)), kind)
-        return codex.handshake(launcher, site.caller)
+        home, upstream = Home(Path(folder)), for_handshake(site.upstream)
+        return codex.handshake(launcher_of(site.settings, home, upstream), site.settings)
 
 
 def _login(site: Site) -> Result:
     stored = account.type_in_file(site.home.auth_file)
     if stored is None or (site.offline and stored == account.CHATGPT):
-        return codex.login_offline(stored, site.choice.kind)
+        return codex.login_offline(stored, site.upstream.kind)
     try:
-        with conversation(launcher_of(site.settings, site.home), site.caller) as generation:
-            found = account.look_up(generation, site.caller.call_s)
+        with conversation(launcher_of(site.settings, site.home), site.settings) as connection:
+            found = account.look_up(connection, site.settings.rpc_timeout_ms / 1000)
     except ChildFailed as error:
         found = account.Login(problem=str(error))
-    return codex.login(found, site.choice.kind)
+    return codex.login(found, site.upstream.kind)
 
 
 def _upstream(site: Site) -> Result:
     if site.offline:
-        return network.not_tried()
+        return skip("Not tried: --offline.")
     stored = account.type_in_file(site.home.auth_file)
     return network.reachable(
         [
             network.target(address, {} if proxy_bypass(urlsplit(address).netloc) else getproxies())
-            for address in network.addresses(site.choice, stored)
+            for address in network.addresses(site.upstream, stored)
         ]
     )
 
@@ -147,17 +131,12 @@ def _port(site: Site) -> Result:
     return machine.port(host, number, ours if lives else None)
 
 
-def _open_files(site: Site) -> Result:
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    return machine.open_files(hard, site.settings.connections)
-
-
-CHECKS: tuple[Check, ...] = (
+CHECKS: tuple[Check[Site], ...] = (
     Check("open files", _open_files),
     Check("client key", lambda site: files.api_key(site.settings.api_key)),
-    Check("profile", _profile),
-    Check("codex home", _codex_home),
-    Check("disk", _disk),
+    Check("profile", lambda site: files.profile(site.settings.env, advice(site.settings))),
+    Check("codex home", lambda site: files.home(site.home.root)),
+    Check("disk", lambda site: files.disk(site.home.root, files.free_bytes(site.home.root))),
     Check("config.toml", lambda site: files.foreign_config(site.home.root)),
     Check("codex binary", _binary),
     Check("codex version", _version, ("codex binary",)),
@@ -176,10 +155,11 @@ CHECKS: tuple[Check, ...] = (
 def doctor(context: click.Context, *, offline: bool, as_json: bool) -> None:
     """Check everything that the service needs; exit code 1 if anything fails."""
     results = []
-    for result in examine(read_environment(), ROOT / ".env", gateway_version(), offline=offline):
+    for result in examine(read_environment(), ROOT / ".env", offline=offline):
         results.append(result)
         if not as_json:
-            click.echo("\n".join(lines(result)))
+            head = f"{result.level.value:4}  {result.name:13}"
+            click.echo("\n".join(lines(head, result.sentence, result.remedy)))
     healthy = all(result.level is not Level.FAIL for result in results)
     if as_json:
         say_json({"healthy": healthy, "checks": results})
@@ -189,52 +169,38 @@ def doctor(context: click.Context, *, offline: bool, as_json: bool) -> None:
 
 
 def examine(
-    variables: Mapping[str, str], env_file: Path, version: str, *, offline: bool = False
+    variables: Mapping[str, str], env_file: Path, *, offline: bool = False
 ) -> Iterator[Result]:
     """Yield every result as soon as it is known. Blocks."""
-    yield machine.python_version(sys.version_info[:3])
-    yield machine.shared_memory(Path("/dev/shm"))  # noqa: S108  (looked at, not written to)
-    yield files.env_file(env_file)
+    site: Site | None = None
     problems: list[str] = []
     try:
-        site = Site.of(load_settings(variables), version, offline=offline)
+        site = Site.of(load_settings(variables), offline=offline)
     except SettingsError as error:
         problems = error.problems
-    yield files.settings(problems, unknown_names(variables))
-    if problems:
-        yield from (skip(check.name, "Not tried: the settings are refused.") for check in CHECKS)
-    else:
-        yield from run_all(CHECKS, site)
+    first: tuple[Check[None], ...] = (
+        Check("python", lambda _: machine.python_version(sys.version_info[:3])),
+        Check("shared memory", lambda _: machine.shared_memory(_SHARED_MEMORY)),
+        Check("env file", lambda _: files.env_file(env_file)),
+        Check("settings", lambda _: files.settings(problems, unknown_names(variables))),
+    )
+    yield from run_checks(first, partial(attempt, None))
+    if site is not None:
+        yield from run_checks(CHECKS, partial(attempt, site))
+        return
+    for check in CHECKS:
+        yield Result(check.name, Level.SKIP, "Not tried: the settings are refused.")
 
 
-def run_all(checks: tuple[Check, ...], site: Site) -> Iterator[Result]:
-    """Yield the result of each check; one whose needs failed, or were not tried, is not tried either."""
-    missing: set[str] = set()
-    for check in checks:
-        lacks = [name for name in check.needs if name in missing]
-        if lacks:
-            result = skip(check.name, f"Not tried: {lacks[0]} comes first.")
-        else:
-            with waiting(f"... checking: {check.name}"):
-                result = _run(check, site)
-        if result.level in (Level.FAIL, Level.SKIP):
-            missing.add(check.name)
-        yield result
-
-
-def _run(check: Check, site: Site) -> Result:
+def attempt(given: T, check: Check[T]) -> Result:
+    """Return the result of one check. Blocks, and says so where it takes long."""
     try:
-        return check.run(site)
+        with waiting(f"... checking: {check.name}"):
+            return check.run(given)
     # Whatever a check stumbles over is a finding, and the checks after it are still of use.
     except Exception as error:  # noqa: BLE001
         sentence = f"It could not be checked: {type(error).__name__}: {without_secrets(str(error))}"
-        return fail(check.name, sentence, "Report this as a defect of the doctor's.")
-
-
-def lines(result: Result) -> list[str]:
-    """Return what a person reads of one result."""
-    head, *_ = columns([(result.level.value.ljust(4), result.name.ljust(13), result.sentence)])
-    return [head, f"{'':21}-> {result.remedy}"] if result.remedy else [head]
+        return fail(sentence, "Report this as a defect of the doctor's.")
 
 
 def verdict(results: list[Result]) -> str:

@@ -1,4 +1,4 @@
-"""How a command ends: its exit codes, and failures as sentences. Scripts read the codes, people the sentences."""
+"""Exit codes of the commands, and failures as sentences: scripts read the codes, people the sentences."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from app.settings import Settings, SettingsError, load_settings
 
 
 class Exit(IntEnum):
-    """What a script learns. 2 is click's: the command was typed wrongly."""
+    """Exit code of a command. 2 is click's: the command was typed wrongly."""
 
     OK = 0
     FAILED = 1
@@ -37,5 +37,5 @@ _SECRETS = re.compile(r"\b(?:sk|rt|sess)[-_][\w.-]{4,}|\beyJ[\w.-]{8,}|(?i:beare
 
 
 def without_secrets(text: str) -> str:
-    """Return what somebody else said, fit to be shown: an upstream may quote the key that it refused."""
+    """Return the text with keys and tokens hidden: an upstream may quote the key that it refused."""
     return _SECRETS.sub("[hidden]", text)

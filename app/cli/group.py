@@ -1,6 +1,6 @@
-"""`flask --app wsgi codex …`: which commands there are. Each is loaded when it is used.
+"""Table of the commands `flask --app wsgi codex …`. Each is loaded when it is used.
 
-So that a gunicorn worker, which registers this group with the application, loads none of them.
+A gunicorn worker, which registers this group with the application, therefore loads none of them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
 
 
 class Commands(click.Group):
-    """The table above, as click wants it."""
+    """Click group over the table above."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return every name, in the order of the help text."""

@@ -39,11 +39,11 @@ def login(*, api_key_stdin: bool, unexpected: tuple[str, ...]) -> None:
         )
     settings = load()
     launcher = _prepare(settings)
-    had_login = launcher.home.was_login_configured()
+    had_login = launcher.home.is_login_known
     code = _run_codex(launcher, "login", "--with-api-key" if api_key_stdin else "--device-auth")
     if code != 0:
         give_up(f"The login was refused: codex ended with exit code {code}.", code)
-    launcher.home.was_login_configured()
+    launcher.home.remember_login()
     click.echo(f"The login is in {launcher.home.auth_file}.")
     if settings.upstream_url:
         click.echo("It is not used as long as CODEX_UPSTREAM_URL is set.")
@@ -55,8 +55,7 @@ def login(*, api_key_stdin: bool, unexpected: tuple[str, ...]) -> None:
 def logout() -> None:
     """Remove the service's login."""
     launcher = _prepare(load())
-    # Before it is gone: the demo must not come back in the place of a login.
-    was_logged_in = launcher.home.was_login_configured() and launcher.home.auth_file.exists()
+    was_logged_in = launcher.home.auth_file.exists()
     code = _run_codex(launcher, "logout")
     if code != 0:
         give_up(f"The login was not removed: codex ended with exit code {code}.", code)
@@ -68,6 +67,7 @@ def _prepare(settings: Settings) -> Launcher:
     home = Home(settings.codex_home)
     try:
         home.prepare()
+        home.remember_login()  # before it is gone: its removal must not bring the demo back
         launcher = launcher_of(settings, home)
     except ChildFailed as error:
         give_up(str(error))

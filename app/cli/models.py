@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import click
 
 from app.backend.request import Model
-from app.cli.child import ChildFailed, caller_of, conversation, gateway_version, launcher_of
+from app.cli.child import ChildFailed, conversation, launcher_of
 from app.cli.exit_codes import give_up, load
 from app.cli.output import columns, say_json, waiting
 from app.codex.home import Home
@@ -22,9 +22,9 @@ def models(*, as_json: bool) -> None:
         launcher = launcher_of(settings, Home(settings.codex_home))
         with (
             waiting("Asking codex for its models …"),
-            conversation(launcher, caller_of(settings, gateway_version())) as generation,
+            conversation(launcher, settings) as connection,
         ):
-            found = generation.models
+            found = connection.models
     except ChildFailed as error:
         give_up(f"{error} To find out more: flask --app wsgi codex doctor")
     if as_json:

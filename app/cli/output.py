@@ -1,4 +1,4 @@
-"""What the commands print: tables, JSON, and a word of comfort when something takes long."""
+"""Output of the commands: tables, JSON, and a progress message when something takes long."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def say_json(value: object) -> None:
 
 
 def columns(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return the rows as lines with aligned columns; the last column is as long as it likes."""
+    """Return the rows as lines with aligned columns; the last column has any length."""
     widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]) - 1)] if rows else []
     lines = []
     for row in rows:
@@ -30,8 +30,8 @@ def columns(rows: Sequence[Sequence[str]]) -> list[str]:
 @contextmanager
 def waiting(sentence: str, patience_s: float = _PATIENCE_S) -> Iterator[None]:
     """Say on standard error what is being waited for, if it takes longer than a second."""
-    comfort = gevent.spawn_later(patience_s, click.echo, sentence, err=True)
+    message = gevent.spawn_later(patience_s, click.echo, sentence, err=True)
     try:
         yield
     finally:
-        comfort.kill()
+        message.kill()

@@ -1,15 +1,15 @@
-"""The gateway that runs on this machine, seen from outside: its pid file, its port, its health routes."""
+"""Running gateway on this machine, seen from outside: its pid file, its port, its health routes."""
 
 from __future__ import annotations
 
-import http.client
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-import orjson
+import requests
 
 _PROC = Path("/proc")
 _TIMEOUT_S = 2.0
@@ -18,7 +18,7 @@ _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S10
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """One look. `pid` is None where no gateway runs; `ready` is None where it does not answer."""
+    """State at one moment. `pid` is None where no gateway runs; `ready` is None where it does not answer."""
 
     pid: int | None
     address: str = ""
@@ -60,7 +60,7 @@ def reachable_host(host: str) -> str:
     return _WILDCARDS.get(host, host)
 
 
-def look(pid: int | None, host: str, port: int, key: str) -> Running:
+def probe(pid: int | None, host: str, port: int, key: str) -> Running:
     """Ask the gateway's health routes. Blocks for a few seconds at most.
 
     The key goes out only where the pid file says that a gateway of ours runs: another program on that port must not
@@ -79,7 +79,7 @@ def look(pid: int | None, host: str, port: int, key: str) -> Running:
     return Running(
         pid,
         address,
-        ready=status == http.client.OK,
+        ready=status == HTTPStatus.OK,
         reason=body.get("reason"),
         health=health.get("status"),
         child=health.get("child"),
@@ -98,18 +98,21 @@ def fetch(
     body: Mapping[str, Any] | None = None,
 ) -> tuple[int, dict[str, Any]] | None:
     """Return the status and the JSON object of an answer; None if nobody answers in time, or with something else."""
-    connection = http.client.HTTPConnection(reachable_host(host), port, timeout=_TIMEOUT_S)
+    called = reachable_host(host)
+    place = f"[{called}]:{port}" if ":" in called else f"{called}:{port}"
     headers = {"Authorization": f"Bearer {key}"} if key else {}
-    try:
-        if body is None:
-            connection.request(method, path, headers=headers)
-        else:
-            headers["Content-Type"] = "application/json"
-            connection.request(method, path, orjson.dumps(body), headers)
-        answer = connection.getresponse()
-        found = orjson.loads(answer.read())
-    except (OSError, ValueError, http.client.HTTPException):
-        return None
-    finally:
-        connection.close()
-    return (answer.status, found) if isinstance(found, dict) else None
+    with requests.Session() as session:
+        session.trust_env = False  # neither a proxy nor .netrc stands between this host and itself
+        try:
+            answer = session.request(
+                method,
+                f"http://{place}{path}",
+                json=body,
+                headers=headers,
+                timeout=_TIMEOUT_S,
+                allow_redirects=False,
+            )
+            found = answer.json()
+        except (requests.RequestException, ValueError):
+            return None
+    return (answer.status_code, found) if isinstance(found, dict) else None

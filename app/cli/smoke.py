@@ -1,4 +1,4 @@
-"""`codex smoke URL`: is a deployment, anywhere, what its clients need? Asks it as a client would, check by check.
+"""`codex smoke URL`: tries a deployment, anywhere, as a client would, check by check.
 
 The key is read from a variable or from standard input, never from the command line, which every user of the machine
 can read. The key in this checkout's `.env` belongs to the gateway of this host, and is not sent to another one unless
@@ -8,39 +8,28 @@ can read. The key in this checkout's `.env` belongs to the gateway of this host,
 from __future__ import annotations
 
 import sys
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import click
+import gevent
 from click.core import ParameterSource
 from dotenv import dotenv_values
 
-from app.cli.checks import Level, Result, fail, skip
+from app.cli.checks import Check, Level, Result, fail, lines, run_checks
 from app.cli.exit_codes import Exit, give_up
-from app.cli.output import columns, say_json
-from app.cli.smoke_checks import CHECKS, REQUIREMENTS, Check, Site
-from app.cli.smoke_http import Deployment, Finding, address_of, is_this_host
+from app.cli.output import say_json, waiting
+from app.cli.smoke_checks import CHECKS, REQUIREMENTS, Site, is_this_host
+from app.cli.smoke_http import CHECK_PROXY, CheckFailed, Deployment
 from app.settings import ROOT, read_environment
 
 _KEY = "PROXY_API_KEY"
 _USAGE = 2
-_PATIENCE_S = 1.0
-_WORDS = {Level.OK: "ok", Level.WARN: "warn", Level.FAIL: "FAILED", Level.SKIP: "skip"}
-
-
-@dataclass(frozen=True, slots=True)
-class Timed:
-    """One line: a result and how long it took to find out."""
-
-    name: str
-    level: Level
-    sentence: str
-    remedy: str
-    ms: int
 
 
 @click.command("smoke")
@@ -93,15 +82,16 @@ def smoke(  # noqa: PLR0913  (one for each option)
     key = _key_from_stdin() if key_stdin else key_from(key_env, address, was_named=was_named)
     site = Site(Deployment(address, key, timeout_s), model, frozenset(required))
     results = []
-    for result in run_all(CHECKS, site):
-        results.append(result)
+    for result, ms in run_timed(site):
+        results.append((result, ms))
         if not as_json:
-            click.echo("\n".join(lines(result)))
-    passed = all(result.level is not Level.FAIL for result in results)
+            click.echo("\n".join(timed_lines(result, ms)))
+    passed = all(result.level is not Level.FAIL for result, _ in results)
     if as_json:
-        say_json({"passed": passed, "url": address, "checks": results})
+        checks = [{**asdict(result), "ms": ms} for result, ms in results]
+        say_json({"passed": passed, "url": address, "checks": checks})
     else:
-        click.echo("\n" + verdict(results))
+        click.echo("\n" + verdict([result for result, _ in results]))
     context.exit(Exit.OK if passed else Exit.FAILED)
 
 
@@ -133,57 +123,52 @@ def _sendable(key: str) -> str:
     return key
 
 
-def run_all(checks: tuple[Check, ...], site: Site) -> Iterator[Timed]:
-    """Yield the result of each check; one whose need failed, or was not tried, is not tried either."""
-    missing: set[str] = set()
-    for check in checks:
+def address_of(given: str) -> str:
+    """Return the address without its end: `/v1`, slashes. Raises `ValueError` with what is wrong."""
+    parts = urlsplit(given)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("an address begins with http:// or https:// and names a host")
+    if parts.username is not None or parts.query or parts.fragment:
+        raise ValueError("an address has no user name, no password, and ends with its path")
+    return given.rstrip("/").removesuffix("/v1").rstrip("/")
+
+
+def run_timed(site: Site) -> Iterator[tuple[Result, int]]:
+    """Yield the result of each check and the milliseconds that it took. Blocks."""
+    began = time.monotonic()
+    for result in run_checks(CHECKS, partial(_attempt, site)):
+        yield result, round((time.monotonic() - began) * 1000)
         began = time.monotonic()
-        if check.needs in missing:
-            result = skip(check.name, f"Not tried: {check.needs} comes first.")
-        else:
-            with _progress(f"... {check.name}"):
-                result = _run(check, site)
-        if result.level is Level.FAIL or check.needs in missing:
-            missing.add(check.name)
-        ms = round((time.monotonic() - began) * 1000)
-        yield Timed(result.name, result.level, result.sentence, result.remedy, ms)
 
 
-def _run(check: Check, site: Site) -> Result:
+def _attempt(site: Site, check: Check[Site]) -> Result:
+    """Try one check in a thread: `requests` blocks, and a person at a terminal is told what takes long."""
+    is_seen = sys.stderr.isatty()
+    with waiting(f"... {check.name}") if is_seen else nullcontext():
+        result: Result = gevent.get_hub().threadpool.apply(_run, (check, site))
+    return result
+
+
+def _run(check: Check[Site], site: Site) -> Result:
     try:
         return check.run(site)
-    except Finding as finding:
-        return fail(check.name, finding.sentence, finding.remedy)
+    except CheckFailed as failed:
+        return fail(failed.sentence, failed.remedy)
+    except KeyError as error:
+        return fail(f"The answer has no {error.args[0]}.", CHECK_PROXY)
     # A deployment can be anything: what it said is a finding, and the checks after it are still of use.
     except Exception as error:  # noqa: BLE001
-        said = f"What came is not the gateway's: {type(error).__name__}."
-        return fail(check.name, said, "Check the address and the proxy there.")
+        return fail(f"What came is not the gateway's: {type(error).__name__}.", CHECK_PROXY)
 
 
-@contextmanager
-def _progress(sentence: str) -> Iterator[None]:
-    """Say on a terminal what takes longer than a second. A thread: nothing here lets greenlets run meanwhile."""
-    if not sys.stderr.isatty():
-        yield
-        return
-    timer = threading.Timer(_PATIENCE_S, click.echo, (sentence,), {"err": True})
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-
-
-def lines(result: Timed) -> list[str]:
+def timed_lines(result: Result, ms: int) -> list[str]:
     """Return what a person reads of one result."""
-    took = "" if result.level is Level.SKIP and not result.ms else f"{result.ms} ms"
-    cells = (_WORDS[result.level].ljust(6), result.name.ljust(10), took.rjust(9), result.sentence)
-    (head,) = columns([cells])
-    return [head, f"{'':31}-> {result.remedy}"] if result.remedy else [head]
+    word = "FAILED" if result.level is Level.FAIL else result.level.value
+    took = "" if result.level is Level.SKIP and not ms else f"{ms} ms"
+    return lines(f"{word:6}  {result.name:10}  {took:>9}", result.sentence, result.remedy)
 
 
-def verdict(results: list[Timed]) -> str:
+def verdict(results: list[Result]) -> str:
     """Return the last line."""
     failed = [result.name for result in results if result.level is Level.FAIL]
     warned = [result.name for result in results if result.level is Level.WARN]

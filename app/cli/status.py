@@ -1,37 +1,32 @@
-"""`codex status`: who is logged in, which upstream serves, and how the running gateway does."""
+"""`codex status`: the login and its limits, the upstream that serves, and the state of the running gateway."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import click
 
-from app.cli import account, running_gateway, upstream
-from app.cli.account import Account, Limit, Login, iso_utc
-from app.cli.child import (
-    Caller,
-    ChildFailed,
-    caller_of,
-    codex_version,
-    conversation,
-    gateway_version,
-    launcher_of,
-)
+from app.backend.account import AccountWindow
+from app.cli import account, running_gateway
+from app.cli.account import Account, Limit, Login
+from app.cli.child import ChildFailed, codex_version, conversation, launcher_of
 from app.cli.exit_codes import Exit, load
 from app.cli.output import columns, say_json, waiting
 from app.cli.running_gateway import Running
-from app.cli.upstream import Choice
 from app.codex.config import UpstreamKind
 from app.codex.home import Home
+from app.codex.upstream import UpstreamChoice, choose_upstream
 from app.settings import Settings
+from app.version import VERSION
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """One look at everything. `child_problem` says why codex could not be asked, and is empty if it could."""
+    """State at one moment. `child_problem` says why codex could not be asked, and is empty if it could."""
 
-    upstream: Choice
+    upstream: UpstreamChoice
     login: Login
     versions: dict[str, str | None]
     gateway: Running
@@ -39,7 +34,7 @@ class Status:
 
     @property
     def exit_code(self) -> Exit:
-        """What a script learns; a login matters only where OpenAI serves."""
+        """Exit code; a login matters only where OpenAI serves."""
         if self.child_problem:
             return Exit.FAILED
         if self.upstream.kind is not UpstreamKind.OPENAI:
@@ -48,40 +43,46 @@ class Status:
             return Exit.FAILED
         return Exit.OK if self.login.account else Exit.NOT_LOGGED_IN
 
+    def for_json(self) -> dict[str, Any]:
+        """Return what a script reads."""
+        choice = self.upstream
+        upstream = {"kind": choice.kind, "reason": choice.reason, "address": choice.address}
+        return asdict(self) | {"upstream": upstream}
+
 
 @click.command("status")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of sentences.")
 @click.pass_context
 def status(context: click.Context, *, as_json: bool) -> None:
     """Show the login and its limits, the versions, the upstream, and the running gateway."""
-    seen = gather(load(), gateway_version())
+    seen = gather(load())
     if as_json:
-        say_json(seen)
+        say_json(seen.for_json())
     else:
         click.echo("\n".join(columns(list(describe(seen)))))
     context.exit(seen.exit_code)
 
 
-def gather(settings: Settings, version: str) -> Status:
+def gather(settings: Settings) -> Status:
     """Ask a child of our own, and the gateway over HTTP. Blocks."""
     home = Home(settings.codex_home)
-    choice = upstream.choose(settings, login_known=upstream.is_login_known(home))
-    login, codex, problem = _ask_codex(settings, home, caller_of(settings, version))
+    choice = choose_upstream(settings, home)
+    login, codex, problem = _ask_codex(settings, home)
     with waiting("Asking the running gateway …"):
-        gateway = running_gateway.look(
+        gateway = running_gateway.probe(
             running_gateway.pid_of(home.pid_file), settings.host, settings.port, settings.api_key
         )
-    return Status(choice, login, {"gateway": version, "codex": codex}, gateway, problem)
+    return Status(choice, login, {"gateway": VERSION, "codex": codex}, gateway, problem)
 
 
-def _ask_codex(settings: Settings, home: Home, caller: Caller) -> tuple[Login, str | None, str]:
+def _ask_codex(settings: Settings, home: Home) -> tuple[Login, str | None, str]:
     try:
         with (
             waiting("Asking codex about the login …"),
-            conversation(launcher_of(settings, home), caller) as generation,
+            conversation(launcher_of(settings, home), settings) as connection,
         ):
-            login = account.look_up(generation, caller.call_s)
-            codex = codex_version(generation.user_agent)
+            login = account.look_up(connection, settings.rpc_timeout_ms / 1000)
+            codex = codex_version(connection.user_agent)
     except ChildFailed as error:
         return Login(), None, str(error)
     stored = account.type_in_file(home.auth_file)
@@ -109,13 +110,9 @@ def describe(seen: Status) -> Iterator[tuple[str, str]]:
 def heard_limits(gateway: Running) -> tuple[Limit, ...]:
     """Return the account's windows as the running gateway last heard of them, where nobody else can tell."""
     windows = gateway.account_limits or {}
+    members = ("used_percent", "window_minutes", "resets_at")
     return tuple(
-        Limit(
-            f"as last heard, {name}",
-            window["used_percent"],
-            window["window_minutes"],
-            window["resets_at"] and iso_utc(window["resets_at"]),
-        )
+        Limit.of(f"as last heard, {name}", AccountWindow(*(window[member] for member in members)))
         for name, window in windows.items()
     )
 

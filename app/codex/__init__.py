@@ -1,6 +1,5 @@
-"""Threads and turns, in codex's own words.
+"""Installation of codex on this host: its binary, CODEX_HOME, configuration, login, and which upstream serves.
 
-Knows: the app-server protocol, codex's configuration, how a turn runs from `thread/start` to `turn/completed`. Does not
-know: OpenAI's wire format, HTTP, Flask. Marries its two neighbours below: a child (`app.process`) and a channel
-(`app.rpc`) together are a *generation*.
+Knows how a child of codex is to be started, and no child, thread or turn. Does not know OpenAI's wire format, HTTP or
+Flask. Used by the commands and by any backend that starts codex.
 """

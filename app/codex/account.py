@@ -30,7 +30,7 @@ def parse_windows(params: object) -> dict[str, AccountWindow]:
     limits = params.get("rateLimits") if isinstance(params, Mapping) else None
     if not isinstance(limits, Mapping) or limits.get("limitId") not in _MAIN:
         return {}
-    windows = {name: _parse_window(limits.get(name)) for name in WINDOWS}
+    windows = {name: parse_window(limits.get(name)) for name in WINDOWS}
     return {name: window for name, window in windows.items() if window is not None}
 
 
@@ -46,7 +46,8 @@ def with_reset(ended: TurnEnded, account: AccountLimits, now: float) -> TurnEnde
     return replace(ended, failure=replace(failure, reset=reset))
 
 
-def _parse_window(raw: object) -> AccountWindow | None:
+def parse_window(raw: object) -> AccountWindow | None:
+    """Return one window; None where codex does not say how full it is."""
     if not isinstance(raw, Mapping):
         return None
     used = _whole(raw.get("usedPercent"))

@@ -133,13 +133,16 @@ class Home:
         ) as file:  # on a full disk a folder may still be made
             file.write(_PROOF)
 
-    def was_login_configured(self) -> bool:
+    @property
+    def is_login_known(self) -> bool:
         """True if there is a login, or ever was one: an expired or removed login must not turn into the demo."""
+        return self.auth_file.exists() or self.login_marker.exists()
+
+    def remember_login(self) -> None:
+        """Write the marker if there is a login now."""
         if self.auth_file.exists():
             self.private.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.login_marker.touch(mode=0o600)
-            return True
-        return self.login_marker.exists()
 
     def write_catalog(self, printed: bytes) -> Path:
         """Store the stripped form of the catalog that `codex debug models` printed; return its path."""

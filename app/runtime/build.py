@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from codex_cli_bin import bundled_codex_path
 
@@ -14,6 +15,7 @@ from app.backends.app_server.limits import Limits
 from app.codex.config import Upstream, UpstreamKind
 from app.codex.home import Home
 from app.codex.launch import Launcher
+from app.codex.upstream import choose_upstream
 from app.runtime.demo import DemoUpstream
 from app.runtime.maintenance import SharedMaintenanceFlag
 from app.runtime.shutdown import GracePeriods
@@ -28,22 +30,16 @@ BackendChoice = Callable[[Settings, Upstream], Backend]
 def build_worker_services(
     settings: Settings, choose_backend: BackendChoice | None = None
 ) -> WorkerServices:
-    """Decide who answers in the end, and wire a backend to it. `choose_backend` replaces the one of the settings."""
+    """Choose the upstream, and make a backend in front of it. `choose_backend` replaces the one of the settings."""
     choose_backend = choose_backend or app_server
     home = Home(settings.codex_home)
+    upstream = choose_upstream(settings, home).upstream
     demo: DemoUpstream | None = None
-    if settings.upstream_url:
-        upstream = Upstream(
-            UpstreamKind.CONFIGURED,
-            settings.upstream_url,
-            has_key=bool(settings.upstream_api_key),
-            websockets=settings.upstream_websockets,
-        )
-    elif settings.env == "prod" or home.was_login_configured():
-        upstream = Upstream(UpstreamKind.OPENAI)
-    else:
+    if upstream.kind is UpstreamKind.DEMO:
         demo = DemoUpstream()
-        upstream = Upstream(UpstreamKind.DEMO, demo.base_url)
+        upstream = replace(upstream, base_url=demo.base_url)
+    elif upstream.kind is UpstreamKind.OPENAI and settings.env != "prod":
+        home.remember_login()  # without it, the removal of the login would bring the demo back
     patience = GracePeriods(settings.shutdown_grace_ms / 1000, settings.reload_patience_ms / 1000)
     maintenance = SharedMaintenanceFlag(configured=settings.maintenance_mode)
     backend = choose_backend(settings, upstream)

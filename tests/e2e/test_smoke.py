@@ -53,17 +53,24 @@ def levels(done: subprocess.CompletedProcess[str]) -> dict[str, str]:
 
 
 @pytest.fixture
-def thinking(upstream: Upstream) -> Iterator[None]:
+def scripted(upstream: Upstream) -> Iterator[None]:
     """Let the upstream answer the prompts of the smoke test as a model would."""
-    words = ("Monday", "look_up_code")
-    for word in words:
-        upstream.control.script(word, {"brain": True})
+    call = {"type": "function_call", "name": "look_up_code", "arguments": '{"name":"smoke"}'}
+    answers = {
+        "Monday": {"items": [{"type": "message", "deltas": ["Tues", "day."]}]},
+        "look_up_code": [
+            {"items": [call]},
+            {"items": [{"type": "message", "deltas": ["The code is 4711."]}]},
+        ],
+    }
+    for word, script in answers.items():
+        upstream.control.script(word, script)
     yield
-    for word in words:
+    for word in answers:
         upstream.control.drop(word)
 
 
-@pytest.mark.usefixtures("thinking")
+@pytest.mark.usefixtures("scripted")
 def test_a_gateway_with_a_model_passes(gateway: Gateway, tmp_path: Path) -> None:
     done = runs(tmp_path, *SMOKE, gateway.url, "--require", "tool-call", "--json")
     assert done.returncode == 0, done.stdout + done.stderr

@@ -1,4 +1,4 @@
-"""The machine: Python, shared memory, open files, the port."""
+"""Checks of the machine: Python, shared memory, open files, the port."""
 
 from __future__ import annotations
 
@@ -14,71 +14,64 @@ PYTHON = (3, 11)
 
 
 def python_version(version: tuple[int, int, int]) -> Result:
-    """3.11 is what the requirements are pinned for."""
+    """Judge the version of Python; the requirements are pinned for 3.11."""
     shown = ".".join(map(str, version))
     if version[:2] == PYTHON:
-        return ok("python", f"Python {shown}.")
+        return ok(f"Python {shown}.")
     if version[:2] > PYTHON:
         remedy = "If something fails that is not explained below, use Python 3.11."
-        return warn("python", f"Python {shown}; the service is tested with 3.11.", remedy)
-    return fail(
-        "python", f"Python {shown} is too old.", "Install Python 3.11, remove .venv, run make run."
-    )
+        return warn(f"Python {shown}; the service is tested with 3.11.", remedy)
+    return fail(f"Python {shown} is too old.", "Install Python 3.11, remove .venv, run make run.")
 
 
 def shared_memory(folder: Path) -> Result:
-    """Where gunicorn keeps its worker's heartbeat."""
+    """Judge the folder in which gunicorn keeps its worker's heartbeat."""
     if not folder.is_dir():
         return warn(
-            "shared memory",
             f"There is no {folder}: the worker's heartbeat goes to a file on disk.",
             "Nothing on macOS. In a container: mount a tmpfs there, or a slow disk can end the worker.",
         )
     if not os.access(folder, os.W_OK | os.X_OK):
         return fail(
-            "shared memory",
             f"{folder} is not writable: gunicorn cannot start its worker.",
             f"chmod 1777 {folder}",
         )
-    return ok("shared memory", f"{folder} is writable.")
+    return ok(f"{folder} is writable.")
 
 
 def open_files(limit: int, connections: int) -> Result:
-    """Each client connection is one open file; `limit` is the hard one, to which the service goes if it has to.
+    """Judge the hard limit of open files, of which each client connection takes one.
 
     A negative limit means none.
     """
     needed = connections + OTHER_DESCRIPTORS
     if limit < 0:
-        return ok("open files", "No limit.")
+        return ok("No limit.")
     if limit >= needed:
-        return ok("open files", f"{limit} may be open; {needed} are enough.")
+        return ok(f"{limit} may be open; {needed} are enough.")
     return warn(
-        "open files",
         f"Only {limit} may be open, which is less than {connections} clients need: fewer are accepted.",
         f"ulimit -Hn {needed} before the start, or LimitNOFILE={needed} in the service's unit.",
     )
 
 
 def port(host: str, number: int, ours: int | None) -> Result:
-    """Free, or in use by the gateway whose process id is `ours`. Binds it for a moment if it is free."""
+    """Judge the port: free, or used by the gateway whose process id is `ours`. Binds it for a moment if it is free."""
     if number == 0:
-        return ok("port", "PORT=0: a free one is taken at the start.")
+        return ok("PORT=0: a free one is taken at the start.")
     problem = _try_to_bind(host, number)
     if problem is None:
-        return ok("port", f"{number} on {host} is free.")
+        return ok(f"{number} on {host} is free.")
     if problem == errno.EADDRINUSE and ours is not None:
-        return ok("port", f"{number} on {host} is used by our own gateway, pid {ours}.")
+        return ok(f"{number} on {host} is used by our own gateway, pid {ours}.")
     if problem == errno.EADDRINUSE:
         return fail(
-            "port",
             f"{number} on {host} is in use by another program.",
             f"ss -ltnp 'sport = :{number}' shows which; end it, or set PORT to another number.",
         )
     if problem == errno.EACCES:
-        return fail("port", f"{number} may not be used by this user.", "Set PORT above 1023.")
+        return fail(f"{number} may not be used by this user.", "Set PORT above 1023.")
     return fail(
-        "port",
         f"{host} is not an address of this machine ({os.strerror(problem)}).",
         "Set PROXY_HOST to 127.0.0.1, 0.0.0.0 or an address that `ip addr` shows.",
     )

@@ -1,4 +1,4 @@
-"""The way to the upstream: whether a connection can be made, with TLS where the child uses it."""
+"""Check of the way to the upstream: whether a connection can be made, with TLS where the child uses it."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ from gevent import socket as patient_socket
 from gevent import ssl as patient_ssl
 
 from app.cli.account import API_KEY, CHATGPT
-from app.cli.checks import Result, fail, ok, skip
-from app.cli.upstream import Choice
-from app.codex.config import UpstreamKind
+from app.cli.checks import Result, fail, ok
+from app.codex.config import Upstream, UpstreamKind
 
 TIMEOUT_S = 5.0
 
@@ -41,11 +40,11 @@ class Target:
     shown: str
 
 
-def addresses(choice: Choice, login_type: str | None) -> tuple[str, ...]:
+def addresses(upstream: Upstream, login_type: str | None) -> tuple[str, ...]:
     """Return what the child connects to; nothing for the demo upstream, a process of the gateway's."""
-    if choice.kind is UpstreamKind.CONFIGURED:
-        return (choice.address,)
-    if choice.kind is UpstreamKind.DEMO:
+    if upstream.kind is UpstreamKind.CONFIGURED:
+        return (upstream.base_url,)
+    if upstream.kind is UpstreamKind.DEMO:
         return ()
     return _OPENAI.get(login_type or "", _NOT_KNOWN_YET)
 
@@ -65,18 +64,13 @@ def target(address: str, proxies: Mapping[str, str]) -> Target:
 def reachable(targets: Sequence[Target], timeout_s: float = TIMEOUT_S) -> Result:
     """Connect to each, one after the other. Blocks, for the timeout each at most."""
     if not targets:
-        return ok("upstream", "The demo upstream is a process of the gateway's own.")
+        return ok("The demo upstream is a process of the gateway's own.")
     for each in targets:
         problem = _connect(each, timeout_s)
         if problem is not None:
             sentence, remedy = problem
-            return fail("upstream", f"{each.shown}: {sentence}.", remedy)
-    return ok("upstream", f"Reached {', '.join(each.shown for each in targets)}.")
-
-
-def not_tried() -> Result:
-    """With --offline."""
-    return skip("upstream", "Not tried: --offline.")
+            return fail(f"{each.shown}: {sentence}.", remedy)
+    return ok(f"Reached {', '.join(each.shown for each in targets)}.")
 
 
 def _connect(to: Target, timeout_s: float) -> tuple[str, str] | None:

@@ -134,7 +134,7 @@ def test_a_name_that_is_no_setting(operator: Operator) -> None:
     assert "PROXY_APIKEY" in found["sentence"]
 
 
-APPS = ["app.cli.fallback_app:commands_only('1.0')", "wsgi"]
+APPS = ["app.cli.fallback_app:commands_only()", "wsgi"]
 
 
 @pytest.mark.parametrize("app", APPS)

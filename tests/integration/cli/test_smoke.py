@@ -11,7 +11,7 @@ from contextlib import suppress
 
 import pytest
 
-from app.cli.smoke_http import Deployment, Finding
+from app.cli.smoke_http import CheckFailed, Deployment
 from app.settings import ROOT
 from tests.integration.cli.conftest import KEY, Operator
 
@@ -55,8 +55,8 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
     ],
 )
 def test_silence_has_an_end(serve: Serve, sent: bytes) -> None:
-    with pytest.raises(Finding) as found:
-        Deployment(serve(sent), KEY, 0.2).get("/livez")
+    with pytest.raises(CheckFailed) as found:
+        Deployment(serve(sent), KEY, 0.2).send("/livez")
     assert found.value.sentence == "No whole answer within 0.2 seconds."
     assert "--timeout" in found.value.remedy
 
@@ -80,8 +80,8 @@ def test_a_body_that_trickles_has_an_end_too() -> None:
     thread = threading.Thread(target=drip)
     thread.start()
     try:
-        with pytest.raises(Finding, match=r"within 0\.5 seconds"):
-            Deployment(f"http://127.0.0.1:{listener.getsockname()[1]}", KEY, 0.5).get("/livez")
+        with pytest.raises(CheckFailed, match=r"within 0\.5 seconds"):
+            Deployment(f"http://127.0.0.1:{listener.getsockname()[1]}", KEY, 0.5).send("/livez")
     finally:
         stop.set()
         thread.join()
@@ -92,8 +92,8 @@ def test_an_answer_without_an_end_is_given_up(serve: Serve) -> None:
     endless = (
         HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + b"100000\r\n%s\r\n" % (b"x" * 0x100000) * 9
     )
-    with pytest.raises(Finding, match="does not end"):
-        Deployment(serve(endless), KEY, 20).get("/livez")
+    with pytest.raises(CheckFailed, match="does not end"):
+        Deployment(serve(endless), KEY, 20).send("/livez")
 
 
 def nobody() -> str:
@@ -111,8 +111,8 @@ def test_nobody_is_there(operator: Operator) -> None:
 
 def test_no_tls_there(serve: Serve) -> None:
     address = serve(b"HTTP/1.1 400 Bad Request\r\n\r\n").replace("http", "https")
-    with pytest.raises(Finding, match="No TLS with this address"):
-        Deployment(address, KEY, 5).get("/livez")
+    with pytest.raises(CheckFailed, match="No TLS with this address"):
+        Deployment(address, KEY, 5).send("/livez")
 
 
 # The scripts

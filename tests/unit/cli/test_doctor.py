@@ -2,41 +2,35 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from app.cli import doctor
-from app.cli.checks import Level, Result, fail, ok, skip, warn
-from app.cli.doctor import CHECKS, Check, Site
-from app.settings import load_settings
+from app.cli.checks import Check, Level, Result, fail, lines, ok, run_checks, warn
+from app.cli.doctor import CHECKS, attempt
 
 NO_ENV_FILE = Path("/nonexistent/.env")
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Site:
-    variables = {"PROXY_API_KEY": "k" * 32, "CODEX_HOME": str(tmp_path)}
-    return Site.of(load_settings(variables), "1.0", offline=True)
 
 
 def levels(results: list[Result]) -> dict[str, Level]:
     return {result.name: result.level for result in results}
 
 
-def broken(_: Site) -> Result:
+def broken(_: None) -> Result:
     raise RuntimeError("sk-abcdefghij is no key")
 
 
-def test_what_needs_a_failed_check_is_not_tried(site: Site) -> None:
+def test_what_needs_a_failed_check_is_not_tried() -> None:
     checks = (
-        Check("a", lambda _: fail("a", "", "")),
+        Check("a", lambda _: fail("", "")),
         Check("b", broken, ("a",)),
         Check("c", broken, ("b",)),
-        Check("d", lambda _: warn("d", "", "")),
-        Check("e", lambda _: ok("e", ""), ("d",)),
+        Check("d", lambda _: warn("", "")),
+        Check("e", lambda _: ok(""), ("d",)),
     )
-    assert levels(list(doctor.run_all(checks, site))) == {
+    assert levels(list(run_checks(checks, partial(attempt, None)))) == {
         "a": Level.FAIL,
         "b": Level.SKIP,
         "c": Level.SKIP,
@@ -45,8 +39,8 @@ def test_what_needs_a_failed_check_is_not_tried(site: Site) -> None:
     }
 
 
-def test_a_check_that_breaks_is_a_failure_and_quotes_no_key(site: Site) -> None:
-    (result,) = doctor.run_all((Check("a", broken),), site)
+def test_a_check_that_breaks_is_a_failure_and_quotes_no_key() -> None:
+    result = attempt(None, Check("a", broken))
     assert result.level is Level.FAIL
     assert "RuntimeError: [hidden] is no key" in result.sentence
 
@@ -59,7 +53,7 @@ def test_needs_are_rows_above() -> None:
 
 
 def test_bad_settings_are_a_finding_and_the_rest_is_not_tried() -> None:
-    results = list(doctor.examine({"PORT": "99999"}, NO_ENV_FILE, "1.0"))
+    results = list(doctor.examine({"PORT": "99999"}, NO_ENV_FILE))
     found = {result.name: result for result in results}
     assert found["settings"].level is Level.FAIL
     assert "PORT must be" in found["settings"].sentence
@@ -69,24 +63,24 @@ def test_bad_settings_are_a_finding_and_the_rest_is_not_tried() -> None:
 
 
 def test_a_line() -> None:
-    assert doctor.lines(ok("port", "It is free.")) == ["ok    port           It is free."]
-    assert doctor.lines(fail("port", "Taken.", "Free it.")) == [
+    assert lines("ok    port         ", "It is free.", "") == ["ok    port           It is free."]
+    assert lines("fail  port         ", "Taken.", "Free it.") == [
         "fail  port           Taken.",
         "                     -> Free it.",
     ]
 
 
 @pytest.mark.parametrize(
-    ("results", "expected"),
+    ("levels", "expected"),
     [
-        ([ok("a", "")], "The service can run."),
-        ([ok("a", ""), skip("c", "")], "The service can run."),
-        ([ok("a", ""), warn("b", "", "")], "The service can run. Warnings: 1."),
-        (
-            [fail("a", "", ""), warn("b", "", ""), fail("c", "", "")],
-            "The service does not work like this: a, c.",
-        ),
+        ("ok", "The service can run."),
+        ("ok skip", "The service can run."),
+        ("ok warn", "The service can run. Warnings: 1."),
+        ("fail warn fail", "The service does not work like this: a, c."),
     ],
 )
-def test_the_verdict(results: list[Result], expected: str) -> None:
+def test_the_verdict(levels: str, expected: str) -> None:
+    results = [
+        Result(name, Level(level), "") for name, level in zip("abc", levels.split(), strict=False)
+    ]
     assert doctor.verdict(results) == expected

@@ -65,7 +65,7 @@ def test_api_key(key: str, level: Level) -> None:
 
 def test_profile() -> None:
     assert files.profile("dev", []).sentence == "PROXY_ENV is dev."
-    warned = files.profile("prod", ["LOG_LEVEL is debug.", "X is y."])
+    warned = files.profile("prod", [("LOG_LEVEL", "LOG_LEVEL is debug."), ("X", "X is y.")])
     assert (warned.level, warned.sentence) == (
         Level.WARN,
         "PROXY_ENV is prod. LOG_LEVEL is debug. X is y.",
@@ -125,6 +125,10 @@ def test_an_open_home(tmp_path: Path) -> None:
 )
 def test_disk(tmp_path: Path, free_mb: int, level: Level) -> None:
     assert files.disk(tmp_path, free_mb * MB).level is level
+
+
+def test_the_room_for_a_folder_that_does_not_exist_is_that_of_its_parent(tmp_path: Path) -> None:
+    assert files.free_bytes(tmp_path / "new" / "home") > 0
 
 
 def test_a_foreign_config(tmp_path: Path) -> None:

@@ -10,23 +10,22 @@ import pytest
 from app.cli.account import API_KEY, CHATGPT
 from app.cli.checks import Level, network
 from app.cli.checks.network import Target
-from app.cli.upstream import Choice
-from app.codex.config import UpstreamKind
+from app.codex.config import Upstream, UpstreamKind
 
-OPENAI = Choice(UpstreamKind.OPENAI, "")
+OPENAI = Upstream(UpstreamKind.OPENAI)
 
 
 @pytest.mark.parametrize(
-    ("choice", "login", "expected"),
+    ("upstream", "login", "expected"),
     [
         (OPENAI, API_KEY, ("https://api.openai.com",)),
         (OPENAI, CHATGPT, ("https://chatgpt.com", "https://auth.openai.com")),
-        (Choice(UpstreamKind.CONFIGURED, "", "http://up/v1"), CHATGPT, ("http://up/v1",)),
-        (Choice(UpstreamKind.DEMO, ""), None, ()),
+        (Upstream(UpstreamKind.CONFIGURED, "http://up/v1"), CHATGPT, ("http://up/v1",)),
+        (Upstream(UpstreamKind.DEMO), None, ()),
     ],
 )
-def test_addresses(choice: Choice, login: str | None, expected: tuple[str, ...]) -> None:
-    assert network.addresses(choice, login) == expected
+def test_addresses(upstream: Upstream, login: str | None, expected: tuple[str, ...]) -> None:
+    assert network.addresses(upstream, login) == expected
 
 
 def test_without_a_login_every_way_must_be_open() -> None:

@@ -15,12 +15,10 @@ import responses
 from click.testing import CliRunner
 from responses import RequestsMock
 
-from app.cli.checks import Level
-from app.cli.smoke import Timed, key_from, lines, run_all, smoke, verdict
-from app.cli.smoke_answers import REMEDIES, Text, streamed, whole
+from app.cli.checks import Level, Result
+from app.cli.smoke import address_of, key_from, run_timed, smoke, timed_lines, verdict
 from app.cli.smoke_checks import CHECKS, Site
-from app.cli.smoke_http import Answer, Deployment, Finding, address_of
-from app.observability import labels
+from app.cli.smoke_http import CheckFailed, Deployment
 
 KEY = "sk-smoke-test-key-0123456789"
 URL = "https://gateway.example"
@@ -123,17 +121,17 @@ def network() -> Iterator[RequestsMock]:
 
 
 @pytest.fixture
-def tried(network: RequestsMock) -> Callable[..., dict[str, Timed]]:
-    def run(gateway: Gateway, **options: Any) -> dict[str, Timed]:
+def tried(network: RequestsMock) -> Callable[..., dict[str, Result]]:
+    def run(gateway: Gateway, **options: Any) -> dict[str, Result]:
         for method in (responses.GET, responses.POST):
             network.add_callback(method, re.compile(".*"), callback=gateway, content_type=None)
         site = Site(Deployment(URL, KEY, 5), **options)
-        return {result.name: result for result in run_all(CHECKS, site)}
+        return {result.name: result for result, _ in run_timed(site)}
 
     return run
 
 
-def levels(results: dict[str, Timed]) -> dict[str, str]:
+def levels(results: dict[str, Result]) -> dict[str, str]:
     return {name: result.level.value for name, result in results.items()}
 
 
@@ -172,7 +170,7 @@ def changed(**more: Any) -> Twist:
 
 def only_streams(twist: Twist) -> Twist:
     def twisted(request: Any, reply: Reply) -> Reply:
-        return twist(request, reply) if b'"stream":true' in request.body else reply
+        return twist(request, reply) if json.loads(request.body).get("stream") else reply
 
     return twisted
 
@@ -230,7 +228,17 @@ CASES: dict[str, tuple[dict[str, Twist], str, str]] = {
     "an empty answer": (
         {"completions": becomes(200, {}, json.dumps(completion("openai", content="")))},
         "chat",
-        "it says nothing",
+        "The answer says nothing.",
+    ),
+    "an answer without usage": (
+        {"completions": changed(usage=None)},
+        "chat",
+        "What came is not the gateway's: TypeError.",
+    ),
+    "an answer without choices": (
+        {"completions": changed(choices=[])},
+        "chat",
+        "What came is not the gateway's: IndexError.",
     ),
     "another gateway": (
         {"completions": changed(codex_metadata={})},
@@ -281,8 +289,8 @@ def test_what_comes_first_keeps_the_rest_from_being_tried(tried: Any, network: A
 )
 def test_nobody_answers(network: RequestsMock, failure: Exception, sentence: str) -> None:
     network.add(responses.GET, f"{URL}/livez", body=failure)
-    with pytest.raises(Finding) as found:
-        Deployment(URL, KEY, 5).get("/livez")
+    with pytest.raises(CheckFailed) as found:
+        Deployment(URL, KEY, 5).send("/livez")
     assert found.value.sentence.startswith(sentence)
     assert KEY not in found.value.sentence
 
@@ -292,8 +300,8 @@ def test_a_netrc_has_no_say(network: RequestsMock, tmp_path: Any, monkeypatch: A
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     gateway = Gateway()
     network.add_callback(responses.GET, re.compile(".*"), callback=gateway, content_type=None)
-    Deployment(URL, KEY, 5).get("/livez", key="")
-    Deployment(URL, KEY, 5).get("/v1/models")
+    Deployment(URL, KEY, 5).send("/livez", key="")
+    Deployment(URL, KEY, 5).send("/v1/models")
     sent = [request.headers.get("Authorization") for request in gateway.seen]
     assert sent == [None, f"Bearer {KEY}"]
 
@@ -322,12 +330,6 @@ def test_maintenance_is_a_warning(tried: Any) -> None:
     assert "maintenance off" in result.remedy
 
 
-@pytest.mark.parametrize("code", REMEDIES)
-def test_a_remedy_is_for_a_code_that_the_gateway_has(code: str) -> None:
-    assert code in labels.CODES
-    assert REMEDIES[code].endswith(".")
-
-
 def test_a_replaced_request_id_is_a_warning(tried: Any) -> None:
     twist: Twist = lambda _, reply: (reply[0], {"X-Request-Id": "other"}, reply[2])  # noqa: E731
     assert tried(Gateway(livez=twist))["request id"].level is Level.WARN
@@ -344,9 +346,9 @@ def test_a_replaced_request_id_is_a_warning(tried: Any) -> None:
     ],
 )
 def test_tls(address: str, required: tuple[str, ...], level: Level) -> None:
-    (check, *_) = CHECKS
     site = Site(Deployment(address, KEY, 1), required=frozenset(required))
-    assert check.run(site).level is level
+    result, _ = next(run_timed(site))
+    assert (result.name, result.level) == ("address", level)
 
 
 @pytest.mark.parametrize(
@@ -371,76 +373,68 @@ def test_what_is_no_address(given: str) -> None:
 # Streams, frame by frame
 
 
-def judged(payloads: list[Any]) -> Text:
-    return streamed(
-        Answer(200, {"Content-Type": "text/event-stream"}, as_stream(payloads).encode())
+def says(payloads: list[Any]) -> Twist:
+    return only_streams(lambda _, reply: (200, reply[1], as_stream(payloads)))
+
+
+def test_a_good_stream(tried: Any) -> None:
+    result = tried(Gateway())["stream"]
+    assert re.fullmatch(
+        r"4 frames, the first after \d+ ms: text, finish, usage, \[DONE\]\.", result.sentence
     )
-
-
-def test_a_good_stream() -> None:
-    assert judged(frames()) == Text("Hi", (), "openai", 4)
-
-
-def moved(at: int, to: int) -> list[Any]:
-    made = frames()
-    made.insert(to, made.pop(at))
-    return made
-
-
-def altered(at: int, **more: Any) -> list[Any]:
-    made = frames()
-    made[at] |= more
-    return made
 
 
 @pytest.mark.parametrize(
     ("payloads", "sentence"),
     [
-        (frames()[1:], "the role does not come first"),
-        (moved(1, 0), "the role does not come first"),
-        (altered(1, id="c2"), "do not belong together"),
-        (altered(2, created=2), "do not belong together"),
-        ([*frames()[:2], frames()[3]], "it has 0 finish frames"),
-        ([*frames()[:3], *frames()[2:]], "it has 2 finish frames"),
-        (frames()[:3], "the usage frame is not its last"),
-        (moved(3, 2), "the usage frame is not its last"),
-        (moved(1, 2), "something comes after the finish frame"),
-        ([frames()[0], *frames()[2:]], "it says nothing"),
-        ([], "The stream is not as it must be"),
-        (["text"], "The stream is not as it must be"),
+        ([*frames()[:2], frames()[3]], "The stream has 0 finish frames."),
+        ([*frames()[:3], *frames()[2:]], "The stream has 2 finish frames."),
+        (frames()[:3], "The stream's last frame has no usage."),
+        ([frames()[0], *frames()[2:]], "The stream says nothing."),
+        ([], "The stream says nothing."),
+        (["text"], "What came is not the gateway's: TypeError."),
+        ([{}], "The answer has no choices."),
         (
-            [frames()[0], {"error": {"code": "UPSTREAM_ERROR", "message": "So."}}],
-            "UPSTREAM_ERROR: So.",
+            [frames()[0], {"error": {"code": "UPSTREAM_ERROR", "message": "No sk-abcdef123."}}],
+            "The stream ended with UPSTREAM_ERROR: No [hidden]",
         ),
     ],
 )
-def test_a_stream_that_is_not_as_it_must_be(payloads: list[Any], sentence: str) -> None:
-    with pytest.raises(Finding) as found:
-        judged(payloads)
-    assert sentence in found.value.sentence
+def test_a_stream_that_is_not_as_it_must_be(tried: Any, payloads: list[Any], sentence: str) -> None:
+    result = tried(Gateway(completions=says(payloads)))["stream"]
+    assert result.level is Level.FAIL
+    assert sentence in result.sentence
 
 
 @pytest.mark.parametrize(
-    "more",
+    ("function", "sentence"),
     [
-        {"object": "text"},
-        {"usage": {**USAGE, "total_tokens": 6}},
-        {"usage": None},
-        {"choices": []},
-        {"choices": None},
+        ({"name": "other", "arguments": '{"name": "x"}'}, "not the tool that was offered"),
+        ({"name": "look_up_code", "arguments": "{}"}, "not the tool that was offered"),
+        ({"name": "look_up_code", "arguments": "{torn"}, "What came is not the gateway's"),
+        ({"name": "look_up_code"}, "The answer has no arguments."),
     ],
 )
-def test_a_whole_answer_that_is_not_as_it_must_be(more: dict[str, Any]) -> None:
-    body = {**completion("openai", content="Hi"), **more}
-    with pytest.raises(Finding):
-        whole(Answer(200, {}, json.dumps(body).encode()))
+def test_a_call_that_is_not_as_it_must_be(
+    tried: Any, function: dict[str, str], sentence: str
+) -> None:
+    calls = [{"id": "call_1", "type": "function", "function": function}]
+
+    def twist(request: Any, reply: Reply) -> Reply:
+        body = completion("openai", tool_calls=calls)
+        return (200, {}, json.dumps(body)) if b'"tools"' in request.body else reply
+
+    result = tried(Gateway(completions=twist))["tools"]
+    assert result.level is Level.FAIL
+    assert sentence in result.sentence
 
 
-def test_an_error_is_shown_without_secrets() -> None:
-    _, headers, body = refused(500, "INTERNAL_ERROR")
-    with pytest.raises(Finding) as found:
-        whole(Answer(500, headers, body.replace("So.", "No sk-abcdef123 here.").encode()))
-    assert found.value.sentence == "500 INTERNAL_ERROR: No [hidden] here. (request req_1)"
+def test_an_error_is_shown_without_secrets(tried: Any) -> None:
+    status, headers, body = refused(500, "INTERNAL_ERROR")
+    answer = (status, headers, body.replace("So.", "No sk-abcdef123 here."))
+    result = tried(Gateway(completions=becomes(*answer)))["chat"]
+    assert result.sentence == "500 INTERNAL_ERROR: No [hidden] here. (request req_1)"
+    assert "docs/errors.md" in result.remedy
 
 
 # The command
@@ -524,10 +518,10 @@ def test_the_key_of_another_deployment_is_sent_there(tmp_path: Path, monkeypatch
 
 
 def test_the_last_line() -> None:
-    def timed(name: str, level: Level) -> Timed:
-        return Timed(name, level, "So.", "", 0)
+    def result(name: str, level: Level) -> Result:
+        return Result(name, level, "So.")
 
-    assert verdict([timed("a", Level.OK), timed("b", Level.SKIP)]) == "Passed."
-    failed = [timed("a", Level.FAIL), timed("b", Level.WARN), timed("c", Level.FAIL)]
+    assert verdict([result("a", Level.OK), result("b", Level.SKIP)]) == "Passed."
+    failed = [result("a", Level.FAIL), result("b", Level.WARN), result("c", Level.FAIL)]
     assert verdict(failed) == "FAILED: a, c."
-    assert lines(timed("a", Level.SKIP)) == ["skip    a                      So."]
+    assert timed_lines(result("a", Level.SKIP), 0) == ["skip    a                      So."]

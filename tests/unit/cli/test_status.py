@@ -8,8 +8,8 @@ from app.cli.account import API_KEY, CHATGPT, Account, Limit, Login
 from app.cli.exit_codes import Exit
 from app.cli.running_gateway import Running
 from app.cli.status import Status, describe
-from app.cli.upstream import Choice
-from app.codex.config import UpstreamKind
+from app.codex.config import Upstream, UpstreamKind
+from app.codex.upstream import UpstreamChoice
 
 OPENAI, CUSTOM, DEMO = UpstreamKind.OPENAI, UpstreamKind.CONFIGURED, UpstreamKind.DEMO
 VERSIONS = {"gateway": "1.0", "codex": None}
@@ -19,7 +19,8 @@ NOT_RUNNING = Running(None)
 def status(
     kind: UpstreamKind, login: Login, gateway: Running = NOT_RUNNING, problem: str = ""
 ) -> Status:
-    return Status(Choice(kind, "A reason."), login, dict(VERSIONS), gateway, problem)
+    choice = UpstreamChoice(Upstream(kind), "A reason.")
+    return Status(choice, login, dict(VERSIONS), gateway, problem)
 
 
 @pytest.mark.parametrize(
@@ -116,3 +117,31 @@ def test_the_running_child() -> None:
 
 def test_versions_that_are_not_known() -> None:
     assert line(status(DEMO, Login()), "versions") == "gateway 1.0, codex ?"
+
+
+def test_what_a_script_reads() -> None:
+    gateway = Running(7, ADDRESS, ready=True, child={"pid": 9})
+    found = status(OPENAI, Login(Account(CHATGPT), limits=(Limit("a", 1, None, None),)), gateway)
+    assert found.for_json() == {
+        "upstream": {"kind": OPENAI, "reason": "A reason.", "address": ""},
+        "login": {
+            "account": {"type": "chatgpt", "email": None, "plan": None},
+            "problem": "",
+            "limits": (
+                {"name": "a", "used_percent": 1, "window_minutes": None, "resets_at": None},
+            ),
+            "limits_problem": "",
+        },
+        "versions": VERSIONS,
+        "gateway": {
+            "pid": 7,
+            "address": ADDRESS,
+            "ready": True,
+            "reason": None,
+            "health": None,
+            "child": {"pid": 9},
+            "versions": None,
+            "account_limits": None,
+        },
+        "child_problem": "",
+    }

@@ -84,7 +84,7 @@ def test_every_command_is_there_and_says_what_it_does() -> None:
     assert group.get_command(context, "serve") is None
 
 
-def test_the_bare_application_has_the_commands_and_no_route() -> None:
-    app = commands_only("1.0")
+def test_the_fallback_application_has_the_commands_and_no_route() -> None:
+    app = commands_only()
     assert app.cli.commands == {"codex": group}
     assert list(app.url_map.iter_rules()) == []

@@ -83,20 +83,25 @@ def test_a_root_that_is_a_file_is_an_error_of_the_disk(tmp_path: Path) -> None:
 
 
 def test_without_a_login_there_was_none(home: Home) -> None:
-    assert home.was_login_configured() is False
+    home.remember_login()
+    assert home.is_login_known is False
     assert not home.login_marker.exists()
 
 
 def test_a_login_is_remembered_after_it_is_gone(home: Home) -> None:
     home.auth_file.write_text("{}")
-    assert home.was_login_configured() is True
+    assert home.is_login_known is True
+    assert not home.login_marker.exists()
+    home.remember_login()
     assert mode(home.login_marker) == 0o600
     home.auth_file.unlink()
-    assert home.was_login_configured() is True
+    assert home.is_login_known is True
 
 
 def test_before_the_folder_exists_there_was_no_login(tmp_path: Path) -> None:
-    assert Home(tmp_path / "none").was_login_configured() is False
+    none = Home(tmp_path / "none")
+    none.remember_login()
+    assert none.is_login_known is False
     assert not (tmp_path / "none").exists()
 
 
@@ -231,4 +236,7 @@ def test_a_log_that_cannot_be_silenced_is_an_error_of_sqlite(home: Home, content
 
 def test_a_login_is_found_before_the_first_start(tmp_path: Path) -> None:
     (tmp_path / "auth.json").write_text("{}")
-    assert Home(tmp_path).was_login_configured() is True
+    home = Home(tmp_path)
+    home.remember_login()
+    assert home.login_marker.exists()
+    assert home.is_login_known is True

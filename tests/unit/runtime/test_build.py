@@ -1,0 +1,37 @@
+"""The services of a worker, as far as the choice of the upstream goes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from app.codex.home import Home
+from app.runtime.build import build_worker_services
+from app.settings import load_settings
+
+PROD = {"PROXY_ENV": "prod", "PROXY_API_KEY": "q7Vd0m2XvK9sLw4Tz1Bn8RcJ"}
+URL = {"CODEX_UPSTREAM_URL": "http://127.0.0.1:9/v1"}
+
+
+@pytest.mark.parametrize(
+    ("variables", "has_login", "is_remembered"),
+    [
+        ({}, False, False),
+        ({}, True, True),
+        (PROD, True, False),
+        (URL, True, False),
+    ],
+)
+def test_a_login_that_serves_is_remembered(
+    tmp_path: Path, variables: dict[str, str], has_login: bool, is_remembered: bool
+) -> None:
+    home = Home(tmp_path)
+    if has_login:
+        home.auth_file.write_text("{}")
+    settings = {"PROXY_API_KEY": "k" * 32, "CODEX_HOME": str(tmp_path), **variables}
+    services = build_worker_services(load_settings(settings))
+    try:
+        assert home.login_marker.exists() is is_remembered
+    finally:
+        services.stop()
