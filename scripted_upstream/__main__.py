@@ -1,5 +1,4 @@
-"""
-`python -m scripted_upstream`: listens on loopback, prints its address as one JSON line, serves until told.
+"""Command line of the upstream: `python -m scripted_upstream` prints its address as one JSON line and serves.
 
 Nothing is monkey-patched: every blocking call here is gevent's own.
 """
@@ -8,21 +7,28 @@ import argparse
 import os
 import signal
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import gevent
 import orjson
 from gevent import socket
 
+from scripted_upstream.default_answer import demo_response
+from scripted_upstream.script import Response
 from scripted_upstream.server import Server, Upstream
 
 _BACKLOG = 1024
 
 
-def main(argv: list[str]) -> None:
-    """Serve until SIGTERM, SIGINT or, if asked for, the end of stdin."""
+def main(argv: list[str], unscripted: Callable[[dict[str, Any]], Response] = demo_response) -> None:
+    """Serve until SIGTERM, SIGINT or, if asked for, the end of stdin.
+
+    `unscripted` answers what no script answers; a suite of tests may bring its own.
+    """
     options = _parse(argv)
-    server = Server(_listener(options), Upstream(tuple(options.model), has_control=options.control))
+    upstream = Upstream(tuple(options.model), has_control=options.control, unscripted=unscripted)
+    server = Server(_listener(options), upstream)
     server.start()
     gevent.signal_handler(signal.SIGTERM, server.stop, timeout=0)
     gevent.signal_handler(signal.SIGINT, server.stop, timeout=0)

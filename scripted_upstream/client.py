@@ -1,5 +1,4 @@
-"""
-A small client of the control endpoints, for tests and the benchmark; standard library only.
+"""Client of the control endpoints, for tests and the benchmark. Standard library only.
 
 Every call opens a connection of its own, so one Control may be shared by threads.
 """
@@ -49,8 +48,7 @@ class Control:
         count: int = 1,
         timeout_ms: int = 10_000,
     ) -> int:
-        """
-        Block until `count` requests with the marker fulfil the condition; return how many do.
+        """Block until `count` requests with the marker fulfil the condition; return how many do.
 
         The condition is arrived, headers_sent, finished, peer_closed or held. Raise TimeoutError.
         """

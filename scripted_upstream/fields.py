@@ -1,4 +1,4 @@
-"""Reading one JSON object field by field, so that every mistake is refused by its place."""
+"""Reader of one JSON object, field by field; a mistake is refused with its place."""
 
 from typing import Any
 

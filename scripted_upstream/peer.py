@@ -1,5 +1,4 @@
-"""
-One client connection during one streamed answer: raw writes, and who left when.
+"""Connection to one client during one streamed answer: raw writes, and notice of its leaving.
 
 The socket is watched while the answer is being made: the moment at which codex closes it is noticed
 at once, also in the middle of a pause or a hang, not at the next write.
@@ -10,14 +9,14 @@ import socket
 import struct
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any, Final, Self
+from typing import Any, Self
 
 import gevent
 from gevent.event import Event
 
-_READ: Final = 1
-_RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
-_GONE: Final = (errno.EPIPE, errno.ECONNRESET)
+_READ = 1
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+_GONE = (errno.EPIPE, errno.ECONNRESET)
 
 
 class PeerLeftError(Exception):

@@ -30,14 +30,13 @@ DEADLINE_S = 30
 
 
 class Upstream:
-    """The scripted Responses upstream, a process of its own."""
+    """The scripted Responses upstream, a process of its own; `program` may be another one with the same options."""
 
-    def __init__(self) -> None:
+    def __init__(self, *program: str) -> None:
         self.process = subprocess.Popen(
             [
                 sys.executable,
-                "-m",
-                "scripted_upstream",
+                *(program or ("-m", "scripted_upstream")),
                 "--control",
                 "--port",
                 "0",

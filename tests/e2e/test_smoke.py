@@ -53,10 +53,10 @@ def levels(done: subprocess.CompletedProcess[str]) -> dict[str, str]:
 
 @pytest.fixture
 def thinking(upstream: Upstream) -> Iterator[None]:
-    """Let the upstream answer the prompts of the smoke test as a model would."""
+    """Let the upstream answer the prompts of the smoke test from the requests alone."""
     words = ("Monday", "look_up_code")
     for word in words:
-        upstream.control.script(word, {"brain": True})
+        upstream.control.script(word, {"from_request": True})
     yield
     for word in words:
         upstream.control.drop(word)
