@@ -4,7 +4,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help run test test-system test-langchain chaos check bench clean
+.PHONY: help run dev test test-system test-langchain chaos check bench clean
 
 help:  ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -12,6 +12,10 @@ help:  ## List the targets
 run: .venv/run-ready  ## Set up if need be, then serve in the foreground
 	@$(BIN)/python scripts/first_run.py
 	@PYTHONDONTWRITEBYTECODE=1 exec $(BIN)/gunicorn -c gunicorn.conf.py wsgi:app
+
+dev: .venv/dev-ready  ## Serve in the foreground, and reload when the code or .env changes
+	@$(BIN)/python scripts/first_run.py
+	@PYTHONDONTWRITEBYTECODE=1 exec $(BIN)/python scripts/dev.py
 
 test: .venv/dev-ready  ## Every test that needs no account and no system package
 	$(BIN)/python -m pytest -m "not system and not chaos"

@@ -7,7 +7,7 @@ import argparse
 import os
 import signal
 import sys
-from collections.abc import Callable
+from pkgutil import resolve_name
 from typing import Any
 
 import gevent
@@ -15,19 +15,17 @@ import orjson
 from gevent import socket
 
 from scripted_upstream.default_answer import demo_response
-from scripted_upstream.script import Response
 from scripted_upstream.server import Server, Upstream
 
 _BACKLOG = 1024
 
 
-def main(argv: list[str], unscripted: Callable[[dict[str, Any]], Response] = demo_response) -> None:
-    """Serve until SIGTERM, SIGINT or, if asked for, the end of stdin.
-
-    `unscripted` answers what no script answers; a suite of tests may bring its own.
-    """
+def main(argv: list[str]) -> None:
+    """Serve until SIGTERM, SIGINT or, if asked for, the end of stdin."""
     options = _parse(argv)
-    upstream = Upstream(tuple(options.model), has_control=options.control, unscripted=unscripted)
+    upstream = Upstream(
+        tuple(options.model), has_control=options.control, unscripted=options.unscripted
+    )
     server = Server(_listener(options), upstream)
     server.start()
     gevent.signal_handler(signal.SIGTERM, server.stop, timeout=0)
@@ -51,6 +49,13 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--control", action="store_true", help="open /control, for tests")
     parser.add_argument(
         "--model", action="append", default=[], metavar="SLUG", help="a known model; none: any"
+    )
+    parser.add_argument(
+        "--unscripted",
+        type=resolve_name,
+        default=demo_response,
+        metavar="MODULE:FUNCTION",
+        help="what answers a request that no script answers: a function from the request to a Response",
     )
     parser.add_argument(
         "--until-stdin-closes", action="store_true", help="exit when stdin reaches its end"

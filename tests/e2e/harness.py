@@ -30,18 +30,12 @@ DEADLINE_S = 30
 
 
 class Upstream:
-    """The scripted Responses upstream, a process of its own; `program` may be another one with the same options."""
+    """The scripted Responses upstream, a process of its own."""
 
-    def __init__(self, *program: str) -> None:
+    def __init__(self, *options: str) -> None:
+        command = [sys.executable, "-m", "scripted_upstream", "--control", "--port", "0"]
         self.process = subprocess.Popen(
-            [
-                sys.executable,
-                *(program or ("-m", "scripted_upstream")),
-                "--control",
-                "--port",
-                "0",
-                "--until-stdin-closes",
-            ],
+            [*command, "--until-stdin-closes", *options],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

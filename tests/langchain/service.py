@@ -13,12 +13,12 @@ from pathlib import Path
 
 from harness import KEY, Upstream, end, start_gateway
 
-UPSTREAM = Path(__file__).with_name("upstream.py")
+ANSWER = "tests.langchain.upstream:answer"
 
 
 def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
-        upstream = Upstream(str(UPSTREAM))
+        upstream = Upstream("--unscripted", ANSWER)
         gateway = start_gateway(Path(folder), upstream)
         try:
             gateway.wait_ready()

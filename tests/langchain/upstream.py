@@ -1,4 +1,4 @@
-"""The upstream of the suite: the scripted upstream, with the values that the suite's prompts ask for.
+"""Answers of the suite's upstream: the scripted upstream, with the values that the suite's prompts ask for.
 
 A request gets the values that stand beside its prompt in the table below, else is answered in the simple way of
 `scripted_upstream.simple_answer`.
@@ -7,10 +7,8 @@ A request gets the values that stand beside its prompt in the table below, else 
 from __future__ import annotations
 
 import re
-import sys
 from typing import Any
 
-from scripted_upstream.__main__ import main
 from scripted_upstream.default_answer import last_user_text
 from scripted_upstream.schema_filler import fill
 from scripted_upstream.script import Message, Response, Usage
@@ -58,7 +56,3 @@ def known_tokens(entries: list[dict[str, Any]]) -> int:
     """As many as stand before the model's last word: an earlier request has held them."""
     spoken = [place for place, entry in enumerate(entries) if entry.get("role") == "assistant"]
     return len(str(entries[: spoken[-1]])) // BYTES_PER_TOKEN if spoken else 0
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:], answer)

@@ -3,7 +3,6 @@ from typing import Any
 
 import pytest
 
-from app.answers.output_format import parse_format
 from scripted_upstream.script import FunctionCall, Message, Reasoning
 from scripted_upstream.simple_answer import simple_items
 
@@ -120,21 +119,22 @@ def test_a_strict_schema_is_filled() -> None:
     assert json.loads(answer) == {"name": "name", "age": 18}
 
 
+ONLY_JSON = "Answer with one JSON object and nothing else: no prose, no code fence."
+
+
 @pytest.mark.parametrize(
-    "given",
+    ("order", "answer"),
     [
-        {"type": "json_object"},
-        {
-            "type": "json_schema",
-            "json_schema": {"name": "p", "schema": {**PERSON, "additionalProperties": True}},
-        },
+        (ONLY_JSON, {}),
+        (f"{ONLY_JSON} Like {{this}}.", {}),
+        (
+            f"{ONLY_JSON} It must follow this JSON schema (p): {json.dumps(PERSON)}",
+            {"name": "name", "age": 18},
+        ),
     ],
 )
-def test_the_gateways_instruction_for_json_is_obeyed(given: Any) -> None:
-    output = parse_format(given)
-    assert output.instruction
-    answer = words(says("user", "Who?"), says("developer", output.instruction))
-    assert output.problem(answer) is None
+def test_the_gateways_instruction_for_json_is_obeyed(order: str, answer: Any) -> None:
+    assert json.loads(words(says("user", "Who?"), says("developer", order))) == answer
 
 
 def test_json_is_not_given_where_it_is_only_talked_about() -> None:
