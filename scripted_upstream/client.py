@@ -27,11 +27,11 @@ class Control:
         return f"<Control {self._host}:{self._port}>"
 
     def script(self, marker: str, script: list[dict[str, Any]] | dict[str, Any]) -> None:
-        """Let requests that contain the marker be answered by this script. Raise ControlError."""
+        """Let requests that contain the marker be answered by this script. Raises `ControlError`."""
         self._ask("POST", "scripts", {"marker": marker, "script": script})
 
     def drop(self, marker: str) -> None:
-        """Forget a script. Raise ControlError when there is none."""
+        """Forget a script. Raises `ControlError` when there is none."""
         self._ask("DELETE", f"scripts/{quote(marker, safe='')}")
 
     def requests(self, marker: str | None = None) -> list[dict[str, Any]]:
@@ -50,7 +50,7 @@ class Control:
     ) -> int:
         """Block until `count` requests with the marker fulfil the condition; return how many do.
 
-        The condition is arrived, headers_sent, finished, peer_closed or held. Raise TimeoutError.
+        The condition is arrived, headers_sent, finished, peer_closed or held. Raises `TimeoutError`.
         """
         question: dict[str, Any] = {
             "condition": condition,

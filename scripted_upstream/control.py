@@ -23,7 +23,7 @@ _TIMEOUT = 408
 
 
 class Control:
-    """What `/control/...` does to a registry and a recorder."""
+    """Endpoints below `/control/`, over a registry and a recorder."""
 
     def __init__(self, scripts: ScriptRegistry, recorder: Recorder) -> None:
         self._scripts = scripts

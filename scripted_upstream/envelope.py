@@ -35,7 +35,7 @@ _DEFAULTS: dict[str, Any] = {
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """What is new in each call: the middle of its ids, and the Unix time in seconds."""
+    """New in each call: the middle of its ids, and the Unix time in seconds."""
 
     nonce: str
     created_at: int

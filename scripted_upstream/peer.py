@@ -55,7 +55,7 @@ class Peer:
         self.write(b"%x\r\n%b\r\n" % (len(data), data))
 
     def write(self, data: bytes) -> None:
-        """Write bytes. Block while the other side reads slowly; raise PeerLeftError."""
+        """Write bytes. Blocks while the other side reads slowly; raises `PeerLeftError`."""
         if self._left.is_set():
             raise PeerLeftError
         try:
@@ -68,12 +68,12 @@ class Peer:
         self.bytes_sent += len(data)
 
     def pause(self, seconds: float | None) -> None:
-        """Wait; None means for ever. Raise PeerLeftError as soon as the other side leaves."""
+        """Wait; None means for ever. Raises `PeerLeftError` as soon as the other side leaves."""
         if self._left.wait(seconds):
             raise PeerLeftError
 
     def await_release(self, gate: Event) -> None:
-        """Wait until the gate opens; raise PeerLeftError as soon as the other side leaves."""
+        """Wait until the gate opens; raises `PeerLeftError` as soon as the other side leaves."""
         gevent.wait([gate, self._left], count=1)
         if self._left.is_set():
             raise PeerLeftError

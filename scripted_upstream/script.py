@@ -104,7 +104,7 @@ class Script:
 
 
 def parse_script(raw: Any) -> Script:
-    """Read a script: a list of responses, or one response. Raise ScriptError."""
+    """Read a script: a list of responses, or one response. Raises `ScriptError`."""
     entries = raw if isinstance(raw, list) else [raw]
     if not entries:
         raise ScriptError("script: at least one response is needed")

@@ -27,7 +27,7 @@ class ScriptRegistry:
     def put(self, marker: str, script: Script) -> None:
         """Let this script answer the requests that contain the marker, from its first response on.
 
-        Raise ScriptError for a marker that JSON might write in another way than the test does.
+        Raises `ScriptError` for a marker that JSON might write in another way than the test does.
         """
         if not _MARKER.fullmatch(marker):
             raise ScriptError("marker: expected 1 to 128 of A-Z a-z 0-9 . _ : -")

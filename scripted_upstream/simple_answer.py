@@ -87,7 +87,7 @@ def _orders(request: dict[str, Any]) -> str:
 
 
 def _results(request: dict[str, Any]) -> list[str]:
-    """What the calls since the last user message returned."""
+    """Return a sentence for each result of a call since the last user message."""
     names: dict[str, str] = {}
     results: list[str] = []
     for entry in _entries(request):
