@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 WORKERS ?= 4
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help run unit test test-system test-langchain chaos cov fmt check bench clean
+.PHONY: help run dev unit test test-system test-langchain chaos cov fmt check bench clean
 
 help:  ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -15,6 +15,10 @@ help:  ## List the targets
 run: .venv/run-ready  ## Set up if need be, then serve in the foreground
 	@$(BIN)/python scripts/first_run.py
 	@PYTHONDONTWRITEBYTECODE=1 exec $(BIN)/gunicorn -c gunicorn.conf.py wsgi:app
+
+dev: .venv/dev-ready  ## Serve in the foreground, and reload when the code or .env changes
+	@$(BIN)/python scripts/first_run.py
+	@PYTHONDONTWRITEBYTECODE=1 exec $(BIN)/python scripts/dev.py
 
 unit: .venv/dev-ready  ## The tests of pure modules and of single ones with fakes
 	$(PYTEST) tests/unit

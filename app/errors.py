@@ -231,7 +231,7 @@ class WorkerLost(WorkerUnavailable):
 
 
 class Draining(GatewayError):
-    """This worker is shutting down and ended the request."""
+    """The worker is shutting down and ended the request."""
 
     status = 503
     default_code = "DRAINING"

@@ -1,12 +1,14 @@
-"""
-The scripted Responses upstream: a loopback HTTP server that speaks OpenAI's Responses API.
+"""Scripted Responses upstream: a loopback HTTP server of ours that speaks OpenAI's Responses API.
 
-It answers a newcomer's first request when no login exists, stands in for OpenAI in the tests, and
-feeds the benchmark; all three run this very code, as a process of its own: `python -m scripted_upstream`.
-It knows OpenAI's wire format and its refusals. It must not know the gateway: nothing here imports
-another part of `app`, and nothing in `app` imports anything from here.
+The gateway's demo, its tests and its benchmark all put this very code in OpenAI's place, as a process of its own:
+`python -m scripted_upstream --port 0`. It is a package beside `app`, not a part of the service (ADR-0035).
 
-Pure: `script`, `failures`, `refusals`, `items`, `schemas`, `events`, `timeline`, `greeting`; and `brain`, which answers
-where no script can foresee the prompts, with `conversation`, `clues` and `values`.
-With a socket, a clock or a store: `peer`, `exchange`, `board`, `recorder`, `control`, `server`.
+Knows: OpenAI's wire format, its rules for a request, and the ways in which it fails.
+Must not know: the gateway. Nothing here imports `app`, and nothing in `app` imports this; `app.runtime.demo` starts it.
+
+A request gets the script whose marker it holds: `script` says what an answer is, `script_registry` which one it is,
+`failures` how it fails. Without a script: `default_answer`, the demo's greeting. A script may ask for `simple_answer`,
+which calls tools and fills schemas (`schema_filler`) from the request alone. From answer to bytes: `events`,
+`envelope`, `timeline`. What OpenAI would refuse is refused first: `refusals`, `items`, `schemas`. All these are pure.
+With a socket, a clock or a store: `server`, `exchange`, `peer`, `recorder`, `control`. `client` is for tests.
 """

@@ -1,5 +1,4 @@
-"""
-`python -m scripted_upstream`: listens on loopback, prints its address as one JSON line, serves until told.
+"""Command line of the upstream: `python -m scripted_upstream` prints its address as one JSON line and serves.
 
 Nothing is monkey-patched: every blocking call here is gevent's own.
 """
@@ -8,12 +7,14 @@ import argparse
 import os
 import signal
 import sys
+from pkgutil import resolve_name
 from typing import Any
 
 import gevent
 import orjson
 from gevent import socket
 
+from scripted_upstream.default_answer import demo_response
 from scripted_upstream.server import Server, Upstream
 
 _BACKLOG = 1024
@@ -22,7 +23,10 @@ _BACKLOG = 1024
 def main(argv: list[str]) -> None:
     """Serve until SIGTERM, SIGINT or, if asked for, the end of stdin."""
     options = _parse(argv)
-    server = Server(_listener(options), Upstream(tuple(options.model), has_control=options.control))
+    upstream = Upstream(
+        tuple(options.model), has_control=options.control, unscripted=options.unscripted
+    )
+    server = Server(_listener(options), upstream)
     server.start()
     gevent.signal_handler(signal.SIGTERM, server.stop, timeout=0)
     gevent.signal_handler(signal.SIGINT, server.stop, timeout=0)
@@ -45,6 +49,13 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--control", action="store_true", help="open /control, for tests")
     parser.add_argument(
         "--model", action="append", default=[], metavar="SLUG", help="a known model; none: any"
+    )
+    parser.add_argument(
+        "--unscripted",
+        type=resolve_name,
+        default=demo_response,
+        metavar="MODULE:FUNCTION",
+        help="what answers a request that no script answers: a function from the request to a Response",
     )
     parser.add_argument(
         "--until-stdin-closes", action="store_true", help="exit when stdin reaches its end"

@@ -1,5 +1,4 @@
-"""
-A small client of the control endpoints, for tests and the benchmark; standard library only.
+"""Client of the control endpoints, for tests and the benchmark. Standard library only.
 
 Every call opens a connection of its own, so one Control may be shared by threads.
 """
@@ -28,11 +27,11 @@ class Control:
         return f"<Control {self._host}:{self._port}>"
 
     def script(self, marker: str, script: list[dict[str, Any]] | dict[str, Any]) -> None:
-        """Let requests that contain the marker be answered by this script. Raise ControlError."""
+        """Let requests that contain the marker be answered by this script. Raises `ControlError`."""
         self._ask("POST", "scripts", {"marker": marker, "script": script})
 
     def drop(self, marker: str) -> None:
-        """Forget a script. Raise ControlError when there is none."""
+        """Forget a script. Raises `ControlError` when there is none."""
         self._ask("DELETE", f"scripts/{quote(marker, safe='')}")
 
     def requests(self, marker: str | None = None) -> list[dict[str, Any]]:
@@ -49,10 +48,9 @@ class Control:
         count: int = 1,
         timeout_ms: int = 10_000,
     ) -> int:
-        """
-        Block until `count` requests with the marker fulfil the condition; return how many do.
+        """Block until `count` requests with the marker fulfil the condition; return how many do.
 
-        The condition is arrived, headers_sent, finished, peer_closed or held. Raise TimeoutError.
+        The condition is arrived, headers_sent, finished, peer_closed or held. Raises `TimeoutError`.
         """
         question: dict[str, Any] = {
             "condition": condition,

@@ -1,33 +1,32 @@
-"""
-The control endpoints: they script the upstream, look into it and wait for it. Never in demo use.
+"""Control endpoints: tests register scripts, read what was recorded and wait for it. Closed unless asked for.
 
 Each takes the path's last part, the query and the JSON body, and returns a status and JSON data.
 """
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 import orjson
 
 from scripted_upstream.fields import Fields, ScriptError
 from scripted_upstream.recorder import TIMES, Recorder
 from scripted_upstream.script import parse_script
-from scripted_upstream.script_registry import Board
+from scripted_upstream.script_registry import ScriptRegistry
 
 Answer = tuple[int, Any]
 
-_CONDITIONS: Final = {name: name for name in (*TIMES, "held")}
-_OK: Final = 200
-_BAD_REQUEST: Final = 400
-_NOT_FOUND: Final = 404
-_TIMEOUT: Final = 408
+_CONDITIONS = {name: name for name in (*TIMES, "held")}
+_OK = 200
+_BAD_REQUEST = 400
+_NOT_FOUND = 404
+_TIMEOUT = 408
 
 
 class Control:
-    """What `/control/...` does to a board and a recorder."""
+    """Endpoints below `/control/`, over a registry and a recorder."""
 
-    def __init__(self, board: Board, recorder: Recorder) -> None:
-        self._board = board
+    def __init__(self, scripts: ScriptRegistry, recorder: Recorder) -> None:
+        self._scripts = scripts
         self._recorder = recorder
         self._routes: dict[tuple[str, str], Callable[[Fields], Answer]] = {
             ("POST", "scripts"): self._put_script,
@@ -57,11 +56,11 @@ class Control:
 
     def _put_script(self, fields: Fields) -> Answer:
         script = parse_script(fields.need("script", (list, dict)))
-        self._board.put(fields.need("marker", str), script)
+        self._scripts.put(fields.need("marker", str), script)
         return _OK, {"responses": len(script.responses)}
 
     def _drop_script(self, fields: Fields) -> Answer:
-        existed = self._board.drop(fields.need("marker", str))
+        existed = self._scripts.drop(fields.need("marker", str))
         return (_OK if existed else _NOT_FOUND), {"dropped": existed}
 
     def _requests(self, fields: Fields) -> Answer:
@@ -83,6 +82,6 @@ class Control:
         return (_OK if have >= count else _TIMEOUT), {"count": have}
 
     def _reset(self, _: Fields) -> Answer:
-        self._board.clear()
+        self._scripts.clear()
         self._recorder.reset()
         return _OK, {}

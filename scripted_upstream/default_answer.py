@@ -1,20 +1,19 @@
-"""
-What the demo says when no script was given: that it is a demo, and how to leave it. Pure.
+"""Default answer of the demo: a greeting that says that it is a demo, and how to leave it. Pure.
 
 Any valid request gets an answer, whatever its last item is.
 """
 
 import re
-from typing import Any, Final
+from typing import Any
 
 from scripted_upstream.script import Message, Reasoning, Response
 
-PACE_MS: Final = 25
+PACE_MS = 25
 """Milliseconds between two pieces of the answer: about as fast as a person reads."""
 
-_QUOTE_LENGTH: Final = 80
-_PIECES: Final = re.compile(r"\S{1,6}\s*|\s+")
-_SUMMARY: Final = "**Looking at the request**\n\nThis is the demo, so the answer is a scripted one."
+_QUOTE_LENGTH = 80
+_PIECES = re.compile(r"\S{1,6}\s*|\s+")
+_SUMMARY = "**Looking at the request**\n\nThis is the demo, so the answer is a scripted one."
 
 
 def demo_response(request: dict[str, Any]) -> Response:

@@ -1,16 +1,16 @@
-"""The response object that opens and closes the stream, and its token counts. Pure."""
+"""Response object that opens and closes the stream, and its token counts. Pure."""
 
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import orjson
 
 from scripted_upstream.events import Rendered
 from scripted_upstream.script import Usage
 
-_BYTES_PER_TOKEN: Final = 4
+_BYTES_PER_TOKEN = 4
 
-_DEFAULTS: Final[dict[str, Any]] = {
+_DEFAULTS: dict[str, Any] = {
     "background": False,
     "instructions": None,
     "max_output_tokens": None,
@@ -35,7 +35,7 @@ _DEFAULTS: Final[dict[str, Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """What is new in each call: the middle of its ids, and the Unix time in seconds."""
+    """New in each call: the middle of its ids, and the Unix time in seconds."""
 
     nonce: str
     created_at: int

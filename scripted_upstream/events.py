@@ -1,5 +1,4 @@
-"""
-A scripted response as the exact sequence of OpenAI's streaming events. Pure.
+"""Encoder from a scripted response to the exact sequence of OpenAI's streaming events. Pure.
 
 The events between `response.in_progress` and the terminal one depend on the script alone, so they
 are rendered once and kept. What differs per call, the nonce inside the ids, is written as a
@@ -9,18 +8,18 @@ placeholder of NUL characters, which no JSON text can contain unescaped.
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any
 
 import orjson
 
 from scripted_upstream.script import FunctionCall, Item, Message, RawItem, Reasoning, Response
 
-NONCE: Final = "\0nonce-of-this-answer\0"
+NONCE = "\0nonce-of-this-answer\0"
 """Stands for the part of every id that is new in each call; encoded it is 32 bytes, as that is."""
 
-ENCODED_NONCE: Final = orjson.dumps(NONCE)[1:-1]
+ENCODED_NONCE = orjson.dumps(NONCE)[1:-1]
 
-FIRST_ITEM_EVENT: Final = 2
+FIRST_ITEM_EVENT = 2
 """The sequence number after `response.created` and `response.in_progress`."""
 
 
@@ -201,7 +200,7 @@ def _raw(place: _Place, item: RawItem) -> dict[str, Any]:
     return place.done(output)
 
 
-_RENDER: Final[dict[type[Item], Callable[[_Place, Any], dict[str, Any]]]] = {
+_RENDER: dict[type[Item], Callable[[_Place, Any], dict[str, Any]]] = {
     Message: _message,
     Reasoning: _reasoning,
     FunctionCall: _function_call,

@@ -1,4 +1,4 @@
-"""Performs a timeline on a connection and records what happened."""
+"""Player of a timeline on one connection; it records the outcome."""
 
 import gevent
 
@@ -26,8 +26,7 @@ class Exchange:
         return f"<Exchange {self._record.sequence} {self._peer!r}>"
 
     def perform(self, acts: tuple[Act, ...]) -> str:
-        """
-        Perform the acts in order and return the outcome.
+        """Perform the acts in order and return the outcome.
 
         One of completed, replied (no stream), reset, cut, peer_closed. `reusable` then says
         whether the connection may serve another request.

@@ -1,18 +1,17 @@
-"""
-Every way the upstream can fail, as a table of names. Pure.
+"""Table of every way in which the upstream can fail, by name. Pure.
 
 The bodies are the ones that OpenAI and the ChatGPT backend send, because codex decides by them:
 the same status with another `code` becomes another error for the client.
 """
 
 from dataclasses import dataclass
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import orjson
 
 Headers: TypeAlias = tuple[tuple[str, str], ...]
 
-JSON_TYPE: Final = "application/json"
+JSON_TYPE = "application/json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,18 +80,16 @@ def _usage_limit(resets_in_seconds: int, resets_at: int) -> bytes:
     return orjson.dumps({"error": error})
 
 
-_CONTEXT: Final = (
+_CONTEXT = (
     "Your input exceeds the context window of this model. Please adjust your input and try again."
 )
-_QUOTA: Final = "You exceeded your current quota, please check your plan and billing details."
-_RATE: Final = "Rate limit reached for requests per min (RPM). Please try again in 1s."
-_PROMPT: Final = (
-    "Invalid prompt: your prompt was flagged as potentially violating our usage policy."
-)
-_SERVER: Final = "The server had an error while processing your request. Sorry about that!"
-_BUSY: Final = "Our servers are currently overloaded. Please try again later."
+_QUOTA = "You exceeded your current quota, please check your plan and billing details."
+_RATE = "Rate limit reached for requests per min (RPM). Please try again in 1s."
+_PROMPT = "Invalid prompt: your prompt was flagged as potentially violating our usage policy."
+_SERVER = "The server had an error while processing your request. Sorry about that!"
+_BUSY = "Our servers are currently overloaded. Please try again later."
 
-FAILURES: Final[dict[str, Failure]] = {
+FAILURES: dict[str, Failure] = {
     # an HTTP answer in place of the stream
     "bad_request": HttpFailure(
         400, error_body("Unsupported parameter: 'x'.", param="x", code="unsupported_parameter")
@@ -157,8 +154,7 @@ FAILURES: Final[dict[str, Failure]] = {
 
 
 def with_answer(failure: HttpFailure, overrides: dict[str, Any]) -> HttpFailure:
-    """
-    Give an HTTP failure another `status`, `body` or `headers`.
+    """Give an HTTP failure another `status`, `body` or `headers`.
 
     A string body is sent as it stands, anything else as JSON; named headers are added to the row's.
     """

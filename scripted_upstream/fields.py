@@ -1,4 +1,4 @@
-"""Reading one JSON object field by field, so that every mistake is refused by its place."""
+"""Reader of one JSON object, field by field; a mistake is refused with its place."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ class Fields:
         self.where = where
 
     def take(self, name: str, kinds: type | tuple[type, ...], default: Any) -> Any:
-        """Take a field of these types, or the default. Raise ScriptError, as all below do."""
+        """Take a field of these types, or the default. Raises `ScriptError`, as all below do."""
         value = self.left.pop(name, default)
         kinds_named = kinds if isinstance(kinds, tuple) else (kinds,)
         is_stray_bool = isinstance(value, bool) and bool not in kinds_named

@@ -1,26 +1,25 @@
-"""
-What OpenAI demands of the input items: known types, content that fits the role, paired calls. Pure.
+"""Validation of input items as OpenAI does it: known types, content that fits the role, paired calls. Pure.
 
 A complaint is a message, the parameter it is about, and a code or None.
 """
 
 from collections.abc import Iterator
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
 Complaint: TypeAlias = tuple[str, str, str | None]
 
-ROLES: Final = ("assistant", "system", "developer", "user")
+ROLES = ("assistant", "system", "developer", "user")
 
-_SPOKEN: Final = ("output_text", "refusal")
-_HEARD: Final = ("input_text", "input_image", "input_file", "input_audio")
-_CONTENT: Final = {"assistant": _SPOKEN, "system": _HEARD, "developer": _HEARD, "user": _HEARD}
-_CALLS: Final = {
+_SPOKEN = ("output_text", "refusal")
+_HEARD = ("input_text", "input_image", "input_file", "input_audio")
+_CONTENT = {"assistant": _SPOKEN, "system": _HEARD, "developer": _HEARD, "user": _HEARD}
+_CALLS = {
     "function_call": "function_call_output",
     "custom_tool_call": "custom_tool_call_output",
     "local_shell_call": "local_shell_call_output",
 }
-_OUTPUTS: Final = {output: call for call, output in _CALLS.items()}
-_OTHER_TYPES: Final = (
+_OUTPUTS = {output: call for call, output in _CALLS.items()}
+_OTHER_TYPES = (
     "message",
     "reasoning",
     "item_reference",
@@ -39,7 +38,7 @@ _OTHER_TYPES: Final = (
     "additional_tools",
     "compaction",
 )
-ITEM_TYPES: Final = (*_OTHER_TYPES, *_CALLS, *_OUTPUTS)
+ITEM_TYPES = (*_OTHER_TYPES, *_CALLS, *_OUTPUTS)
 
 
 def refuse_input(entries: Any) -> Iterator[Complaint]:

@@ -1,5 +1,4 @@
-"""
-One client connection during one streamed answer: raw writes, and who left when.
+"""Connection to one client during one streamed answer: raw writes, and notice of its leaving.
 
 The socket is watched while the answer is being made: the moment at which codex closes it is noticed
 at once, also in the middle of a pause or a hang, not at the next write.
@@ -10,14 +9,14 @@ import socket
 import struct
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any, Final, Self
+from typing import Any, Self
 
 import gevent
 from gevent.event import Event
 
-_READ: Final = 1
-_RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
-_GONE: Final = (errno.EPIPE, errno.ECONNRESET)
+_READ = 1
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+_GONE = (errno.EPIPE, errno.ECONNRESET)
 
 
 class PeerLeftError(Exception):
@@ -56,7 +55,7 @@ class Peer:
         self.write(b"%x\r\n%b\r\n" % (len(data), data))
 
     def write(self, data: bytes) -> None:
-        """Write bytes. Block while the other side reads slowly; raise PeerLeftError."""
+        """Write bytes. Blocks while the other side reads slowly; raises `PeerLeftError`."""
         if self._left.is_set():
             raise PeerLeftError
         try:
@@ -69,12 +68,12 @@ class Peer:
         self.bytes_sent += len(data)
 
     def pause(self, seconds: float | None) -> None:
-        """Wait; None means for ever. Raise PeerLeftError as soon as the other side leaves."""
+        """Wait; None means for ever. Raises `PeerLeftError` as soon as the other side leaves."""
         if self._left.wait(seconds):
             raise PeerLeftError
 
     def await_release(self, gate: Event) -> None:
-        """Wait until the gate opens; raise PeerLeftError as soon as the other side leaves."""
+        """Wait until the gate opens; raises `PeerLeftError` as soon as the other side leaves."""
         gevent.wait([gate, self._left], count=1)
         if self._left.is_set():
             raise PeerLeftError

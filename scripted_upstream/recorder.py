@@ -1,5 +1,4 @@
-"""
-What codex sent and what became of it, kept for the tests, and the counters.
+"""Records of the requests and what became of them, for the tests; and the counters.
 
 Bounded by number and by bytes. Bodies are kept only when asked for: a demo remembers no prompt.
 A record's times are milliseconds of the monotonic clock. `peer_closed` is set when the other side
@@ -10,14 +9,14 @@ import hashlib
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 import orjson
 from gevent.event import Event
 
-MAX_RECORDS: Final = 4096
-MAX_BYTES: Final = 64 * 1024 * 1024
-_MAX_ERRORS: Final = 20
+MAX_RECORDS = 4096
+MAX_BYTES = 64 * 1024 * 1024
+_MAX_ERRORS = 20
 
 
 @dataclass(slots=True, eq=False)
@@ -53,7 +52,7 @@ class Record:
         }
 
 
-TIMES: Final = ("arrived", "headers_sent", "finished", "peer_closed")
+TIMES = ("arrived", "headers_sent", "finished", "peer_closed")
 """The moments of a record, in the usual order."""
 
 

@@ -1,5 +1,4 @@
-"""
-Refuses what OpenAI refuses, with OpenAI's words: a gateway that passes here passes there. Pure.
+"""Validation of requests with OpenAI's rules and words: a gateway that passes here passes there. Pure.
 
 Each rule looks at one thing and yields its complaints; the first complaint is the answer.
 """
@@ -7,7 +6,7 @@ Each rule looks at one thing and yields its complaints; the first complaint is t
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import orjson
 
@@ -15,11 +14,11 @@ from scripted_upstream.failures import error_body
 from scripted_upstream.items import refuse_input
 from scripted_upstream.schemas import complaint
 
-EFFORTS: Final = ("none", "minimal", "low", "medium", "high", "xhigh", "max", "ultra")
+EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max", "ultra")
 
-_NAME: Final = re.compile(r"[a-zA-Z0-9_-]+")
-_MAX_NAME: Final = 64
-_KINDS: Final = {"model": str, "reasoning": dict, "text": dict, "tools": list}
+_NAME = re.compile(r"[a-zA-Z0-9_-]+")
+_MAX_NAME = 64
+_KINDS = {"model": str, "reasoning": dict, "text": dict, "tools": list}
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +182,7 @@ def _missing(param: str) -> _Complaint:
     return _Complaint(message, param, "missing_required_parameter")
 
 
-_RULES: Final[tuple[Callable[[dict[str, Any]], Iterator[_Complaint]], ...]] = (
+_RULES: tuple[Callable[[dict[str, Any]], Iterator[_Complaint]], ...] = (
     _kinds,
     _model,
     _stream,

@@ -1,15 +1,14 @@
-"""
-What OpenAI demands of a JSON schema before it is used. Pure.
+"""Validation of a JSON schema as OpenAI does it before the schema is used. Pure.
 
 Every function's parameters must be an object schema; under `strict: true` every object must be
 closed and must require all its properties, at any depth.
 """
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any
 
-_NESTED_MAPS: Final = ("properties", "$defs", "definitions")
-_NOT_PERMITTED: Final = ("oneOf", "allOf", "not", "if", "then", "else", "patternProperties")
+_NESTED_MAPS = ("properties", "$defs", "definitions")
+_NOT_PERMITTED = ("oneOf", "allOf", "not", "if", "then", "else", "patternProperties")
 
 
 def complaint(schema: Any, *, strict: bool) -> str | None:

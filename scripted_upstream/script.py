@@ -1,15 +1,14 @@
-"""
-What a scripted answer is, and how it is read from JSON. Pure.
+"""Scripted answers, and their reading from JSON. Pure.
 
 A script is a list of responses: the k-th call that matches gets the k-th response, and the last
 one repeats (codex may call upstream several times in one turn). Every mistake in the JSON is
 refused by name, since a misspelt field would otherwise make a test pass for the wrong reason.
-A response with `"brain": true` has no items: `brain` finds them for each request.
+A response with `"from_request": true` has no items: `simple_answer` makes them from each request.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import orjson
 
@@ -89,7 +88,7 @@ class Response:
     split_seed: int | None = None
     hold_before_headers: bool = False
     hold: Literal["deltas", "end"] | None = None
-    brain: bool = False
+    from_request: bool = False
     headers: Headers = ()
 
 
@@ -105,14 +104,14 @@ class Script:
 
 
 def parse_script(raw: Any) -> Script:
-    """Read a script: a list of responses, or one response. Raise ScriptError."""
+    """Read a script: a list of responses, or one response. Raises `ScriptError`."""
     entries = raw if isinstance(raw, list) else [raw]
     if not entries:
         raise ScriptError("script: at least one response is needed")
     return Script(tuple(_response(entry, f"script[{k}]") for k, entry in enumerate(entries)))
 
 
-_STATUS: Final = {
+_STATUS = {
     "completed": None,
     "max_output_tokens": "max_output_tokens",
     "content_filter": "content_filter",
@@ -136,12 +135,12 @@ def _response(raw: Any, where: str) -> Response:
         hold=fields.choice(
             "hold", {False: None, True: "deltas", "deltas": "deltas", "end": "end"}, False
         ),
-        brain=fields.take("brain", bool, False),
+        from_request=fields.take("from_request", bool, False),
         headers=tuple(_headers(fields).items()),
     )
     fields.done()
-    if response.brain and response.items:
-        raise ScriptError(f"{where}.brain: excludes items")
+    if response.from_request and response.items:
+        raise ScriptError(f"{where}.from_request: excludes items")
     return response if failure_raw is None else _failing(response, failure_raw, f"{where}.failure")
 
 
@@ -230,7 +229,7 @@ def _function_call(fields: Fields) -> FunctionCall:
     )
 
 
-_ITEMS: Final[dict[str, Callable[[Fields], Item]]] = {
+_ITEMS: dict[str, Callable[[Fields], Item]] = {
     "message": _message,
     "reasoning": _reasoning,
     "function_call": _function_call,

@@ -1,13 +1,12 @@
-"""Which script answers which request: the one whose marker stands last in the request's body."""
+"""Registry of scripts: a request gets the script whose marker stands last in its body."""
 
 import re
 from dataclasses import dataclass
-from typing import Final
 
 from scripted_upstream.fields import ScriptError
 from scripted_upstream.script import Response, Script
 
-_MARKER: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+_MARKER = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
 @dataclass(slots=True)
@@ -16,20 +15,19 @@ class _Entry:
     calls: int = 0
 
 
-class Board:
+class ScriptRegistry:
     """The scripts by marker, and how often each was asked."""
 
     def __init__(self) -> None:
         self._entries: dict[str, _Entry] = {}
 
     def __repr__(self) -> str:
-        return f"<Board {len(self._entries)} scripts>"
+        return f"<ScriptRegistry {len(self._entries)} scripts>"
 
     def put(self, marker: str, script: Script) -> None:
-        """
-        Let this script answer the requests that contain the marker, from its first response on.
+        """Let this script answer the requests that contain the marker, from its first response on.
 
-        Raise ScriptError for a marker that JSON might write in another way than the test does.
+        Raises `ScriptError` for a marker that JSON might write in another way than the test does.
         """
         if not _MARKER.fullmatch(marker):
             raise ScriptError("marker: expected 1 to 128 of A-Z a-z 0-9 . _ : -")
@@ -44,8 +42,7 @@ class Board:
         self._entries.clear()
 
     def take(self, body: bytes) -> Response | None:
-        """
-        Return the next response for this request body, or None when no marker is in it.
+        """Return the next response for this request body, or None when no marker is in it.
 
         A conversation may hold the markers of earlier turns: the last one wins, and of two that
         begin at the same place the longer one.

@@ -1,5 +1,4 @@
-"""
-The HTTP shell: gevent's WSGI server, and the routes.
+"""HTTP server of the upstream: gevent's WSGI server, and the routes.
 
 Answers below `/v1` are written to the raw socket, because a script may want to cut, reset or hang
 the connection; the control endpoints answer in the ordinary WSGI way.
@@ -10,7 +9,8 @@ import socket
 import time
 import traceback
 from collections.abc import Callable, Iterable
-from typing import Any, Final
+from dataclasses import replace
+from typing import Any
 from urllib.parse import parse_qsl
 
 import orjson
@@ -24,12 +24,13 @@ from scripted_upstream.failures import JSON_TYPE, error_body
 from scripted_upstream.peer import Peer
 from scripted_upstream.recorder import Recorder
 from scripted_upstream.refusals import Refusal, parse_request, refusal
-from scripted_upstream.rule_based_model import think
-from scripted_upstream.script_registry import Board
+from scripted_upstream.script import Response
+from scripted_upstream.script_registry import ScriptRegistry
+from scripted_upstream.simple_answer import simple_items
 from scripted_upstream.timeline import Act, Reply, plan
 
-_CONTROL: Final = "/control/"
-_DEMO_MODEL: Final = "demo"
+_CONTROL = "/control/"
+_DEMO_MODEL = "demo"
 
 
 class Handler(WSGIHandler):
@@ -45,7 +46,7 @@ class Handler(WSGIHandler):
     def get_environ(self) -> dict[str, Any]:
         """Add this handler to the environment."""
         environ: dict[str, Any] = super().get_environ()
-        environ["demo.handler"] = self
+        environ["scripted_upstream.handler"] = self
         return environ
 
     def log_request(self) -> None:
@@ -76,20 +77,31 @@ class Server(WSGIServer):
 
 
 class Upstream:
-    """The WSGI application. `models` are the known ones; none given means that any is served."""
+    """The WSGI application.
 
-    def __init__(self, models: tuple[str, ...], *, has_control: bool) -> None:
+    `models` are the known ones; none given means that any is served. `unscripted` answers a valid request that holds
+    the marker of no script.
+    """
+
+    def __init__(
+        self,
+        models: tuple[str, ...],
+        *,
+        has_control: bool,
+        unscripted: Callable[[dict[str, Any]], Response] = demo_response,
+    ) -> None:
         self.models = models
+        self._unscripted = unscripted
         self.recorder = Recorder(time.monotonic, keeps=has_control)
-        self._board = Board()
-        self._control = Control(self._board, self.recorder) if has_control else None
+        self._scripts = ScriptRegistry()
+        self._control = Control(self._scripts, self.recorder) if has_control else None
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         """Answer one request."""
         path = environ["PATH_INFO"]
         body = environ["wsgi.input"].read()
         if self._control is not None and path.startswith(_CONTROL):
-            self._leave_the_count(environ["demo.handler"])
+            self._leave_the_count(environ["scripted_upstream.handler"])
             query = dict(parse_qsl(environ["QUERY_STRING"]))
             method = environ["REQUEST_METHOD"]
             status, answer = self._control.answer(method, path[len(_CONTROL) :], query, body)
@@ -100,7 +112,7 @@ class Upstream:
 
     def _serve(self, environ: dict[str, Any], body: bytes) -> None:
         method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
-        handler = environ["demo.handler"]
+        handler = environ["scripted_upstream.handler"]
         recorder = self.recorder
         record = recorder.arrived(method, path, dict(handler.headers.items()), body)
         outcome = "error"
@@ -138,9 +150,9 @@ class Upstream:
         refused = refusal(request, self.models)
         if refused is not None:
             return (Reply(refused.status, refused.body, JSON_TYPE),)
-        response = self._board.take(body) or demo_response(request)
-        if response.brain:
-            response = think(response, request)
+        response = self._scripts.take(body) or self._unscripted(request)
+        if response.from_request:
+            response = replace(response, items=simple_items(request))
         return plan(response, request, Stamp(os.urandom(16).hex(), int(time.time())))
 
     def _leave_the_count(self, handler: Handler) -> None:

@@ -1,5 +1,4 @@
-"""
-A response and a request become a list of acts for the socket: send, pause, hold, hang, reset. Pure.
+"""Timeline of an answer: the acts for the socket (send, pause, hold, hang, reset) of a response. Pure.
 
 All decisions about order and pace are taken here, without a socket or a clock; `exchange` merely
 performs the acts. Sends are joined to at most 16 KiB wherever nothing has to happen between them.
@@ -9,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from random import Random
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import orjson
 
@@ -31,10 +30,10 @@ from scripted_upstream.failures import (
 )
 from scripted_upstream.script import Response
 
-MAX_SEND: Final = 16 * 1024
+MAX_SEND = 16 * 1024
 """Bytes in one write of joined events; a larger single event is written alone."""
 
-_MAX_PIECE: Final = 7
+_MAX_PIECE = 7
 
 
 @dataclass(frozen=True, slots=True)

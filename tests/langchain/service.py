@@ -1,4 +1,4 @@
-"""The gateway with the real child, and an upstream that thinks: started with the project's own environment.
+"""The gateway with the real child and the suite's upstream: started with the project's own environment.
 
 It prints one JSON line, the address and the key, and serves until its standard input ends. It exits with 0 only if
 gunicorn ended well, the log holds no error, and the upstream made none either.
@@ -13,14 +13,12 @@ from pathlib import Path
 
 from tests.e2e.harness import KEY, Upstream, end, start_gateway
 
-EVERY_REQUEST = "input"
-"""The marker: a word that is in every request to a Responses API."""
+ANSWER = "tests.langchain.upstream:answer"
 
 
 def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
-        upstream = Upstream()
-        upstream.control.script(EVERY_REQUEST, {"brain": True})
+        upstream = Upstream("--unscripted", ANSWER)
         gateway = start_gateway(Path(folder), upstream)
         try:
             gateway.wait_ready()

@@ -1,6 +1,6 @@
 """LangChain's own integration tests of a chat model, over ChatOpenAI, the gateway and the real child.
 
-The model is the brain of the scripted upstream (`scripted_upstream/rule_based_model.py`).
+The model is the scripted upstream with the answers of `upstream.py`.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ from app.process.lifecycle import TRANSITIONS
 from app.settings import ROOT, VARIABLES, load_settings
 
 DOCS = ROOT / "docs"
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(DOCS.rglob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted(DOCS.rglob("*.md"))]
 NONE = "\N{EN DASH}"
 LOG_METHODS = {"debug", "info", "warning", "error", "exception", "critical", "log"}
 

@@ -1,4 +1,4 @@
-"""The real process over HTTP: what it answers, how it fails, what it remembers."""
+"""The real process over HTTP: answers, failures, records."""
 
 import json
 import socket
@@ -88,11 +88,12 @@ def test_without_a_script_the_demo_speaks(upstream_url: str, marker: str) -> Non
     assert "demo upstream" in answer
 
 
-def test_a_script_may_leave_the_answer_to_the_brain(
+def test_a_script_may_leave_the_answer_to_the_request(
     upstream_url: str, control: Control, marker: str
 ) -> None:
-    control.script(marker, {"brain": True, "split": "bytes"})
-    parameters = {"type": "object", "properties": {"city": {"type": "string"}}}
+    control.script(marker, {"from_request": True, "split": "bytes"})
+    city = {"type": "string", "default": "Bern"}
+    parameters = {"type": "object", "properties": {"city": city}, "required": ["city"]}
     tools = [{"type": "function", "name": "get_weather", "parameters": parameters}]
     prompt = f"[{marker}] What is the weather in the city Bern?"
     called = events(ask(upstream_url, marker, input=prompt, tools=tools).content)[-1]

@@ -51,7 +51,7 @@ def test_the_settings_of_a_response_are_read() -> None:
         "seed": 7,
         "hold": True,
         "hold_before_headers": True,
-        "brain": True,
+        "from_request": True,
         "headers": {"x-a": "1"},
     }
     assert parse_script(raw).responses == (
@@ -64,7 +64,7 @@ def test_the_settings_of_a_response_are_read() -> None:
             split_seed=7,
             hold="deltas",
             hold_before_headers=True,
-            brain=True,
+            from_request=True,
             headers=(("x-a", "1"),),
         ),
     )
@@ -127,8 +127,11 @@ def test_a_failed_event_takes_a_message_and_a_place() -> None:
         ({"hold": []}, "script[0].hold: expected one of"),
         ({"usage": {"tokens": 1}}, "script[0].usage: unknown field 'tokens'"),
         ({"headers": {"a": 1}}, "script[0].headers: expected strings"),
-        ({"brain": 1}, "script[0].brain: expected bool"),
-        ({"brain": True, "items": [{"type": "message"}]}, "script[0].brain: excludes items"),
+        ({"from_request": 1}, "script[0].from_request: expected bool"),
+        (
+            {"from_request": True, "items": [{"type": "message"}]},
+            "script[0].from_request: excludes items",
+        ),
         ({"failure": "nope"}, "script[0].failure.name: expected one of bad_request"),
         ({"failure": {"name": "server_error", "after_deltas": 1}}, "unknown field 'after_deltas'"),
         ({"failure": {"name": "rate_limited", "status": 200}}, "status: must be at least 400"),
