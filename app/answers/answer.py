@@ -22,6 +22,7 @@ from app.backend.events import NO_USAGE, Event, Usage
 from app.backend.observer import RequestObserver, TurnFacts
 from app.backend.protocols import Pace
 from app.errors import GatewayError, UpstreamAuth
+from app.step_log import passed
 
 QUIET: Sequence[Chunk] = ()
 """What the iterator yields after a quiet time (`Pace.commit_s` first, then `Pace.tick_s`): nothing has happened."""
@@ -132,8 +133,10 @@ class Answer:
 
     def _end(self, index: int) -> list[Chunk]:
         """Close the turn of a choice that is complete; after the last one, return what all of them cost."""
-        if not self._choices[index].is_complete:
+        cause = self._choices[index].cause
+        if cause is None:
             return []
+        passed("answers.choice_ended", choice=index, cause=cause.value)
         self._turns.close_one(index)
         if not all(choice.is_complete for choice in self._choices):
             return []

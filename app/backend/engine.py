@@ -17,6 +17,7 @@ from app.backend.observer import NULL_OBSERVER, RequestObserver
 from app.backend.protocols import Backend, Turn
 from app.backend.request import Model, TurnRequest
 from app.errors import WorkerLost
+from app.step_log import step
 
 
 class Admitted(AbstractContextManager["Admitted"]):
@@ -71,7 +72,7 @@ class Engine:
         """Wait for `count` slots: all or none. Blocks; raises `UpstreamAuth`, `WorkerBusy`."""
         self.backend.check_login()
         deadline = claim.deadline(self._queue_s)
-        with observer.waiting():
+        with step("backend.admit", slots=count), observer.waiting():
             return Admitted(self.admission.acquire(self._queue_s, count, claim), deadline)
 
     def start(
@@ -113,7 +114,9 @@ class Engine:
         try:
             # One by one: whatever fails, the turns that were begun are known and can be closed.
             for request, slot in zip(requests, admitted.slots, strict=True):
-                turns.append(self.backend.open(request, Lease(slot), admitted.deadline, observer))
+                with step("backend.open", model=request.model, items=len(request.items)):
+                    turn = self.backend.open(request, Lease(slot), admitted.deadline, observer)
+                turns.append(turn)
         except BaseException:
             for turn in turns:
                 turn.lease.transfer()  # the slot stays with `admitted`

@@ -27,6 +27,7 @@ from app.http.services import services
 from app.http.wire import Wire
 from app.observability.requests import RequestRecord
 from app.observability.turn_observers import HttpRequestObserver
+from app.step_log import step
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,8 @@ def _begin(plan: AnswerPlan, *, is_stream: bool) -> Answer:
     if is_stream:
         with _noting_full_streams(record):
             here.open_streams.check()  # a stream that waits for a slot has no place yet
-    plan = here.preparation.prepare(plan, owner, mark)
+    with step("answers.prepare", prompts=len(plan.prompts)):
+        plan = here.preparation.prepare(plan, owner, mark)
     observer = HttpRequestObserver(record, here.metrics, here.traces)
     claim = SlotRequest(owner, record.started + here.pace.total_s - time.monotonic())
 

@@ -19,6 +19,7 @@ from app.http.error_handlers import unforeseen
 from app.http.request_context import current_record
 from app.http.wire import Payload, Wire
 from app.observability.requests import RequestRecord
+from app.step_log import step
 
 log = logging.getLogger("codex_api.http")
 
@@ -33,7 +34,8 @@ def respond(answer: Answer, wire: Wire, tick_s: float) -> Response:
     record = current_record()
     body = SseBody(answer, wire, tick_s, record)
     try:
-        body.commit()
+        with step("http.commit"):
+            body.commit()
     except BaseException:
         body.close()
         raise

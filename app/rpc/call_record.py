@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from app.rpc.messages import ErrorResponse, Response
+from app.step_log import passed
 
 
 @dataclass(slots=True)
@@ -57,4 +58,12 @@ def record_call(observer: CallObserver, method: str, params: object) -> Iterator
         yield report
     finally:
         report.ended = time.monotonic()
+        passed(
+            "rpc.call",
+            method=method,
+            outcome=report.status,
+            sent_bytes=report.sent,
+            received_bytes=report.received,
+            took_ms=round((report.ended - report.started) * 1000, 3),
+        )
         observer(report)

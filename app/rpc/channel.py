@@ -32,6 +32,7 @@ from app.rpc.call_record import (
 from app.rpc.errors import CallRefused, CallTimeout, ChannelClosed, ChannelFull
 from app.rpc.messages import ErrorResponse, Malformed, Notification, Request, Response
 from app.rpc.outbox import Outbox
+from app.step_log import passed
 
 log = logging.getLogger("codex_api.rpc")
 
@@ -175,6 +176,7 @@ class Channel:
         try:
             while data := self._sock.recv(_READ_BYTES):
                 self.heard += len(data)
+                passed("rpc.received", received_bytes=len(data))
                 for line in splitter.feed(data):
                     self._dispatch(
                         line if isinstance(line, Malformed) else messages.parse_line(line)

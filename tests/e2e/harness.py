@@ -146,7 +146,9 @@ def wait_until(condition: Callable[[], Any], what: str, timeout_s: float = DEADL
         threading.Event().wait(0.01)
 
 
-def start_gateway(folder: Path, upstream: Upstream | None, **settings: str) -> Gateway:
+def start_gateway(
+    folder: Path, upstream: Upstream | None, *, app: str = "wsgi:app", **settings: str
+) -> Gateway:
     """Start gunicorn as the README says, with every setting given, so that no `.env` reaches a test."""
     home = folder / "codex-home"
     environment = {variable.metadata["name"]: "" for variable in VARIABLES}
@@ -169,7 +171,7 @@ def start_gateway(folder: Path, upstream: Upstream | None, **settings: str) -> G
     log_path = folder / "gateway.log"
     with log_path.open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "wsgi:app"],
+            [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", app],
             cwd=ROOT,
             env=environment,
             stdin=subprocess.DEVNULL,

@@ -28,6 +28,7 @@ from app.backend.observer import NULL_OBSERVER, TurnFacts, TurnObserver, TurnSta
 from app.backend.protocols import Pace
 from app.backends.app_server.parse_events import Addressed, ThreadId, TurnId
 from app.errors import GatewayError, SlowReader, UpstreamBrokeOff, UpstreamError, WorkerTimeout
+from app.step_log import passed
 
 QUEUE_BYTES = 2 * 1024 * 1024
 """Unread text that one turn may hold. More means a client that does not read: the turn is interrupted."""
@@ -209,6 +210,7 @@ class Turn:
     def _give_back(self) -> None:
         on_close, self._on_close = self._on_close, None
         if on_close is not None:
+            passed("app_server.turn_over", thread_id=self.thread_id, state=self.state.value)
             self.observer.ended(self.facts)
             on_close(self)
 

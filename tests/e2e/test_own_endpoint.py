@@ -1,0 +1,80 @@
+"""An endpoint with field names and end reasons of its own needs nothing below `api`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import requests
+
+from tests.e2e.harness import DEADLINE_S, MODEL, Gateway, Upstream, start_gateway
+
+TOO_LONG = {"failure": {"name": "context_length_exceeded"}}
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory, upstream: Upstream) -> Iterator[Gateway]:
+    folder = tmp_path_factory.mktemp("summaries")
+    running = start_gateway(folder, upstream, app="tests.fakes.summaries.wsgi:app")
+    running.wait_ready()
+    yield running
+    assert running.stop() == 0
+
+
+def post(gateway: Gateway, *, as_it_comes: bool = False, **body: Any) -> requests.Response:
+    return requests.post(
+        f"{gateway.url}/v1/summaries",
+        json={"model": MODEL, **body},
+        headers=gateway.headers,
+        timeout=DEADLINE_S,
+        stream=as_it_comes,
+    )
+
+
+def test_a_whole_answer_is_the_endpoint_s_object(gateway: Gateway, upstream: Upstream) -> None:
+    answer = post(gateway, text=f"[{upstream.say('hel', 'lo')}]")
+    assert (answer.status_code, answer.json()) == (
+        200,
+        {"summary": "hello", "end": "done", "model": MODEL},
+    )
+    (line,) = [e for e in gateway.events("request") if e["route"] == "/v1/summaries"]
+    assert line["finish_reason"] == "done"
+
+
+def test_a_stream_has_the_endpoint_s_events(gateway: Gateway, upstream: Upstream) -> None:
+    answer = post(gateway, text=f"[{upstream.say('hel', 'lo')}]", stream=True, max_words=1)
+    assert answer.text == (
+        'event: summary.piece\ndata: {"piece":"hel"}\n\n'
+        'event: summary.over\ndata: {"end":"cut"}\n\n'
+    )
+
+
+def test_a_failure_names_the_endpoint_s_field(gateway: Gateway, upstream: Upstream) -> None:
+    answer = post(gateway, text=f"[{upstream.play(TOO_LONG)}]")
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"], error["param"]) == (
+        400,
+        "context_length_exceeded",
+        "text",
+    )
+    assert error["message"].endswith("Please shorten the text.")
+
+
+def test_a_failure_in_a_stream_is_the_endpoint_s_event(
+    gateway: Gateway, upstream: Upstream
+) -> None:
+    marker = upstream.play(
+        {
+            "hold": True,
+            "items": [{"type": "message", "deltas": ["so", "on"]}],
+            "failure": {"name": "cut_mid_stream", "after_deltas": 2},
+        }
+    )
+    answer = post(gateway, text=f"[{marker}]", stream=True, as_it_comes=True)
+    lines = answer.iter_lines()
+    assert [next(lines), next(lines)] == [b"event: summary.piece", b'data: {"piece":"so"}']
+    upstream.control.release(marker)
+    rest = b"\n".join(lines)
+    assert b'event: summary.failed\ndata: {"error":' in rest
+    assert b"[DONE]" not in rest
