@@ -9,17 +9,18 @@ from typing import Any
 from app.answers.constraints import AnswerConstraints
 from app.answers.field_errors import invalid_type, invalid_value, missing
 from app.answers.items import developer_item, estimate_tokens
-from app.answers.output_format import TEXT, OutputFormat, parse_format
+from app.answers.output_format import TEXT, OutputFormat
 from app.answers.tools import (
     Tool,
     check_distinct,
     names_by_alias,
     parse_function,
-    parse_tools,
     to_dynamic_tool,
 )
 from app.api.chat_completions.messages import to_items
+from app.api.chat_completions.response_format import parse_format
 from app.api.chat_completions.schemas import check_fields
+from app.api.chat_completions.tools import parse_tools
 from app.api.sampling import choice_count, include_usage, stop_sequences
 from app.backend.request import Item
 from app.errors import InvalidRequest

@@ -4,9 +4,9 @@ from typing import Any
 import pytest
 
 from app.answers.constraints import AnswerConstraints
-from app.answers.output_format import parse_format
 from app.answers.tools import Tool, alias_of, to_dynamic_tool
 from app.api.chat_completions.request import ChatRequest, parse_request
+from app.api.chat_completions.response_format import parse_format
 from app.errors import InvalidRequest
 
 HI = {"role": "user", "content": "hi"}

@@ -10,10 +10,12 @@ import pytest
 from app.answers.choice import Choice, RetryWithInstruction
 from app.answers.chunks import Cause, Ended
 from app.answers.constraints import AnswerConstraints
-from app.answers.output_format import check, parse_format
-from app.answers.tools import parse_tools, to_dynamic_tool
+from app.answers.output_format import check
+from app.answers.tools import to_dynamic_tool
 from app.api.chat_completions.content import INPUT_PARTS, to_content
 from app.api.chat_completions.request import parse_request
+from app.api.chat_completions.response_format import parse_format
+from app.api.chat_completions.tools import parse_tools
 from app.backend.events import RawItem, TextDelta, TurnEnded, TurnStatus, Usage, UsageUpdated
 from app.errors import InvalidRequest, UpstreamError
 
