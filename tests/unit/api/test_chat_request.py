@@ -44,6 +44,7 @@ def test_the_least_request_is_this() -> None:
     assert parse() == ChatRequest(
         model="gpt",
         items=(ITEM,),
+        image_fields={},
         stream=False,
         include_usage=False,
         n=1,
