@@ -15,6 +15,9 @@ from app.errors import InvalidRequest
 
 _LONGEST_NAME = 64
 
+_MASK = "the value there"
+"""What sentences say in place of the value, which may be long."""
+
 _MAX_LEVELS = 64  # of JSON; a property takes two, its name and its schema
 _MAX_NODES = 5_000  # objects and arrays, and members of one of them
 _MAX_VALUES = 50_000
@@ -65,14 +68,13 @@ def _reason(error: ValidationError) -> str:
     # Of several ways to be right, the first is the plainest: one type, not a list of them.
     while isinstance(error.kind, ValidationErrorKind.AnyOf):
         error = error.kind.context[0][0]
+    if isinstance(error.kind, ValidationErrorKind.Enum):
+        return f"{_MASK} is none of {', '.join(map(str, error.kind.options))}"
     return error.message
 
 
 def _compile(metaschema: dict[str, Any]) -> Draft202012Validator:
-    # The mask stands in for the value, which may be long.
-    return Draft202012Validator(
-        metaschema, offline=True, validate_formats=False, mask="the value there"
-    )
+    return Draft202012Validator(metaschema, offline=True, validate_formats=False, mask=_MASK)
 
 
 JSON_SCHEMA = _compile({"$ref": "https://json-schema.org/draft/2020-12/schema"})
