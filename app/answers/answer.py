@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
+from gevent import get_hub
+
 from app.answers.choice import Choice, RetryWithInstruction
 from app.answers.chunks import PRELUDE, VISIBLE, Began, Chunk, Cost, Restarted
 from app.answers.items import developer_item
@@ -62,8 +64,9 @@ class Answer:
         prompts = list(plan.choices())
         self._prompts = [number for number, _ in prompts]
         self._requests = [prompt.request for _, prompt in prompts]
+        run = get_hub().threadpool.apply
         self._choices = [
-            Choice(index, prompt.constraints) for index, (_, prompt) in enumerate(prompts)
+            Choice(index, prompt.constraints, run) for index, (_, prompt) in enumerate(prompts)
         ]
         self._is_committed = False
         self._visible: set[int] = set()  # choices of which the client has seen something

@@ -7,7 +7,7 @@ A delta's text goes out exactly as it came: never merged with another, never com
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from app.answers.chunks import (
@@ -44,6 +44,15 @@ _REFUSED = (
 )
 
 
+Run = Callable[[Callable[[str], str | None], tuple[str]], str | None]
+"""Calls a function that may take long and returns what it returns, so that others go on meanwhile."""
+
+
+def run_here(function: Callable[[str], str | None], args: tuple[str]) -> str | None:
+    """Call it in this very thread."""
+    return function(*args)
+
+
 class RetryWithInstruction(Exception):
     """Not an error. The model did not do what was asked; `instruction` says so to it, for one more try."""
 
@@ -53,9 +62,12 @@ class RetryWithInstruction(Exception):
 
 
 class Choice:
-    """Feed it the events of its turn until `is_complete`. `usage` and `cause` are set by then."""
+    """Feed it the events of its turn until `is_complete`. `usage` and `cause` are set by then.
 
-    def __init__(self, index: int, constraints: AnswerConstraints) -> None:
+    `run` calls the check of a whole answer.
+    """
+
+    def __init__(self, index: int, constraints: AnswerConstraints, run: Run = run_here) -> None:
         self.index = index
         self.is_complete = False
         self.usage: Usage | None = None
@@ -63,7 +75,7 @@ class Choice:
         self.cause: Cause | None = None
         self.reasoning_items: list[Mapping[str, Any]] = []
         self.call_ids: list[str] = []
-        self._constraints = constraints
+        self._constraints, self._run = constraints, run
         self._working = Working(index)  # one for all: there may be very many
         self._has_asked_again = False
         self._spent: list[Usage] = []
@@ -260,7 +272,7 @@ class Choice:
             missed = "You must call one of the functions now, and say nothing else."
         elif self._constraints.checks_output:
             text = "".join(chunk.text for chunk in self._held if isinstance(chunk, Text))
-            problem = self._constraints.output.problem(text)
+            problem = self._run(self._constraints.output.problem, (text,))
             missed = (
                 problem
                 and f"Your answer was not accepted: {problem}. Answer again, in the right form."

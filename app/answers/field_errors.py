@@ -58,27 +58,3 @@ def unsupported(where: str) -> InvalidRequest:
         param=where,
         code="unsupported_parameter",
     )
-
-
-_MAX_LEVELS = 64  # of JSON; a property takes two, its name and its schema
-_MAX_NODES = 5_000
-
-
-def check_size(schema: Any, where: str, code: str) -> None:
-    """Refuse a schema that nobody needs and that would hold up this worker. Linear, without recursion."""
-    level, nodes = [schema], 0
-    for _ in range(_MAX_LEVELS):
-        level = [
-            child
-            for node in level
-            for child in (node.values() if isinstance(node, Mapping) else node)
-            if isinstance(child, Mapping | list)
-        ]
-        nodes += len(level)
-        if not level:
-            return
-        if nodes > _MAX_NODES:
-            break
-    raise InvalidRequest(
-        f"Invalid '{where}': the schema is too large or nested too deeply.", param=where, code=code
-    )

@@ -1,13 +1,13 @@
-"""`response_format`: what shape the answer must have, and who sees to it. Pure.
+"""Output format of an answer: text, a JSON object, or what a JSON schema describes, and who sees to it. Pure.
 
 codex hands a schema on only as `strict: true`, under a name of its own. A schema that OpenAI would accept as strict
-goes that way. Any other one, and `json_object`, becomes an instruction, and a whole answer is checked against it; a
-stream has left the house before it could be checked.
+goes that way. Any other one, and a plain JSON object, becomes an instruction, and a whole answer is checked against it;
+a stream has left the house before it could be checked.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,12 +16,17 @@ from jsonschema import validators
 from referencing import Registry
 from referencing.exceptions import Unresolvable as ReferencingError
 
-from app.answers.field_errors import check_size, invalid_type, invalid_value, missing
-from app.answers.metaschema import ALL, first_violation
+from app.answers.metaschema import JSON_SCHEMA, check_size, first_violation
 from app.answers.strict_schema import why_not_strict
 from app.errors import InvalidRequest
 
-_TYPES = ("text", "json_object", "json_schema")
+
+@dataclass(frozen=True, slots=True)
+class FormatFields:
+    """An endpoint's names, for errors: of the format as a whole, and of the schema in it."""
+
+    format: str
+    schema: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +46,10 @@ class OutputFormat:
         return self.instruction is not None and self.strict_schema is None
 
     def problem(self, text: str) -> str | None:
-        """Return what is wrong with a whole answer, None if nothing is."""
+        """Return what is wrong with a whole answer, None if nothing is.
+
+        A large answer takes up to a second: for a thread of its own where others must go on.
+        """
         if not self.is_checked:
             return None
         try:
@@ -53,39 +61,20 @@ class OutputFormat:
         return check(value, self.schema)
 
 
-TEXT = OutputFormat()
-
 _ONLY_JSON = "Answer with one JSON object and nothing else: no prose, no code fence."
 
-
-def parse_format(given: Any) -> OutputFormat:
-    """Read `response_format`. Raises `InvalidRequest`, which names the field."""
-    if not isinstance(given, dict):
-        raise invalid_type("response_format", "an object", given)
-    kind = given.get("type")
-    if kind is None:
-        raise missing("response_format.type")
-    if kind == "text":
-        return TEXT
-    if kind == "json_object":
-        return OutputFormat(instruction=_ONLY_JSON)
-    if kind != "json_schema":
-        raise invalid_value("response_format.type", kind, _TYPES)
-    wrapper = given.get("json_schema")
-    if wrapper is None:
-        raise missing("response_format.json_schema")
-    if not isinstance(wrapper, dict):
-        raise invalid_type("response_format.json_schema", "an object", wrapper)
-    return _from_schema(wrapper)
+TEXT = OutputFormat()
+JSON_OBJECT = OutputFormat(instruction=_ONLY_JSON)
 
 
-def _from_schema(wrapper: Mapping[str, Any]) -> OutputFormat:
-    where = "response_format.json_schema"
-    name = _member(wrapper, "name", str, "a string")
-    schema = _member(wrapper, "schema", dict, "an object")
-    strict = _member(wrapper, "strict", bool, "a boolean", is_optional=True)
-    description = _member(wrapper, "description", str, "a string", is_optional=True)
-    _check_schema(schema, f"{where}.schema")
+def from_schema(
+    name: str, schema: Mapping[str, Any], *, strict: bool, description: str, fields: FormatFields
+) -> OutputFormat:
+    """Return the format that a schema describes; an empty description says nothing.
+
+    Raises `InvalidRequest`, which names the field of the schema.
+    """
+    _check_schema(schema, fields.schema)
     # codex has no place for it.
     meaning = f"The form of your answer ({name}): {description}" if description else None
     complaint = why_not_strict(schema, "schema")
@@ -93,8 +82,8 @@ def _from_schema(wrapper: Mapping[str, Any]) -> OutputFormat:
         return OutputFormat(strict_schema=schema, instruction=meaning)
     if strict:
         raise InvalidRequest(
-            f"Invalid schema for response_format '{name[:64]}', which asks for 'strict': {complaint}",
-            param=f"{where}.schema",
+            f"Invalid schema for {fields.format} '{name[:64]}', which asks for 'strict': {complaint}",
+            param=fields.schema,
             code="invalid_json_schema",
         )
     written = orjson.dumps(schema).decode()
@@ -102,15 +91,15 @@ def _from_schema(wrapper: Mapping[str, Any]) -> OutputFormat:
     return OutputFormat(instruction=f"{meaning}\n{order}" if meaning else order, schema=schema)
 
 
-def _member(
-    wrapper: Mapping[str, Any], name: str, kind: type, expected: str, *, is_optional: bool = False
-) -> Any:
-    value, where = wrapper.get(name), f"response_format.json_schema.{name}"
-    if value is None and not is_optional:
-        raise missing(where)
-    if value is not None and not isinstance(value, kind):
-        raise invalid_type(where, expected, value)
-    return value
+def _check_schema(schema: Mapping[str, Any], where: str) -> None:
+    check_size(schema, where, "invalid_json_schema")
+    if wrong := first_violation(schema, "schema", JSON_SCHEMA):
+        at, reason = wrong
+        raise InvalidRequest(
+            f"Invalid '{where}': at '{at[:200]}' {reason[:200]}.",
+            param=where,
+            code="invalid_json_schema",
+        )
 
 
 def check(value: Any, schema: Mapping[str, Any]) -> str | None:
@@ -132,6 +121,12 @@ _DIALECT = validators.Draft202012Validator
 _MAX_STEPS = 50_000
 """Keywords looked at, over the whole answer; about a second."""
 
+_MEMBERS_PER_STEP = 2
+"""A keyword may look at every member of an array or an object."""
+
+_CHARACTERS_PER_STEP = 500
+"""An error quotes the value that is wrong, however long it is."""
+
 
 class _TooManySteps(Exception):
     pass
@@ -141,17 +136,26 @@ def _nothing(*_: Any) -> tuple[()]:
     return ()
 
 
+def _length(value: Any) -> int:
+    return len(value) if isinstance(value, list | dict) else 0
+
+
 def _checker() -> Any:
     """Return a validator class with a budget of steps, which skips what runs a pattern or compares all with all."""
     left = _MAX_STEPS
 
+    def spend(steps: int) -> None:
+        nonlocal left
+        left -= steps
+        if left < 0:
+            raise _TooManySteps
+
     def counted(keyword: Any) -> Any:
-        def check_keyword(validator: Any, value: Any, instance: Any, schema: Any) -> Any:
-            nonlocal left
-            left -= 1 + (len(value) if isinstance(value, list) else 0)
-            if left < 0:
-                raise _TooManySteps
-            return keyword(validator, value, instance, schema) or ()
+        def check_keyword(validator: Any, value: Any, instance: Any, schema: Any) -> Iterator[Any]:
+            spend(1 + _length(value) + _length(instance) // _MEMBERS_PER_STEP)
+            for error in keyword(validator, value, instance, schema) or ():
+                spend(len(error.message) // _CHARACTERS_PER_STEP)
+                yield error
 
         return check_keyword
 
@@ -187,14 +191,3 @@ def _without_dialects(schema: Any, *, is_keyword_level: bool = True) -> Any:
 
 
 _NAMED = frozenset({"properties", "$defs", "definitions", "patternProperties", "dependentSchemas"})
-
-
-def _check_schema(schema: Mapping[str, Any], where: str) -> None:
-    check_size(schema, where, "invalid_json_schema")
-    if wrong := first_violation(schema, "schema", ALL):
-        at, expected = wrong
-        raise InvalidRequest(
-            f"Invalid '{where}': expected {expected} at '{at[:200]}'.",
-            param=where,
-            code="invalid_json_schema",
-        )

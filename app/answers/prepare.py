@@ -8,6 +8,7 @@ from dataclasses import replace
 from app.answers.choice import Choice
 from app.answers.plan import AnswerPlan, Prompt
 from app.answers.reasoning_cache import ReasoningCache
+from app.errors import RequestPart
 from app.images.fetcher import ImageFetcher
 
 
@@ -24,10 +25,11 @@ class Preparation:
         Blocks where images are to be downloaded. Raises `InvalidRequest` (with the field), `WorkerBusy`.
         """
         keeper = _keeper(owner, account_mark)
+        default = plan.words.fields[RequestPart.PROMPT]
 
         def prepared(prompt: Prompt) -> Prompt:
             woven = self._reasoning.weave(keeper, prompt.request.items)
-            items = self._images.inline(woven, owner)
+            items = self._images.inline(woven, owner, prompt.image_fields, default)
             return replace(prompt, request=replace(prompt.request, items=items))
 
         return replace(plan, prompts=tuple(map(prepared, plan.prompts)))

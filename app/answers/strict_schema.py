@@ -1,4 +1,4 @@
-"""Which schemas OpenAI would accept as strict, and what is wrong with any other one. Pure."""
+"""Strict schemas, as OpenAI means it: what keeps any other one from being accepted. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Client tools: OpenAI's function tools into codex's dynamic tools, and the names back. Pure.
+"""Client tools: functions that a client offers into codex's dynamic tools, and the names back. Pure.
 
 Three things stand between the two. codex refuses or swallows some names (`mcp__*`, its own built-ins), so those travel
 under an alias. codex weakens schemas (it drops `pattern`, `minimum`, `format` ... and turns every `const` into a
@@ -18,12 +18,9 @@ from typing import Any
 
 import orjson
 
-from app.answers.field_errors import check_size, invalid_type, invalid_value, missing
-from app.answers.metaschema import READ_BY_CODEX, first_violation
+from app.answers.field_errors import invalid_type, missing
+from app.answers.metaschema import READ_BY_CODEX, check_size, first_violation
 from app.errors import InvalidRequest
-
-MAX_TOOLS = 128
-"""As many as OpenAI takes in one request."""
 
 _NAME = re.compile(r"[a-zA-Z0-9_.:-]{1,64}")
 _SAFE = re.compile(r"[a-zA-Z0-9_-]{1,64}")
@@ -153,26 +150,14 @@ def loses_something(schema: Any, *, is_keyword_level: bool = True) -> bool:
     )
 
 
-# Reading what the client sent
-
-
-def parse_tools(given: Any) -> tuple[Tool, ...]:
-    """Read `tools`. Raises `InvalidRequest`, which names the field."""
-    if not isinstance(given, list):
-        raise invalid_type("tools", "an array of tools", given)
-    if len(given) > MAX_TOOLS:
-        raise InvalidRequest(
-            f"Invalid 'tools': array too long. Expected at most {MAX_TOOLS} tools.",
-            param="tools",
-            code="array_above_max_length",
-        )
-    tools = tuple(_parse_tool(entry, f"tools[{index}]") for index, entry in enumerate(given))
-    check_distinct(tools, "tools[{}].function.name")
-    return tools
+# Reading a definition
 
 
 def check_distinct(tools: tuple[Tool, ...], where: str) -> None:
-    """Refuse a name that is there twice: nobody could tell whose call it is."""
+    """Refuse a name that is there twice: nobody could tell whose call it is.
+
+    `where` is the field of a name, with `{}` for the tool's index.
+    """
     seen: set[str] = set()
     for index, tool in enumerate(tools):
         if tool.name in seen:
@@ -181,25 +166,14 @@ def check_distinct(tools: tuple[Tool, ...], where: str) -> None:
         seen.add(tool.name)
 
 
-def _parse_tool(entry: Any, where: str) -> Tool:
-    if not isinstance(entry, dict):
-        raise invalid_type(where, "an object", entry)
-    kind = entry.get("type")
-    if kind is None:
-        raise missing(f"{where}.type")
-    if kind != "function":
-        raise invalid_value(f"{where}.type", kind, ("function",))
-    function = entry.get("function")
-    if function is None:
-        raise missing(f"{where}.function")
-    return parse_function(function, f"{where}.function")
-
-
 def parse_function(function: Any, where: str) -> Tool:
-    """Read one function definition (also an entry of the legacy `functions`)."""
+    """Read the object that has a function's `name`, `description` and `parameters`. Raises `InvalidRequest`.
+
+    `where` is its place in the request.
+    """
     if not isinstance(function, dict):
         raise invalid_type(where, "an object", function)
-    name = check_name(function.get("name"), f"{where}.name")
+    name = _check_name(function.get("name"), f"{where}.name")
     description = function.get("description")
     if description is not None and not isinstance(description, str):
         raise invalid_type(f"{where}.description", "a string", description)
@@ -211,7 +185,7 @@ def parse_function(function: Any, where: str) -> Tool:
     return Tool(name, description or "", _as_object(parameters, f"{where}.parameters"))
 
 
-def check_name(name: Any, where: str) -> str:
+def _check_name(name: Any, where: str) -> str:
     """Return the name of a function if OpenAI would take it (and dots and colons, which some clients use)."""
     if name is None:
         raise missing(where)
@@ -236,12 +210,14 @@ def _as_object(parameters: Mapping[str, Any], where: str) -> Mapping[str, Any]:
             code=_BAD_PARAMETERS,
         )
     given = {name: value for name, value in parameters.items() if value is not None}
-    if wrong := first_violation(given, where, READ_BY_CODEX, null_is_absent=True):
-        at, expected = wrong
+    if wrong := first_violation(given, where, READ_BY_CODEX):
+        at, reason = wrong
+        param = _ENTRY_OF_REQUIRED.sub("", at)  # names in it are no fields
         raise InvalidRequest(
-            f"Invalid schema: expected {expected} at '{at}'.", param=at, code=_BAD_PARAMETERS
+            f"Invalid schema: at '{at}' {reason}.", param=param, code=_BAD_PARAMETERS
         )
     return {"type": "object", "properties": {}, **given}
 
 
 _BAD_PARAMETERS = "invalid_function_parameters"
+_ENTRY_OF_REQUIRED = re.compile(r"(?<=\.required)\[[0-9]+\]$")

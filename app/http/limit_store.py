@@ -16,7 +16,7 @@ from limits.storage import MemoryStorage, RedisStorage
 from limits.strategies import MovingWindowRateLimiter
 
 from app.http.rate_limit_headers import Decision, WindowState
-from app.setting_values import Window
+from app.settings.values import Window
 
 log = logging.getLogger("codex_api.limits")
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from app.backend.account import AccountWindow
 from app.errors import KeyLimited
-from app.setting_values import Window
+from app.settings.values import Window
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""One image from its address: connect, follow, read within every limit, look at what it really is."""
+"""Downloader of one image: connect, follow redirects, read within every limit, look at what it really is."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from requests import RequestException, Response
 from urllib3.exceptions import HTTPError
 
 from app.images import pinned_adapter
-from app.images.cache import Image, freshness_s
+from app.images.cache import Image, may_be_kept
 from app.images.media_types import media_type_of
 from app.images.ssrf_guard import (
     AddressRule,
@@ -75,10 +75,10 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class _Pointer:
-    """A redirect, and how long one may rely on it."""
+    """A redirect, and whether one may rely on it the next time."""
 
     location: Location
-    fresh_s: float
+    may_be_kept: bool
 
 
 class Downloader:
@@ -106,13 +106,12 @@ class Downloader:
 
     def _fetch(self, batch: Batch, url: str) -> Image:
         location = parse_location(url)
-        fresh_s = math.inf
+        is_kept = True
         for _ in range(self._limits.redirects + 1):
             answer = self._get(batch, location)
-            # Where an address leads may be kept no longer than what is found there.
-            fresh_s = min(fresh_s, answer.fresh_s)
+            is_kept = is_kept and answer.may_be_kept
             if isinstance(answer, Image):
-                return replace(answer, fresh_s=fresh_s)
+                return replace(answer, may_be_kept=is_kept)
             location = answer.location
         raise NotFetched(Reason.REDIRECT)
 
@@ -133,9 +132,9 @@ class Downloader:
         raise NotFetched(Reason.CONNECTION)
 
     def _read(self, batch: Batch, location: Location, response: Response) -> Image | _Pointer:
-        fresh_s = freshness_s(response.headers)
+        is_kept = may_be_kept(response.headers)
         if response.is_redirect:
-            return _Pointer(_follow(location, response.headers["Location"]), fresh_s)
+            return _Pointer(_follow(location, response.headers["Location"]), is_kept)
         if response.status_code != HTTPStatus.OK:
             raise NotFetched(Reason.STATUS)
         if response.headers.get("Content-Encoding", "identity").lower() != "identity":
@@ -145,7 +144,7 @@ class Downloader:
             raise NotFetched(Reason.TYPE)
         body = self._read_body(batch, response)
         data_url = f"data:{_sniff(body)};base64,{b64encode(body).decode('ascii')}"
-        return Image(data_url, len(body), fresh_s)
+        return Image(data_url, len(body), is_kept)
 
     def _read_body(self, batch: Batch, response: Response) -> bytearray:
         declared = response.headers.get("Content-Length", "")

@@ -34,9 +34,6 @@ log = logging.getLogger("codex_api.images")
 
 Item = Mapping[str, Any]
 
-PARAM = "_param"
-"""Member of a remote `input_image` that names the request's field; set by translation, taken out here."""
-
 _MEMBERS = ("content", "output")
 """Where an item has its parts: a message's content, a tool's output."""
 
@@ -64,17 +61,19 @@ class ImageFetcher:
         self._downloader = Downloader(rule, resolver, tls, self._limits)
         self._slots = BoundedSemaphore(self._limits.requests)
 
-    def inline(self, items: Sequence[Item], owner: str) -> tuple[Item, ...]:
+    def inline(
+        self, items: Sequence[Item], owner: str, fields: Mapping[str, str], default: str
+    ) -> tuple[Item, ...]:
         """Return the items with every image in them as a data URL; the items given are not changed.
 
+        `fields` has the request's field of an image by its address; for any other it is `default`.
         One pass where there is nothing to fetch, or all of it is still kept for this owner (the name of a key).
         Otherwise blocks, `Limits.queue_s` and `Limits.total_s` at most; an address that occurs several times is
         fetched once. Raises `InvalidRequest` with the field of the first
         image that cannot be had, `WorkerBusy` while too many requests fetch images.
         """
-        wanted: dict[str, str] = {}
-        for part in _remote_parts(items):
-            wanted.setdefault(part["image_url"], part.get(PARAM, "messages"))
+        urls = (part["image_url"] for part in _remote_parts(items))
+        wanted = {url: fields.get(url, default) for url in urls}
         if not wanted:
             return tuple(items)
         self._check(wanted)
@@ -177,8 +176,7 @@ def _with_images(item: Item, images: Mapping[str, Image]) -> Item:
 def _with_image(part: Mapping[str, Any], images: Mapping[str, Image]) -> Mapping[str, Any]:
     if not _is_remote(part):
         return part
-    kept = {name: value for name, value in part.items() if name != PARAM}
-    return {**kept, "image_url": images[part["image_url"]].data_url}
+    return {**part, "image_url": images[part["image_url"]].data_url}
 
 
 # What the caller is told

@@ -1,4 +1,4 @@
-"""Which images the models take, told by their first bytes. Pure."""
+"""Media types of the images that the models take, told by their first bytes. Pure."""
 
 from __future__ import annotations
 

@@ -15,6 +15,9 @@ CHANGED: dict[str, str] = {
     "metrics > open > series > codex_tokens_total{kind=prompt,*": _ONCE,
     "requests > open > completions: prompts and n > * > *prompt_tokens": _ONCE,
     "requests > open > completions: prompts and n > * > *total_tokens": _ONCE,
+    "requests > open > refused: a schema that is none > body > error > message": (
+        "the sentence is made from jsonschema-rs's"
+    ),
 }
 """Changes that the CHANGELOG names: a pattern of paths, as a failure shows them (`*` for anything), and why."""
 

@@ -14,6 +14,9 @@ from app.images.media_types import media_type_of
 
 Item = dict[str, Any]
 
+ImageFields = dict[str, str]
+"""The address of a remote image to the field that names it first."""
+
 _DATA_URL = re.compile(r"data:image/[a-z0-9.+-]+;base64,([a-z0-9+/_-]+)={0,2}", re.IGNORECASE)
 
 
@@ -63,27 +66,30 @@ def _text(member: str) -> Callable[[Mapping[str, Any], str, str], Item]:
     return convert
 
 
-def _image(part: Mapping[str, Any], where: str, _kind: str) -> Item:
-    given = part.get("image_url")
-    if given is None:
-        raise missing(f"{where}.image_url")
-    # OpenAI wants an object; several clients send the address alone.
-    url = given.get("url") if isinstance(given, dict) else given
-    named = f"{where}.image_url.url"
-    if url is None:
-        raise missing(named)
-    if not isinstance(url, str):
-        raise invalid_type(named, "a string", url)
-    # The caller's `detail` is left out: codex rewrites it, and "low" would drop the image.
-    if url[:5].lower() == "data:":
-        return {"type": "input_image", "image_url": _data_url(url, named)}
-    if not url.startswith(("http://", "https://")):
-        raise InvalidRequest(
-            f"Invalid '{named}': expected an http(s) address or a data URL of an image.",
-            param=named,
-        )
-    # It is fetched later, where its place is no longer known: app.images.fetcher takes this member out.
-    return {"type": "input_image", "image_url": url, "_param": named}
+def _image(fields: ImageFields) -> Callable[[Mapping[str, Any], str, str], Item]:
+    def convert(part: Mapping[str, Any], where: str, _kind: str) -> Item:
+        given = part.get("image_url")
+        if given is None:
+            raise missing(f"{where}.image_url")
+        # OpenAI wants an object; several clients send the address alone.
+        url = given.get("url") if isinstance(given, dict) else given
+        named = f"{where}.image_url.url"
+        if url is None:
+            raise missing(named)
+        if not isinstance(url, str):
+            raise invalid_type(named, "a string", url)
+        # The caller's `detail` is left out: codex rewrites it, and "low" would drop the image.
+        if url[:5].lower() == "data:":
+            return {"type": "input_image", "image_url": _data_url(url, named)}
+        if not url.startswith(("http://", "https://")):
+            raise InvalidRequest(
+                f"Invalid '{named}': expected an http(s) address or a data URL of an image.",
+                param=named,
+            )
+        fields.setdefault(url, named)
+        return {"type": "input_image", "image_url": url}
+
+    return convert
 
 
 _HEAD = 16
@@ -113,7 +119,12 @@ def _data_url(url: str, where: str) -> str:
 PartTable = Mapping[str, Callable[[Mapping[str, Any], str, str], Item]]
 
 TEXT_PARTS: PartTable = MappingProxyType({"text": _text("text")})
-INPUT_PARTS: PartTable = MappingProxyType({"text": _text("text"), "image_url": _image})
 OUTPUT_PARTS: PartTable = MappingProxyType({"text": _text("text"), "refusal": _text("refusal")})
+
+
+def input_parts(fields: ImageFields) -> PartTable:
+    """Return the parts of what a user says; remote images are noted in `fields`, since they are fetched later."""
+    return MappingProxyType({"text": _text("text"), "image_url": _image(fields)})
+
 
 _NOT_SERVED = frozenset({"input_audio", "file"})

@@ -13,13 +13,23 @@ from typing import Any
 
 from app.answers.field_errors import invalid_type, invalid_value, missing
 from app.answers.tools import alias_of
-from app.api.chat_completions.content import INPUT_PARTS, OUTPUT_PARTS, Item, to_content, to_text
+from app.api.chat_completions.content import (
+    OUTPUT_PARTS,
+    ImageFields,
+    Item,
+    input_parts,
+    to_content,
+    to_text,
+)
 from app.errors import InvalidRequest
 
 
-def to_items(messages: Sequence[Any]) -> tuple[Item, ...]:
-    """Return the input items. Raises `InvalidRequest`. Linear, a few µs a message."""
-    conversation = _Conversation()
+def to_items(messages: Sequence[Any], image_fields: ImageFields | None = None) -> tuple[Item, ...]:
+    """Return the input items; remote images are noted in `image_fields`.
+
+    Raises `InvalidRequest`. Linear, a few µs a message.
+    """
+    conversation = _Conversation({} if image_fields is None else image_fields)
     for index, message in enumerate(messages):
         conversation.add(message, f"messages[{index}]")
     conversation.check_answered()
@@ -29,8 +39,9 @@ def to_items(messages: Sequence[Any]) -> tuple[Item, ...]:
 class _Conversation:
     """The items so far, and the calls that still wait for their result."""
 
-    def __init__(self) -> None:
+    def __init__(self, image_fields: ImageFields) -> None:
         self.items: list[Item] = []
+        self._input_parts = input_parts(image_fields)
         self._open: dict[str, str] = {}
         """Call id to where the call stands."""
 
@@ -68,7 +79,7 @@ class _Conversation:
         content = message.get("content")
         if content is None:
             raise missing(f"{where}.content")
-        parts = to_content(content, f"{where}.content", "input_text", INPUT_PARTS)
+        parts = to_content(content, f"{where}.content", "input_text", self._input_parts)
         self.items.append({"type": "message", "role": role, "content": parts})
 
     def assistant(self, message: Mapping[str, Any], where: str) -> None:

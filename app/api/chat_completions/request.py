@@ -9,17 +9,19 @@ from typing import Any
 from app.answers.constraints import AnswerConstraints
 from app.answers.field_errors import invalid_type, invalid_value, missing
 from app.answers.items import developer_item, estimate_tokens
-from app.answers.output_format import TEXT, OutputFormat, parse_format
+from app.answers.output_format import TEXT, OutputFormat
 from app.answers.tools import (
     Tool,
     check_distinct,
     names_by_alias,
     parse_function,
-    parse_tools,
     to_dynamic_tool,
 )
+from app.api.chat_completions.content import ImageFields
 from app.api.chat_completions.messages import to_items
+from app.api.chat_completions.response_format import parse_format
 from app.api.chat_completions.schemas import check_fields
+from app.api.chat_completions.tools import parse_tools
 from app.api.sampling import choice_count, include_usage, stop_sequences
 from app.backend.request import Item
 from app.errors import InvalidRequest
@@ -30,10 +32,14 @@ _CALL_THIS = "You must call the function {} in this turn; do not answer in words
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """A checked request. `model` is None where the gateway's default is meant."""
+    """A checked request. `model` is None where the gateway's default is meant.
+
+    `image_fields` has the address of each remote image in `items`, and the field that names it first.
+    """
 
     model: str | None
     items: tuple[Item, ...]
+    image_fields: Mapping[str, str]
     stream: bool
     include_usage: bool
     n: int
@@ -66,11 +72,13 @@ def parse_request(
     output = parse_format(given["response_format"]) if "response_format" in given else TEXT
     is_stream = given.get("stream", False)
     is_legacy = bool(given.get("functions")) and not given.get("tools")
-    items = to_items(given["messages"])
+    image_fields: ImageFields = {}
+    items = to_items(given["messages"], image_fields)
     instructions = [text for text in (choice.instruction, output.instruction) if text]
     return ChatRequest(
         model=given.get("model"),
         items=(*items, *map(developer_item, instructions)),
+        image_fields=image_fields,
         stream=is_stream,
         include_usage=include_usage(given),
         n=choice_count(given, max_choices),

@@ -41,7 +41,12 @@ def create_chat_completion() -> Response:
         include_usage=request.include_usage,
         legacy_calls=request.legacy_calls,
     )
-    prompt = Prompt(to_turn_request(request, resolved), request.constraints, request.n)
+    prompt = Prompt(
+        to_turn_request(request, resolved),
+        request.constraints,
+        request.n,
+        request.image_fields,
+    )
     plan = AnswerPlan((prompt,), WORDS, resolved, request.ignored)
     return respond.respond(plan, ChatWire(envelope), is_stream=request.stream)
 

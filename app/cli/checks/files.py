@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from app.cli.checks import Result, fail, ok, warn
-from app.setting_profiles import MIN_PROD_KEY_LENGTH, is_guessable
+from app.settings import MIN_PROD_KEY_LENGTH, is_guessable
 
 _MB = 1 << 20
 LOW_MB = 1024

@@ -54,7 +54,7 @@ def try_(given: list[dict[str, Any]], **options: Any) -> list[str]:
     options.setdefault("resolver", lambda *_: ["127.0.0.1"])
     options.setdefault("limits", Limits(connect_s=9, read_s=9, total_s=0.4))
     try:
-        (item,) = ImageFetcher(lambda *_: True, **options).inline(given, "key")
+        (item,) = ImageFetcher(lambda *_: True, **options).inline(given, "key", {}, "messages")
     except InvalidRequest as error:
         return [*said, error.message.replace("'messages'", "'messages[0]'")]
     return [part["image_url"].partition(",")[0] for part in item["content"]]

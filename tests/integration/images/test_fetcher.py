@@ -15,7 +15,7 @@ import pytest
 
 from app.errors import InvalidRequest
 from app.images.download import Limits
-from app.images.fetcher import PARAM, ImageFetcher
+from app.images.fetcher import ImageFetcher
 from app.images.ssrf_guard import Address
 from app.settings import ROOT
 from tests.integration.images.sites import (
@@ -50,10 +50,11 @@ def here(name: str, port: int) -> list[str]:  # noqa: ARG001
 
 def inline(url: str, rule: Callable[[Address, int], bool] = loopback, **options: Any) -> bytes:
     """Return the bytes that the one image became."""
-    part = {"type": "input_image", "image_url": url, PARAM: "messages[0]"}
+    part = {"type": "input_image", "image_url": url}
     item = {"type": "message", "role": "user", "content": [part]}
     given = {"resolver": here, "limits": LIMITS} | options
-    (inlined,) = ImageFetcher(rule, **given).inline([item], "key")
+    fetcher = ImageFetcher(rule, **given)
+    (inlined,) = fetcher.inline([item], "key", {url: "messages[0]"}, "elsewhere")
     (part,) = inlined["content"]
     kind, _, data = part["image_url"].partition(",")
     assert kind == "data:image/png;base64"
@@ -195,8 +196,8 @@ def test_a_kept_image_makes_no_connection_wherever_its_name_leads_by_now() -> No
         images = ImageFetcher(loopback, resolver=lambda *_: next(answers), limits=LIMITS)
         part = {"type": "input_image", "image_url": at(server)}
         item = {"type": "message", "role": "user", "content": [part]}
-        first = images.inline([item], "key")
-        assert images.inline([item], "key") == first
+        first = images.inline([item], "key", {}, "messages")
+        assert images.inline([item], "key", {}, "messages") == first
         assert len(server.seen) == 1
 
 

@@ -1,7 +1,7 @@
 """Transcripts of a choice: codex's events in, chunks out."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import pairwise
 from typing import Any
 
@@ -25,8 +25,8 @@ from app.answers.chunks import (
     Working,
 )
 from app.answers.constraints import AnswerConstraints
-from app.answers.output_format import parse_format
 from app.answers.tools import alias_of, names_by_alias
+from app.api.chat_completions.response_format import parse_format
 from app.backend.events import (
     Event,
     RawItem,
@@ -462,6 +462,23 @@ def test_what_is_not_shown_is_work_all_the_same(rules: AnswerConstraints, event:
 # What was asked for and not done
 
 REQUIRED = AnswerConstraints(offers_tools=True, requires_tool=True)
+
+
+def test_the_check_of_an_answer_runs_where_it_is_told_to() -> None:
+    checked: list[str] = []
+
+    def run(function: Callable[[str], str | None], args: tuple[str]) -> str | None:
+        checked.extend(args)
+        return function(*args)
+
+    choice = Choice(0, OBJECT, run)
+    choice.feed(TextDelta("i", "{"))
+    choice.feed(TextDelta("i", "}"))
+    assert checked == []
+    choice.feed(TurnEnded(TurnStatus.COMPLETED))
+    assert checked == ["{}"]
+
+
 OBJECT = AnswerConstraints(output=parse_format({"type": "json_object"}), checks_output=True)
 SCHEMA = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
 BY_SCHEMA = AnswerConstraints(

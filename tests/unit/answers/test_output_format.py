@@ -1,4 +1,3 @@
-import copy
 import json
 from typing import Any
 
@@ -6,16 +5,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.answers.output_format import TEXT, OutputFormat, check, parse_format
+from app.answers.output_format import (
+    JSON_OBJECT,
+    FormatFields,
+    OutputFormat,
+    check,
+    from_schema,
+)
 from app.answers.strict_schema import is_strict
 from app.errors import InvalidRequest
 
-REQUIRED = "missing_required_parameter"
-TYPE = "invalid_type"
-VALUE = "invalid_value"
-SCHEMA = "invalid_json_schema"
-
-WHERE = "response_format.json_schema"
+FIELDS = FormatFields("text.format", "text.format.schema")
 
 
 def closed(**properties: Any) -> dict[str, Any]:
@@ -31,8 +31,8 @@ STRING = {"type": "string"}
 OPEN: dict[str, Any] = {"type": "object", "properties": {"a": STRING}}
 
 
-def wrapped(schema: Any, **members: Any) -> dict[str, Any]:
-    return {"type": "json_schema", "json_schema": {"name": "n", "schema": schema, **members}}
+def read(schema: Any, *, strict: bool = False, description: str = "") -> OutputFormat:
+    return from_schema("n", schema, strict=strict, description=description, fields=FIELDS)
 
 
 # Which schemas OpenAI takes as strict
@@ -110,8 +110,8 @@ NOT_STRICT: list[dict[str, Any]] = [
 @pytest.mark.parametrize("schema", STRICT)
 def test_a_schema_that_openai_takes_as_strict_goes_to_the_upstream(schema: dict[str, Any]) -> None:
     assert is_strict(schema)
-    for strict in ({}, {"strict": True}, {"strict": False}, {"strict": None}):
-        parsed = parse_format(wrapped(schema, **strict))
+    for strict in (True, False):
+        parsed = read(schema, strict=strict)
         assert parsed == OutputFormat(strict_schema=schema)
         assert parsed.problem("no JSON at all") is None  # the upstream sees to it
 
@@ -119,107 +119,32 @@ def test_a_schema_that_openai_takes_as_strict_goes_to_the_upstream(schema: dict[
 @pytest.mark.parametrize("schema", NOT_STRICT)
 def test_any_other_schema_becomes_an_instruction(schema: dict[str, Any]) -> None:
     assert not is_strict(schema)
-    parsed = parse_format(wrapped(schema, strict=False))
+    parsed = read(schema)
     assert (parsed.strict_schema, parsed.schema) == (None, schema)
     assert parsed.instruction is not None
     told, _, written = parsed.instruction.partition(" It must follow this JSON schema (n): ")
     assert told == "Answer with one JSON object and nothing else: no prose, no code fence."
     assert json.loads(written) == schema
-    assert parse_format(wrapped(schema)) == parsed
 
 
 @pytest.mark.parametrize("schema", NOT_STRICT)
 def test_who_asks_for_strict_gets_it_or_a_refusal(schema: dict[str, Any]) -> None:
     with pytest.raises(InvalidRequest) as raised:
-        parse_format(wrapped(schema, strict=True))
-    assert (raised.value.param, raised.value.code) == (f"{WHERE}.schema", SCHEMA)
-    assert "'n'" in raised.value.message
+        read(schema, strict=True)
+    assert (raised.value.param, raised.value.code) == ("text.format.schema", "invalid_json_schema")
+    assert raised.value.message.startswith("Invalid schema for text.format 'n', ")
 
 
 def test_what_a_form_is_for_is_told_to_the_model() -> None:
-    strict = parse_format(wrapped(closed(a=STRING), description="A city."))
+    strict = read(closed(a=STRING), description="A city.")
     assert strict == OutputFormat(closed(a=STRING), "The form of your answer (n): A city.")
     assert not strict.is_checked
     assert strict.problem("no JSON at all") is None
-    loose = parse_format(wrapped(OPEN, description="A city."))
-    order = parse_format(wrapped(OPEN)).instruction
+    loose = read(OPEN, description="A city.")
+    order = read(OPEN).instruction
     assert loose.instruction == f"The form of your answer (n): A city.\n{order}"
     assert loose.is_checked
-    assert parse_format(wrapped(OPEN, description="")).instruction == order
-
-
-# Reading
-
-
-def test_text_asks_for_nothing() -> None:
-    assert parse_format({"type": "text"}) == TEXT == OutputFormat()
-    assert TEXT.problem("anything") is None
-
-
-def test_a_json_object_is_an_instruction() -> None:
-    parsed = parse_format({"type": "json_object"})
-    assert (parsed.strict_schema, parsed.schema) == (None, None)
-    assert parsed.instruction == (
-        "Answer with one JSON object and nothing else: no prose, no code fence."
-    )
-
-
-@pytest.mark.parametrize("given_format", [wrapped(OPEN), wrapped(closed()), {"type": "text"}])
-def test_the_format_is_left_alone(given_format: dict[str, Any]) -> None:
-    before = copy.deepcopy(given_format)
-    parse_format(given_format)
-    assert given_format == before
-
-
-JSON_SCHEMA = {"type": "json_schema"}
-REFUSED: list[tuple[Any, str, str]] = [
-    *((given, "response_format", TYPE) for given in ("text", 5, [], True)),
-    ({}, "response_format.type", REQUIRED),
-    ({"type": None}, "response_format.type", REQUIRED),
-    *(
-        ({"type": kind}, "response_format.type", VALUE)
-        for kind in ("json", "", "grammar", 5, [], {}, ["text"])
-    ),
-    (JSON_SCHEMA, WHERE, REQUIRED),
-    ({**JSON_SCHEMA, "json_schema": None}, WHERE, REQUIRED),
-    *(({**JSON_SCHEMA, "json_schema": given}, WHERE, TYPE) for given in ("x", 5, [], True)),
-    ({**JSON_SCHEMA, "json_schema": {}}, f"{WHERE}.name", REQUIRED),
-    (wrapped({}, name=None), f"{WHERE}.name", REQUIRED),
-    *((wrapped({}, name=name), f"{WHERE}.name", TYPE) for name in (5, [], True)),
-    (wrapped(None), f"{WHERE}.schema", REQUIRED),
-    *((wrapped(schema), f"{WHERE}.schema", TYPE) for schema in ("{}", 5, [], True)),
-    *((wrapped(closed(), strict=strict), f"{WHERE}.strict", TYPE) for strict in ("true", 1, [])),
-    *((wrapped(closed(), description=d), f"{WHERE}.description", TYPE) for d in (5, [], True)),
-    *(
-        (wrapped(schema), f"{WHERE}.schema", SCHEMA)
-        for schema in (
-            {"type": "no such type"},
-            {"type": 5},
-            {"properties": []},
-            {"properties": {"a": 5}},
-            {"required": "a"},
-            {"required": [5]},
-            {"items": 5},
-            {"minimum": "1"},
-            {"minItems": -1},
-            {"enum": 5},
-            {"anyOf": []},
-            {"$ref": 5},
-            {"$defs": []},
-            {"properties": {"a": {"pattern": 5}}},
-            {"items": None},
-            {"title": 5},
-        )
-    ),
-]
-
-
-@pytest.mark.parametrize(("given_format", "param", "code"), REFUSED)
-def test_a_refusal_names_the_field(given_format: Any, param: str, code: str) -> None:
-    with pytest.raises(InvalidRequest) as raised:
-        parse_format(given_format)
-    assert (raised.value.param, raised.value.code) == (param, code)
-    assert len(raised.value.message) < 400
+    assert read(OPEN, description="").instruction == order
 
 
 # Checking
@@ -227,7 +152,7 @@ def test_a_refusal_names_the_field(given_format: Any, param: str, code: str) -> 
 
 @pytest.mark.parametrize("text", ["{}", ' {"a": [1, null]}\n', '{"a": "é"}'])
 def test_one_object_is_what_was_asked_for(text: str) -> None:
-    assert parse_format({"type": "json_object"}).problem(text) is None
+    assert JSON_OBJECT.problem(text) is None
 
 
 @pytest.mark.parametrize(
@@ -248,13 +173,13 @@ def test_one_object_is_what_was_asked_for(text: str) -> None:
     ],
 )
 def test_what_is_wrong_with_an_object_is_said(text: str, problem: str) -> None:
-    assert parse_format({"type": "json_object"}).problem(text) == problem
+    assert JSON_OBJECT.problem(text) == problem
 
 
 @given(st.text())
 def test_any_text_is_some_answer(text: str) -> None:
-    for given_format in ({"type": "json_object"}, wrapped(OPEN)):
-        problem = parse_format(given_format).problem(text)
+    for form in (JSON_OBJECT, read(OPEN)):
+        problem = form.problem(text)
         assert problem is None or problem
 
 
@@ -289,7 +214,7 @@ PERSON = {
     ],
 )
 def test_an_answer_is_held_against_its_schema(answer: Any, where: str | None) -> None:
-    problem = parse_format(wrapped(PERSON)).problem(json.dumps(answer))
+    problem = read(PERSON).problem(json.dumps(answer))
     assert (problem is None) if where is None else str(problem).startswith(f"at {where}: ")
 
 
@@ -375,3 +300,20 @@ def test_any_answer_is_checked_as_a_plain_reading_of_the_schema_would(value: Any
         and all(entry is None for entry in value.get("b", []))
     )
     assert (check(value, schema) is None) is fits
+
+
+def test_a_long_answer_is_checked_to_its_end() -> None:
+    schema = {"items": {"type": "object", "properties": {"a": {"type": "string"}}}}
+    rows: list[Any] = [{"a": "x"}] * 5000
+    assert check(rows, schema) is None
+    assert str(check([*rows, {"a": 1}], schema)).startswith("at $[5000].a: ")
+
+
+def test_a_long_check_of_what_says_nothing_is_given_up_too() -> None:
+    assert check([0] * 100_000, {"allOf": [{"items": {}}] * 10}) == "its schema cannot be followed"
+
+
+def test_errors_that_quote_a_long_answer_are_given_up() -> None:
+    """Each of the alternatives would quote it: a second and more of writing."""
+    schema = {"anyOf": [{"type": "string"}] * 4000}
+    assert check({"a": "x" * 1_000_000}, schema) == "its schema cannot be followed"

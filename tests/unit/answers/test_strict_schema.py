@@ -1,4 +1,4 @@
-"""What is said of a schema that is not strict; which ones are is in test_formats.py."""
+"""What is said of a schema that is not strict; which ones are is in test_output_format.py."""
 
 from __future__ import annotations
 

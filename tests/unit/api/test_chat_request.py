@@ -4,9 +4,9 @@ from typing import Any
 import pytest
 
 from app.answers.constraints import AnswerConstraints
-from app.answers.output_format import parse_format
 from app.answers.tools import Tool, alias_of, to_dynamic_tool
 from app.api.chat_completions.request import ChatRequest, parse_request
+from app.api.chat_completions.response_format import parse_format
 from app.errors import InvalidRequest
 
 HI = {"role": "user", "content": "hi"}
@@ -44,6 +44,7 @@ def test_the_least_request_is_this() -> None:
     assert parse() == ChatRequest(
         model="gpt",
         items=(ITEM,),
+        image_fields={},
         stream=False,
         include_usage=False,
         n=1,

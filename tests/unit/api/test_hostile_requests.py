@@ -10,10 +10,12 @@ import pytest
 from app.answers.choice import Choice, RetryWithInstruction
 from app.answers.chunks import Cause, Ended
 from app.answers.constraints import AnswerConstraints
-from app.answers.output_format import check, parse_format
-from app.answers.tools import parse_tools, to_dynamic_tool
-from app.api.chat_completions.content import INPUT_PARTS, to_content
+from app.answers.output_format import check
+from app.answers.tools import to_dynamic_tool
+from app.api.chat_completions.content import input_parts, to_content
 from app.api.chat_completions.request import parse_request
+from app.api.chat_completions.response_format import parse_format
+from app.api.chat_completions.tools import parse_tools
 from app.backend.events import RawItem, TextDelta, TurnEnded, TurnStatus, Usage, UsageUpdated
 from app.errors import InvalidRequest, UpstreamError
 
@@ -44,7 +46,7 @@ def parse(**members: Any) -> Any:
 @pytest.mark.parametrize("kind", [["text"], {}, [["x"]]])
 def test_a_type_of_a_part_that_is_no_string_is_named(kind: Any) -> None:
     with pytest.raises(InvalidRequest) as raised:
-        to_content([{"type": kind}], "c", "input_text", INPUT_PARTS)
+        to_content([{"type": kind}], "c", "input_text", input_parts({}))
     assert raised.value.param == "c[0].type"
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from app.http.limit_store import LimitStore
 from app.http.rate_limit_headers import Decision
-from app.setting_values import Window
+from app.settings.values import Window
 
 MINUTE, HOUR = Window(3, 60), Window(5, 3600)
 

@@ -13,7 +13,7 @@ from app.http.rate_limit_headers import (
     rate_headers,
     refusal,
 )
-from app.setting_values import Window
+from app.settings.values import Window
 
 MINUTE, HOUR = Window(60, 60), Window(1000, 3600)
 

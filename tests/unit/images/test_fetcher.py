@@ -1,5 +1,5 @@
 """What stands above the connection. `responses` takes the adapter's place, so nothing here says anything about pinning:
-that is in tests/integration/edge, with real servers."""
+that is in tests/integration/images, with real servers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import responses
 from app.errors import InvalidRequest, WorkerBusy
 from app.images.cache import ImageCache
 from app.images.download import Limits
-from app.images.fetcher import PARAM, ImageFetcher
+from app.images.fetcher import ImageFetcher
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"\x00" * 16
 JPEG = b"\xff\xd8\xff\xe0" + b"\x00" * 16
@@ -36,8 +36,8 @@ def fetcher(**options: Any) -> ImageFetcher:
     return ImageFetcher(resolver=lambda *_: ["8.8.8.8"], **options)
 
 
-def image(url: str, where: str | None = WHERE) -> dict[str, Any]:
-    return {"type": "input_image", "image_url": url} | ({PARAM: where} if where else {})
+def image(url: str) -> dict[str, Any]:
+    return {"type": "input_image", "image_url": url}
 
 
 def message(*parts: dict[str, Any]) -> dict[str, Any]:
@@ -50,7 +50,7 @@ def data_url(body: bytes, kind: str = "image/png") -> str:
 
 def refusal(url: str, **options: Any) -> InvalidRequest:
     with pytest.raises(InvalidRequest) as raised:
-        fetcher(**options).inline([message(image(url))], "key")
+        fetcher(**options).inline([message(image(url))], "key", {}, WHERE)
     return raised.value
 
 
@@ -68,10 +68,12 @@ NOTHING_TO_FETCH: list[dict[str, Any]] = [
 
 @pytest.mark.usefixtures("web")
 def test_nothing_is_fetched_or_changed_where_nothing_is_remote() -> None:
-    inlined = fetcher().inline(NOTHING_TO_FETCH, "key")
+    inlined = fetcher().inline(NOTHING_TO_FETCH, "key", {}, WHERE)
     assert all(one is other for one, other in zip(inlined, NOTHING_TO_FETCH, strict=True))
-    assert fetcher(enabled=False).inline(NOTHING_TO_FETCH, "key") == tuple(NOTHING_TO_FETCH)
-    assert fetcher().inline((), "key") == ()
+    assert fetcher(enabled=False).inline(NOTHING_TO_FETCH, "key", {}, WHERE) == tuple(
+        NOTHING_TO_FETCH
+    )
+    assert fetcher().inline((), "key", {}, WHERE) == ()
 
 
 @pytest.mark.parametrize(
@@ -85,7 +87,7 @@ def test_the_first_bytes_decide_what_an_image_is(
     web: responses.RequestsMock, body: bytes, kind: str, declared: str | None
 ) -> None:
     web.get(URL, body, content_type=declared)
-    (inlined,) = fetcher().inline([message(image(URL))], "key")
+    (inlined,) = fetcher().inline([message(image(URL))], "key", {}, WHERE)
     assert inlined["content"] == [{"type": "input_image", "image_url": data_url(body, kind)}]
 
 
@@ -93,7 +95,7 @@ def test_everything_else_stays_where_it_is(web: responses.RequestsMock) -> None:
     web.get(URL, PNG, content_type="image/png")
     items = [message(TEXT, {**image(URL), "detail": "high"}, TEXT), *NOTHING_TO_FETCH]
     before = repr(items)
-    inlined = fetcher().inline(items, "key")
+    inlined = fetcher().inline(items, "key", {}, WHERE)
     got = {"type": "input_image", "image_url": data_url(PNG), "detail": "high"}
     assert inlined == (message(TEXT, got, TEXT), *NOTHING_TO_FETCH)
     assert repr(items) == before, "what was given is not changed"
@@ -101,16 +103,15 @@ def test_everything_else_stays_where_it_is(web: responses.RequestsMock) -> None:
 
 def test_an_image_in_a_tool_output_is_fetched_too(web: responses.RequestsMock) -> None:
     web.get(URL, PNG, content_type="image/png")
-    item = {"type": "function_call_output", "call_id": "1", "output": [image(URL, None)]}
-    (inlined,) = fetcher().inline([item], "key")
+    item = {"type": "function_call_output", "call_id": "1", "output": [image(URL)]}
+    (inlined,) = fetcher().inline([item], "key", {}, WHERE)
     assert inlined["output"] == [{"type": "input_image", "image_url": data_url(PNG)}]
 
 
 def test_the_same_address_is_fetched_once(web: responses.RequestsMock) -> None:
     web.get(URL, PNG, content_type="image/png")
-    inlined = fetcher().inline(
-        [message(image(URL), image(URL, "elsewhere")), message(image(URL))], "key"
-    )
+    items = [message(image(URL), image(URL)), message(image(URL))]
+    inlined = fetcher().inline(items, "key", {}, WHERE)
     parts = [part for item in inlined for part in item["content"]]
     assert parts == [{"type": "input_image", "image_url": data_url(PNG)}] * 3
     assert len(web.calls) == 1
@@ -120,18 +121,21 @@ def test_the_field_of_the_first_image_that_fails_is_named(web: responses.Request
     web.get("https://a.test/1", PNG, content_type="image/png")
     web.get("https://a.test/2", status=404)
     web.get("https://a.test/3", status=404)
-    parts = [image(f"https://a.test/{index}", f"messages[{index}]") for index in (1, 2, 3)]
+    fields = {f"https://a.test/{index}": f"messages[{index}]" for index in (1, 2, 3)}
     with pytest.raises(InvalidRequest) as raised:
-        fetcher().inline([message(*parts)], "key")
+        fetcher().inline([message(*map(image, fields))], "key", fields, "messages")
     assert raised.value.param == "messages[2]"
     assert "messages[2]" in raised.value.message
 
 
-def test_without_a_field_the_messages_are_named(web: responses.RequestsMock) -> None:
+@pytest.mark.parametrize("default", ["messages", "input"])
+def test_without_a_field_of_its_own_an_image_is_named_as_the_caller_says(
+    web: responses.RequestsMock, default: str
+) -> None:
     web.get(URL, status=404)
     with pytest.raises(InvalidRequest) as raised:
-        fetcher().inline([message(image(URL, None))], "key")
-    assert raised.value.param == "messages"
+        fetcher().inline([message(image(URL))], "key", {"https://b.test/": WHERE}, default)
+    assert raised.value.param == default
 
 
 @pytest.mark.usefixtures("web")
@@ -185,7 +189,7 @@ def test_an_image_of_exactly_the_limit_passes_and_one_byte_more_does_not(
 ) -> None:
     web.get(URL, PNG, content_type="image/png")
     limits = Limits(image_bytes=len(PNG))
-    assert fetcher(limits=limits).inline([message(image(URL))], "key")
+    assert fetcher(limits=limits).inline([message(image(URL))], "key", {}, WHERE)
     error = refusal(URL, limits=Limits(image_bytes=len(PNG) - 1))
     assert (error.code, error.param) == ("image_file_too_large", WHERE)
     assert str(len(PNG) - 1) in error.message
@@ -196,16 +200,17 @@ def test_the_images_of_one_request_share_a_limit(web: responses.RequestsMock) ->
     for url in urls:
         web.get(url, PNG, content_type="image/png")
     items = [message(*map(image, urls))]
-    assert fetcher(limits=Limits(request_bytes=3 * len(PNG))).inline(items, "key")
+    assert fetcher(limits=Limits(request_bytes=3 * len(PNG))).inline(items, "key", {}, WHERE)
     with pytest.raises(InvalidRequest, match="too large"):
-        fetcher(limits=Limits(request_bytes=3 * len(PNG) - 1)).inline(items, "key")
+        fetcher(limits=Limits(request_bytes=3 * len(PNG) - 1)).inline(items, "key", {}, WHERE)
 
 
 @pytest.mark.usefixtures("web")
 def test_only_so_many_addresses_are_fetched_for_one_request() -> None:
-    parts = [image(f"https://a.test/{index}", f"messages[{index}]") for index in range(5)]
+    fields = {f"https://a.test/{index}": f"messages[{index}]" for index in range(5)}
+    images = fetcher(limits=Limits(images=4))
     with pytest.raises(InvalidRequest, match="At most 4 images") as raised:
-        fetcher(limits=Limits(images=4)).inline([message(*parts)], "key")
+        images.inline([message(*map(image, fields))], "key", fields, "messages")
     assert raised.value.param == "messages[4]"
 
 
@@ -257,7 +262,7 @@ def test_a_redirect_is_followed(web: responses.RequestsMock) -> None:
         headers={"Location": "./z é.png".encode().decode("latin-1")},
     )
     web.get("https://b.test/z%20%C3%A9.png", PNG, content_type="image/png")
-    assert fetcher().inline([message(image(URL))], "key")
+    assert fetcher().inline([message(image(URL))], "key", {}, WHERE)
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
@@ -269,7 +274,7 @@ def test_three_redirects_are_followed_and_no_more(web: responses.RequestsMock, s
     web.get("https://a.test/4", PNG, content_type="image/png")
     unreachable(refusal("https://a.test/0"))
     assert len(web.calls) == 4
-    assert fetcher().inline([message(image("https://a.test/1"))], "key")
+    assert fetcher().inline([message(image("https://a.test/1"))], "key", {}, WHERE)
 
 
 @pytest.mark.parametrize(
@@ -300,20 +305,20 @@ def test_a_redirect_is_judged_like_any_address(web: responses.RequestsMock, targ
 def test_an_upgrade_is_no_downgrade(web: responses.RequestsMock) -> None:
     web.get("http://a.test/", status=301, headers={"Location": "https://a.test/"})
     web.get("https://a.test/", PNG, content_type="image/png")
-    assert fetcher().inline([message(image("http://a.test/"))], "key")
+    assert fetcher().inline([message(image("http://a.test/"))], "key", {}, WHERE)
 
 
 @pytest.mark.usefixtures("web")
 def test_a_name_with_one_private_address_is_not_asked() -> None:
     guarded = ImageFetcher(resolver=lambda *_: ["8.8.8.8", "10.0.0.1"])
     with pytest.raises(InvalidRequest) as raised:
-        guarded.inline([message(image(URL))], "key")
+        guarded.inline([message(image(URL))], "key", {}, WHERE)
     unreachable(raised.value)
 
 
 def test_a_request_says_nothing_about_us(web: responses.RequestsMock) -> None:
     web.get(URL, PNG, content_type="image/png", headers={"Set-Cookie": "a=b"})
-    fetcher().inline([message(image(URL))], "key")
+    fetcher().inline([message(image(URL))], "key", {}, WHERE)
     sent = web.calls[0].request
     assert sent.headers == {
         "User-Agent": "codex-completions-api (image download)",
@@ -329,8 +334,8 @@ def test_a_request_says_nothing_about_us(web: responses.RequestsMock) -> None:
 def test_too_many_requests_that_fetch_are_told_to_come_again() -> None:
     full = fetcher(limits=Limits(requests=0, queue_s=0.01))
     with pytest.raises(WorkerBusy):
-        full.inline([message(image(URL))], "key")
-    assert full.inline(NOTHING_TO_FETCH, "key")
+        full.inline([message(image(URL))], "key", {}, WHERE)
+    assert full.inline(NOTHING_TO_FETCH, "key", {}, WHERE)
 
 
 def test_a_failure_gives_its_place_back(web: responses.RequestsMock) -> None:
@@ -338,7 +343,7 @@ def test_a_failure_gives_its_place_back(web: responses.RequestsMock) -> None:
     one_at_a_time = fetcher(limits=Limits(requests=1, queue_s=0.01))
     for _ in range(3):
         with pytest.raises(InvalidRequest):
-            one_at_a_time.inline([message(image(URL))], "key")
+            one_at_a_time.inline([message(image(URL))], "key", {}, WHERE)
 
 
 def test_the_log_has_the_reason_and_not_the_address(
@@ -360,10 +365,10 @@ def test_the_next_turn_downloads_nothing_again(web: responses.RequestsMock) -> N
     web.get(URL, PNG, content_type="image/png")
     images = fetcher()
     for _ in range(3):
-        (inlined,) = images.inline([message(TEXT, image(URL))], "key")
+        (inlined,) = images.inline([message(TEXT, image(URL))], "key", {}, WHERE)
         assert inlined["content"][1]["image_url"] == data_url(PNG)
     assert len(web.calls) == 1
-    images.inline([message(image(URL))], "another key")
+    images.inline([message(image(URL))], "another key", {}, WHERE)
     assert len(web.calls) == 2, "what one key had downloaded is not given to another"
 
 
@@ -376,7 +381,7 @@ def test_what_a_server_wants_forgotten_is_downloaded_again(
     web.get("https://a.test/y", PNG, content_type="image/png", headers=forbidden[1 - hop])
     images = fetcher()
     for _ in range(2):
-        assert images.inline([message(image(URL))], "key")
+        assert images.inline([message(image(URL))], "key", {}, WHERE)
     assert len(web.calls) == 4
 
 
@@ -385,8 +390,8 @@ def test_a_failure_is_not_remembered(web: responses.RequestsMock) -> None:
     web.get(URL, PNG, content_type="image/png")
     images = fetcher()
     with pytest.raises(InvalidRequest):
-        images.inline([message(image(URL))], "key")
-    assert images.inline([message(image(URL))], "key")
+        images.inline([message(image(URL))], "key", {}, WHERE)
+    assert images.inline([message(image(URL))], "key", {}, WHERE)
 
 
 def test_a_kept_image_counts_like_any_other(web: responses.RequestsMock) -> None:
@@ -395,23 +400,24 @@ def test_a_kept_image_counts_like_any_other(web: responses.RequestsMock) -> None
         web.get(url, PNG, content_type="image/png")
     images = fetcher(limits=Limits(request_bytes=2 * len(PNG)))
     for pair in (urls[:2], urls[1:]):
-        assert images.inline([message(*map(image, pair))], "key")
+        assert images.inline([message(*map(image, pair))], "key", {}, WHERE)
+    fields = {url: f"at {url[-1]}" for url in urls}
     with pytest.raises(InvalidRequest, match="too large") as raised:
-        images.inline([message(*(image(url, f"at {url[-1]}") for url in urls))], "key")
+        images.inline([message(*map(image, urls))], "key", fields, "messages")
     assert raised.value.param == "at 2"
 
 
 def test_a_kept_image_needs_no_place_in_the_queue(web: responses.RequestsMock) -> None:
     web.get(URL, PNG, content_type="image/png")
     cache = ImageCache()
-    fetcher(cache=cache).inline([message(image(URL))], "key")
+    fetcher(cache=cache).inline([message(image(URL))], "key", {}, WHERE)
     full = fetcher(cache=cache, limits=Limits(requests=0, queue_s=0.01))
-    assert full.inline([message(image(URL))], "key")
+    assert full.inline([message(image(URL))], "key", {}, WHERE)
 
 
 def test_what_is_kept_does_not_help_where_fetching_is_off(web: responses.RequestsMock) -> None:
     web.get(URL, PNG, content_type="image/png")
     cache = ImageCache()
-    fetcher(cache=cache).inline([message(image(URL))], "key")
+    fetcher(cache=cache).inline([message(image(URL))], "key", {}, WHERE)
     with pytest.raises(InvalidRequest):
-        fetcher(cache=cache, enabled=False).inline([message(image(URL))], "key")
+        fetcher(cache=cache, enabled=False).inline([message(image(URL))], "key", {}, WHERE)

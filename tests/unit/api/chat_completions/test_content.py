@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.api.chat_completions.content import (
-    INPUT_PARTS,
     OUTPUT_PARTS,
     TEXT_PARTS,
+    input_parts,
     to_content,
     to_text,
 )
@@ -31,13 +31,13 @@ def text(value: Any) -> dict[str, Any]:
 
 
 def heard(content: Any) -> list[dict[str, Any]]:
-    return to_content(content, "c", "input_text", INPUT_PARTS)
+    return to_content(content, "c", "input_text", input_parts({}))
 
 
 @pytest.mark.parametrize("kind", ["input_text", "output_text", "text"])
 @pytest.mark.parametrize("given_text", ["", "hi", " \r\n\0\u2028"])
 def test_a_string_is_one_part(given_text: str, kind: str) -> None:
-    for parts in (TEXT_PARTS, INPUT_PARTS, OUTPUT_PARTS):
+    for parts in (TEXT_PARTS, input_parts({}), OUTPUT_PARTS):
         assert to_content(given_text, "c", kind, parts) == [{"type": kind, "text": given_text}]
 
 
@@ -73,9 +73,7 @@ ADDRESSES = ["https://example.com/a.png?x=1#y", "http://example.com/a.png"]
 
 
 def image_item(url: str) -> dict[str, Any]:
-    """An image that is still to be fetched says where it stood, for whoever fetches it."""
-    remote = {"_param": "c[0].image_url.url"} if url in ADDRESSES else {}
-    return {"type": "input_image", "image_url": url, **remote}
+    return {"type": "input_image", "image_url": url}
 
 
 @pytest.mark.parametrize("url", [*IMAGES, *ADDRESSES])
@@ -88,6 +86,15 @@ def test_an_image_goes_along_without_its_detail(url: str, detail: str | None) ->
 @pytest.mark.parametrize("url", [PNG, *ADDRESSES])
 def test_an_address_alone_is_an_image_too(url: str) -> None:
     assert heard([{"type": "image_url", "image_url": url}]) == [image_item(url)]
+
+
+def test_an_image_that_is_still_to_be_fetched_is_noted_where_it_is_named_first() -> None:
+    one, other = ADDRESSES
+    fields: dict[str, str] = {}
+    given_parts = [image(PNG), image(one), text(other), {"type": "image_url", "image_url": other}]
+    to_content(given_parts, "c", "input_text", input_parts(fields))
+    to_content([image(other), image(one)], "d", "input_text", input_parts(fields))
+    assert fields == {one: "c[1].image_url.url", other: "c[3].image_url.url"}
 
 
 def test_images_and_text_keep_their_order() -> None:

@@ -1,7 +1,6 @@
-"""What a profile (`PROXY_ENV`) says about settings that are all valid: what `prod` refuses, and what deserves a word.
+"""Profiles (`PROXY_ENV`): what `prod` refuses of settings that are all valid, and what deserves a word.
 
-Pure: parsed values in, sentences out, each with the name of its variable and never with a value. Like
-`app.setting_values` it imports nothing else of `app`.
+Pure: parsed values in, sentences out, each with the name of its variable and never with a value.
 """
 
 from __future__ import annotations

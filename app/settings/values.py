@@ -1,4 +1,4 @@
-"""What the text of a setting may be: each parser returns the value, or raises `ValueError` with what was expected.
+"""Parsers of the texts of settings: each returns the value, or raises `ValueError` with what was expected.
 
 A message never quotes the text: one of the values may be a key.
 """
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 """The checkout: relative paths in settings start here, wherever the service was started from."""
 
 _FLAGS = {"true": True, "1": True, "yes": True, "on": True}

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from app.setting_values import Window
 from app.settings import (
     ROOT,
     VARIABLES,
     Settings,
     SettingsError,
+    Window,
     load_settings,
     read_environment,
     unknown_names,

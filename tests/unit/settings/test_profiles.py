@@ -6,8 +6,7 @@ import secrets
 
 import pytest
 
-from app.setting_profiles import is_guessable
-from app.settings import SettingsError, advice, load_settings
+from app.settings import SettingsError, advice, is_guessable, load_settings
 
 KEY = "q7Vd0m2XvK9sLw4Tz1Bn8RcJ"
 OTHER = "u3Hy6Pf5Gk0aEo8Zi2Mx7NbD"

@@ -1,10 +1,7 @@
-"""Every setting: its variable, its default, one sentence. Read once into a frozen `Settings`.
+"""Table of all settings: variable, default, parser and one sentence each. Read once into a frozen `Settings`.
 
 The environment wins over `.env`, which is read afresh each time (so that a value changes at HUP) and never copied into
 `os.environ` (so that it does not stick, and does not reach the child). All problems are reported together, by name.
-
-This module, `app.setting_values` and `app.setting_profiles` import nothing else of `app`: `gunicorn.conf.py` uses them
-in the master, which must not load the application.
 """
 
 from __future__ import annotations
@@ -18,12 +15,8 @@ from typing import Any
 
 from dotenv import dotenv_values
 
-from app import setting_profiles as profiles
-from app import setting_values as values
-from app.setting_values import Window
-
-ROOT = values.ROOT
-"""The checkout."""
+from app.settings import profiles, values
+from app.settings.values import ROOT, Window
 
 BODIES_AT_ONCE = 512
 """Request bodies that may be arriving at the same time."""
