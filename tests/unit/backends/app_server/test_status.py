@@ -6,7 +6,7 @@ import pytest
 
 from app.backends.app_server.status import unready_reason
 from app.process.lifecycle import BackoffPolicy, Lifecycle, State
-from app.process.living import LastExit
+from app.process.session import LastExit
 
 POLICY = BackoffPolicy(250, 5000)
 CRASHED = LastExit(-9, "exited")
