@@ -1,9 +1,8 @@
-"""A client's connection on which no wait for the other side is without an end.
+"""Client connection with deadlines: no wait for the other side is without an end.
 
 Reading: a head has to be whole in time, an idle connection is kept for a while, a body may pause only so long. Writing:
 each block has to be taken in time, however many there are, so that a long answer over a slow line is never cut and a
-client that has stopped reading always is. The kernel holds little for such a client, and drops one that has vanished
-without a word.
+client that has stopped reading always is. The kernel holds little for such a client, and drops one that has vanished.
 
 Loaded by gunicorn's master, too, which must not load the application: so this module imports nothing from `app`.
 """
@@ -23,13 +22,13 @@ from gevent.server import StreamServer
 from gevent.socket import socket, wait_write
 
 BLOCK_BYTES = 64 * 1024
-"""What has to be taken within `Limits.send_s`."""
+"""Number of bytes that have to be taken within `Limits.send_s`."""
 
 _UNSENT_BYTES = 2 * BLOCK_BYTES
 _ABORT = (1).to_bytes(4, "little") + bytes(4)  # struct linger: on, for zero seconds
 
 _WAITED_FOR_S = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
-"""Silence, gap and number of the kernel's own questions whether the other machine still exists."""
+"""Silence, gap and number of the kernel's keep-alive probes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +41,7 @@ class Limits:
 
 
 class Phase(Enum):
-    """What the next bytes from the client are."""
+    """Kind of the next bytes from the client."""
 
     SILENT = "silent"  # nothing has come since the connection was accepted
     IDLE = "idle"  # nothing has come since the last answer
@@ -55,7 +54,7 @@ class SlowHead(Exception):
 
 
 class ClientSocket(socket):
-    """See the module. `cut_reason` says why this side ended the connection: `silent`, `slow_head`, `slow_reader`."""
+    """Connection of a client. `cut_reason` says why this side ended it: `silent`, `slow_head`, `slow_reader`."""
 
     __slots__ = ("_deadline", "_phase", "cut_reason", "limits")
 

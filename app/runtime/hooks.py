@@ -1,4 +1,4 @@
-"""What gunicorn's hooks do, once the worker is patched and may import the application."""
+"""gunicorn's hooks, from when the worker is patched and may import the application."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""The life of one worker generation: wait for its turn, serve, leave. Replaces gunicorn's main loop of a worker.
+"""Worker class of the service: waits for its turn, serves, shuts down. Replaces gunicorn's main loop of a worker.
 
 A worker looks four times a second at the memory that it shares with the master. It accepts at once if it is the one
 that serves; else only when its child has shaken hands and the master has handed over. It retires when the word names
 another generation. Signals only set a mark that the next look finds: INT and HUP, which a terminal sends to the whole
-process group, are the master's to judge.
+process group, are the master's business.
 
 Loaded by gunicorn's master, too, which must not load the application: what needs it is imported in the methods.
 """
@@ -23,22 +23,21 @@ import gevent
 from gevent.pool import Pool
 
 from app.runtime.client_socket import ClientServer, Limits
-from app.runtime.layout import WordOffset
 from app.runtime.shared import SharedState
-from app.runtime.shutdown import ShutdownPlan, Stage, departure
+from app.runtime.shutdown import ShutdownPlan, Stage, plan_shutdown
 from app.runtime.worker import Worker
 
 log = logging.getLogger("codex_api.runtime")
 
-_LOOK_EVERY_S = 0.25
-_LOOK_WHILE_LEAVING_S = 0.1
-_LOOK_WHILE_WAITING_S = 0.02
+_POLL_S = 0.25
+_POLL_LEAVING_S = 0.1
+_POLL_WAITING_S = 0.02
 _ROOM = 32
-"""Connections that are kept free, as long as there is one that only waits."""
+"""Number of connections that are kept free, as long as there is one that only waits."""
 
 
 class ServingWorker(Worker):
-    """See the module. `pre_fork` sets these three; `lacks_descriptors` is how many connections were given up."""
+    """Worker of the service. `pre_fork` sets these three; `lacks_descriptors` is how many connections were given up."""
 
     memory: Any = None
     limits = Limits()
@@ -75,16 +74,16 @@ class ServingWorker(Worker):
             fields = {"connections": self.worker_connections, "lacking": self.lacks_descriptors}
             log.warning("descriptors_short", extra=fields)
         shared = SharedState(self.memory)
-        shared.set_word(WordOffset.BOOTED, max(self.age, shared.word(WordOffset.BOOTED)))
+        shared.booted = max(self.age, shared.booted)
         self._await_turn(shared)
         servers: list[ClientServer] = []
         maintenance = self._gateway.maintenance
-        if self._departure(shared) is None:
+        if self._plan(shared) is None:
             maintenance.begin_service()
             servers = [self._listen(listener) for listener in self.sockets]
-        while self._departure(shared) is None:
+        while self._plan(shared) is None:
             self.notify()
-            gevent.sleep(_LOOK_EVERY_S)
+            gevent.sleep(_POLL_S)
             maintenance.poll()
         self.alive = False  # from now on every response says Connection: close
         for server in servers:
@@ -101,12 +100,12 @@ class ServingWorker(Worker):
     def _await_turn(self, shared: SharedState) -> None:
         """Return when this worker is to accept connections, or to go."""
         is_announced = False
-        while shared.serving != self.age and self._departure(shared) is None:
+        while shared.serving != self.age and self._plan(shared) is None:
             self.notify()
-            gevent.sleep(_LOOK_WHILE_WAITING_S)
-            if not is_announced and self._gateway.wait_ready(_LOOK_EVERY_S):
+            gevent.sleep(_POLL_WAITING_S)
+            if not is_announced and self._gateway.wait_ready(_POLL_S):
                 is_announced = True
-                shared.set_word(WordOffset.READY, self.age)
+                shared.ready = self.age
                 self._wake_master()
 
     def _wake_master(self) -> None:
@@ -138,13 +137,13 @@ class ServingWorker(Worker):
 
     # The way out
 
-    def _departure(self, shared: SharedState) -> ShutdownPlan | None:
+    def _plan(self, shared: SharedState) -> ShutdownPlan | None:
         grace_ms = shared.stop_grace_ms
         if grace_ms is not None:
             self._stopped_at = self._stopped_at or time.monotonic()
         if self._has_served and shared.serving != self.age:
             self._retired_at = self._retired_at or time.monotonic()
-        return departure(
+        return plan_shutdown(
             self._gateway.patience,
             retired_at=self._retired_at,
             stopped_at=self._stopped_at,
@@ -152,10 +151,10 @@ class ServingWorker(Worker):
         )
 
     def _leave(self, shared: SharedState, servers: list[ClientServer]) -> None:
-        """Let requests finish, then cut them, then break what hangs; return when nothing is left or time is up."""
+        """Let requests finish, then cut them, then abort what hangs; return when nothing is left or time is up."""
         told: ShutdownPlan | None = None
         stage = Stage.FINISHING
-        while going := self._departure(shared):  # marks are never taken back
+        while going := self._plan(shared):  # marks are never taken back
             if told is None or told.is_stop != going.is_stop:
                 told = going
                 self._gateway.begin_departure(going, time.monotonic())
@@ -167,13 +166,13 @@ class ServingWorker(Worker):
                 break
             self.notify()
             self.close_idle(going.close_idle_after_s)
-            gevent.sleep(_LOOK_WHILE_LEAVING_S)
+            gevent.sleep(_POLL_LEAVING_S)
         for server in servers:
             server.stop(timeout=1)
 
     def _end_requests(self, stage: Stage) -> None:
         error = self._gateway.end_turns()
-        if stage is Stage.BREAKING:
+        if stage is Stage.ABORTING:
             # Whatever a request still waits for, this is its answer, or the last frame of its stream.
             for pool in self._pools:
                 pool.kill(error, block=False)
