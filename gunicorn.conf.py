@@ -1,4 +1,4 @@
-"""gunicorn: one gevent worker, and the hooks that tie the codex child to its life.
+"""Configuration of gunicorn: one gevent worker, and the hooks that tie the codex child to its life.
 
 Run anew at every HUP, in a master that must never import `app`: what the master has imported, a new worker would
 inherit instead of loading it afresh. Hence `_load` for the few modules that are needed here: it forgets them again.

@@ -1,4 +1,4 @@
-"""Rate limiter for repetitive log lines, such as a peer can cause without end. Pure but for its clock."""
+"""Rate limiter for repetitive log lines, such as a peer can cause without end."""
 
 from __future__ import annotations
 
