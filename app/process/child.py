@@ -65,11 +65,11 @@ class StartRefused(OSError):
 
 
 class Child:
-    """A started process. `socket` is our end of its stdin and stdout; whoever reads it must read to the end."""
+    """A started process. `socket` is our end of its stdin and stdout; its reader must read to the end."""
 
     def __init__(self, spec: ChildSpec) -> None:
         """Start the process. Raises `OSError` when it cannot be started. Blocks for the fork only."""
-        # gevent reaps children through SIGCHLD; gunicorn resets that signal after post_fork. A child born before
+        # gevent reaps children through SIGCHLD; gunicorn resets that signal after post_fork. A child started before
         # the reset would never be reaped.
         ours, theirs = socket.socketpair()
         try:
@@ -133,7 +133,7 @@ class Child:
     def end(self, ladder: StopLadder, detach: Callable[[], None] = lambda: None) -> int | None:
         """Stop it if it still runs, and release everything. Blocks; returns the exit code.
 
-        `detach` ends whoever reads `socket`: called once the process is gone, and before the socket is closed.
+        `detach` ends the reader of `socket`: it is called once the process is gone, and before the socket is closed.
         """
         code = self.stop(ladder)
         detach()
@@ -141,7 +141,7 @@ class Child:
         return code
 
     def send_eof(self) -> None:
-        """Close our direction of the pipe: the child's cue to finish and exit."""
+        """Close our direction of the pipe: the sign for the child to finish and exit."""
         with contextlib.suppress(OSError):
             self.socket.shutdown(socket.SHUT_WR)
 
@@ -199,7 +199,7 @@ def before_exec(parent: int) -> Callable[[], None]:
     prctl = ctypes.CDLL(None, use_errno=True).prctl if sys.platform == "linux" else None
 
     def prepare() -> None:
-        os.umask(0o077)  # what it writes (databases, auth.json) is nobody else's
+        os.umask(0o077)  # what it writes (databases, auth.json) is for this user only
         if prctl is None:
             return
         prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""Session of one child: the process together with whoever talks to it, from the handshake to the end."""
+"""Session of one child: the process and the code that talks to it, from the handshake to the end."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class SessionHandler(Protocol):
         """Another child has taken over: block until nothing runs on this one any more, or it is gone."""
 
     def detach(self) -> None:
-        """The child is gone: fail whoever still waits. Must not block for long, must not raise."""
+        """The child is gone: fail every call that still waits. Must not block for long, must not raise."""
 
 
 @dataclass(frozen=True, slots=True)

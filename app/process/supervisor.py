@@ -97,7 +97,7 @@ class Supervisor:
         """Kill the child; the exit is then handled like any other. Does not block; nothing to do while stopping."""
         if self._stopping.is_set():
             return
-        self._ready.clear()  # whoever asks from now on waits for the next one
+        self._ready.clear()  # `wait_ready` waits for the next one from now on
         child = self.child
         if child is not None and child is not self._killed and child.exit_code is None:
             self._killed = child
@@ -239,7 +239,7 @@ class Supervisor:
         fields = {"child": self.name, "reason": reason, "pid": old.child.pid}
         began = time.monotonic()
         new = self._start()
-        self._replacement = ""  # only now: whoever asked meanwhile wanted this one
+        self._replacement = ""  # only now: a request made meanwhile is met by this one
         if isinstance(new, LastExit):
             self._replace_not_before = time.monotonic() + REPLACE_PAUSE_S
             log.error("child_not_replaced", extra=fields | {"detail": new.detail or new.reason})

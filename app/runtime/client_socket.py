@@ -88,7 +88,7 @@ class ClientSocket(socket):
     # Reading and writing, as gunicorn does
 
     def recv(self, *arguments: Any) -> bytes:
-        """Return what has come; nothing, as at the end, where nobody asks anything any more. Blocks.
+        """Return what has come; nothing, as at EOF, where an idle connection has waited long enough. Blocks.
 
         Lets everybody else run first: recv does not yield while data is ready, nor would any deadline be noticed.
         Raises `SlowHead`, and `TimeoutError` where a body pauses for too long.

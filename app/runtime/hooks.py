@@ -16,9 +16,9 @@ def gateway_of(worker: Any) -> WorkerServices:
 
 
 def supervise(worker: Any) -> None:
-    """Run the supervisor. This is the body of the greenlet that `post_fork` spawned; blocks for the worker's life."""
+    """Run the supervisor. This is the body of the greenlet that `post_fork` spawned; blocks until it ends."""
     if signal.getsignal(signal.SIGCHLD) != signal.SIG_DFL:
-        # A child born before gunicorn reset this signal would never be reaped.
+        # A child that was started before gunicorn reset this signal would never be reaped.
         raise RuntimeError("the supervisor ran before the worker had reset its signals")
     gateway_of(worker).run()
 

@@ -1,8 +1,8 @@
 """Worker class of the service: waits for its turn, serves, shuts down. Replaces gunicorn's main loop of a worker.
 
-A worker looks four times a second at the memory that it shares with the master. It accepts at once if it is the one
+A worker polls the memory that it shares with the master, four times a second. It accepts at once if it is the one
 that serves; else only when its child has shaken hands and the master has handed over. It retires when the word names
-another generation. Signals only set a mark that the next look finds: INT and HUP, which a terminal sends to the whole
+another generation. Signals only set a mark that the next poll finds: INT and HUP, which a terminal sends to the whole
 process group, are the master's business.
 
 Loaded by gunicorn's master, too, which must not load the application: what needs it is imported in the methods.
@@ -62,14 +62,14 @@ class ServingWorker(Worker):
         self._stopped_at = self._stopped_at or time.monotonic()
 
     def notify(self) -> None:
-        """Tell the master that we live; where it was killed, go as at TERM. gunicorn would cut every request off."""
+        """Send the heartbeat; where the master was killed, shut down as at TERM: gunicorn would cut every request."""
         self.tmp.notify()
         if self.ppid != os.getppid() and self._stopped_at is None:
             self.log.info("Parent changed, shutting down: %s", self)
             self._stopped_at = time.monotonic()
 
     def run(self) -> None:
-        """Serve until told to go, then let requests finish. Blocks for the worker's life."""
+        """Serve until the shutdown begins, then let requests finish. Blocks until the worker may exit."""
         if self.lacks_descriptors:
             fields = {"connections": self.worker_connections, "lacking": self.lacks_descriptors}
             log.warning("descriptors_short", extra=fields)
@@ -91,14 +91,14 @@ class ServingWorker(Worker):
         for listener in self.sockets:
             listener.close()
         if servers:
-            self._leave(shared, servers)
+            self._shut_down(shared, servers)
 
     @property
     def _gateway(self) -> Any:
         return cast("Any", self.wsgi).extensions["worker_services"]
 
     def _await_turn(self, shared: SharedState) -> None:
-        """Return when this worker is to accept connections, or to go."""
+        """Block until this worker is to accept connections, or to shut down."""
         is_announced = False
         while shared.serving != self.age and self._plan(shared) is None:
             self.notify()
@@ -109,7 +109,7 @@ class ServingWorker(Worker):
                 self._wake_master()
 
     def _wake_master(self) -> None:
-        """Let the master look now and not within a second: it collects dead children, and there need not be any."""
+        """Let the master take its next step now and not within a second: at SIGCHLD it only collects dead children."""
         if os.getppid() == self.ppid:
             with suppress(OSError):
                 os.kill(self.ppid, signal.SIGCHLD)
@@ -135,7 +135,7 @@ class ServingWorker(Worker):
         """Count a connection that was ended from this side."""
         cast("Any", self.wsgi).extensions["services"].metrics.connection_cut(reason)
 
-    # The way out
+    # Shutdown
 
     def _plan(self, shared: SharedState) -> ShutdownPlan | None:
         grace_ms = shared.stop_grace_ms
@@ -150,22 +150,22 @@ class ServingWorker(Worker):
             stop_grace_s=None if grace_ms is None else grace_ms / 1000,
         )
 
-    def _leave(self, shared: SharedState, servers: list[ClientServer]) -> None:
+    def _shut_down(self, shared: SharedState, servers: list[ClientServer]) -> None:
         """Let requests finish, then cut them, then abort what hangs; return when nothing is left or time is up."""
-        told: ShutdownPlan | None = None
+        known: ShutdownPlan | None = None
         stage = Stage.FINISHING
-        while going := self._plan(shared):  # marks are never taken back
-            if told is None or told.is_stop != going.is_stop:
-                told = going
-                self._gateway.begin_departure(going, time.monotonic())
-            entered = going.stage(time.monotonic())
+        while plan := self._plan(shared):  # marks are never taken back
+            if known is None or known.is_stop != plan.is_stop:
+                known = plan
+                self._gateway.begin_departure(plan, time.monotonic())
+            entered = plan.stage(time.monotonic())
             if entered is not stage:
                 stage = entered
                 self._end_requests(stage)
             if stage is Stage.OVER or not any(map(len, self._pools)):
                 break
             self.notify()
-            self.close_idle(going.close_idle_after_s)
+            self.close_idle(plan.close_idle_after_s)
             gevent.sleep(_POLL_LEAVING_S)
         for server in servers:
             server.stop(timeout=1)

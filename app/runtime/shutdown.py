@@ -1,7 +1,7 @@
 """Shutdown schedule of a worker: when it cuts its requests, and when it aborts what still hangs. Pure.
 
-Times are seconds of any monotonic clock, and arguments. There are two reasons to go. *Retired*: a reload has replaced
-the worker, nobody is in a hurry, requests may go on for the reload's grace. *Stopped*: the service ends; the grace is
+Times are seconds of any monotonic clock, and arguments. There are two reasons. *Retired*: a reload has replaced
+the worker, and requests may go on for the reload's grace. *Stopped*: the service ends; the grace is
 short, and it shortens that of a worker that was retired before.
 
     asked ──── finishing ──── cut_at ──── cutting ──── +1 s ──── aborting ──── +2 s ── over
@@ -30,7 +30,7 @@ class Stage(Enum):
 
 @dataclass(frozen=True, slots=True)
 class GracePeriods:
-    """Time that requests may go on, in seconds, after each way of being told to go."""
+    """Time that requests may go on, in seconds, after a reload and after a stop."""
 
     stop_s: float
     reload_s: float
@@ -69,7 +69,7 @@ def plan_shutdown(
     stopped_at: float | None,
     stop_grace_s: float | None = None,
 ) -> ShutdownPlan | None:
-    """Return the worker's shutdown; None if nobody told it to go.
+    """Return the worker's shutdown; None while there is no reason for one.
 
     `stop_grace_s` is what the master will wait for: a reload may have made it shorter than this worker knows.
     """

@@ -89,7 +89,7 @@ class Upgrade:
         if self.is_handed_over and not server.WORKERS:
             raise StopIteration
         if server.shared.is_served_elsewhere and not self.is_handed_over and not server.master_pid:
-            # Our predecessor has gone without waiting: whoever is there accepts now, and requests wait for its child.
+            # Our predecessor has gone without waiting: our worker, if there is one, accepts now, ready or not.
             server.shared.serving = server.successor
             server.successor = 0
 

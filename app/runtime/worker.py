@@ -1,7 +1,7 @@
 """Worker class over gunicorn's gevent worker: JSON errors, deadlines for clients, eviction of idle connections.
 
 A request that never reaches the application is answered in JSON too. No client can make a connection wait for it
-without an end (`client_socket.py`). And connections on which nobody is asking anything are closed where they are in the
+without an end (`client_socket.py`). And connections that only wait for a request are closed where they are in the
 way: a worker that retires would wait for them until its grace is over and then be killed, since every client library
 keeps its connections open; and one that has no room left would accept no more.
 
@@ -64,7 +64,7 @@ class Captured:
 def _drain(req: Any) -> bool:
     """Read what the application left of a body, if it is little and comes soon; True if nothing is left.
 
-    gunicorn would read all of it before the next request, however long it is and whoever sent it. A body that was
+    gunicorn would read all of it before the next request, however long it is, with or without a key. A body that was
     refused for its length is still on its way: if the connection were closed on it, its client would meet a reset
     before it had read why. Reading one of a declared length costs next to nothing, reading chunks costs time.
     """
@@ -132,7 +132,7 @@ class Worker(GeventWorker):
         """Let gunicorn choose the status, then answer with the error envelope."""
         if isinstance(
             exc, SlowHead
-        ):  # counted, not logged: whoever sends thousands must not fill the log, too
+        ):  # counted, not logged: a client that sends thousands must not fill the log
             util.write_nonblock(client, json_answer(HTTPStatus.REQUEST_TIMEOUT))
             return
         captured = Captured()
