@@ -77,7 +77,7 @@ class ServingWorker(Worker):
         shared.booted = max(self.age, shared.booted)
         self._await_turn(shared)
         servers: list[ClientServer] = []
-        maintenance = self._gateway.maintenance
+        maintenance = self._services.maintenance
         if self._plan(shared) is None:
             maintenance.begin_service()
             servers = [self._listen(listener) for listener in self.sockets]
@@ -94,7 +94,7 @@ class ServingWorker(Worker):
             self._shut_down(shared, servers)
 
     @property
-    def _gateway(self) -> Any:
+    def _services(self) -> Any:
         return cast("Any", self.wsgi).extensions["worker_services"]
 
     def _await_turn(self, shared: SharedState) -> None:
@@ -103,7 +103,7 @@ class ServingWorker(Worker):
         while shared.serving != self.age and self._plan(shared) is None:
             self.notify()
             gevent.sleep(_POLL_WAITING_S)
-            if not is_announced and self._gateway.wait_ready(_POLL_S):
+            if not is_announced and self._services.wait_ready(_POLL_S):
                 is_announced = True
                 shared.ready = self.age
                 self._wake_master()
@@ -144,7 +144,7 @@ class ServingWorker(Worker):
         if self._has_served and shared.serving != self.age:
             self._retired_at = self._retired_at or time.monotonic()
         return plan_shutdown(
-            self._gateway.patience,
+            self._services.grace,
             retired_at=self._retired_at,
             stopped_at=self._stopped_at,
             stop_grace_s=None if grace_ms is None else grace_ms / 1000,
@@ -157,7 +157,7 @@ class ServingWorker(Worker):
         while plan := self._plan(shared):  # marks are never taken back
             if known is None or known.is_stop != plan.is_stop:
                 known = plan
-                self._gateway.begin_departure(plan, time.monotonic())
+                self._services.begin_shutdown(plan, time.monotonic())
             entered = plan.stage(time.monotonic())
             if entered is not stage:
                 stage = entered
@@ -171,7 +171,7 @@ class ServingWorker(Worker):
             server.stop(timeout=1)
 
     def _end_requests(self, stage: Stage) -> None:
-        error = self._gateway.end_turns()
+        error = self._services.end_turns()
         if stage is Stage.ABORTING:
             # Whatever a request still waits for, this is its answer, or the last frame of its stream.
             for pool in self._pools:
