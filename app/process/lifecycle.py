@@ -62,6 +62,15 @@ class IllegalTransitionError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class LastExit:
+    """End of the previous child: a word for it and, where a start failed, the system's own sentence for operators."""
+
+    exit_code: int | None
+    reason: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class BackoffPolicy:
     """Pause between attempts, and the time that counts as stable. Milliseconds, and seconds for `stable_s`."""
 

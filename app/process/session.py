@@ -28,12 +28,3 @@ class ChildSession:
     def end(self, ladder: StopLadder) -> int | None:
         """End the child if it still runs, detach its handler, release everything. Blocks; returns the exit code."""
         return self.child.end(ladder, self.handler.detach)
-
-
-@dataclass(frozen=True, slots=True)
-class LastExit:
-    """End of the previous child: a word for it and, where a start failed, the system's own sentence for operators."""
-
-    exit_code: int | None
-    reason: str
-    detail: str = ""

@@ -17,8 +17,15 @@ from gevent.pool import Group
 from gevent.util import wrap_errors
 
 from app.process.child import Child, ChildSpec, StartRefused, StopLadder
-from app.process.lifecycle import DEGRADED_AFTER, BackoffPolicy, Lifecycle, Signal, State
-from app.process.session import ChildSession, LastExit, SessionHandler
+from app.process.lifecycle import (
+    DEGRADED_AFTER,
+    BackoffPolicy,
+    LastExit,
+    Lifecycle,
+    Signal,
+    State,
+)
+from app.process.session import ChildSession, SessionHandler
 
 log = logging.getLogger("codex_api.process")
 

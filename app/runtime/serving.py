@@ -73,15 +73,15 @@ class ServingWorker(Worker):
         if self.lacks_descriptors:
             fields = {"connections": self.worker_connections, "lacking": self.lacks_descriptors}
             log.warning("descriptors_short", extra=fields)
-        shared = SharedState(self.memory)
-        shared.booted = max(self.age, shared.booted)
-        self._await_turn(shared)
+        self._shared = SharedState(self.memory)
+        self._shared.booted = max(self.age, self._shared.booted)
+        self._await_turn()
         servers: list[ClientServer] = []
         maintenance = self._services.maintenance
-        if self._plan(shared) is None:
+        if self._plan() is None:
             maintenance.begin_service()
             servers = [self._listen(listener) for listener in self.sockets]
-        while self._plan(shared) is None:
+        while self._plan() is None:
             self.notify()
             gevent.sleep(_POLL_S)
             maintenance.poll()
@@ -91,20 +91,19 @@ class ServingWorker(Worker):
         for listener in self.sockets:
             listener.close()
         if servers:
-            self._shut_down(shared, servers)
+            self._shut_down(servers)
 
     @property
     def _services(self) -> Any:
         return cast("Any", self.wsgi).extensions["worker_services"]
 
-    def _await_turn(self, shared: SharedState) -> None:
+    def _await_turn(self) -> None:
         """Block until this worker is to accept connections, or to shut down."""
-        is_announced = False
-        while shared.serving != self.age and self._plan(shared) is None:
+        shared = self._shared
+        while shared.serving != self.age and self._plan() is None:
             self.notify()
             gevent.sleep(_POLL_WAITING_S)
-            if not is_announced and self._services.wait_ready(_POLL_S):
-                is_announced = True
+            if shared.ready < self.age and self._services.wait_ready(_POLL_S):
                 shared.ready = self.age
                 self._wake_master()
 
@@ -137,11 +136,11 @@ class ServingWorker(Worker):
 
     # Shutdown
 
-    def _plan(self, shared: SharedState) -> ShutdownPlan | None:
-        grace_ms = shared.stop_grace_ms
+    def _plan(self) -> ShutdownPlan | None:
+        grace_ms = self._shared.stop_grace_ms
         if grace_ms is not None:
             self._stopped_at = self._stopped_at or time.monotonic()
-        if self._has_served and shared.serving != self.age:
+        if self._has_served and self._shared.serving != self.age:
             self._retired_at = self._retired_at or time.monotonic()
         return plan_shutdown(
             self._services.grace,
@@ -150,11 +149,11 @@ class ServingWorker(Worker):
             stop_grace_s=None if grace_ms is None else grace_ms / 1000,
         )
 
-    def _shut_down(self, shared: SharedState, servers: list[ClientServer]) -> None:
+    def _shut_down(self, servers: list[ClientServer]) -> None:
         """Let requests finish, then cut them, then abort what hangs; return when nothing is left or time is up."""
         known: ShutdownPlan | None = None
         stage = Stage.FINISHING
-        while plan := self._plan(shared):  # marks are never taken back
+        while plan := self._plan():  # marks are never taken back
             if known is None or known.is_stop != plan.is_stop:
                 known = plan
                 self._services.begin_shutdown(plan, time.monotonic())

@@ -12,7 +12,7 @@ import gevent
 from app.backend.engine import Engine
 from app.errors import Draining
 from app.observability.trace_buffer import TraceBuffer
-from app.process.session import LastExit
+from app.process.lifecycle import LastExit
 from app.runtime.demo import DemoUpstream
 from app.runtime.layout import ReloadRecord, ReloadState
 from app.runtime.maintenance import SharedMaintenanceFlag

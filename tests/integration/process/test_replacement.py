@@ -10,8 +10,7 @@ import pytest
 from gevent.event import Event
 
 from app.process.child import Child
-from app.process.lifecycle import State
-from app.process.session import LastExit
+from app.process.lifecycle import LastExit, State
 from tests.fakes import children
 from tests.fakes.supervised_process import FOREVER, Make, SupervisedProcess
 from tests.fakes.waiting import DEADLINE_S, deadline, eventually, is_known

@@ -13,8 +13,7 @@ from gevent.event import Event
 from gevent.subprocess import TimeoutExpired
 
 from app.process.child import Child, ChildSpec
-from app.process.lifecycle import BackoffPolicy, State
-from app.process.session import LastExit
+from app.process.lifecycle import BackoffPolicy, LastExit, State
 from app.process.supervisor import Supervisor
 from tests.fakes import children
 from tests.fakes.supervised_process import FAST, FOREVER, SHORT_S, Make, SupervisedProcess
