@@ -95,7 +95,7 @@ def pre_fork(server: Any, worker: Any) -> None:
     """Hand on the shared memory, and what the worker must know before it loads the application."""
     worker.memory = server.memory
     worker.lacks_descriptors = _descriptors.lacking
-    worker.limits = _serving.Limits(
+    worker.deadlines = _serving.Deadlines(
         head_s=_settings.head_timeout_ms / 1000,
         idle_s=_settings.keepalive_s,
         send_s=_settings.send_timeout_ms / 1000,

@@ -22,7 +22,7 @@ from typing import Any, cast
 import gevent
 from gevent.pool import Pool
 
-from app.runtime.client_socket import ClientServer, Limits
+from app.runtime.client_socket import ClientServer, Deadlines
 from app.runtime.shared import SharedState
 from app.runtime.shutdown import ShutdownPlan, Stage, plan_shutdown
 from app.runtime.worker import Worker
@@ -40,7 +40,7 @@ class ServingWorker(Worker):
     """Worker of the service. `pre_fork` sets these three; `lacks_descriptors` is how many connections were given up."""
 
     memory: Any = None
-    limits = Limits()
+    deadlines = Deadlines()
     lacks_descriptors = 0
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -120,7 +120,7 @@ class ServingWorker(Worker):
         pool = Pool(self.worker_connections)
         self._pools.append(pool)
         server = ClientServer(listener, handle=handle, spawn=pool)
-        server.limits = self.limits
+        server.deadlines = self.deadlines
         server.start()
         return server
 

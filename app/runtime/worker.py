@@ -5,7 +5,7 @@ without an end (`client_socket.py`). And connections that only wait for a reques
 way: a worker that retires would wait for them until its grace is over and then be killed, since every client library
 keeps its connections open; and one that has no room left would accept no more.
 
-Loaded by gunicorn's master, too, which must not load the application: so this module imports nothing from `app`.
+Loaded by gunicorn's master, too, which must not load the application: so it imports nothing that does.
 """
 
 from __future__ import annotations
