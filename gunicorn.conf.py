@@ -1,4 +1,4 @@
-"""gunicorn: one gevent worker, and the hooks that tie the codex child to its life.
+"""Configuration of gunicorn: one gevent worker, and the hooks that tie the codex child to its life.
 
 Run anew at every HUP, in a master that must never import `app`: what the master has imported, a new worker would
 inherit instead of loading it afresh. Hence `_load` for the few modules that are needed here: it forgets them again.
@@ -95,7 +95,7 @@ def pre_fork(server: Any, worker: Any) -> None:
     """Hand on the shared memory, and what the worker must know before it loads the application."""
     worker.memory = server.memory
     worker.lacks_descriptors = _descriptors.lacking
-    worker.limits = _serving.Limits(
+    worker.deadlines = _serving.Deadlines(
         head_s=_settings.head_timeout_ms / 1000,
         idle_s=_settings.keepalive_s,
         send_s=_settings.send_timeout_ms / 1000,

@@ -1,4 +1,4 @@
-"""Log lines that a peer can cause without end, held to a few for each kind. Pure but for its clock."""
+"""Rate limiter for repetitive log lines, such as a peer can cause without end."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 @dataclass(slots=True)
 class _Window:
     began: float
-    admitted: int = 0
+    allowed: int = 0
     withheld: int = 0
 
 
@@ -25,7 +25,7 @@ class LogRateLimiter:
         self._clock = clock
         self._windows: dict[str, _Window] = {}
 
-    def admit(self, kind: str) -> int | None:
+    def allow(self, kind: str) -> int | None:
         """Return None to withhold a line, else how many lines of this kind were withheld since the last one.
 
         `kind` must come from a bounded set: it is remembered.
@@ -33,10 +33,10 @@ class LogRateLimiter:
         now = self._clock()
         window = self._windows.setdefault(kind, _Window(now))
         if now - window.began >= self._window_s:
-            window.began, window.admitted = now, 0
-        if window.admitted >= self._most:
+            window.began, window.allowed = now, 0
+        if window.allowed >= self._most:
             window.withheld += 1
             return None
-        window.admitted += 1
+        window.allowed += 1
         withheld, window.withheld = window.withheld, 0
         return withheld

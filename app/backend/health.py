@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from app.process.living import LastExit
+from app.process.lifecycle import LastExit
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,9 +68,7 @@ def conversation(launcher: Launcher, settings: Settings) -> Iterator[Connection]
         _shake_hands(connection, launcher, settings.startup_timeout_ms / 1000)
         yield connection
     finally:
-        child.stop(_LADDER)
-        connection.detach()
-        child.close()
+        child.end(_LADDER, connection.detach)
 
 
 def _start(launcher: Launcher) -> Child:

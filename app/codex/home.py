@@ -27,7 +27,7 @@ from typing import TypeAlias
 import orjson
 
 from app.codex import catalog
-from app.process.starter import StartRefused
+from app.process.child import StartRefused
 
 _LOG_DATABASE = "logs_2.sqlite"
 _KEEP_CATALOGS = 4

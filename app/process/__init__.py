@@ -1,5 +1,5 @@
-"""A child process that is kept alive.
+"""Supervision of child processes.
 
-Knows: how to start a program in a session of its own, how to watch it, when to start it again, how to end it for
-certain. Does not know: what is said over its pipe (JSON), what it does (codex), HTTP.
+Knows: how to start a program in a session of its own, watch it, restart it after a backoff, replace it without a gap,
+and end it for certain. Must not know: what is said over its pipe (JSON), what the program does (codex), gunicorn, HTTP.
 """

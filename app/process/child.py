@@ -1,4 +1,4 @@
-"""One running child: how it is born, how it is ended for certain.
+"""Child process: started in a session of its own, and ended for certain.
 
 Its stdin and stdout are the two directions of one end of a socketpair: a plain socket on our side, one descriptor,
 half-close for EOF. It gets a session of its own (so that a Ctrl-C in the operator's terminal does not reach it, and
@@ -32,7 +32,7 @@ _STDERR_LINE_LIMIT = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class ChildSpec:
-    """What to start: program and arguments, the whole environment, the working directory.
+    """Program to start and its arguments, the whole environment, the working directory.
 
     `pass_fds` are handed over beside stdin, stdout and stderr; nothing else is inherited.
     """
@@ -46,7 +46,7 @@ class ChildSpec:
 
 @dataclass(frozen=True, slots=True)
 class StopLadder:
-    """How long each rung may take, in seconds: EOF on stdin, then SIGTERM, then SIGKILL."""
+    """Time for each way of ending a child, in seconds: EOF on stdin, then SIGTERM, then SIGKILL."""
 
     eof_s: float = 2.0
     term_s: float = 2.0
@@ -54,17 +54,23 @@ class StopLadder:
 
     @property
     def total_s(self) -> float:
-        """The longest that an end may take."""
+        """Longest time that an end may take."""
         return self.eof_s + self.term_s + self.kill_s
 
 
+class StartRefused(OSError):
+    """A child cannot be started until a person has done something. `reason` is a word for it."""
+
+    reason = "start_refused"
+
+
 class Child:
-    """A started process. `socket` is our end of its stdin and stdout; whoever reads it must read to the end."""
+    """A started process. `socket` is our end of its stdin and stdout; its reader must read to the end."""
 
     def __init__(self, spec: ChildSpec) -> None:
         """Start the process. Raises `OSError` when it cannot be started. Blocks for the fork only."""
-        # gevent reaps children through SIGCHLD; gunicorn resets that signal after post_fork. A child born before
-        # the reset would never be reaped (server lifecycle: variant S).
+        # gevent reaps children through SIGCHLD; gunicorn resets that signal after post_fork. A child started before
+        # the reset would never be reaped.
         ours, theirs = socket.socketpair()
         try:
             self._popen = subprocess.Popen(
@@ -86,7 +92,7 @@ class Child:
             theirs.close()
         self.name = spec.name
         self.socket = ours
-        self._sparing = LogRateLimiter()
+        self._log_limiter = LogRateLimiter()
         self._stderr = gevent.spawn(self._drain_stderr, self._popen.stderr)
 
     @property
@@ -121,20 +127,26 @@ class Child:
             log.warning("child_killed", extra={"child": self.name, "pid": self.pid})
             self._signal(signal.SIGKILL)
             code = self.wait(ladder.kill_s)
-        self.reap()
+        self._signal(signal.SIGKILL)  # what is left of its session: helpers that it started
+        return code
+
+    def end(self, ladder: StopLadder, detach: Callable[[], None] = lambda: None) -> int | None:
+        """Stop it if it still runs, and release everything. Blocks; returns the exit code.
+
+        `detach` ends the reader of `socket`: it is called once the process is gone, and before the socket is closed.
+        """
+        code = self.stop(ladder)
+        detach()
+        self.close()
         return code
 
     def send_eof(self) -> None:
-        """Close our direction of the pipe: the child's cue to finish and exit."""
+        """Close our direction of the pipe: the sign for the child to finish and exit."""
         with contextlib.suppress(OSError):
             self.socket.shutdown(socket.SHUT_WR)
 
     def kill(self) -> None:
         """SIGKILL the whole session, at once."""
-        self._signal(signal.SIGKILL)
-
-    def reap(self) -> None:
-        """After the exit: end what is left of its session (helpers it started)."""
         self._signal(signal.SIGKILL)
 
     def close(self) -> None:
@@ -160,7 +172,7 @@ class Child:
 
     def _note_line(self, line: bytes) -> None:
         category = stderr_lines.classify(line.decode(errors="replace"))
-        withheld = self._sparing.admit(category.name)
+        withheld = self._log_limiter.allow(category.name)
         if withheld is None:
             return
         fields = {
@@ -187,7 +199,7 @@ def before_exec(parent: int) -> Callable[[], None]:
     prctl = ctypes.CDLL(None, use_errno=True).prctl if sys.platform == "linux" else None
 
     def prepare() -> None:
-        os.umask(0o077)  # what it writes (databases, auth.json) is nobody else's
+        os.umask(0o077)  # what it writes (databases, auth.json) is for this user only
         if prctl is None:
             return
         prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

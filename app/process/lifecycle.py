@@ -1,4 +1,4 @@
-"""The life of a supervised child as a table, with its backoff and its restart budget. Pure.
+"""Lifecycle of a supervised child as a table, with its backoff and its restart budget. Pure.
 
 Two rules. Everything that decides the state is in this file; this file knows no clock, no process and no greenlet:
 `now` is an argument, in seconds of any monotonic clock.
@@ -21,7 +21,7 @@ DEGRADED_AFTER = 5
 
 
 class State(Enum):
-    """Where the child is in its life."""
+    """State of the child."""
 
     STOPPED = "stopped"
     STARTING = "starting"
@@ -31,7 +31,7 @@ class State(Enum):
 
 
 class Signal(Enum):
-    """What can happen to it."""
+    """Event in the life of the child."""
 
     START = "start"
     HANDSHAKEN = "handshaken"
@@ -62,8 +62,17 @@ class IllegalTransitionError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class LastExit:
+    """End of the previous child: a word for it and, where a start failed, the system's own sentence for operators."""
+
+    exit_code: int | None
+    reason: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class BackoffPolicy:
-    """How long to wait between attempts, and what counts as stable. Milliseconds, and seconds for `stable_s`."""
+    """Pause between attempts, and the time that counts as stable. Milliseconds, and seconds for `stable_s`."""
 
     initial_ms: int
     maximum_ms: int
@@ -77,7 +86,7 @@ class BackoffPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Lifecycle:
-    """One moment in the child's life. `advance` returns the next one."""
+    """State of a lifecycle at one moment. `advance` returns the next one."""
 
     policy: BackoffPolicy
     state: State = State.STOPPED

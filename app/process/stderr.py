@@ -1,7 +1,7 @@
-"""What a child says on stderr, reduced to words that may be logged. Pure.
+"""Classes of stderr lines of a child, which may be logged where the lines may not. Pure.
 
-Raw stderr is never logged: it can quote prompts, URLs and keys. Each line is matched against a short table and leaves
-as a category; its length goes along, its text does not.
+Raw stderr is never logged: it can quote prompts, URLs and keys. Each line is matched against a short table, and only
+its category and its length go on.
 """
 
 from __future__ import annotations

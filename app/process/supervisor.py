@@ -1,6 +1,6 @@
-"""Keeps one child alive: starts it, waits for its handshake, starts it again after a backoff, ends it on drain.
+"""Supervisor of one child process: starts it, restarts it after a backoff, replaces it without a gap, ends it.
 
-One greenlet (`run`) owns the lifecycle; everybody else reads it or asks (`stop`, `recycle`, `replace`). What a
+One greenlet (`run`) owns the lifecycle; everybody else reads it or asks (`stop`, `restart`, `replace`). What a
 handshake is, the supervisor does not know: `attach` is given the new child, blocks until it answers, and raises if it
 does not.
 """
@@ -13,12 +13,19 @@ from collections.abc import Callable
 
 import gevent
 from gevent.event import Event
+from gevent.pool import Group
+from gevent.util import wrap_errors
 
-from app.process.child import Child, ChildSpec, StopLadder
-from app.process.lifecycle import DEGRADED_AFTER, BackoffPolicy, Lifecycle, Signal, State
-from app.process.living import ChildSession, LastExit, SessionHandler
-from app.process.retirement import Retirement
-from app.process.starter import Starter
+from app.process.child import Child, ChildSpec, StartRefused, StopLadder
+from app.process.lifecycle import (
+    DEGRADED_AFTER,
+    BackoffPolicy,
+    LastExit,
+    Lifecycle,
+    Signal,
+    State,
+)
+from app.process.session import ChildSession, SessionHandler
 
 log = logging.getLogger("codex_api.process")
 
@@ -27,7 +34,7 @@ REPLACE_PAUSE_S = 30.0
 
 
 class Supervisor:
-    """See the module. `prepare` returns what to start and may raise anything; `attach` performs the handshake.
+    """Keeps one child alive. `prepare` returns what to start and may raise anything; `attach` performs the handshake.
 
     `on_restart` is called at each start after a failure, `on_replaced` with the reason after each replacement.
     """
@@ -48,43 +55,31 @@ class Supervisor:
         self.handshake_ms: int | None = None
         self.on_restart: Callable[[], None] = lambda: None
         self.on_replaced: Callable[[str], None] = lambda _: None
+        self._prepare = prepare
+        self._attach = attach
         self._ladder = ladder or StopLadder()
-        self._starter = Starter(name, prepare, attach, self._ladder)
-        self._living: ChildSession | None = None
-        self._condemned: Child | None = None  # was killed, and is not reaped yet
+        self._session: ChildSession | None = None  # of the child that serves
+        self._starting: Child | None = None  # in its handshake
+        self._killed: Child | None = None  # by `restart`, and not reaped yet
+        self._draining = Group()  # replaced children that finish what runs on them
         self._replacement = ""  # why one is wanted
         self._replace_not_before = 0.0
         self._stopping = Event()
-        self._retired = Retirement(name, self._ladder, self._stopping)
         self._stopped = Event()
         self._wake = Event()  # the child exited, or something was asked for
         self._ready = Event()
 
+    # Asked by others
+
     @property
     def child(self) -> Child | None:
-        """The child that serves, or the one that is starting; not one that retires."""
-        return self._living.child if self._living is not None else self._starter.newborn
+        """The child that serves, or the one that is starting; not one that was replaced."""
+        return self._session.child if self._session is not None else self._starting
 
     @property
     def retiring(self) -> int:
-        """How many replaced children still finish."""
-        return len(self._retired)
-
-    def run(self) -> None:
-        """Keep the child alive until `stop` is called. Blocks: this is the supervisor greenlet."""
-        self._advance(Signal.START)
-        try:
-            while not self._stopping.is_set():
-                ended = self._live()
-                if self._stopping.is_set():
-                    break
-                self._back_off(ended)
-        finally:
-            self._retired.join()
-            self._settle()
-            self._stopped.set()
-
-    # What others may ask
+        """Number of replaced children that still finish."""
+        return len(self._draining)
 
     @property
     def is_ready(self) -> bool:
@@ -102,17 +97,17 @@ class Supervisor:
         self._ready.clear()
         if self.lifecycle.state is State.STOPPED:
             return
-        self._starter.give_up()
+        self._abort_start()
         self._stopped.wait(self._ladder.total_s + 1)
 
-    def recycle(self, reason: str) -> None:
+    def restart(self, reason: str) -> None:
         """Kill the child; the exit is then handled like any other. Does not block; nothing to do while stopping."""
         if self._stopping.is_set():
             return
-        self._ready.clear()  # whoever asks from now on waits for the next one
+        self._ready.clear()  # `wait_ready` waits for the next one from now on
         child = self.child
-        if child is not None and child is not self._condemned and child.exit_code is None:
-            self._condemned = child
+        if child is not None and child is not self._killed and child.exit_code is None:
+            self._killed = child
             log.warning("child_recycled", extra={"child": self.name, "reason": reason})
             child.kill()
 
@@ -125,7 +120,7 @@ class Supervisor:
             self.lifecycle.is_ready
             and not self._stopping.is_set()
             and not self._replacement
-            and (is_useless or not self._retired)
+            and (is_useless or not self._draining)
             and time.monotonic() >= self._replace_not_before
         )
         if is_possible:
@@ -133,30 +128,44 @@ class Supervisor:
             self._wake.set()
         return is_possible
 
-    # From one failure to the next
+    # Supervising, in the one greenlet
 
-    def _live(self) -> LastExit:
-        """Start a child and stay with it, and with each that takes its place, until one is gone; say how it ended."""
+    def run(self) -> None:
+        """Keep the child alive until `stop` is called. Blocks: this is the supervisor greenlet."""
+        self._advance(Signal.START)
+        try:
+            while not self._stopping.is_set():
+                ended = self._serve()
+                if self._stopping.is_set():
+                    break
+                self._back_off(ended)
+        finally:
+            self._draining.join()
+            self._finish()
+            self._stopped.set()
+
+    def _serve(self) -> LastExit:
+        """Start a child and stay with it, and with each that replaces it, until one is gone; return how it ended."""
         self._replacement = ""
-        started = time.monotonic()
-        living = self._starter.start(self._stopping)
-        if isinstance(living, LastExit):
-            return living
-        self._living = living
+        began = time.monotonic()
+        session = self._start()
+        if isinstance(session, LastExit):
+            return session
+        self._session = session
         try:
             if not self._stopping.is_set():
-                self._announce(living.child, Signal.HANDSHAKEN, started)
-                while self._watch(living.child):
-                    living = self._succeed(living)
-            asked = self._stopping.is_set()
-            return LastExit(self._end(living), "stopped" if asked else "exited")
+                self._announce(session.child, Signal.HANDSHAKEN, began)
+                while self._watch(session.child):
+                    session = self._swap_in(session)
+            reason = "stopped" if self._stopping.is_set() else "exited"
+            return LastExit(self._end(session), reason)
         finally:
-            self._living = None
+            self._session = None
 
-    def _announce(self, child: Child, signal: Signal, started: float) -> None:
+    def _announce(self, child: Child, signal: Signal, began: float) -> None:
         self._advance(signal)
         self._ready.set()
-        self.handshake_ms = round((time.monotonic() - started) * 1000)
+        self.handshake_ms = round((time.monotonic() - began) * 1000)
         log.info(
             "child_ready",
             extra={
@@ -177,33 +186,86 @@ class Supervisor:
         exited.kill()
         return bool(self._replacement) and child.exit_code is None and not self._stopping.is_set()
 
-    def _end(self, living: ChildSession) -> int | None:
+    def _end(self, session: ChildSession) -> int | None:
         self._ready.clear()
         is_open = self.lifecycle.state in (State.STARTING, State.READY)
-        if living.child.exit_code is None and is_open and self._stopping.is_set():
+        if session.child.exit_code is None and is_open and self._stopping.is_set():
             self._advance(Signal.DRAIN)
-        return living.end(self._ladder)
+        return session.end(self._ladder)
 
-    # A child that takes the place of another
+    # Starting a child
 
-    def _succeed(self, old: ChildSession) -> ChildSession:
+    def _start(self) -> ChildSession | LastExit:
+        """Start a child and shake hands; return what went wrong if that fails. Blocks, raises nothing.
+
+        Nothing is started once the supervisor stops.
+        """
+        try:
+            spec = self._prepare_spec()
+            if spec is None:
+                return LastExit(None, "stopped")
+            child = self._starting = Child(spec)
+        # Whatever keeps a child from starting (a full disk, a broken binary) may pass: the supervisor outlives it.
+        except Exception as error:
+            reason = error.reason if isinstance(error, StartRefused) else "start_failed"
+            log.exception("child_start_failed", extra={"child": self.name, "detail": str(error)})
+            return LastExit(None, reason, str(error))
+        log.info("child_started", extra={"child": self.name, "pid": child.pid})
+        try:
+            return ChildSession(child, self._attach(child))
+        # A handshake can fail in any way a peer can be wrong; each is a failed start, none ends the supervisor.
+        except Exception:
+            log.exception("child_handshake_failed", extra={"child": self.name, "pid": child.pid})
+        finally:
+            self._starting = None
+        return LastExit(child.end(self._ladder), "handshake_failed")
+
+    def _prepare_spec(self) -> ChildSpec | None:
+        """Return what to start; None once the supervisor stops, however long the preparation would still take."""
+        prepare: Callable[[], ChildSpec | Exception] = wrap_errors((Exception,), self._prepare)
+        preparing = gevent.spawn(prepare)
+        gevent.wait([preparing, self._stopping], count=1)  # type: ignore[type-var]  # both can be waited for
+        preparing.kill()
+        if self._stopping.is_set():
+            return None
+        result = preparing.value
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    def _abort_start(self) -> None:
+        """Kill the child in its handshake, which waits by a deadline of its own and ends at once with the child."""
+        if self._starting is not None:
+            self._starting.kill()
+
+    # Replacing a child
+
+    def _swap_in(self, old: ChildSession) -> ChildSession:
         """Start the replacement beside the child that serves; return which of the two serves from now on."""
         reason = self._replacement
         fields = {"child": self.name, "reason": reason, "pid": old.child.pid}
-        started = time.monotonic()
-        new = self._starter.start(self._stopping)
-        self._replacement = ""  # only now: whoever asked meanwhile wanted this one
+        began = time.monotonic()
+        new = self._start()
+        self._replacement = ""  # only now: a request made meanwhile is met by this one
         if isinstance(new, LastExit):
             self._replace_not_before = time.monotonic() + REPLACE_PAUSE_S
             log.error("child_not_replaced", extra=fields | {"detail": new.detail or new.reason})
             return old
-        self._living = new
+        self._session = new
         if not self._stopping.is_set():
-            self._announce(new.child, Signal.REPLACED, started)
+            self._announce(new.child, Signal.REPLACED, began)
             log.info("child_replaced", extra=fields)
             self.on_replaced(reason)
-        self._retired.begin(old)
+        self._draining.spawn(self._drain, old)
         return new
+
+    def _drain(self, old: ChildSession) -> None:
+        """Let a replaced child finish what runs on it, then end it. A supervisor that stops does not wait for that."""
+        finishing = gevent.spawn(old.handler.retire)
+        gevent.wait([finishing, self._stopping], count=1)  # type: ignore[type-var]  # both can be waited for
+        finishing.kill()
+        pid, code = old.child.pid, old.end(self._ladder)
+        log.info("child_retired", extra={"child": self.name, "pid": pid, "exit_code": code})
 
     # Between two children
 
@@ -231,7 +293,7 @@ class Supervisor:
             self._advance(Signal.BACKOFF_OVER)
             self.on_restart()
 
-    def _settle(self) -> None:
+    def _finish(self) -> None:
         """Bring the lifecycle to STOPPED from wherever the stop found it."""
         if self.lifecycle.state in (State.STARTING, State.READY, State.BACKING_OFF):
             self._advance(Signal.DRAIN)

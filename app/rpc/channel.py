@@ -70,7 +70,7 @@ class Channel:
         self.heard = 0
         """Bytes that have come from the child: as long as this grows, it is alive."""
         self.counters: Counter[str] = Counter()
-        self._sparing = LogRateLimiter()
+        self._log_limiter = LogRateLimiter()
         self._greenlets = [gevent.spawn(self._write_loop), gevent.spawn(self._read_loop)]
 
     @property
@@ -206,7 +206,7 @@ class Channel:
 
     def _note_malformed(self, message: Malformed) -> None:
         self.counters["malformed"] += 1
-        withheld = self._sparing.admit(message.reason)
+        withheld = self._log_limiter.allow(message.reason)
         if withheld is not None:
             fields = {"size": message.size, "reason": message.reason, "withheld": withheld}
             log.warning("rpc_malformed_line", extra=fields)

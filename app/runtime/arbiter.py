@@ -1,4 +1,4 @@
-"""gunicorn's master with a reload of ours: side by side instead of one after the other, and never waiting.
+"""Master process: gunicorn's arbiter with a reload that overlaps and never waits.
 
 gunicorn's own reload tells the old worker to go before the new one can serve, then waits for it (deaf to every
 signal) and kills it when the graceful timeout is over; a configuration that cannot be read ends the master. Here every
@@ -6,6 +6,7 @@ turn of the master's loop looks at where things stand and takes the next step: `
 
 Three roles. The worker whose age is in the shared word `serving` accepts connections. The *successor* is to follow it.
 Every other worker retires: it sees by itself that the word no longer names it. Only the master writes that word.
+An age, as gunicorn counts its workers, is the number of a worker generation.
 
 Loaded once, when the master starts, so its code changes with a restart or USR2 and not with HUP.
 """
@@ -21,15 +22,15 @@ from typing import Any, ClassVar
 from gunicorn.arbiter import Arbiter
 from gunicorn.errors import HaltServer
 
-from app.runtime.hup import Hup
-from app.runtime.layout import ReloadRecord, ReloadState, WordOffset
-from app.runtime.reload import (
-    HOPELESS_PAUSE_S,
+from app.runtime.layout import ReloadRecord, ReloadState
+from app.runtime.reload import Reload
+from app.runtime.reload_policy import (
+    CRASH_LOOP_PAUSE_S,
     MAX_BOOT_FAILURES,
     RESPAWN_PAUSE_S,
     ExitAction,
     WorkerExit,
-    judge,
+    on_worker_exit,
 )
 from app.runtime.shared import SharedState, new_memory
 from app.runtime.shutdown import STOP_MARGIN_S
@@ -37,12 +38,19 @@ from app.runtime.upgrade import Upgrade
 
 log = logging.getLogger("codex_api.runtime")
 
+_BOOT_ERROR = 3
+
 
 class OverlapArbiter(Arbiter):
-    """See the module. Takes the place of gunicorn's arbiter with `adopt`."""
+    """Master of the service. Takes the place of gunicorn's arbiter with `adopt`."""
 
     WORKERS: ClassVar[dict[int, Any]]
     _stats: dict[str, Any]
+
+    # gunicorn would halt in the middle of collecting dead workers, whoever still serves, where one exits with these
+    # statuses. Workers do exit with 3 and 4 (a status is a byte), and gunicorn does not recognise them.
+    WORKER_BOOT_ERROR = _BOOT_ERROR - 256
+    APP_LOAD_ERROR = 4 - 256
 
     @classmethod
     def adopt(cls, server: Any, ready_pipe: str) -> None:
@@ -59,15 +67,13 @@ class OverlapArbiter(Arbiter):
         self.START_CTX["args"] = [sys.executable, *sys.orig_argv[1:]]
         self.memory = new_memory()
         self.shared = SharedState(self.memory)
-        self.successor = (
-            0  # an age, as gunicorn counts workers: the number of a worker generation; 0 for none
-        )
+        self.successor = 0  # an age; 0 for none
         self.is_dismissed = False
-        self.hup = Hup(self)
+        self.boot_failures = 0
+        self.hup = Reload(self)
         self.upgrade = Upgrade(self, ready_pipe)
         self._lacks_successor = False
         self._is_stopping = False
-        self._boot_failures = 0
         self._fork_not_before = 0.0
 
     # One turn of the master's loop
@@ -87,12 +93,12 @@ class OverlapArbiter(Arbiter):
     def _is_successor_ready(self) -> bool:
         if not self.successor or self.is_dismissed or self.pid_of(self.successor) is None:
             return False
-        return self.shared.word(WordOffset.READY) >= self.successor
+        return self.shared.ready >= self.successor
 
     def hand_over(self) -> None:
         """Let the successor serve; the worker that served sees it and retires."""
         was_elsewhere = self.shared.is_served_elsewhere
-        self.shared.set_word(WordOffset.SERVING, self.successor)
+        self.shared.serving = self.successor
         log.info("reload_done", extra={"worker_generation": self.successor})
         self.note(ReloadState.DONE)
         self.successor = 0
@@ -121,7 +127,7 @@ class OverlapArbiter(Arbiter):
         if is_successor:
             self.successor = age
         else:
-            self.shared.set_word(WordOffset.SERVING, age)
+            self.shared.serving = age
         self._fork_not_before = time.monotonic() + RESPAWN_PAUSE_S
         self.spawn_worker()
 
@@ -139,64 +145,55 @@ class OverlapArbiter(Arbiter):
 
     @property
     def retiring(self) -> int:
-        """How many workers are alive beside the one that serves and the successor."""
-        return sum(
-            worker.age not in {self.shared.serving, self.successor}
-            for worker in self.WORKERS.values()
-        )
+        """Number of workers that are alive beside the one that serves and the successor."""
+        roles = {self.shared.serving, self.successor}
+        return sum(worker.age not in roles for worker in self.WORKERS.values())
 
     def note(self, state: ReloadState, text: str = "") -> None:
         """Write down what became of the last HUP, for the health routes."""
         age = self.successor or self.shared.serving
         self.shared.reload = ReloadRecord(state, age, time.time(), text)
 
-    # Deaths
+    # Exits
 
     def reap_workers(self) -> None:
-        """Collect what has ended. Raises `HaltServer` only if no worker is left and none can be booted."""
-        before = {worker.age: worker for worker in self.WORKERS.values()}
-        halt = None
-        while True:
-            try:
-                super().reap_workers()
-                break
-            except HaltServer as error:  # raised in the middle of the collecting
-                halt = error
-        alive = {worker.age for worker in self.WORKERS.values()}
-        for age in sorted(before.keys() - alive):
-            if halt is not None and age > self.shared.word(WordOffset.BOOTED):
-                before[age].tmp.close()  # gunicorn skips both where it would halt
-                self.cfg.child_exit(self, before[age])
-            if not self._is_stopping:
-                self._judge(age, halt)
+        """Collect the workers that have exited. Raises `HaltServer` only if none is left and none can be booted."""
+        before = {worker.age for worker in self.WORKERS.values()}
+        super().reap_workers()
+        if not self._is_stopping:
+            for age in sorted(before - {worker.age for worker in self.WORKERS.values()}):
+                self._on_exit(age)
 
-    def _judge(self, age: int, halt: HaltServer | None) -> None:
+    def _on_exit(self, age: int) -> None:
         is_successor = age == self.successor
-        booted = self.shared.word(WordOffset.BOOTED)
-        self._boot_failures = 0 if booted >= age else self._boot_failures + 1
-        death = WorkerExit(
-            was_needed=(is_successor and not self.is_dismissed) or age == self.shared.serving,
-            failed_to_boot=booted < age,
-            boot_failures=self._boot_failures,
-            alive=len(self.WORKERS),
-            ever_booted=booted > 0,
+        booted = self.shared.booted
+        self.boot_failures = 0 if booted >= age else self.boot_failures + 1
+        action = on_worker_exit(
+            WorkerExit(
+                was_needed=(is_successor and not self.is_dismissed) or age == self.shared.serving,
+                failed_to_boot=booted < age,
+                boot_failures=self.boot_failures,
+                alive=len(self.WORKERS),
+                ever_booted=booted > 0,
+            )
         )
-        loss = judge(death)
-        if loss is ExitAction.HALT:
-            raise halt or HaltServer("Worker failed to boot.", self.WORKER_BOOT_ERROR)
+        if action is ExitAction.HALT:
+            raise HaltServer("Worker failed to boot.", _BOOT_ERROR)
+        if action is ExitAction.GIVE_UP:
+            self._fork_not_before = time.monotonic() + CRASH_LOOP_PAUSE_S
         if is_successor:
-            self.successor, self.is_dismissed = 0, False
-            self.shared.successor = ReloadRecord(ReloadState.NONE, 0, time.time())
-            self._lacks_successor = loss is ExitAction.RETRY
-        if loss is ExitAction.GIVE_UP:
-            self._fork_not_before = time.monotonic() + HOPELESS_PAUSE_S
-        if loss in {ExitAction.RETRY, ExitAction.GIVE_UP} and is_successor:
-            log.error("reload_worker_died", extra={"worker_generation": age, "loss": loss.value})
-            if loss is ExitAction.GIVE_UP:
-                self.note(
-                    ReloadState.FAILED,
-                    f"The new worker died {MAX_BOOT_FAILURES} times while booting.",
-                )
+            self._lose_successor(age, action)
+
+    def _lose_successor(self, age: int, action: ExitAction) -> None:
+        self.successor, self.is_dismissed = 0, False
+        self.shared.successor = ReloadRecord(ReloadState.NONE, 0, time.time())
+        self._lacks_successor = action is ExitAction.RETRY
+        if action is ExitAction.NOTHING:
+            return
+        log.error("reload_worker_died", extra={"worker_generation": age, "loss": action.value})
+        if action is ExitAction.GIVE_UP:
+            text = f"The new worker died {MAX_BOOT_FAILURES} times while booting."
+            self.note(ReloadState.FAILED, text)
 
     # Signals
 
@@ -204,10 +201,6 @@ class OverlapArbiter(Arbiter):
         """HUP."""
         self._stats["reloads"] += 1
         self.hup.request()
-
-    def reset_boot_failures(self) -> None:
-        """Begin to count anew: the next worker has another configuration."""
-        self._boot_failures = 0
 
     def handle_int(self) -> None:
         """Ctrl-C drains like TERM; the second one, while that lasts, ends quickly."""

@@ -40,12 +40,12 @@ def build_worker_services(
         upstream = replace(upstream, base_url=demo.base_url)
     elif upstream.kind is UpstreamKind.OPENAI and settings.env != "prod":
         home.remember_login()  # without it, the removal of the login would bring the demo back
-    patience = GracePeriods(settings.shutdown_grace_ms / 1000, settings.reload_patience_ms / 1000)
+    grace = GracePeriods(settings.shutdown_grace_ms / 1000, settings.reload_patience_ms / 1000)
     maintenance = SharedMaintenanceFlag(configured=settings.maintenance_mode)
     backend = choose_backend(settings, upstream)
     admission = Admission(settings.max_concurrency, settings.queue_max)
     engine = Engine(backend, admission, settings.queue_timeout_ms / 1000)
-    return WorkerServices(engine, demo, patience, maintenance)
+    return WorkerServices(engine, demo, grace, maintenance)
 
 
 def app_server(settings: Settings, upstream: Upstream) -> Backend:

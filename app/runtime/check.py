@@ -1,23 +1,91 @@
-"""The check before a reload: a program of its own that reads the configuration and loads the application.
+"""Check before a reload: what keeps the configuration and the application on disk from being loaded.
 
-The master starts it from the text of this file as it was when the master began: so that it works, and can say what is
-wrong, also where the code on disk cannot even be compiled. It therefore imports nothing of `app`.
+Two sides in one file. `RunningCheck` is the master's. `main` is a program of its own, which the master starts from the
+text of this file as it was when the master began: so it works, and can say what is wrong, also where the code on disk
+cannot even be compiled. Therefore nothing of `app` is imported here.
 
-Its one argument is JSON: `arguments` (gunicorn's, after the program's name) and `address` (host and port that are
-listened on now). Its one line of output is a verdict: `{"problems": [sentence, …], "layout": n}`. No value of a
-setting is in a sentence: settings are named, exceptions are shown by type and place.
+The program's one argument is JSON: `arguments` (gunicorn's, after the program's name), `address` (host and port that
+are listened on now) and `layout` (of the memory that the master shares). Its output is a JSON list of sentences, empty
+where the reload may go on. No value of a setting is in a sentence: settings are named, exceptions are shown by type
+and place. `gunicorn --check-config` would print both, and the master never learns how it ended: it collects every
+process that it forked.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import socket
+import subprocess
 import sys
+import time
+from pathlib import Path
 from typing import Any
 
+LIMIT_S = 30.0
+_MOST_BYTES = 64 * 1024
 _NICENESS = 10
 _TELLS_NO_VALUE = (ImportError, NameError)
+
+_PROGRAM = Path(__file__).read_text() if "__file__" in globals() else ""
+
+
+class RunningCheck:
+    """Process that checks; the master goes on meanwhile, and gives up on it after a while."""
+
+    def __init__(
+        self, arguments: list[str], address: Any, layout: int, folder: str, limit_s: float = LIMIT_S
+    ) -> None:
+        """Start it in `folder`. Blocks for the fork only. Raises `OSError`."""
+        question = json.dumps({"arguments": arguments, "address": address, "layout": layout})
+        self._began, self._limit_s = time.monotonic(), limit_s
+        self._written = b""
+        ours, theirs = os.pipe()
+        try:
+            os.set_blocking(ours, False)
+            self._process = subprocess.Popen(
+                [sys.executable, "-B", "-c", _PROGRAM, question],
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=theirs,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        except BaseException:
+            os.close(ours)
+            raise
+        finally:
+            os.close(theirs)
+        self._pipe = ours
+
+    def poll(self) -> tuple[str, ...] | None:
+        """Return the problems found, once; None while it runs. Does not block."""
+        try:
+            while data := os.read(self._pipe, _MOST_BYTES):
+                self._written += data
+        except BlockingIOError:
+            if time.monotonic() - self._began <= self._limit_s:
+                return None
+            self.cancel()
+            return (f"The check took longer than {self._limit_s:.0f} seconds.",)
+        self._close()
+        try:
+            return tuple(map(str, json.loads(self._written)))
+        except (ValueError, TypeError):
+            return ("The check ended without a verdict.",)
+
+    def cancel(self) -> None:
+        """End it before its verdict. Does not block."""
+        with contextlib.suppress(OSError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._close()
+
+    def _close(self) -> None:
+        # gunicorn's master reaps every process that it forked. Popen would warn that nobody has waited for this one.
+        self._process.returncode = 0
+        os.close(self._pipe)
 
 
 def problems_of(error: BaseException) -> list[str]:
@@ -37,17 +105,20 @@ def problems_of(error: BaseException) -> list[str]:
 def _sentence(error: BaseException) -> str:
     kind = type(error).__name__
     if isinstance(error, SyntaxError):
-        return f"{kind} in {os.path.basename(error.filename or '?')}, line {error.lineno}: {error.msg}."  # noqa: PTH119
+        return f"{kind} in {Path(error.filename or '?').name}, line {error.lineno}: {error.msg}."
     text = f": {error}" if isinstance(error, _TELLS_NO_VALUE) else ""
     place, traceback = "", error.__traceback__
     while traceback is not None:
-        name = os.path.basename(traceback.tb_frame.f_code.co_filename)  # noqa: PTH119
+        name = Path(traceback.tb_frame.f_code.co_filename).name
         place, traceback = f" in {name}, line {traceback.tb_lineno}", traceback.tb_next
     return f"{kind}{place}{text}."
 
 
-def load(arguments: list[str]) -> tuple[Any, int]:
-    """Load configuration and application as gunicorn will; return the configuration, and the layout of shared memory.
+# The program
+
+
+def _load(arguments: list[str]) -> tuple[Any, int | None]:
+    """Load configuration and application as gunicorn will; return the configuration, and the layout that the code has.
 
     Raises whatever they raise.
     """
@@ -56,10 +127,10 @@ def load(arguments: list[str]) -> tuple[Any, int]:
     sys.argv = ["gunicorn", *arguments]
     application = WSGIApplication("%(prog)s [OPTIONS] [APP_MODULE]", prog="gunicorn")
     application.wsgi()
-    return application.cfg, sys.modules["app.runtime.layout"].LAYOUT
+    return application.cfg, getattr(sys.modules.get("app.runtime.layout"), "LAYOUT", None)
 
 
-def refusals(config: Any, address: list[Any]) -> list[str]:
+def _refusals(config: Any, address: list[Any]) -> list[str]:
     """Return sentences about a configuration that loads and still cannot be reloaded to."""
     found = []
     if config.workers != 1:
@@ -72,28 +143,32 @@ def refusals(config: Any, address: list[Any]) -> list[str]:
             try:
                 probe.bind((host, port))
             except OSError as error:
-                found.append(
-                    f"PROXY_HOST, PORT: cannot listen there: {os.strerror(error.errno or 0)}."
-                )
+                reason = os.strerror(error.errno or 0)
+                found.append(f"PROXY_HOST, PORT: cannot listen there: {reason}.")
     return found
 
 
+def _check(arguments: list[str], address: list[Any], layout: int) -> list[str]:
+    try:
+        config, new_layout = _load(arguments)
+        problems = _refusals(config, address)
+    # Whatever the code on disk raises, SystemExit too, is the answer to what was asked.
+    except BaseException as error:  # noqa: BLE001
+        return problems_of(error)
+    if problems or new_layout == layout:
+        return problems
+    return ["This version needs a new master: send USR2 in place of HUP, or restart the service."]
+
+
 def main() -> None:
-    """Write the verdict. Whatever the application prints goes nowhere."""
+    """Write the problems. Whatever the application prints goes nowhere."""
     output = os.dup(1)
     nowhere = os.open(os.devnull, os.O_RDWR)
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)
     os.nice(_NICENESS)  # the worker that serves comes first
-    question = json.loads(sys.argv[1])
-    problems, layout = [], 0
-    try:
-        config, layout = load(question["arguments"])
-        problems = refusals(config, question["address"])
-    # Whatever the code on disk raises, SystemExit too, is the answer to what was asked.
-    except BaseException as error:  # noqa: BLE001
-        problems = problems_of(error)
-    os.write(output, json.dumps({"problems": problems, "layout": layout}).encode() + b"\n")
+    problems = _check(**json.loads(sys.argv[1]))
+    os.write(output, json.dumps(problems).encode() + b"\n")
     os._exit(0)
 
 

@@ -1,9 +1,8 @@
-"""A client's connection on which no wait for the other side is without an end.
+"""Client connection on which every wait for the client has a deadline.
 
 Reading: a head has to be whole in time, an idle connection is kept for a while, a body may pause only so long. Writing:
 each block has to be taken in time, however many there are, so that a long answer over a slow line is never cut and a
-client that has stopped reading always is. The kernel holds little for such a client, and drops one that has vanished
-without a word.
+client that has stopped reading always is. The kernel holds little for such a client, and drops one that has vanished.
 
 Loaded by gunicorn's master, too, which must not load the application: so this module imports nothing from `app`.
 """
@@ -23,18 +22,21 @@ from gevent.server import StreamServer
 from gevent.socket import socket, wait_write
 
 BLOCK_BYTES = 64 * 1024
-"""What has to be taken within `Limits.send_s`."""
+"""Number of bytes that have to be taken within `Deadlines.send_s`."""
 
 _UNSENT_BYTES = 2 * BLOCK_BYTES
 _ABORT = (1).to_bytes(4, "little") + bytes(4)  # struct linger: on, for zero seconds
 
-_WAITED_FOR_S = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
-"""Silence, gap and number of the kernel's own questions whether the other machine still exists."""
+_KEEPALIVE_PROBES = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
+"""Silence, gap and number of the kernel's keep-alive probes."""
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """Seconds. `head_s` is for a whole head, and for a pause in a body; `idle_s` between two requests."""
+class Deadlines:
+    """Deadlines of one connection, in seconds.
+
+    `head_s` is for a whole head, and for a pause in a body; `idle_s` between two requests; `send_s` for each block.
+    """
 
     head_s: float = 10.0
     idle_s: float = 95.0
@@ -42,7 +44,7 @@ class Limits:
 
 
 class Phase(Enum):
-    """What the next bytes from the client are."""
+    """Kind of the next bytes from the client."""
 
     SILENT = "silent"  # nothing has come since the connection was accepted
     IDLE = "idle"  # nothing has come since the last answer
@@ -55,14 +57,14 @@ class SlowHead(Exception):
 
 
 class ClientSocket(socket):
-    """See the module. `cut_reason` says why this side ended the connection: `silent`, `slow_head`, `slow_reader`."""
+    """Connection of a client. `cut_reason` says why this side ended it: `silent`, `slow_head`, `slow_reader`."""
 
-    __slots__ = ("_deadline", "_phase", "cut_reason", "limits")
+    __slots__ = ("_deadline", "_phase", "cut_reason", "deadlines")
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.cut_reason: str | None = None
-        self.limits = Limits()
+        self.deadlines = Deadlines()
         self._phase = Phase.BODY
         self._deadline = 0.0
 
@@ -70,33 +72,35 @@ class ClientSocket(socket):
 
     def await_first(self) -> None:
         """The connection was just accepted: the time for its first head runs."""
-        self._phase, self._deadline = Phase.SILENT, time.monotonic() + self.limits.head_s
+        self._phase, self._deadline = Phase.SILENT, time.monotonic() + self.deadlines.head_s
 
     def await_next(self, *, has_begun: bool) -> None:
         """A request is over. `has_begun`: some of the next one is there already."""
         if has_begun:
             self._begin_head()
         else:
-            self._phase, self._deadline = Phase.IDLE, time.monotonic() + self.limits.idle_s
+            self._phase, self._deadline = Phase.IDLE, time.monotonic() + self.deadlines.idle_s
 
     def await_body(self) -> None:
         """The head is whole."""
         self._phase = Phase.BODY
 
     def _begin_head(self) -> None:
-        self._phase, self._deadline = Phase.HEAD, time.monotonic() + self.limits.head_s
+        self._phase, self._deadline = Phase.HEAD, time.monotonic() + self.deadlines.head_s
 
     # Reading and writing, as gunicorn does
 
     def recv(self, *arguments: Any) -> bytes:
-        """Return what has come; nothing, as at the end, where nobody asks anything any more. Blocks.
+        """Return what has come; nothing, as at EOF, where an idle connection has waited long enough. Blocks.
 
         Lets everybody else run first: recv does not yield while data is ready, nor would any deadline be noticed.
         Raises `SlowHead`, and `TimeoutError` where a body pauses for too long.
         """
         gevent.sleep(0)
         left = (
-            self.limits.head_s if self._phase is Phase.BODY else self._deadline - time.monotonic()
+            self.deadlines.head_s
+            if self._phase is Phase.BODY
+            else self._deadline - time.monotonic()
         )
         if left <= 0:
             return self._give_up()
@@ -134,7 +138,7 @@ class ClientSocket(socket):
             left = left[self._send_some(left, flags) :]
             now = time.monotonic()
             if not deadline or len(left) <= goal:
-                goal, deadline = max(0, len(left) - BLOCK_BYTES), now + self.limits.send_s
+                goal, deadline = max(0, len(left) - BLOCK_BYTES), now + self.deadlines.send_s
             elif now >= deadline:
                 self._cut_off()
             if left:
@@ -157,9 +161,9 @@ class ClientSocket(socket):
 
 
 class ClientServer(StreamServer):
-    """Accepts connections as `ClientSocket`s, each with `limits`."""
+    """Accepts connections as `ClientSocket`s, each with `deadlines`."""
 
-    limits = Limits()
+    deadlines = Deadlines()
 
     def do_read(self) -> Any:
         """Return a connection and its address; None if there is none."""
@@ -168,13 +172,13 @@ class ClientServer(StreamServer):
             return None
         plain, address = accepted
         client = ClientSocket(plain.family, plain.type, plain.proto, fileno=plain.detach())
-        client.limits = self.limits
-        _bound_kernel(client, self.limits)
+        client.deadlines = self.deadlines
+        _set_kernel_limits(client, self.deadlines)
         client.await_first()
         return client, address
 
 
-def _bound_kernel(client: socket, limits: Limits) -> None:
+def _set_kernel_limits(client: socket, deadlines: Deadlines) -> None:
     """Set what the kernel does with a client that does not read, or is not there any more.
 
     Little that is not on its way yet: else a block counts as taken while megabytes of others lie in front of it, and
@@ -182,10 +186,10 @@ def _bound_kernel(client: socket, limits: Limits) -> None:
     """
     client.setsockopt(constants.SOL_SOCKET, constants.SO_KEEPALIVE, 1)
     options = {
-        **_WAITED_FOR_S,
+        **_KEEPALIVE_PROBES,
         "TCP_NOTSENT_LOWAT": _UNSENT_BYTES,
         # The kernel's own deadline, for what we do not see. Later than ours, which knows the reason.
-        "TCP_USER_TIMEOUT": round(2000 * limits.send_s),
+        "TCP_USER_TIMEOUT": round(2000 * deadlines.send_s),
     }
     for name, value in options.items():
         # macOS has not all of them.

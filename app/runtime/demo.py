@@ -1,4 +1,4 @@
-"""The demo upstream as a process of this worker: supervised like the child, on a port that outlives its restarts."""
+"""Demo upstream as a process of this worker: supervised like the child, on a port that outlives its restarts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _BACKLOG = 256
 
 
 class DemoUpstream:
-    """Listens at once, so that `base_url` is known and stays; the process that answers comes with `run`."""
+    """Listener whose `base_url` is known at once and stays, and the process that answers there from `run` on."""
 
     def __init__(self) -> None:
         self._listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
@@ -55,7 +55,7 @@ class DemoUpstream:
 
 
 class _Listening:
-    """The demo process says nothing after its address, so there is nothing to take leave of."""
+    """Handler of the demo process, which says nothing after its address: there is no state to release."""
 
     def retire(self) -> None:
         """Do nothing."""

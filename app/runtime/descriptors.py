@@ -1,4 +1,4 @@
-"""How many open files a worker needs, and may have. Pure.
+"""Plan of a worker's open files: how many it needs, and may have. Pure.
 
 Loaded by gunicorn's master, too, which must not load the application: so this module imports nothing from `app`.
 """
@@ -12,7 +12,7 @@ FEWEST_CONNECTIONS = 32
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`soft` is the limit to set, `connections` what it allows, `lacking` how many more were wanted."""
+    """Limits of one worker: `soft` to be set, the `connections` that it allows, `lacking` how many more were wanted."""
 
     soft: int
     connections: int
@@ -22,8 +22,8 @@ class Plan:
 def plan(connections: int, reserve: int, *, soft: int, hard: int) -> Plan:
     """Return what to do for that many client connections and `reserve` other files; a negative limit means none.
 
-    A service that accepts what it has no descriptor for would fail in places that nobody has thought of; so where the
-    hard limit is too low, it accepts fewer.
+    A service that accepts what it has no descriptor for fails in unforeseen places; so where the hard limit is too low,
+    it accepts fewer.
     """
     needed = connections + reserve
     if soft < 0 or soft >= needed:

@@ -1,4 +1,4 @@
-"""What gunicorn's hooks do, once the worker is patched and may import the application."""
+"""gunicorn's hooks, from when the worker is patched and may import the application."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from app.runtime.shared import SharedState
 from app.runtime.worker_services import WorkerServices
 
 
-def gateway_of(worker: Any) -> WorkerServices:
-    """Return the gateway of the application that the worker loaded."""
-    gateway: WorkerServices = worker.wsgi.extensions["worker_services"]
-    return gateway
+def services_of(worker: Any) -> WorkerServices:
+    """Return the services of the worker, which came with the application that it loaded."""
+    services: WorkerServices = worker.wsgi.extensions["worker_services"]
+    return services
 
 
 def supervise(worker: Any) -> None:
-    """Run the supervisor. This is the body of the greenlet that `post_fork` spawned; blocks for the worker's life."""
+    """Run the supervisor. This is the body of the greenlet that `post_fork` spawned; blocks until it ends."""
     if signal.getsignal(signal.SIGCHLD) != signal.SIG_DFL:
-        # A child born before gunicorn reset this signal would never be reaped.
+        # A child that was started before gunicorn reset this signal would never be reaped.
         raise RuntimeError("the supervisor ran before the worker had reset its signals")
-    gateway_of(worker).run()
+    services_of(worker).run()
 
 
 def adopt(worker: Any) -> None:
     """Give the application the memory that the master shares with its workers; take over what dead workers counted."""
-    gateway_of(worker).adopt(SharedState(worker.memory), worker.age)
+    services_of(worker).adopt(SharedState(worker.memory), worker.age)
     worker.wsgi.extensions["services"].metrics.fold_dead()
 
 
 def stop(worker: Any) -> None:
     """End the worker's processes; runs in the worker, after its last request."""
-    gateway_of(worker).stop()
+    services_of(worker).stop()

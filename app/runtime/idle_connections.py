@@ -1,4 +1,4 @@
-"""Connections on which nobody is asking anything, and which of them goes when there is no room. Pure.
+"""Idle connections of a worker, and which of them is evicted when there is no room. Pure.
 
 Loaded by gunicorn's master, too, which must not load the application: so this module imports nothing from `app`.
 """
@@ -11,28 +11,28 @@ C = TypeVar("C")
 
 
 class IdleConnections(Generic[C]):
-    """Connections and since when each waits for a request, in seconds of any monotonic clock.
+    """Idle connections, and since when each waits for a request, in seconds of any monotonic clock.
 
     They must be added in the order of time: the dictionaries then have the longest-waiting first.
     """
 
     def __init__(self) -> None:
-        self._strangers: dict[C, float] = {}
-        self._known: dict[C, float] = {}
+        self._never_served: dict[C, float] = {}
+        self._served: dict[C, float] = {}
 
-    def add(self, connection: C, now: float, *, is_known: bool) -> None:
-        """Note that a connection waits; `is_known` once a request of it was answered."""
-        (self._known if is_known else self._strangers)[connection] = now
+    def add(self, connection: C, now: float, *, was_served: bool) -> None:
+        """Note that a connection waits; `was_served` once a request of it was answered."""
+        (self._served if was_served else self._never_served)[connection] = now
 
     def remove(self, connection: C) -> None:
         """Forget a connection. Does nothing for one that does not wait."""
-        self._strangers.pop(connection, None)
-        self._known.pop(connection, None)
+        self._never_served.pop(connection, None)
+        self._served.pop(connection, None)
 
     def take_since(self, limit: float) -> list[C]:
         """Remove and return those that have waited since `limit` or longer."""
         taken = []
-        for group in (self._strangers, self._known):
+        for group in (self._never_served, self._served):
             found = [connection for connection, since in group.items() if since <= limit]
             for connection in found:
                 del group[connection]
@@ -42,13 +42,13 @@ class IdleConnections(Generic[C]):
     def take_longest(self) -> C | None:
         """Remove and return the one that goes first, if there is one.
 
-        Those that have never asked anything go before the others: a flood of them then displaces itself.
+        Those that were never served go before the others: a flood of them then displaces itself.
         """
-        for group in (self._strangers, self._known):
+        for group in (self._never_served, self._served):
             for connection in group:
                 del group[connection]
                 return connection
         return None
 
     def __len__(self) -> int:
-        return len(self._strangers) + len(self._known)
+        return len(self._never_served) + len(self._served)

@@ -1,102 +1,149 @@
-"""What the master does next about a HUP, and about a worker that is missing. Pure: a situation in, a step out.
+"""Reload of the service at HUP: check, make room, read the configuration, fork. One step at a time, without waiting.
 
-A HUP is checked first, in a process of its own. Then a new worker (the *successor*) is forked beside the one that
-serves, which goes on until the successor's child has shaken hands, however long that takes; then it is *retired* and
-finishes what it has. At most `MAX_GENERATIONS` workers are alive: a HUP that finds no room waits until the oldest has
-gone, since whole streams matter more than a prompt reload. Any number of HUPs that wait are one.
-
-A successor that does not become ready is no obstacle: the next HUP that passes its check replaces it.
+What comes next is decided in `app.runtime.reload_policy`; here it is done. `server` is the arbiter.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import Enum
+import logging
+import sys
+from typing import Any
 
-MAX_GENERATIONS = 3
-MAX_BOOT_FAILURES = 5
-"""Workers in a row that died while booting, after which the master gives up."""
+from gunicorn import sock
+from gunicorn.pidfile import Pidfile
 
-RESPAWN_PAUSE_S = 1.0
-"""At least so long between two forks for workers that have died."""
+from app.runtime.check import RunningCheck, problems_of
+from app.runtime.layout import LAYOUT, ReloadState
+from app.runtime.reload_policy import Check, Situation, Step, next_step
 
-HOPELESS_PAUSE_S = 5.0
-"""The same, once the master has given up on a successor and only needs a worker that serves."""
-
-
-class Step(Enum):
-    """What to do now."""
-
-    NOTHING = "nothing"
-    QUEUE = "queue"
-    CHECK = "check"
-    DISMISS = "dismiss"
-    FORK = "fork"
+log = logging.getLogger("codex_api.runtime")
 
 
-class Check(Enum):
-    """How far the check of the last HUP is."""
+class Reload:
+    """HUPs of one master; any number of them that wait are one."""
 
-    NOT_BEGUN = "not_begun"
-    RUNNING = "running"
-    PASSED = "passed"
+    def __init__(self, server: Any) -> None:
+        self._server = server
+        self.is_wanted = False
+        self._check = Check.NOT_BEGUN
+        self._running: RunningCheck | None = None
+
+    def request(self) -> None:
+        """Note that a reload is wanted. A check that is running has read the old files, so it begins again."""
+        if self._server.upgrade.is_running:
+            log.warning("reload_refused", extra={"problems": ["Another master is taking over."]})
+            return
+        self.cancel()
+        self.is_wanted = True
+
+    def cancel(self) -> None:
+        """Forget about the reload."""
+        self.is_wanted, self._check = False, Check.NOT_BEGUN
+        if self._running is not None:
+            self._running.cancel()
+            self._running = None
+
+    def step(self) -> None:
+        """Do what comes next, if anything does."""
+        self._follow_check()
+        server = self._server
+        situation = Situation(
+            is_wanted=self.is_wanted,
+            check=self._check,
+            has_successor=server.pid_of(server.successor) is not None,
+            is_dismissed=server.is_dismissed,
+            retiring=server.retiring,
+        )
+        step = next_step(situation)
+        if step is Step.QUEUE:
+            self._queue(situation.retiring)
+        elif step is Step.CHECK:
+            self._begin_check()
+        elif step is Step.DISMISS:
+            server.dismiss_successor()
+        elif step is Step.FORK:
+            self._fork()
+
+    def _queue(self, retiring: int) -> None:
+        self._check = Check.NOT_BEGUN
+        last = self._server.shared.reload
+        if last is None or last.state is not ReloadState.QUEUED:
+            log.warning("reload_queued", extra={"retiring": retiring})
+            text = (
+                f"{retiring} older workers still finish their requests; the reload waits for one."
+            )
+            self._server.note(ReloadState.QUEUED, text)
+
+    def _begin_check(self) -> None:
+        server = self._server
+        server.note(ReloadState.CHECKING)
+        address = list(server.cfg.address[0][:2])
+        try:
+            self._running = RunningCheck(sys.argv[1:], address, LAYOUT, server.START_CTX["cwd"])
+        except OSError as error:
+            self._refuse(f"The check could not be started: {error.strerror}.")
+        else:
+            self._check = Check.RUNNING
+
+    def _follow_check(self) -> None:
+        problems = self._running.poll() if self._running is not None else None
+        if problems is None:
+            return
+        self._running = None
+        if problems:
+            self._refuse(*problems)
+        else:
+            self._check = Check.PASSED
+
+    def _refuse(self, *problems: str) -> None:
+        self.is_wanted, self._check = False, Check.NOT_BEGUN
+        log.error("reload_refused", extra={"problems": problems})
+        self._server.note(ReloadState.REFUSED, " ".join(problems))
+
+    def _fork(self) -> None:
+        """Take the new configuration, which was found good a moment ago, and fork a worker that is to use it."""
+        self.is_wanted, self._check = False, Check.NOT_BEGUN
+        server = self._server
+        try:
+            load_configuration(server)
+        # It runs the code on disk, which may have changed since the check and may raise anything.
+        except (Exception, SystemExit) as error:  # noqa: BLE001
+            self._refuse(*problems_of(error))
+            return
+        log.info("reload_started", extra={"worker_generation": server.worker_age + 1})
+        server.boot_failures = 0  # the next worker has another configuration
+        server.fork(is_successor=True)
+        server.note(ReloadState.STARTING)
 
 
-@dataclass(frozen=True, slots=True)
-class Situation:
-    """What the master knows about a HUP: `retiring` counts the workers beside the one that serves and the successor."""
-
-    is_wanted: bool
-    check: Check = Check.NOT_BEGUN
-    has_successor: bool = False
-    is_dismissed: bool = False
-    retiring: int = 0
-
-
-def next_step(now: Situation) -> Step:
-    """Return what the HUP needs next. The successor does not count as taking room: it would be replaced."""
-    if not now.is_wanted or now.check is Check.RUNNING:
-        return Step.NOTHING
-    if now.retiring + 2 > MAX_GENERATIONS:
-        return Step.QUEUE  # also after the check: by the time there is room it would be stale
-    if now.check is Check.NOT_BEGUN:
-        return Step.CHECK
-    if not now.has_successor:
-        return Step.FORK
-    return Step.NOTHING if now.is_dismissed else Step.DISMISS
-
-
-class ExitAction(Enum):
-    """What a worker's death means."""
-
-    NOTHING = "nothing"
-    RETRY = "retry"
-    GIVE_UP = "give_up"
-    HALT = "halt"
+def load_configuration(server: Any) -> None:
+    """Read gunicorn.conf.py again and take it over, wholly or not at all. Raises whatever that raises."""
+    old = server.cfg
+    listeners: list[Any] = []
+    try:
+        server.app.reload()
+        new = server.app.cfg
+        if new.address != old.address:
+            listeners = sock.create_sockets(new, server.log)
+        if new.pidfile != old.pidfile:
+            _move_pidfile(server, new.pidfile)
+    # SystemExit is gunicorn's way to say that it cannot read its configuration or listen.
+    except (Exception, SystemExit):
+        sock.close_sockets(listeners)
+        server.app.cfg = old
+        raise
+    if listeners:
+        # The worker that serves has descriptors of its own, and goes on listening there until it retires.
+        sock.close_sockets(server.LISTENERS)
+        server.LISTENERS = listeners
+        log.info("address_changed", extra={"address": ", ".join(map(str, listeners))})
+    server.setup(server.app)
+    server.log.reopen_files()
+    server.cfg.on_reload(server)
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerExit:
-    """A worker that has died. `was_needed`: it served, or was the successor and not dismissed.
-
-    `boot_failures` counts this one, too; `alive` is how many workers are left; `ever_booted`: any worker of this
-    master ever loaded the application.
-    """
-
-    was_needed: bool
-    failed_to_boot: bool
-    boot_failures: int
-    alive: int
-    ever_booted: bool
-
-
-def judge(death: WorkerExit) -> ExitAction:
-    """Return what it means. Only a service that has no worker left, and cannot boot one, is ended."""
-    if not death.was_needed:
-        return ExitAction.NOTHING
-    if not death.failed_to_boot:
-        return ExitAction.RETRY
-    is_hopeless = death.boot_failures >= MAX_BOOT_FAILURES
-    if death.alive == 0 and (is_hopeless or not death.ever_booted):
-        return ExitAction.HALT
-    return ExitAction.GIVE_UP if is_hopeless else ExitAction.RETRY
+def _move_pidfile(server: Any, path: str) -> None:
+    pidfile = Pidfile(path + (".2" if server.master_pid else ""))
+    pidfile.create(server.pid)
+    server.pidfile.unlink()
+    server.pidfile = pidfile

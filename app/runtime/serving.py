@@ -1,9 +1,9 @@
-"""The life of one worker generation: wait for its turn, serve, leave. Replaces gunicorn's main loop of a worker.
+"""Worker class of the service: waits for its turn, serves, shuts down. Replaces gunicorn's main loop of a worker.
 
-A worker looks four times a second at the memory that it shares with the master. It accepts at once if it is the one
+A worker polls the memory that it shares with the master, four times a second. It accepts at once if it is the one
 that serves; else only when its child has shaken hands and the master has handed over. It retires when the word names
-another generation. Signals only set a mark that the next look finds: INT and HUP, which a terminal sends to the whole
-process group, are the master's to judge.
+another generation. Signals only set a mark that the next poll finds: INT and HUP, which a terminal sends to the whole
+process group, are the master's business.
 
 Loaded by gunicorn's master, too, which must not load the application: what needs it is imported in the methods.
 """
@@ -22,26 +22,25 @@ from typing import Any, cast
 import gevent
 from gevent.pool import Pool
 
-from app.runtime.client_socket import ClientServer, Limits
-from app.runtime.layout import WordOffset
+from app.runtime.client_socket import ClientServer, Deadlines
 from app.runtime.shared import SharedState
-from app.runtime.shutdown import ShutdownPlan, Stage, departure
+from app.runtime.shutdown import ShutdownPlan, Stage, plan_shutdown
 from app.runtime.worker import Worker
 
 log = logging.getLogger("codex_api.runtime")
 
-_LOOK_EVERY_S = 0.25
-_LOOK_WHILE_LEAVING_S = 0.1
-_LOOK_WHILE_WAITING_S = 0.02
+_POLL_S = 0.25
+_POLL_LEAVING_S = 0.1
+_POLL_WAITING_S = 0.02
 _ROOM = 32
-"""Connections that are kept free, as long as there is one that only waits."""
+"""Number of connections that are kept free, as long as there is one that only waits."""
 
 
 class ServingWorker(Worker):
-    """See the module. `pre_fork` sets these three; `lacks_descriptors` is how many connections were given up."""
+    """Worker of the service. `pre_fork` sets these three; `lacks_descriptors` is how many connections were given up."""
 
     memory: Any = None
-    limits = Limits()
+    deadlines = Deadlines()
     lacks_descriptors = 0
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -63,28 +62,28 @@ class ServingWorker(Worker):
         self._stopped_at = self._stopped_at or time.monotonic()
 
     def notify(self) -> None:
-        """Tell the master that we live; where it was killed, go as at TERM. gunicorn would cut every request off."""
+        """Send the heartbeat; where the master was killed, shut down as at TERM: gunicorn would cut every request."""
         self.tmp.notify()
         if self.ppid != os.getppid() and self._stopped_at is None:
             self.log.info("Parent changed, shutting down: %s", self)
             self._stopped_at = time.monotonic()
 
     def run(self) -> None:
-        """Serve until told to go, then let requests finish. Blocks for the worker's life."""
+        """Serve until the shutdown begins, then let requests finish. Blocks until the worker may exit."""
         if self.lacks_descriptors:
             fields = {"connections": self.worker_connections, "lacking": self.lacks_descriptors}
             log.warning("descriptors_short", extra=fields)
-        shared = SharedState(self.memory)
-        shared.set_word(WordOffset.BOOTED, max(self.age, shared.word(WordOffset.BOOTED)))
-        self._await_turn(shared)
+        self._shared = SharedState(self.memory)
+        self._shared.booted = max(self.age, self._shared.booted)
+        self._await_turn()
         servers: list[ClientServer] = []
-        maintenance = self._gateway.maintenance
-        if self._departure(shared) is None:
+        maintenance = self._services.maintenance
+        if self._plan() is None:
             maintenance.begin_service()
             servers = [self._listen(listener) for listener in self.sockets]
-        while self._departure(shared) is None:
+        while self._plan() is None:
             self.notify()
-            gevent.sleep(_LOOK_EVERY_S)
+            gevent.sleep(_POLL_S)
             maintenance.poll()
         self.alive = False  # from now on every response says Connection: close
         for server in servers:
@@ -92,25 +91,24 @@ class ServingWorker(Worker):
         for listener in self.sockets:
             listener.close()
         if servers:
-            self._leave(shared, servers)
+            self._shut_down(servers)
 
     @property
-    def _gateway(self) -> Any:
+    def _services(self) -> Any:
         return cast("Any", self.wsgi).extensions["worker_services"]
 
-    def _await_turn(self, shared: SharedState) -> None:
-        """Return when this worker is to accept connections, or to go."""
-        is_announced = False
-        while shared.serving != self.age and self._departure(shared) is None:
+    def _await_turn(self) -> None:
+        """Block until this worker is to accept connections, or to shut down."""
+        shared = self._shared
+        while shared.serving != self.age and self._plan() is None:
             self.notify()
-            gevent.sleep(_LOOK_WHILE_WAITING_S)
-            if not is_announced and self._gateway.wait_ready(_LOOK_EVERY_S):
-                is_announced = True
-                shared.set_word(WordOffset.READY, self.age)
+            gevent.sleep(_POLL_WAITING_S)
+            if shared.ready < self.age and self._services.wait_ready(_POLL_S):
+                shared.ready = self.age
                 self._wake_master()
 
     def _wake_master(self) -> None:
-        """Let the master look now and not within a second: it collects dead children, and there need not be any."""
+        """Let the master take its next step now and not within a second: at SIGCHLD it only collects dead children."""
         if os.getppid() == self.ppid:
             with suppress(OSError):
                 os.kill(self.ppid, signal.SIGCHLD)
@@ -122,7 +120,7 @@ class ServingWorker(Worker):
         pool = Pool(self.worker_connections)
         self._pools.append(pool)
         server = ClientServer(listener, handle=handle, spawn=pool)
-        server.limits = self.limits
+        server.deadlines = self.deadlines
         server.start()
         return server
 
@@ -136,44 +134,44 @@ class ServingWorker(Worker):
         """Count a connection that was ended from this side."""
         cast("Any", self.wsgi).extensions["services"].metrics.connection_cut(reason)
 
-    # The way out
+    # Shutdown
 
-    def _departure(self, shared: SharedState) -> ShutdownPlan | None:
-        grace_ms = shared.stop_grace_ms
+    def _plan(self) -> ShutdownPlan | None:
+        grace_ms = self._shared.stop_grace_ms
         if grace_ms is not None:
             self._stopped_at = self._stopped_at or time.monotonic()
-        if self._has_served and shared.serving != self.age:
+        if self._has_served and self._shared.serving != self.age:
             self._retired_at = self._retired_at or time.monotonic()
-        return departure(
-            self._gateway.patience,
+        return plan_shutdown(
+            self._services.grace,
             retired_at=self._retired_at,
             stopped_at=self._stopped_at,
             stop_grace_s=None if grace_ms is None else grace_ms / 1000,
         )
 
-    def _leave(self, shared: SharedState, servers: list[ClientServer]) -> None:
-        """Let requests finish, then cut them, then break what hangs; return when nothing is left or time is up."""
-        told: ShutdownPlan | None = None
+    def _shut_down(self, servers: list[ClientServer]) -> None:
+        """Let requests finish, then cut them, then abort what hangs; return when nothing is left or time is up."""
+        known: ShutdownPlan | None = None
         stage = Stage.FINISHING
-        while going := self._departure(shared):  # marks are never taken back
-            if told is None or told.is_stop != going.is_stop:
-                told = going
-                self._gateway.begin_departure(going, time.monotonic())
-            entered = going.stage(time.monotonic())
+        while plan := self._plan():  # marks are never taken back
+            if known is None or known.is_stop != plan.is_stop:
+                known = plan
+                self._services.begin_shutdown(plan, time.monotonic())
+            entered = plan.stage(time.monotonic())
             if entered is not stage:
                 stage = entered
                 self._end_requests(stage)
             if stage is Stage.OVER or not any(map(len, self._pools)):
                 break
             self.notify()
-            self.close_idle(going.close_idle_after_s)
-            gevent.sleep(_LOOK_WHILE_LEAVING_S)
+            self.close_idle(plan.close_idle_after_s)
+            gevent.sleep(_POLL_LEAVING_S)
         for server in servers:
             server.stop(timeout=1)
 
     def _end_requests(self, stage: Stage) -> None:
-        error = self._gateway.end_turns()
-        if stage is Stage.BREAKING:
+        error = self._services.end_turns()
+        if stage is Stage.ABORTING:
             # Whatever a request still waits for, this is its answer, or the last frame of its stream.
             for pool in self._pools:
                 pool.kill(error, block=False)

@@ -1,4 +1,6 @@
-"""USR2: another master, with new code for the master itself, takes over the open port. `server` is the arbiter.
+"""Upgrade at USR2: another master, with new code for the master itself, takes over the open port.
+
+`server` is the arbiter.
 
 The predecessor forks and executes the same command again; gunicorn hands it the listening sockets. The new master's
 worker accepts nothing until its child has shaken hands: the predecessor serves meanwhile, however long that takes.
@@ -18,19 +20,19 @@ from typing import Any
 
 from gunicorn.pidfile import Pidfile
 
-from app.runtime.layout import ELSEWHERE, WordOffset
+from app.runtime.layout import ELSEWHERE
 
 log = logging.getLogger("codex_api.runtime")
 
 READY_PIPE = "GATEWAY_READY_PIPE"
-"""The variable in which the new master finds the descriptor of its pipe."""
+"""Variable in which the new master finds the descriptor of its pipe."""
 
 _READY = b"\1"
 _STOP = b"\2"
 
 
 class StayingPidfile(Pidfile):
-    """gunicorn's, except that it is never away: a rename to the name that it has does nothing."""
+    """Pid file that is never away: a rename to the name that it has does nothing."""
 
     def rename(self, path: Any) -> None:
         """Move the file."""
@@ -39,7 +41,7 @@ class StayingPidfile(Pidfile):
 
 
 class Upgrade:
-    """Both sides of it: a master may have a predecessor, and may later get a follower."""
+    """Both sides of an upgrade: a master may have a predecessor, and may later get a follower."""
 
     def __init__(self, server: Any, ready_pipe: str) -> None:
         self._server = server
@@ -47,7 +49,7 @@ class Upgrade:
         self._from_follower = -1
         self.is_handed_over = False
         if server.master_pid:
-            server.shared.set_word(WordOffset.SERVING, ELSEWHERE)
+            server.shared.serving = ELSEWHERE
         if self._to_predecessor >= 0:
             os.set_inheritable(self._to_predecessor, False)
 
@@ -80,15 +82,15 @@ class Upgrade:
         log.info("upgrade_started", extra={"master_pid": server.reexec_pid})
 
     def step(self) -> None:
-        """Look how far it is. Raises `StopIteration` when nothing is left to do for this master."""
+        """Follow the upgrade. Raises `StopIteration` when nothing is left to do for this master."""
         server = self._server
         if self._from_follower >= 0:
             self._listen_to_follower()
         if self.is_handed_over and not server.WORKERS:
             raise StopIteration
         if server.shared.is_served_elsewhere and not self.is_handed_over and not server.master_pid:
-            # Our predecessor has gone without waiting: whoever is there accepts now, and requests wait for its child.
-            server.shared.set_word(WordOffset.SERVING, server.successor)
+            # Our predecessor has gone without waiting: our worker, if there is one, accepts now, ready or not.
+            server.shared.serving = server.successor
             server.successor = 0
 
     def _listen_to_follower(self) -> None:
@@ -97,7 +99,7 @@ class Upgrade:
             words = os.read(self._from_follower, 16)
         if _READY in words:
             self.is_handed_over = True
-            server.shared.set_word(WordOffset.SERVING, ELSEWHERE)  # our workers see it and retire
+            server.shared.serving = ELSEWHERE  # our workers see it and retire
             log.info("upgrade_done", extra={"master_pid": server.reexec_pid})
         if _STOP in words:
             raise StopIteration
@@ -111,7 +113,7 @@ class Upgrade:
         log.error("upgrade_failed", extra={"was_handed_over": self.is_handed_over})
         if self.is_handed_over:
             self.is_handed_over = False
-            self._server.shared.set_word(WordOffset.SERVING, 0)
+            self._server.shared.serving = 0
             with contextlib.suppress(OSError, RuntimeError):
                 self._server.pidfile.create(self._server.pid)
 

@@ -1,11 +1,11 @@
-"""gunicorn's gevent worker, with three things put right.
+"""Worker class over gunicorn's gevent worker: JSON errors, deadlines for clients, eviction of idle connections.
 
 A request that never reaches the application is answered in JSON too. No client can make a connection wait for it
-without an end (`client_socket.py`). And connections on which nobody is asking anything are closed where they are in the
-way: a worker that retires would wait for them until its patience is over and then be killed, since every client library
+without an end (`client_socket.py`). And connections that only wait for a request are closed where they are in the
+way: a worker that retires would wait for them until its grace is over and then be killed, since every client library
 keeps its connections open; and one that has no room left would accept no more.
 
-Loaded by gunicorn's master, too, which must not load the application: so this module imports nothing from `app`.
+Loaded by gunicorn's master, too, which must not load the application: so it imports nothing that does.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _SENTENCES = {
 
 
 class Captured:
-    """Stands in for the client's socket while gunicorn writes its own HTML answer, and keeps what it wrote."""
+    """Substitute for the client's socket that keeps what gunicorn writes: its own HTML answer."""
 
     def __init__(self) -> None:
         self.written = b""
@@ -52,7 +52,7 @@ class Captured:
         self.written += data
 
     def gettimeout(self) -> float:
-        """Say that the socket is non-blocking, so that nothing is changed on it."""
+        """Return what a non-blocking socket does, so that nothing is changed on it."""
         return 0.0
 
     def status(self) -> int:
@@ -64,7 +64,7 @@ class Captured:
 def _drain(req: Any) -> bool:
     """Read what the application left of a body, if it is little and comes soon; True if nothing is left.
 
-    gunicorn would read all of it before the next request, however long it is and whoever sent it. A body that was
+    gunicorn would read all of it before the next request, however long it is, with or without a key. A body that was
     refused for its length is still on its way: if the connection were closed on it, its client would meet a reset
     before it had read why. Reading one of a declared length costs next to nothing, reading chunks costs time.
     """
@@ -80,11 +80,11 @@ def _drain(req: Any) -> bool:
 
 
 class Worker(GeventWorker):
-    """See the module."""
+    """gunicorn's worker with the three changes that the module describes."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self._waiting: IdleConnections[ClientSocket] = IdleConnections()
+        self._idle: IdleConnections[ClientSocket] = IdleConnections()
 
     def timeout_ctx(self) -> Any:
         """Set no deadline: the connection has its own, and tells an idle client from a slow one."""
@@ -92,38 +92,38 @@ class Worker(GeventWorker):
 
     def handle(self, listener: Any, client: Any, addr: Any) -> None:
         """Serve one connection to its end."""
-        self._waiting.add(client, time.monotonic(), is_known=False)
+        self._idle.add(client, time.monotonic(), was_served=False)
         try:
             super().handle(listener, client, addr)
         finally:
-            self._waiting.remove(client)
+            self._idle.remove(client)
             if client.cut_reason is not None:
                 self.note_cut(client.cut_reason)
 
     def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> Any:
         """Serve one request of a connection."""
-        self._waiting.remove(sock)
+        self._idle.remove(sock)
         sock.await_body()
         result = super().handle_request(listener_name, req, sock, addr)
         if not _drain(req):
             raise StopIteration  # gunicorn's word for: close this connection
         sock.await_next(has_begun=req.unreader.buf.getbuffer().nbytes > 0)
-        self._waiting.add(sock, time.monotonic(), is_known=True)
+        self._idle.add(sock, time.monotonic(), was_served=True)
         return result
 
     def note_cut(self, reason: str) -> None:
-        """Hear that this side ended a connection, and why. Must not block."""
+        """Called when this side ended a connection, with the reason. Must not block."""
 
     def close_idle(self, for_s: float) -> int:
         """End connections that have been idle for that long; return how many."""
-        idle = self._waiting.take_since(time.monotonic() - for_s)
+        idle = self._idle.take_since(time.monotonic() - for_s)
         for client in idle:
             _stop_reading(client)
         return len(idle)
 
     def make_room(self) -> None:
         """End the connection that has waited longest for a request, if there is one."""
-        client = self._waiting.take_longest()
+        client = self._idle.take_longest()
         if client is not None:
             _stop_reading(client)
             self.note_cut("made_room")
@@ -132,7 +132,7 @@ class Worker(GeventWorker):
         """Let gunicorn choose the status, then answer with the error envelope."""
         if isinstance(
             exc, SlowHead
-        ):  # counted, not logged: whoever sends thousands must not fill the log, too
+        ):  # counted, not logged: a client that sends thousands must not fill the log
             util.write_nonblock(client, json_answer(HTTPStatus.REQUEST_TIMEOUT))
             return
         captured = Captured()

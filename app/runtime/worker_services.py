@@ -12,7 +12,7 @@ import gevent
 from app.backend.engine import Engine
 from app.errors import Draining
 from app.observability.trace_buffer import TraceBuffer
-from app.process.living import LastExit
+from app.process.lifecycle import LastExit
 from app.runtime.demo import DemoUpstream
 from app.runtime.layout import ReloadRecord, ReloadState
 from app.runtime.maintenance import SharedMaintenanceFlag
@@ -32,12 +32,12 @@ class WorkerServices:
         self,
         engine: Engine,
         demo: DemoUpstream | None,
-        patience: GracePeriods,
+        grace: GracePeriods,
         maintenance: SharedMaintenanceFlag,
     ) -> None:
         self.engine = engine
         self.backend = engine.backend
-        self.patience = patience
+        self.grace = grace
         self.maintenance = maintenance
         self.shared = SharedState.private()
         self.worker_generation = 0
@@ -103,15 +103,15 @@ class WorkerServices:
             "waits_for": successor.text if successor is not None and is_waiting else None,
         }
 
-    # The way out
+    # Shutdown
 
-    def begin_departure(self, going: ShutdownPlan, now: float) -> None:
-        """Note that this worker goes. Only where the whole service stops is it reported as not ready."""
+    def begin_shutdown(self, plan: ShutdownPlan, now: float) -> None:
+        """Log that this worker shuts down. Only where the whole service stops is it reported as not ready."""
         fields = {
-            "grace_s": round(max(0.0, going.cut_at - now), 3),
+            "grace_s": round(max(0.0, plan.cut_at - now), 3),
             "running": self.engine.admission.running,
         }
-        if going.is_stop:
+        if plan.is_stop:
             self.backend.begin_drain()
             log.info("drain_began", extra=fields)
         else:

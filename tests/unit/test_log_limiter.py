@@ -13,25 +13,25 @@ class Clock:
 
 def test_so_many_lines_and_then_none_until_the_window_is_over() -> None:
     clock = Clock()
-    sparing = LogRateLimiter(most=3, window_s=60, clock=clock)
-    assert [sparing.admit("a") for _ in range(5)] == [0, 0, 0, None, None]
+    limiter = LogRateLimiter(most=3, window_s=60, clock=clock)
+    assert [limiter.allow("a") for _ in range(5)] == [0, 0, 0, None, None]
     clock.now += 59.9
-    assert sparing.admit("a") is None
+    assert limiter.allow("a") is None
     clock.now += 0.1
-    assert [sparing.admit("a") for _ in range(4)] == [3, 0, 0, None]
+    assert [limiter.allow("a") for _ in range(4)] == [3, 0, 0, None]
 
 
 def test_each_kind_has_its_own_window() -> None:
     clock = Clock()
-    sparing = LogRateLimiter(most=1, window_s=60, clock=clock)
-    assert [sparing.admit(kind) for kind in "aabab"] == [0, None, 0, None, None]
+    limiter = LogRateLimiter(most=1, window_s=60, clock=clock)
+    assert [limiter.allow(kind) for kind in "aabab"] == [0, None, 0, None, None]
     clock.now += 60
-    assert [sparing.admit(kind) for kind in "ab"] == [2, 1]
+    assert [limiter.allow(kind) for kind in "ab"] == [2, 1]
 
 
 def test_nothing_withheld_is_nothing_told_however_long_ago() -> None:
     clock = Clock()
-    sparing = LogRateLimiter(most=1, window_s=1, clock=clock)
+    limiter = LogRateLimiter(most=1, window_s=1, clock=clock)
     for _ in range(3):
-        assert sparing.admit("a") == 0
+        assert limiter.allow("a") == 0
         clock.now += 1000

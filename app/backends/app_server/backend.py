@@ -149,7 +149,7 @@ class AppServerBackend:
             if connection is self.connection:  # one that retires goes anyway
                 self.supervisor.replace(problem.value)
         elif connection is self.connection:
-            self.supervisor.recycle(problem.value)
+            self.supervisor.restart(problem.value)
         else:
             fields = {"child": "codex", "pid": connection.pid, "reason": problem.value}
             log.warning("retired_child_killed", extra=fields)
@@ -158,7 +158,7 @@ class AppServerBackend:
     def _on_channel_closed(self, connection: Connection) -> None:
         if connection is self.connection:
             # A child whose pipe is closed is of no use, even if its process lives on.
-            self.supervisor.recycle("pipe_closed")
+            self.supervisor.restart("pipe_closed")
 
     # The service's own login
 

@@ -1,4 +1,4 @@
-"""Work that is done to its end, whatever becomes of the greenlet that asked for it.
+"""Shield of a call from the cancellation of its caller.
 
 A call to the child cannot be taken back: where its caller is cut short (a client left), the thread or the turn that it
 was about to begin comes into being all the same, and nobody would know of it.
@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar, cast
 
-from gevent.event import AsyncResult
+from gevent import Greenlet
 from gevent.pool import Group
+from gevent.util import wrap_errors
 
 T = TypeVar("T")
 
@@ -20,22 +21,18 @@ def run_shielded(group: Group, work: Callable[[], T], undo: Callable[[T], None])
 
     If the caller is cut short, the work goes on, and `undo` is called with what comes of it; it must not block.
     """
-    outcome: AsyncResult[T] = AsyncResult()
+    shielded: Callable[[], T | BaseException] = wrap_errors((BaseException,), work)
+    working = group.spawn(shielded)
 
-    def run() -> None:
-        try:
-            outcome.set(work())
-        # Handed over, not handled: the caller raises it in its own greenlet.
-        except BaseException as error:  # noqa: BLE001
-            outcome.set_exception(error)
+    def take_back(done: Greenlet[[], T | BaseException]) -> None:
+        if not isinstance(done.value, BaseException):
+            undo(cast("T", done.value))
 
-    def take_back(done: AsyncResult[T]) -> None:
-        if done.successful():
-            undo(cast("T", done.get()))
-
-    group.spawn(run)
     try:
-        return cast("T", outcome.get())
+        result = working.get()
     except BaseException:
-        outcome.rawlink(take_back)
+        working.rawlink(take_back)
         raise
+    if isinstance(result, BaseException):
+        raise result
+    return result

@@ -6,8 +6,7 @@ from app.backend.health import Health
 from app.backends.app_server.connection import Connection
 from app.codex.home import DiskFull, HomeRefused, HomeUnwritable
 from app.codex.login import Login
-from app.process.lifecycle import Lifecycle, State
-from app.process.living import LastExit
+from app.process.lifecycle import LastExit, Lifecycle, State
 from app.process.supervisor import Supervisor
 
 _NEEDS_A_PERSON = frozenset({HomeRefused.reason, HomeUnwritable.reason, DiskFull.reason})

@@ -10,8 +10,7 @@ import pytest
 from gevent.event import Event
 
 from app.process.child import Child
-from app.process.lifecycle import State
-from app.process.living import LastExit
+from app.process.lifecycle import LastExit, State
 from tests.fakes import children
 from tests.fakes.supervised_process import FOREVER, Make, SupervisedProcess
 from tests.fakes.waiting import DEADLINE_S, deadline, eventually, is_known
@@ -121,7 +120,7 @@ def test_an_old_one_that_dies_meanwhile_is_no_failure(supervised: SupervisedProc
 
     def kill_the_old_one(_: Child) -> None:
         os.kill(old, signal.SIGKILL)
-        supervisor.recycle("pipe_closed")  # as the owner of the pipe does
+        supervisor.restart("pipe_closed")  # as the owner of the pipe does
         eventually(lambda: not is_known(old))
 
     supervised.handshake = kill_the_old_one

@@ -13,8 +13,7 @@ from gevent.event import Event
 from gevent.subprocess import TimeoutExpired
 
 from app.process.child import Child, ChildSpec
-from app.process.lifecycle import BackoffPolicy, State
-from app.process.living import LastExit
+from app.process.lifecycle import BackoffPolicy, LastExit, State
 from app.process.supervisor import Supervisor
 from tests.fakes import children
 from tests.fakes.supervised_process import FAST, FOREVER, SHORT_S, Make, SupervisedProcess
@@ -89,8 +88,8 @@ def test_a_recycled_child_is_replaced(
 ) -> None:
     supervisor = supervised.run_until_ready()
     first = supervised.pid
-    supervisor.recycle("probe_failed")
-    supervisor.recycle("pipe_closed")  # what follows from the first
+    supervisor.restart("probe_failed")
+    supervisor.restart("pipe_closed")  # what follows from the first
     eventually(lambda: len(supervised.born) == 2)
     assert supervisor.wait_ready(DEADLINE_S)
     assert supervisor.last_exit == LastExit(-signal.SIGKILL, "exited")
@@ -101,11 +100,11 @@ def test_a_recycled_child_is_replaced(
 
 def test_recycling_without_a_child_does_nothing(make: Make) -> None:
     supervised = make(FOREVER)
-    supervised.supervisor.recycle("probe_failed")
+    supervised.supervisor.restart("probe_failed")
     supervised.start_error = FileNotFoundError()
     supervisor = supervised.run()
     eventually(lambda: supervisor.lifecycle.state is State.BACKING_OFF)
-    supervisor.recycle("probe_failed")
+    supervisor.restart("probe_failed")
     assert supervisor.lifecycle.failures == 1
 
 

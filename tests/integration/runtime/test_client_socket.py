@@ -15,18 +15,18 @@ import pytest
 from gevent import socket
 from gevent.pool import Pool
 
-from app.runtime.client_socket import BLOCK_BYTES, ClientServer, ClientSocket, Limits, SlowHead
+from app.runtime.client_socket import BLOCK_BYTES, ClientServer, ClientSocket, Deadlines, SlowHead
 from tests.fakes.waiting import deadline, eventually, in_background, outcome, result
 
 SOON_S = 0.05
-LONG = Limits(head_s=20, idle_s=20, send_s=20)
+LONG = Deadlines(head_s=20, idle_s=20, send_s=20)
 
 
 @dataclass
 class Door:
     """A server whose accepted connections the test holds in its hands."""
 
-    limits: Limits = LONG
+    deadlines: Deadlines = LONG
     accepted: list[ClientSocket] = field(default_factory=list)
     theirs: list[Any] = field(default_factory=list)
 
@@ -39,9 +39,11 @@ class Door:
         self.accepted.append(client)
         gevent.sleep(60)
 
-    def open(self, limits: Limits, receive_buffer: int | None = None) -> tuple[ClientSocket, Any]:
+    def open(
+        self, deadlines: Deadlines, receive_buffer: int | None = None
+    ) -> tuple[ClientSocket, Any]:
         """Return the server's end of a new connection, and the client's."""
-        self.server.limits = limits
+        self.server.deadlines = deadlines
         client = socket.socket()
         self.theirs.append(client)
         if receive_buffer is not None:
@@ -64,14 +66,14 @@ def door() -> Iterator[Door]:
 
 
 def test_one_that_never_says_anything_ends_like_one_that_closed(door: Door) -> None:
-    ours, _ = door.open(Limits(head_s=SOON_S, idle_s=20))
+    ours, _ = door.open(Deadlines(head_s=SOON_S, idle_s=20))
     with deadline():
         assert ours.recv(10) == b""
     assert ours.cut_reason == "silent"
 
 
 def test_the_time_of_the_first_head_runs_from_the_accept(door: Door) -> None:
-    ours, theirs = door.open(Limits(head_s=0.2, idle_s=20))
+    ours, theirs = door.open(Deadlines(head_s=0.2, idle_s=20))
     theirs.sendall(b"GET")
     assert ours.recv(10) == b"GET"
     with deadline():
@@ -80,7 +82,7 @@ def test_the_time_of_the_first_head_runs_from_the_accept(door: Door) -> None:
 
 
 def test_a_head_that_comes_byte_by_byte_has_one_deadline(door: Door) -> None:
-    ours, theirs = door.open(Limits(head_s=0.3, idle_s=20))
+    ours, theirs = door.open(Deadlines(head_s=0.3, idle_s=20))
     theirs.sendall(b"x")
 
     def drip() -> None:
@@ -91,10 +93,10 @@ def test_a_head_that_comes_byte_by_byte_has_one_deadline(door: Door) -> None:
 
 
 def test_an_idle_connection_has_a_time_of_its_own_and_its_next_head_another(door: Door) -> None:
-    ours, theirs = door.open(Limits(head_s=SOON_S, idle_s=20))
+    ours, theirs = door.open(Deadlines(head_s=SOON_S, idle_s=20))
     ours.await_next(has_begun=False)
     reading = in_background(ours.recv, 10)
-    silent, _ = door.open(Limits(head_s=SOON_S, idle_s=20))
+    silent, _ = door.open(Deadlines(head_s=SOON_S, idle_s=20))
     with deadline():
         assert silent.recv(10) == b""  # the head's time has passed
     assert not reading.ready()  # an idle one is not held to it
@@ -105,7 +107,7 @@ def test_an_idle_connection_has_a_time_of_its_own_and_its_next_head_another(door
 
 
 def test_an_idle_connection_ends_without_a_reason(door: Door) -> None:
-    ours, _ = door.open(Limits(head_s=20, idle_s=SOON_S))
+    ours, _ = door.open(Deadlines(head_s=20, idle_s=SOON_S))
     ours.await_next(has_begun=False)
     with deadline():
         assert ours.recv(10) == b""
@@ -113,14 +115,14 @@ def test_an_idle_connection_ends_without_a_reason(door: Door) -> None:
 
 
 def test_a_head_that_was_sent_ahead_in_part_has_begun(door: Door) -> None:
-    ours, _ = door.open(Limits(head_s=SOON_S, idle_s=20))
+    ours, _ = door.open(Deadlines(head_s=SOON_S, idle_s=20))
     ours.await_next(has_begun=True)
     with deadline():
         assert isinstance(outcome(ours.recv, 10), SlowHead)
 
 
 def test_a_body_may_pause_so_long_and_no_longer(door: Door) -> None:
-    ours, theirs = door.open(Limits(head_s=SOON_S, idle_s=20))
+    ours, theirs = door.open(Deadlines(head_s=SOON_S, idle_s=20))
     ours.await_body()
     theirs.sendall(b"body")
     assert ours.recv(10) == b"body"
@@ -134,7 +136,7 @@ def test_a_body_may_pause_so_long_and_no_longer(door: Door) -> None:
 
 
 def test_a_client_that_reads_nothing_is_cut_off(door: Door) -> None:
-    ours, _ = door.open(Limits(send_s=SOON_S), receive_buffer=4096)
+    ours, _ = door.open(Deadlines(send_s=SOON_S), receive_buffer=4096)
     with deadline():
         error = outcome(ours.sendall, b"x" * 20_000_000)
     assert isinstance(error, ConnectionResetError)
@@ -143,7 +145,7 @@ def test_a_client_that_reads_nothing_is_cut_off(door: Door) -> None:
 
 
 def test_what_it_had_not_taken_is_dropped(door: Door) -> None:
-    ours, theirs = door.open(Limits(send_s=SOON_S), receive_buffer=4096)
+    ours, theirs = door.open(Deadlines(send_s=SOON_S), receive_buffer=4096)
     with deadline():
         outcome(ours.sendall, b"x" * 20_000_000)
     ours.close()
@@ -158,7 +160,7 @@ def test_what_it_had_not_taken_is_dropped(door: Door) -> None:
 
 def test_a_client_that_takes_a_block_in_time_gets_an_answer_of_any_length(door: Door) -> None:
     """The whole takes many times longer than the deadline, which is for a block."""
-    ours, theirs = door.open(Limits(send_s=0.5), receive_buffer=16_384)
+    ours, theirs = door.open(Deadlines(send_s=0.5), receive_buffer=16_384)
     data = bytes(range(256)) * (16 * BLOCK_BYTES // 256)
     began = time.monotonic()
     sending = in_background(ours.sendall, data)
@@ -174,7 +176,7 @@ def test_a_client_that_takes_a_block_in_time_gets_an_answer_of_any_length(door: 
 
 
 def test_a_trickle_is_not_progress(door: Door) -> None:
-    ours, theirs = door.open(Limits(send_s=0.3), receive_buffer=4096)
+    ours, theirs = door.open(Deadlines(send_s=0.3), receive_buffer=4096)
     sending = in_background(ours.sendall, b"x" * 20_000_000)
 
     def trickle() -> None:
@@ -209,7 +211,7 @@ def test_a_client_that_closes_during_a_write_ends_it(door: Door) -> None:
 
 @pytest.mark.skipif(not hasattr(constants, "TCP_USER_TIMEOUT"), reason="Linux only")
 def test_the_kernel_holds_little_and_drops_the_vanished(door: Door) -> None:
-    ours, _ = door.open(Limits(send_s=7))
+    ours, _ = door.open(Deadlines(send_s=7))
 
     def option(name: str, level: int = constants.IPPROTO_TCP) -> int:
         return ours.getsockopt(level, getattr(constants, name))

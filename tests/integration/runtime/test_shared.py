@@ -15,7 +15,6 @@ from app.runtime.layout import (
     RecordOffset,
     ReloadRecord,
     ReloadState,
-    WordOffset,
 )
 from app.runtime.shared import SharedState, new_memory
 
@@ -55,7 +54,7 @@ def test_what_a_fork_writes_is_seen_here_and_outlives_it() -> None:
     shared = SharedState(new_memory())
 
     def work() -> None:
-        shared.set_word(WordOffset.SERVING, ELSEWHERE)
+        shared.serving = ELSEWHERE
         shared.begin_stop(0)
         shared.maintenance = flag(7)
         shared.successor = ReloadRecord(ReloadState.STARTING, 2, 1.0, "why")
@@ -78,8 +77,8 @@ def test_two_views_of_one_memory_are_one_truth() -> None:
 
 def test_private_memory_is_nobody_elses() -> None:
     one, other = SharedState.private(), SharedState.private()
-    one.set_word(WordOffset.READY, 9)
-    assert other.word(WordOffset.READY) == 0
+    one.ready = 9
+    assert other.ready == 0
 
 
 def test_a_record_that_a_dead_process_left_half_written_is_none_until_the_next_write() -> None:

@@ -3,10 +3,10 @@ from app.runtime.idle_connections import IdleConnections
 
 def test_strangers_go_before_the_known_and_the_longest_waiting_first() -> None:
     waiting: IdleConnections[str] = IdleConnections()
-    waiting.add("known early", 1, is_known=True)
-    waiting.add("stranger early", 2, is_known=False)
-    waiting.add("known late", 3, is_known=True)
-    waiting.add("stranger late", 4, is_known=False)
+    waiting.add("known early", 1, was_served=True)
+    waiting.add("stranger early", 2, was_served=False)
+    waiting.add("known late", 3, was_served=True)
+    waiting.add("stranger late", 4, was_served=False)
     taken = [waiting.take_longest() for _ in range(5)]
     assert taken == ["stranger early", "stranger late", "known early", "known late", None]
     assert len(waiting) == 0
@@ -14,7 +14,7 @@ def test_strangers_go_before_the_known_and_the_longest_waiting_first() -> None:
 
 def test_one_that_asks_something_is_not_taken() -> None:
     waiting: IdleConnections[str] = IdleConnections()
-    waiting.add("a", 1, is_known=True)
+    waiting.add("a", 1, was_served=True)
     waiting.remove("a")
     waiting.remove("a")
     assert waiting.take_longest() is None
@@ -23,9 +23,9 @@ def test_one_that_asks_something_is_not_taken() -> None:
 
 def test_who_has_waited_since_then_or_longer_is_taken_once() -> None:
     waiting: IdleConnections[str] = IdleConnections()
-    waiting.add("a", 1, is_known=False)
-    waiting.add("b", 2, is_known=True)
-    waiting.add("c", 3, is_known=True)
+    waiting.add("a", 1, was_served=False)
+    waiting.add("b", 2, was_served=True)
+    waiting.add("c", 3, was_served=True)
     assert waiting.take_since(2) == ["a", "b"]
     assert waiting.take_since(2) == []
     assert len(waiting) == 1
@@ -33,8 +33,8 @@ def test_who_has_waited_since_then_or_longer_is_taken_once() -> None:
 
 def test_one_that_waits_anew_counts_from_then() -> None:
     waiting: IdleConnections[str] = IdleConnections()
-    waiting.add("a", 1, is_known=False)
-    waiting.add("b", 2, is_known=True)
+    waiting.add("a", 1, was_served=False)
+    waiting.add("b", 2, was_served=True)
     waiting.remove("a")
-    waiting.add("a", 3, is_known=True)
+    waiting.add("a", 3, was_served=True)
     assert waiting.take_longest() == "b"

@@ -1,8 +1,8 @@
 import pytest
 
-from app.runtime.shutdown import GracePeriods, ShutdownPlan, Stage, departure
+from app.runtime.shutdown import GracePeriods, ShutdownPlan, Stage, plan_shutdown
 
-PATIENCE = GracePeriods(stop_s=10.0, reload_s=1800.0)
+GRACE = GracePeriods(stop_s=10.0, reload_s=1800.0)
 
 ROWS: list[tuple[str, dict[str, float | None], ShutdownPlan | None]] = [
     ("nobody told it", {}, None),
@@ -36,7 +36,7 @@ def test_when_requests_are_cut(
     marks: dict[str, float | None], expected: ShutdownPlan | None
 ) -> None:
     marks = {"retired_at": None, "stopped_at": None} | marks
-    assert departure(PATIENCE, **marks) == expected  # type: ignore[arg-type]
+    assert plan_shutdown(GRACE, **marks) == expected  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -46,8 +46,8 @@ def test_when_requests_are_cut(
         (99.99, Stage.FINISHING),
         (100.0, Stage.CUTTING),
         (100.99, Stage.CUTTING),
-        (101.0, Stage.BREAKING),
-        (101.99, Stage.BREAKING),
+        (101.0, Stage.ABORTING),
+        (101.99, Stage.ABORTING),
         (102.0, Stage.OVER),
         (9999.0, Stage.OVER),
     ],

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from app.backends.app_server.status import unready_reason
-from app.process.lifecycle import BackoffPolicy, Lifecycle, State
-from app.process.living import LastExit
+from app.process.lifecycle import BackoffPolicy, LastExit, Lifecycle, State
 
 POLICY = BackoffPolicy(250, 5000)
 CRASHED = LastExit(-9, "exited")

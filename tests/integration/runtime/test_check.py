@@ -11,8 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from app.runtime.check import RunningCheck
 from app.runtime.layout import LAYOUT
-from app.runtime.preflight import Preflight, Verdict
 from app.settings import ROOT
 
 ARGUMENTS = ["-c", "gunicorn.conf.py", "wsgi:app"]
@@ -33,19 +33,29 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def verdict_of(folder: Path, arguments: list[str] | None = None, limit_s: float = 30) -> Verdict:
-    check = Preflight(arguments or ARGUMENTS, ["127.0.0.1", 0], str(folder), limit_s)
+def begin(
+    folder: Path, arguments: list[str] = ARGUMENTS, *, layout: int = LAYOUT, limit_s: float = 30
+) -> RunningCheck:
+    return RunningCheck(arguments, ["127.0.0.1", 0], layout, str(folder), limit_s)
+
+
+def problems_of(check: RunningCheck) -> tuple[str, ...]:
     pid = check._process.pid
     deadline = time.monotonic() + 30
-    while (verdict := check.poll()) is None:
+    while (problems := check.poll()) is None:
         assert time.monotonic() < deadline
         threading.Event().wait(0.01)
     os.waitpid(pid, 0)  # as gunicorn's master does
-    return verdict
+    return problems
 
 
 def test_good_code_and_good_settings_pass(folder: Path) -> None:
-    assert verdict_of(folder) == Verdict((), LAYOUT)
+    assert problems_of(begin(folder)) == ()
+
+
+def test_another_layout_of_the_shared_memory_needs_another_master(folder: Path) -> None:
+    (problem,) = problems_of(begin(folder, layout=LAYOUT + 1))
+    assert problem.startswith("This version needs a new master: send USR2")
 
 
 @pytest.mark.parametrize(
@@ -59,7 +69,7 @@ def test_good_code_and_good_settings_pass(folder: Path) -> None:
 def test_what_gunicorn_would_refuse_is_a_problem(
     folder: Path, arguments: list[str], problem: str
 ) -> None:
-    (found,) = verdict_of(folder, arguments).problems
+    (found,) = problems_of(begin(folder, arguments))
     assert found.startswith(problem)
 
 
@@ -72,21 +82,20 @@ def test_a_program_that_disturbs_the_check_is_a_problem_or_harmless(
 ) -> None:
     wsgi = folder / "wsgi.py"
     wsgi.write_text(source + "\n" + wsgi.read_text())
-    verdict = verdict_of(folder)
-    assert verdict in {Verdict(("The check ended without a verdict.",)), Verdict((), LAYOUT)}
-    assert bool(verdict.problems) is ("write" not in source)
+    is_harmless = "write" in source
+    expected = () if is_harmless else ("The check ended without a verdict.",)
+    assert problems_of(begin(folder)) == expected
 
 
 def test_a_check_that_hangs_is_ended_after_a_while(folder: Path) -> None:
     (folder / "wsgi.py").write_text("import time\ntime.sleep(1000)\n")
-    verdict = verdict_of(folder, limit_s=1)
-    assert verdict.problems == ("The check took longer than 1 seconds.",)
+    assert problems_of(begin(folder, limit_s=1)) == ("The check took longer than 1 seconds.",)
 
 
 def test_a_check_that_is_cancelled_leaves_nothing(folder: Path) -> None:
     (folder / "wsgi.py").write_text("import time\ntime.sleep(1000)\n")
     before = psutil.Process().num_fds()
-    check = Preflight(ARGUMENTS, ["127.0.0.1", 0], str(folder))
+    check = begin(folder)
     check.cancel()
     assert os.waitstatus_to_exitcode(os.waitpid(check._process.pid, 0)[1]) == -9
     assert psutil.Process().num_fds() == before

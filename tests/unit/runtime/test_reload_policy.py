@@ -1,14 +1,14 @@
 import pytest
 
-from app.runtime.reload import (
+from app.runtime.reload_policy import (
     MAX_BOOT_FAILURES,
     Check,
     ExitAction,
     Situation,
     Step,
     WorkerExit,
-    judge,
     next_step,
+    on_worker_exit,
 )
 
 STEPS: list[tuple[Situation, Step]] = [
@@ -37,7 +37,7 @@ def test_what_a_hup_needs_next(situation: Situation, step: Step) -> None:
     assert next_step(situation) is step
 
 
-def death(**changes: object) -> WorkerExit:
+def worker_exit(**changes: object) -> WorkerExit:
     usual = {
         "was_needed": True,
         "failed_to_boot": True,
@@ -48,26 +48,26 @@ def death(**changes: object) -> WorkerExit:
     return WorkerExit(**(usual | changes))  # type: ignore[arg-type]
 
 
-DEATHS: list[tuple[str, WorkerExit, ExitAction]] = [
-    ("a retired one", death(was_needed=False), ExitAction.NOTHING),
-    ("killed", death(failed_to_boot=False, boot_failures=0), ExitAction.RETRY),
+EXITS: list[tuple[str, WorkerExit, ExitAction]] = [
+    ("a retired one", worker_exit(was_needed=False), ExitAction.NOTHING),
+    ("killed", worker_exit(failed_to_boot=False, boot_failures=0), ExitAction.RETRY),
     (
         "killed, the only one",
-        death(failed_to_boot=False, boot_failures=0, alive=0),
+        worker_exit(failed_to_boot=False, boot_failures=0, alive=0),
         ExitAction.RETRY,
     ),
-    ("failed to boot", death(), ExitAction.RETRY),
-    ("failed to boot, nobody left", death(alive=0), ExitAction.RETRY),
-    ("again and again", death(boot_failures=MAX_BOOT_FAILURES), ExitAction.GIVE_UP),
+    ("failed to boot", worker_exit(), ExitAction.RETRY),
+    ("failed to boot, nobody left", worker_exit(alive=0), ExitAction.RETRY),
+    ("again and again", worker_exit(boot_failures=MAX_BOOT_FAILURES), ExitAction.GIVE_UP),
     (
         "again and again, nobody left",
-        death(boot_failures=MAX_BOOT_FAILURES, alive=0),
+        worker_exit(boot_failures=MAX_BOOT_FAILURES, alive=0),
         ExitAction.HALT,
     ),
-    ("the very first", death(alive=0, ever_booted=False), ExitAction.HALT),
+    ("the very first", worker_exit(alive=0, ever_booted=False), ExitAction.HALT),
 ]
 
 
-@pytest.mark.parametrize(("died", "loss"), [row[1:] for row in DEATHS])
-def test_what_a_death_means(died: WorkerExit, loss: ExitAction) -> None:
-    assert judge(died) is loss
+@pytest.mark.parametrize(("exited", "action"), [row[1:] for row in EXITS])
+def test_what_an_exit_means(exited: WorkerExit, action: ExitAction) -> None:
+    assert on_worker_exit(exited) is action
