@@ -1,4 +1,4 @@
-"""The gateway: OpenAI's API outside, one supervised `codex app-server` child inside."""
+"""Gateway: OpenAI's API outside, one supervised `codex app-server` child inside."""
 
 from __future__ import annotations
 

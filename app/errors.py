@@ -1,4 +1,4 @@
-"""Every error this gateway can answer with, on one page.
+"""Errors that this gateway can answer with, all on one page.
 
 Raised low, rendered once: in `app.http.error_handlers` before a response is committed, by the endpoint's wire in a
 stream, in `app.runtime.worker` for what is no HTTP. Each class carries the HTTP status, the OpenAI `type`, the `code`

@@ -1,3 +1,3 @@
-"""The gateway's own version."""
+"""Version of the gateway."""
 
 VERSION = "0.2.0"

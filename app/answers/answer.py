@@ -1,4 +1,4 @@
-"""Answer: runs a plan's turns and yields the chunks that they become, for streams and whole answers alike.
+"""Answer to a plan: runs its turns and yields the chunks that they become, for streams and whole answers alike.
 
 Whatever happens, `close` gives every turn back. Knows neither Flask nor bytes: a transport (`app.http`) iterates it,
 and an endpoint's wire renders the chunks.

@@ -1,4 +1,4 @@
-"""One choice of an answer in the making: a turn's events in, chunks out. Pure.
+"""Choice of an answer in the making: a turn's events in, chunks out. Pure.
 
 This is where the gateway does what codex has no way to do: it cuts at stop sequences and at `max_tokens`, ends the
 answer once the model's tool calls are complete, and insists on a tool call or on JSON where the caller did.

@@ -1,4 +1,4 @@
-"""The sentences for a field that is wrong, in OpenAI's words and with OpenAI's codes. Pure."""
+"""Errors for a field that is wrong, in OpenAI's words and with OpenAI's codes. Pure."""
 
 from __future__ import annotations
 

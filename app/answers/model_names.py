@@ -1,4 +1,4 @@
-"""Which model a request names, and how hard it may think. Pure.
+"""Names of models and efforts: what a request's words stand for. Pure.
 
 A name is looked up in this order, and spelled exactly:
 

@@ -1,4 +1,4 @@
-"""The endpoints: one folder each, or one module while it needs no schema.
+"""Endpoints: one folder each, or one module while it needs no schema.
 
 This table is where an endpoint is switched on, and where one sees at a glance who may call it.
 """

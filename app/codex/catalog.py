@@ -1,4 +1,4 @@
-"""The model catalog that the child is given: codex's own, with everything taken out that would speak for it. Pure.
+"""Model catalog that the child is given: codex's own, with everything taken out that would speak for it. Pure.
 
 codex reads from its catalog which tools it offers the model, which instructions it adds, when it compacts a long
 history and when it truncates. Feature flags alone do not switch that off (app-server protocol notes, section 3), so

@@ -1,4 +1,4 @@
-"""The child's configuration: one table, handed over on its command line. Pure.
+"""Configuration of the child: one table, handed over on its command line. Pure.
 
 On the command line, because it is then immutable for as long as the child lives: codex reads its `config.toml` again
 at every `thread/start`, so that a file rewritten for the next generation would reach the present one (ADR-0006).

@@ -1,4 +1,4 @@
-"""From settings to the command that starts the child: binary, configuration, environment.
+"""Launch of the child: the command that starts it, from the settings.
 
 The environment is an allow-list. The gateway's own variables never get in: the model must find no key in a child that
 it might one day talk into printing its environment.

@@ -1,4 +1,4 @@
-"""The service's own login with its upstream: whether there is one, which one a child has, whether it is any good."""
+"""Login of the service with its upstream: whether there is one, which one a child has, whether it is any good."""
 
 from __future__ import annotations
 

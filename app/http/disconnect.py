@@ -1,4 +1,4 @@
-"""Clients that leave are noticed when they leave, not at the next write.
+"""Disconnect of a client, noticed when it happens and not at the next write.
 
 The kernel is asked for one thing only: that the other side has closed its end (`EPOLLRDHUP`), or the whole connection.
 Data makes no noise, so a body that is still coming, or bytes sent ahead for the next request, neither wake anybody up

@@ -1,4 +1,4 @@
-"""Every failure before a response is committed: one envelope, whatever went wrong."""
+"""Error handlers for every failure before a response is committed: one envelope, whatever went wrong."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The request's id and its record: made first, sent back on every response, written last."""
+"""Request id and record: made first, sent back on every response, written last."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The life of a request, from the application's first step to the last byte of the answer.
+"""Lifetime of a request, from the application's first step to the last byte of the answer.
 
 Whatever it takes for that time is given back at its end, exactly once and however it ends: a view that raises, a body
 that was never begun (HEAD), a client that left, a worker that kills its greenlets. While our code runs, a client that

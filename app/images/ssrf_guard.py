@@ -1,4 +1,4 @@
-"""The guard for addresses that a caller names: what a URL means, and which addresses may be connected to.
+"""SSRF guard for addresses that a caller names: what a URL means, and which addresses may be connected to.
 
 A name is resolved once, every address it has is checked, and `app.images.pinned_adapter` connects to one of exactly
 these. So it does not matter what the name resolves to a moment later, nor how another parser would read the URL.

@@ -1,4 +1,4 @@
-"""What operators see. Subscribes to what happens above and below; no lower layer imports it.
+"""Observers for operators: logs, metrics, traces. They subscribe to what happens; no lower layer imports them.
 
 Never a prompt, an answer or a key: fields are chosen one by one.
 """

@@ -1,4 +1,4 @@
-"""Folds what dead workers have counted into one file of each kind, so that reloads do not fill the disk.
+"""Archive of what dead workers have counted: one file of each kind, so that reloads do not fill the disk.
 
 A scrape reads every file; after a thousand reloads that would be thousands. A lock keeps scrapes and the folding apart:
 whoever reads shares it, whoever folds has it alone. Both take milliseconds.

@@ -1,4 +1,4 @@
-"""The folder through which workers share their metrics: one file for each process and kind, kept by prometheus_client.
+"""Folder through which workers share their metrics: one file for each process and kind, kept by prometheus_client.
 
 The master makes and cleans it, and must not load the application or the library (ADR-0013): so this module imports
 nothing but the standard library. What the files are called is the library's; a test holds this module to it.

@@ -1,4 +1,4 @@
-"""What Prometheus is told: every metric, and when each of them moves. docs/metrics.md explains them.
+"""Metrics for Prometheus, and when each of them moves. docs/metrics.md explains them.
 
 Counters and histograms move where something happens and survive a reload, since the files of all workers are added
 up (`app.observability.metric_files`). Gauges are read from the live objects when a scrape asks

@@ -1,4 +1,4 @@
-"""Calls, answers and notifications over one socket shared by every request of this worker.
+"""Channel for JSON-RPC calls, answers and notifications over one socket shared by every request of this worker.
 
 Who runs here: one *writer* greenlet owns the sending side, so that a deadline can never tear a line in two; one
 *reader* greenlet drains the receiving side to its end, batch by batch, and yields after each so that a burst starves
@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any, cast
 
 import gevent
 from gevent import socket
-from gevent.event import AsyncResult
-from gevent.lock import Semaphore
+from gevent.event import AsyncResult, Event
+from gevent.lock import RLock, Semaphore
 
 from app.log_limiter import LogRateLimiter
 from app.rpc import messages
@@ -31,7 +31,6 @@ from app.rpc.call_record import (
 )
 from app.rpc.errors import CallRefused, CallTimeout, ChannelClosed, ChannelFull
 from app.rpc.messages import ErrorResponse, Malformed, Notification, Request, Response
-from app.rpc.outbox import Outbox
 from app.step_log import passed
 
 log = logging.getLogger("codex_api.rpc")
@@ -40,6 +39,7 @@ MAX_INFLIGHT = 64
 """Calls awaiting an answer. app-server's ingress queue holds 128, and part of its overload answers never arrives."""
 
 MAX_LINE_BYTES = 64 * 1024 * 1024
+MAX_OUTBOX_BYTES = 256 * 1024 * 1024
 _READ_BYTES = 64 * 1024
 
 
@@ -66,7 +66,7 @@ class Channel:
         self._pending: dict[messages.MessageId, AsyncResult[Response | ErrorResponse]] = {}
         self._late: dict[messages.MessageId, LateResultHandler] = {}
         self._slots = Semaphore(MAX_INFLIGHT)
-        self._outbox = Outbox()
+        self._outbox = _Outbox()
         self.heard = 0
         """Bytes that have come from the child: as long as this grows, it is alive."""
         self.counters: Counter[str] = Counter()
@@ -239,3 +239,52 @@ class Channel:
     def __repr__(self) -> str:
         state = "CLOSED" if self.is_closed else "OPEN"
         return f"<Channel {state} pending={len(self._pending)} outbox={self._outbox.size}B>"
+
+
+class _Outbox:
+    """Whole lines on their way to the peer: put in by anybody, taken out by the one writer. Only `wait` blocks."""
+
+    def __init__(self) -> None:
+        self._lock = RLock()  # guards everything below; held for no I/O
+        self._lines: deque[bytes] = deque()
+        self._has_mail = Event()
+        self._is_closed = False
+        self.size = 0
+        """Bytes that wait."""
+
+    @property
+    def is_closed(self) -> bool:
+        """True once nothing more is taken."""
+        return self._is_closed
+
+    def put(self, line: bytes) -> bool:
+        """Add a line; False if it would be more than `MAX_OUTBOX_BYTES`. Not to be called once closed."""
+        with self._lock:
+            if self.size + len(line) > MAX_OUTBOX_BYTES:
+                return False
+            self._lines.append(line)
+            self.size += len(line)
+        self._has_mail.set()
+        return True
+
+    def take(self) -> list[bytes]:
+        """Return everything that waits."""
+        with self._lock:
+            batch = list(self._lines)
+            self._lines.clear()
+            self.size = 0
+            self._has_mail.clear()
+        return batch
+
+    def wait(self) -> None:
+        """Block until there is a line, or the outbox is closed."""
+        self._has_mail.wait()
+
+    def close(self) -> bool:
+        """Take no more lines and wake the writer; True the first time."""
+        with self._lock:
+            if self._is_closed:
+                return False
+            self._is_closed = True
+        self._has_mail.set()
+        return True

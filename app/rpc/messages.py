@@ -1,4 +1,4 @@
-"""Bytes to lines to messages and back, for JSON-RPC without the `jsonrpc` member (app-server's dialect).
+"""Messages of JSON-RPC, from bytes and back, without the `jsonrpc` member (app-server's dialect).
 
 Pure: no I/O, no clock, no logging. A line that makes no sense becomes `Malformed`, which carries its size and what is
 wrong with it but never its text, because the text may hold a prompt.

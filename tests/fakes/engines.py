@@ -1,4 +1,4 @@
-"""Engine over an app-server backend, with the shortcuts that its tests take."""
+"""Engine over an app-server backend, and what its tests ask and hear."""
 
 from __future__ import annotations
 
@@ -6,11 +6,25 @@ from typing import cast
 
 from app.backend.admission import Admission
 from app.backend.engine import Engine
+from app.backend.events import Event, TextDelta
 from app.backend.observer import NULL_OBSERVER, RequestObserver
+from app.backend.protocols import Pace
 from app.backend.request import TurnRequest
 from app.backends.app_server.backend import AppServerBackend
+from app.backends.app_server.limits import Limits
 from app.backends.app_server.turn import Turn
 from app.process.supervisor import Supervisor
+from tests.fakes.waiting import DEADLINE_S, deadline
+
+MODEL = "gpt-5.5"
+PATIENT = Pace(first_s=DEADLINE_S, total_s=DEADLINE_S, commit_s=DEADLINE_S, tick_s=DEADLINE_S)
+LIMITS = Limits(
+    rpc_timeout_ms=10_000,
+    startup_timeout_ms=10_000,
+    backoff_initial_ms=10,
+    backoff_max_ms=40,
+)
+HELLO = {"items": [{"type": "message", "deltas": ["Grü", "ße ", "ße ", "✓", " 𝄞"]}]}
 
 
 class AppServerEngine(Engine):
@@ -37,3 +51,17 @@ class AppServerEngine(Engine):
     ) -> list[Turn]:
         with self.admit(len(requests), observer=observer) as admitted:
             return cast("list[Turn]", self.start(requests, admitted, observer))
+
+
+def say(text: str) -> TurnRequest:
+    content = [{"type": "input_text", "text": f"say {text}"}]
+    return TurnRequest(MODEL, ({"type": "message", "role": "user", "content": content},))
+
+
+def follow(turn: Turn) -> list[Event]:
+    with deadline():
+        return [event for batch in turn.follow(PATIENT) for event in batch]
+
+
+def texts(events: list[Event]) -> list[str]:
+    return [event.text for event in events if isinstance(event, TextDelta)]

@@ -1,4 +1,4 @@
-"""The content of a message: a string, or parts of text and images, into codex's content items. Pure."""
+"""Content of a message: a string, or parts of text and images, into codex's content items. Pure."""
 
 from __future__ import annotations
 

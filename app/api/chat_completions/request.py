@@ -1,4 +1,4 @@
-"""From the body of a chat completion request to what is asked of codex, and the rules for its answer. Pure."""
+"""Body of a chat completion request, into what is asked of codex and the constraints of its answer. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Check, translate, answer: whole or as a stream."""
+"""View of chat completions: check, translate, answer."""
 
 from __future__ import annotations
 

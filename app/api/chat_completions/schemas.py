@@ -1,4 +1,4 @@
-"""Which fields a chat completion request may have, and what becomes of each. Pure.
+"""Fields of a chat completion request, and what becomes of each. Pure.
 
 Honoured, accepted and ignored (and then named in `codex_metadata.ignored_parameters`), or refused: never silently
 half-done. `null` means absent for every optional field. Unknown fields are ignored, as OpenAI's own SDKs add some.

@@ -1,4 +1,4 @@
-"""Check, answer each prompt: whole or as a stream."""
+"""View of completions: check, answer each prompt."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The RPCs that we use: what a turn is asked (`TurnRequest`), parameters in, validated results out. Pure.
+"""RPCs that the gateway uses: parameters in, validated results out. Pure.
 
 One function for each direction of each method, so that what we say to codex and what we believe of its answers stands
 in one place. Results are checked before anything is streamed; `ProtocolError` names what is wrong.

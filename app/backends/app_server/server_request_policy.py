@@ -1,4 +1,4 @@
-"""The answer to each request that the *child* makes of us. Pure.
+"""Policy for the requests that the *child* makes: the answer to each. Pure.
 
 The gateway is nobody's hands: every approval is declined, every question is left unanswered, and a call of a tool
 that no client offered fails.

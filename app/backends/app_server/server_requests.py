@@ -1,4 +1,4 @@
-"""What the child asks of us: declined at once, except for calls of a client's own tools, which wait.
+"""Requests of the child: declined at once, except for calls of a client's own tools, which wait.
 
 Runs in the channel's reader: nothing here blocks.
 """

@@ -16,10 +16,9 @@ import pytest
 from gevent import socket
 from gevent.event import Event
 
-from app.rpc.channel import MAX_INFLIGHT, MAX_LINE_BYTES, Channel
+from app.rpc.channel import MAX_INFLIGHT, MAX_LINE_BYTES, MAX_OUTBOX_BYTES, Channel
 from app.rpc.errors import CallRefused, CallTimeout, ChannelClosed, ChannelFull
 from app.rpc.messages import Notification, Request
-from app.rpc.outbox import MAX_OUTBOX_BYTES
 from tests.fakes.waiting import DEADLINE_S, deadline, eventually, in_background, outcome, result
 
 READ_BYTES = 64 * 1024

@@ -4,25 +4,31 @@ A change here is one that a running master cannot know of. The memory has a numb
 another number is refused with a sentence; the pipe has none, so it must stay as it is.
 """
 
-import pytest
-
+from app.http.maintenance_flag import Maintenance, Source
 from app.runtime import upgrade
 from app.runtime.layout import (
     ELSEWHERE,
     LAYOUT,
     MAGIC,
     SIZE,
-    Maintenance,
     RecordOffset,
     ReloadRecord,
     ReloadState,
     WordOffset,
+    decode_maintenance,
+    encode_maintenance,
 )
 
 RELOAD = ReloadRecord(ReloadState.REFUSED, 7, 2.5, "why")
 MAINTENANCE = Maintenance(
-    is_on=True, env_value=False, by_endpoint=True, retry_after_s=30, until=2.5, changed_at=0.5, reason="why"
-)  # fmt: skip
+    is_on=True,
+    reason="why",
+    until=2.5,
+    retry_after_s=30,
+    set_by=Source.ENDPOINT,
+    since=0.5,
+    configured=False,
+)
 
 
 def test_layout_1_has_its_words_and_records_where_they_were() -> None:
@@ -44,21 +50,20 @@ def test_layout_1_has_its_words_and_records_where_they_were() -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("record", "size", "begins"),
-    [
-        (RELOAD, 620, "7597faea 05000000 07000000 00000000 00000440 776879"),
-        (MAINTENANCE, 284, "7051fbab 01000100 1e000000 00000000 00000440 00000000 0000e03f 776879"),
-    ],
-)
-def test_layout_1_has_these_bytes_in_its_records(
-    record: ReloadRecord | Maintenance, size: int, begins: str
-) -> None:
-    data = bytes.fromhex(begins).ljust(
-        size, b"\0"
-    )  # of a little-endian machine, as all that we run on
-    assert record.encode() == data
-    assert type(record).decode(data) == record
+def of_layout_1(begins: str, size: int) -> bytes:
+    """Bytes of a little-endian machine, as all that the service runs on."""
+    return bytes.fromhex(begins).ljust(size, b"\0")
+
+
+def test_layout_1_has_these_bytes_in_its_records() -> None:
+    data = of_layout_1("7597faea 05000000 07000000 00000000 00000440 776879", 620)
+    assert (RELOAD.encode(), ReloadRecord.decode(data)) == (data, RELOAD)
+
+
+def test_layout_1_has_these_bytes_in_the_maintenance_flag() -> None:
+    begins = "7051fbab 01000100 1e000000 00000000 00000440 00000000 0000e03f 776879"
+    data = of_layout_1(begins, 284)
+    assert (encode_maintenance(MAINTENANCE), decode_maintenance(data)) == (data, MAINTENANCE)
 
 
 def test_a_new_master_finds_its_pipe_and_says_what_the_old_one_reads() -> None:

@@ -18,10 +18,8 @@ import psutil
 import pytest
 from codex_cli_bin import bundled_codex_path
 
-from app.backend.events import Event, RawItem, ResponseCompleted, TextDelta, TurnEnded, TurnStatus
+from app.backend.events import Event, RawItem, ResponseCompleted, TurnEnded, TurnStatus
 from app.backend.observer import TurnState
-from app.backend.protocols import Pace
-from app.backend.request import TurnRequest
 from app.backends.app_server.backend import AppServerBackend
 from app.backends.app_server.limits import Limits
 from app.backends.app_server.turn import Turn
@@ -32,7 +30,7 @@ from app.errors import Draining, InvalidRequest, UpstreamError, WorkerBusy, Work
 from app.process.child import ChildSpec
 from scripted_upstream.client import Control
 from tests.fakes import app_server
-from tests.fakes.engines import AppServerEngine
+from tests.fakes.engines import HELLO, LIMITS, MODEL, PATIENT, AppServerEngine, follow, say, texts
 from tests.fakes.waiting import (
     DEADLINE_S,
     deadline,
@@ -44,16 +42,7 @@ from tests.fakes.waiting import (
     result,
 )
 
-MODEL = "gpt-5.5"
 UPSTREAM_KEY = "sk-upstream-canary"
-PATIENT = Pace(first_s=DEADLINE_S, total_s=DEADLINE_S, commit_s=DEADLINE_S, tick_s=DEADLINE_S)
-LIMITS = Limits(
-    rpc_timeout_ms=10_000,
-    startup_timeout_ms=10_000,
-    backoff_initial_ms=10,
-    backoff_max_ms=40,
-)
-HELLO = {"items": [{"type": "message", "deltas": ["Grü", "ße ", "ße ", "✓", " 𝄞"]}]}
 HUNG = {**HELLO, "failure": {"name": "hang_mid_stream", "after_deltas": 2}}
 
 Run = Callable[..., AppServerEngine]
@@ -90,24 +79,10 @@ def codex(run: Run) -> AppServerEngine:
     return codex
 
 
-def say(text: str) -> TurnRequest:
-    content = [{"type": "input_text", "text": f"say {text}"}]
-    return TurnRequest(MODEL, ({"type": "message", "role": "user", "content": content},))
-
-
 def start(codex: AppServerEngine, text: str) -> Turn:
     with deadline():
         (turn,) = codex.start_turns(say(text))
         return turn
-
-
-def follow(turn: Turn) -> list[Event]:
-    with deadline():
-        return [event for batch in turn.follow(PATIENT) for event in batch]
-
-
-def texts(events: list[Event]) -> list[str]:
-    return [event.text for event in events if isinstance(event, TextDelta)]
 
 
 def hear(turn: Turn, count: int) -> list[str]:

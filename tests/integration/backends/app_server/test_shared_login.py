@@ -20,9 +20,8 @@ from app.codex.launch import Launcher
 from app.errors import UpstreamAuth
 from app.process.child import Child, StopLadder
 from tests.fakes.accounts import Accounts
+from tests.fakes.engines import follow, say
 from tests.fakes.waiting import DEADLINE_S, deadline, eventually, in_background, result
-
-from .test_backend import follow, say
 
 RECENT = "2026-11-27T00:00:00Z"
 LADDER = StopLadder(DEADLINE_S, DEADLINE_S, DEADLINE_S)

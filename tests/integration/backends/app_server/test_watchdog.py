@@ -33,10 +33,8 @@ from app.process.child import Child, ChildSpec, StopLadder
 from app.process.memory import resident_bytes
 from scripted_upstream.client import Control
 from tests.fakes import app_server
-from tests.fakes.engines import AppServerEngine
+from tests.fakes.engines import HELLO, LIMITS, AppServerEngine, follow, say, texts
 from tests.fakes.waiting import DEADLINE_S, deadline, eventually, in_background, outcome, result
-
-from .test_backend import HELLO, LIMITS, follow, say, texts
 
 QUICK = HealthLimits(interval_s=0.02, silence_s=0.2, answer_s=0.6, memory_bytes=1 << 40)
 LADDER = StopLadder(DEADLINE_S, DEADLINE_S, DEADLINE_S)
@@ -48,7 +46,7 @@ LADDER = StopLadder(DEADLINE_S, DEADLINE_S, DEADLINE_S)
 class Guarded:
     """A fake child in conversation, with a watchdog."""
 
-    def __init__(self, folder: Path, on: dict[str, Any], watchfulness: HealthLimits) -> None:
+    def __init__(self, folder: Path, on: dict[str, Any], limits: HealthLimits) -> None:
         scenario = json.dumps({"on": on, "journal": str(folder / "journal")})
         argv = (sys.executable, "-I", "-S", str(app_server.__file__), scenario)
         self.child = Child(ChildSpec("fake", argv, {}, folder))
@@ -58,7 +56,7 @@ class Guarded:
         )
         with deadline():
             self.generation.shake_hands("1", DEADLINE_S, lambda: None)
-        watchdog = Watchdog(self.generation, watchfulness, self.concerns.append)
+        watchdog = Watchdog(self.generation, limits, self.concerns.append)
         self.watching = in_background(watchdog.run)
 
     def heard(self) -> int:
@@ -81,9 +79,9 @@ Guard = Callable[..., Guarded]
 def guard(tmp_path: Path) -> Iterator[Guard]:
     made: list[Guarded] = []
 
-    def guard(answer: Any = None, watchfulness: HealthLimits = QUICK) -> Guarded:
+    def guard(answer: Any = None, limits: HealthLimits = QUICK) -> Guarded:
         on = {} if answer is None else {"thread/loaded/list": answer}
-        made.append(Guarded(tmp_path, on, watchfulness))
+        made.append(Guarded(tmp_path, on, limits))
         return made[-1]
 
     yield guard
@@ -127,7 +125,7 @@ def _keep_talking(guarded: Guarded) -> None:
 
 
 def test_a_child_that_grows_is_a_concern_and_is_asked_on(guard: Guard) -> None:
-    guarded = guard(watchfulness=replace(QUICK, memory_bytes=1 << 20))
+    guarded = guard(limits=replace(QUICK, memory_bytes=1 << 20))
     eventually(lambda: guarded.concerns == [HealthProblem.MEMORY_TWICE])
 
 

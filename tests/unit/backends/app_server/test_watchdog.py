@@ -55,4 +55,4 @@ def test_a_busy_child_may_take_as_long_as_any_call() -> None:
         probe_timeout_ms=3_000,
         memory_bytes=7,
     )
-    assert limits.watchfulness == HealthLimits(5.0, 3.0, 10.0, 7)
+    assert limits.health_limits == HealthLimits(5.0, 3.0, 10.0, 7)
