@@ -1,4 +1,4 @@
-"""Adapter for `requests` that connects to one address and nowhere else, while TLS and the Host header keep the name of the URL.
+"""Adapter for `requests` that connects to one address and nowhere else; TLS and Host keep the name of the URL.
 
 No session is involved, so nothing comes from the environment (proxies, netrc), nothing is remembered (cookies) and
 nothing is followed (redirects).
