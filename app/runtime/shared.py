@@ -11,7 +11,6 @@ import mmap
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from app.http.maintenance_flag import Maintenance
 from app.runtime.layout import (
     ELSEWHERE,
     LAYOUT,
