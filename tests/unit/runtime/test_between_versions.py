@@ -19,17 +19,6 @@ from app.runtime.layout import (
     encode_maintenance,
 )
 
-RELOAD = ReloadRecord(ReloadState.REFUSED, 7, 2.5, "why")
-MAINTENANCE = Maintenance(
-    is_on=True,
-    reason="why",
-    until=2.5,
-    retry_after_s=30,
-    set_by=Source.ENDPOINT,
-    since=0.5,
-    configured=False,
-)
-
 
 def test_layout_1_has_its_words_and_records_where_they_were() -> None:
     assert (MAGIC, LAYOUT, SIZE, ELSEWHERE) == (b"gway", 1, 4096, 2**32 - 1)
@@ -50,20 +39,26 @@ def test_layout_1_has_its_words_and_records_where_they_were() -> None:
     ]
 
 
-def of_layout_1(begins: str, size: int) -> bytes:
-    """Bytes of a little-endian machine, as all that the service runs on."""
+def little_endian(begins: str, size: int) -> bytes:
+    """Return the bytes that are written in words, with zeros after them; every machine that we run on has them so."""
     return bytes.fromhex(begins).ljust(size, b"\0")
 
 
-def test_layout_1_has_these_bytes_in_its_records() -> None:
-    data = of_layout_1("7597faea 05000000 07000000 00000000 00000440 776879", 620)
-    assert (RELOAD.encode(), ReloadRecord.decode(data)) == (data, RELOAD)
+def test_layout_1_has_a_reload_in_these_bytes() -> None:
+    record = ReloadRecord(ReloadState.REFUSED, 7, 2.5, "why")
+    data = little_endian("7597faea 05000000 07000000 00000000 00000440 776879", 620)
+    assert record.encode() == data
+    assert ReloadRecord.decode(data) == record
 
 
-def test_layout_1_has_these_bytes_in_the_maintenance_flag() -> None:
+def test_layout_1_has_maintenance_in_these_bytes() -> None:
+    flag = Maintenance(
+        True, "why", until=2.5, retry_after_s=30, set_by=Source.ENDPOINT, since=0.5, configured=False
+    )  # fmt: skip
     begins = "7051fbab 01000100 1e000000 00000000 00000440 00000000 0000e03f 776879"
-    data = of_layout_1(begins, 284)
-    assert (encode_maintenance(MAINTENANCE), decode_maintenance(data)) == (data, MAINTENANCE)
+    data = little_endian(begins, 284)
+    assert encode_maintenance(flag) == data
+    assert decode_maintenance(data) == flag
 
 
 def test_a_new_master_finds_its_pipe_and_says_what_the_old_one_reads() -> None:
