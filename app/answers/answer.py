@@ -14,7 +14,6 @@ from gevent import get_hub
 
 from app.answers.choice import Choice, RetryWithInstruction
 from app.answers.chunks import PRELUDE, VISIBLE, Began, Chunk, Cost, Restarted
-from app.answers.items import developer_item
 from app.answers.plan import AnswerPlan
 from app.answers.summary import Summary
 from app.answers.turn_set import TurnSet
@@ -23,6 +22,7 @@ from app.backend.engine import Admitted, Engine
 from app.backend.events import NO_USAGE, Event, Usage
 from app.backend.observer import RequestObserver, TurnFacts
 from app.backend.protocols import Pace
+from app.backend.request import developer_item
 from app.errors import GatewayError, UpstreamAuth
 from app.step_log import passed
 

@@ -12,7 +12,7 @@ from enum import Enum
 from typing import Protocol
 
 from app.errors import GatewayError
-from app.rpc.call_record import CallReport
+from app.rpc.channel import CallReport
 from app.rpc.messages import Notification
 
 

@@ -1,8 +1,8 @@
-"""Requests for turns: what a backend is asked, and the models that it offers. Pure."""
+"""Requests for turns: what a backend is asked, the items that it is made of, and the models on offer. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -38,3 +38,22 @@ class Model:
     id: str
     efforts: tuple[str, ...]
     default_effort: str
+
+
+_CHARACTERS_PER_TOKEN = 4
+
+
+def developer_item(text: str) -> Item:
+    """Return an input item that tells the model something in the developer's name."""
+    content = [{"type": "input_text", "text": text}]
+    return {"type": "message", "role": "developer", "content": content}
+
+
+def estimate_tokens(items: Iterable[Item]) -> int:
+    """Return roughly how many tokens the items are, for a turn whose usage codex cannot report."""
+    characters = 0
+    for item in items:
+        for part in item.get("content", ()):
+            characters += len(part.get("text", ""))
+        characters += len(item.get("arguments", "")) + len(item.get("output", ""))
+    return characters // _CHARACTERS_PER_TOKEN + 1

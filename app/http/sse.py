@@ -68,6 +68,7 @@ class SseBody(Iterator[bytes]):
         self._record = record
         self._chunks = iter(answer)
         self._head = b""
+        self._bytes = 0
         self._is_over = False
         self._written_at = time.monotonic()
 
@@ -83,7 +84,7 @@ class SseBody(Iterator[bytes]):
     def __next__(self) -> bytes:
         if self._head:
             head, self._head = self._head, b""
-            self._record.count_bytes(len(head))
+            self._bytes += len(head)
             return head
         if self._is_over:
             raise StopIteration
@@ -96,7 +97,7 @@ class SseBody(Iterator[bytes]):
             log.exception("unforeseen_error", extra={"request_id": self._record.request_id})
             frames = self._end_with(unforeseen(self._record.request_id))
         self._written_at = time.monotonic()
-        self._record.count_bytes(len(frames))
+        self._bytes += len(frames)
         return frames
 
     def _next_frames(self) -> bytes:
@@ -124,5 +125,8 @@ class SseBody(Iterator[bytes]):
         """End what still runs; called by the server when the response is over, however it ended."""
         if not self._is_over and self._record.outcome == "completed":
             self._record.outcome = "client_left"
+        if self._bytes:
+            self._record.count_bytes(self._bytes)
+            self._bytes = 0
         self._record.note_answer(self._answer.summary(), self._wire.reason)
         self._answer.close()

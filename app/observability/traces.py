@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from app.observability.trace_content import Content
-from app.rpc.call_record import CallReport
+from app.rpc.channel import CallReport
 from app.rpc.messages import Notification
 
 FORMAT = 1

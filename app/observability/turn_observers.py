@@ -16,7 +16,7 @@ from app.observability import labels
 from app.observability.metrics import Metrics
 from app.observability.requests import RequestRecord
 from app.observability.trace_buffer import TraceBuffer
-from app.rpc.call_record import CallReport
+from app.rpc.channel import CallReport
 from app.rpc.messages import Notification
 
 log = logging.getLogger("codex_api.http")

@@ -8,7 +8,6 @@ from typing import Any
 
 from app.answers.constraints import AnswerConstraints
 from app.answers.field_errors import invalid_type, invalid_value, missing
-from app.answers.items import developer_item, estimate_tokens
 from app.answers.output_format import TEXT, OutputFormat
 from app.answers.tools import (
     Tool,
@@ -23,7 +22,7 @@ from app.api.chat_completions.response_format import parse_format
 from app.api.chat_completions.schemas import check_fields
 from app.api.chat_completions.tools import parse_tools
 from app.api.sampling import choice_count, include_usage, stop_sequences
-from app.backend.request import Item
+from app.backend.request import Item, developer_item, estimate_tokens
 from app.errors import InvalidRequest
 
 _CALL_ONE = "You must call one of the functions in this turn; do not answer in words."

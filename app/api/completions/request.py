@@ -15,9 +15,8 @@ from marshmallow import fields
 
 from app.answers.constraints import AnswerConstraints
 from app.answers.field_errors import invalid_type, missing, unsupported
-from app.answers.items import estimate_tokens
 from app.api.sampling import choice_count, include_usage, stop_sequences
-from app.backend.request import Item
+from app.backend.request import Item, estimate_tokens
 from app.errors import InvalidRequest
 from app.http.fields import Ranged, SamplingSchema, Typed
 

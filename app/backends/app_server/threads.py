@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar, cast
 
 import gevent
+from gevent import Greenlet
 from gevent.event import Event
 from gevent.pool import Group
+from gevent.util import wrap_errors
 
 from app.backend.events import NO_USAGE, Usage, UsageUpdated
 from app.backend.lease import Lease
@@ -22,14 +26,14 @@ from app.backend.observer import NULL_OBSERVER, TurnObserver
 from app.backend.request import TurnRequest
 from app.backends.app_server import protocol
 from app.backends.app_server.parse_events import Addressed, ProtocolError, ThreadId, TurnId
-from app.backends.app_server.shield import run_shielded
 from app.backends.app_server.turn import Turn
 from app.errors import GatewayError
-from app.rpc.call_record import LateResultHandler, ignore_late_result
-from app.rpc.channel import Channel
+from app.rpc.channel import Channel, LateResultHandler, ignore_late_result
 from app.rpc.errors import CallRefused, CallTimeout, ChannelClosed, RpcError
 
 log = logging.getLogger("codex_api.codex")
+
+T = TypeVar("T")
 
 _ATTEMPTS = 20
 _PAUSE_S = 0.1
@@ -224,3 +228,25 @@ def _cancel(turn: Turn) -> None:
     """End a turn that nobody waits for; whoever asked for it has seen to the slot."""
     turn.lease.transfer()
     turn.close()
+
+
+def run_shielded(group: Group, work: Callable[[], T], undo: Callable[[T], None]) -> T:
+    """Run `work` in a greenlet of `group` and return its result, or raise what it raises. Blocks.
+
+    A call to the child cannot be taken back: what it was about to begin comes into being all the same. If the caller is cut short, the work goes on, and `undo` is called with what comes of it; it must not block.
+    """
+    shielded: Callable[[], T | BaseException] = wrap_errors((BaseException,), work)
+    working = group.spawn(shielded)
+
+    def take_back(done: Greenlet[[], T | BaseException]) -> None:
+        if not isinstance(done.value, BaseException):
+            undo(cast("T", done.value))
+
+    try:
+        result = working.get()
+    except BaseException:
+        working.rawlink(take_back)
+        raise
+    if isinstance(result, BaseException):
+        raise result
+    return result

@@ -7,7 +7,7 @@ import pytest
 from gevent.event import Event
 from gevent.pool import Group
 
-from app.backends.app_server.shield import run_shielded
+from app.backends.app_server.threads import run_shielded
 from tests.fakes.waiting import eventually, in_background, outcome
 
 
