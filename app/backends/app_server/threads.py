@@ -233,7 +233,8 @@ def _cancel(turn: Turn) -> None:
 def run_shielded(group: Group, work: Callable[[], T], undo: Callable[[T], None]) -> T:
     """Run `work` in a greenlet of `group` and return its result, or raise what it raises. Blocks.
 
-    A call to the child cannot be taken back: what it was about to begin comes into being all the same. If the caller is cut short, the work goes on, and `undo` is called with what comes of it; it must not block.
+    A call to the child cannot be taken back: what it was about to begin comes into being all the same. If the caller is
+    cut short, the work goes on, and `undo` is called with what comes of it; it must not block.
     """
     shielded: Callable[[], T | BaseException] = wrap_errors((BaseException,), work)
     working = group.spawn(shielded)
