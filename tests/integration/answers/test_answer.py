@@ -1,0 +1,309 @@
+"""Answers to plans, on a backend that follows a script: tries, ends, and what goes out before an error."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import pytest
+
+from app.answers.answer import QUIET, Answer, is_news
+from app.answers.chunks import (
+    Began,
+    Cause,
+    Chunk,
+    Cost,
+    Ended,
+    ItemBegan,
+    ItemEnded,
+    Restarted,
+    Text,
+    Working,
+)
+from app.answers.constraints import AnswerConstraints
+from app.answers.model_names import Resolved
+from app.answers.output_format import JSON_OBJECT
+from app.answers.plan import AnswerPlan, Prompt, RequestWords
+from app.backend.admission import Admission, SlotRequest
+from app.backend.engine import Engine
+from app.backend.events import (
+    Event,
+    TextDelta,
+    TurnEnded,
+    TurnFailure,
+    TurnStatus,
+    Usage,
+    UsageUpdated,
+)
+from app.backend.lease import Lease
+from app.backend.observer import NullObserver, RequestObserver, TurnFacts
+from app.backend.protocols import Pace
+from app.backend.request import Item, Model, TurnRequest
+from app.errors import (
+    ContextLengthExceeded,
+    GatewayError,
+    InvalidRequest,
+    RequestPart,
+    UpstreamAuth,
+    UpstreamBrokeOff,
+    UpstreamError,
+    WorkerLost,
+    WorkerUnavailable,
+)
+from tests.fakes.table_backend import TableBackend, TableTurn
+from tests.fakes.waiting import DEADLINE_S, outcome
+
+PACE = Pace(first_s=DEADLINE_S, total_s=DEADLINE_S, commit_s=DEADLINE_S, tick_s=DEADLINE_S)
+WORDS = RequestWords({RequestPart.PROMPT: "input"}, too_long="Please shorten it.")
+NO_CONSTRAINTS = AnswerConstraints()
+MODEL = Model("m", ("low", "high"), "low")
+USER: Item = {
+    "type": "message",
+    "role": "user",
+    "content": [{"type": "input_text", "text": "hi"}],
+}
+DONE = TurnEnded(TurnStatus.COMPLETED)
+CUT = TurnEnded(TurnStatus.FAILED, TurnFailure("", "responseStreamDisconnected"))
+AUTH = TurnEnded(TurnStatus.FAILED, TurnFailure("", "unauthorized"))
+TOO_LONG = TurnEnded(TurnStatus.FAILED, TurnFailure("", "contextWindowExceeded"))
+Batch = Sequence[Event] | GatewayError
+
+
+def said(text: str) -> TextDelta:
+    return TextDelta("m", text)
+
+
+class ScriptedTurn(TableTurn):
+    """Yields whole batches; an empty one is a quiet time, and an error ends it from the gateway's side."""
+
+    batches: Sequence[Batch] = ()
+
+    def follow(self, pace: Pace, since: float | None = None) -> Iterator[list[Event]]:
+        for batch in self.batches:
+            if isinstance(batch, GatewayError):
+                raise batch
+            yield [*batch]
+
+
+class ScriptedBackend(TableBackend):
+    """Opens the turns of a script, one after another; an error in place of one is raised."""
+
+    def __init__(self, *script: Sequence[Batch] | GatewayError) -> None:
+        super().__init__()
+        self.asked: list[TurnRequest] = []
+        self.logins: list[bool] = []
+        self._script = iter(script)
+
+    def note_login(self, *, accepted: bool) -> None:
+        self.logins.append(accepted)
+
+    def open(
+        self, request: TurnRequest, lease: Lease, deadline: float, observer: RequestObserver
+    ) -> TableTurn:
+        self.asked.append(request)
+        batches = next(self._script)
+        if isinstance(batches, GatewayError):
+            raise batches
+        turn = ScriptedTurn(len(self.asked), (), lease)
+        turn.batches = batches
+        return turn
+
+
+class Tries(NullObserver):
+    def __init__(self) -> None:
+        self.errors: list[GatewayError] = []
+
+    def retried(self, facts: TurnFacts, error: GatewayError) -> None:
+        self.errors.append(error)
+
+
+@dataclass
+class Stage:
+    """One plan, answered."""
+
+    backend: ScriptedBackend
+    constraints: AnswerConstraints = NO_CONSTRAINTS
+    n: int = 1
+    tries: Tries = field(default_factory=Tries)
+    admission: Admission = field(default_factory=lambda: Admission(4, 0))
+
+    def answer(self) -> Answer:
+        plan = AnswerPlan(
+            (Prompt(TurnRequest("m", (USER,)), self.constraints, self.n),),
+            WORDS,
+            Resolved("m", MODEL, "high"),
+            ("top_p",),
+        )
+        engine = Engine(self.backend, self.admission, DEADLINE_S)
+        with engine.admit(plan.count, SlotRequest("key"), self.tries) as admitted:
+            return Answer(plan, engine, admitted, PACE, owner="key", observer=self.tries)
+
+
+def shown(chunks: Sequence[Chunk]) -> list[Chunk]:
+    return [c for c in chunks if not isinstance(c, ItemBegan | ItemEnded | Working)]
+
+
+def read(answer: Answer, *, commit: bool) -> tuple[list[Chunk], GatewayError | None]:
+    """Return every chunk, and the error that ended it; `commit` sends what comes, as a stream does."""
+    chunks: list[Chunk] = []
+    try:
+        for more in answer:
+            chunks += more
+            if commit:
+                answer.commit(more)
+    except GatewayError as error:
+        return shown(chunks), error
+    finally:
+        answer.close()
+    return shown(chunks), None
+
+
+def test_an_answer_is_begun_said_ended_and_paid() -> None:
+    usage = Usage(5, 1, 2, 0, 7)
+    stage = Stage(ScriptedBackend([[said("a")], [said("b"), UsageUpdated(usage), DONE]]))
+    answer = stage.answer()
+    assert stage.admission.running == 1
+    chunks, error = read(answer, commit=True)
+    assert (chunks, error) == (
+        [Began(0), Text(0, "a"), Text(0, "b"), Ended(0, Cause.FINISHED), Cost(usage)],
+        None,
+    )
+    assert stage.admission.running == 0
+    assert stage.backend.logins == [True]
+    summary = answer.summary()
+    assert (summary.usage, summary.cause, summary.usage_estimated) == (usage, Cause.FINISHED, False)
+    assert summary.metadata() == {
+        "thread_id": "thread-1",
+        "turn_id": "turn-1",
+        "model": "m",
+        "effort": "high",
+        "ignored_parameters": ["top_p"],
+        "upstream": "table",
+        "ttft_ms": summary.ttft_ms,
+        "duration_ms": summary.duration_ms,
+        "usage_estimated": False,
+    }
+
+
+def test_a_quiet_time_is_told_apart_from_events_that_show_nothing() -> None:
+    usage = UsageUpdated(Usage(1, 0, 1, 0, 2))
+    answer = Stage(ScriptedBackend([[], [usage], [said("a"), DONE]])).answer()
+    found = list(answer)
+    answer.close()
+    assert found[1] is QUIET
+    assert found[2] == []
+    assert [is_news(more) for more in found] == [False, False, False, True]
+
+
+@pytest.mark.parametrize("commit", [True, False])
+def test_a_turn_that_broke_off_unseen_is_tried_once_more(*, commit: bool) -> None:
+    stage = Stage(ScriptedBackend([[CUT]], [[said("b"), DONE]]))
+    chunks, error = read(stage.answer(), commit=commit)
+    assert error is None
+    assert chunks[:3] == [Began(0), Restarted(0), Text(0, "b")]
+    assert [type(one) for one in stage.tries.errors] == [UpstreamBrokeOff]
+    assert stage.admission.running == 0
+
+
+def test_a_turn_that_breaks_off_again_is_not_tried_a_third_time() -> None:
+    stage = Stage(ScriptedBackend([[CUT]], [[CUT]]))
+    chunks, error = read(stage.answer(), commit=True)
+    assert chunks == [Began(0), Restarted(0)]
+    assert isinstance(error, UpstreamBrokeOff)
+    assert len(stage.backend.asked) == 2
+
+
+def test_what_the_client_has_seen_is_not_taken_back() -> None:
+    stage = Stage(ScriptedBackend([[said("a")], [said("b"), CUT]]))
+    chunks, error = read(stage.answer(), commit=True)
+    assert chunks == [Began(0), Text(0, "a"), Text(0, "b")]  # what came before the failure
+    assert isinstance(error, UpstreamBrokeOff)
+    assert len(stage.backend.asked) == 1
+
+
+def test_before_anything_went_out_a_failure_is_all_there_is() -> None:
+    stage = Stage(ScriptedBackend([[said("a"), TOO_LONG]]))
+    chunks, error = read(stage.answer(), commit=False)
+    assert chunks == [Began(0)]
+    assert isinstance(error, ContextLengthExceeded)
+    assert error.param == "input"
+    assert error.message.endswith("Please shorten it.")
+
+
+def test_a_refused_login_is_told_to_the_backend() -> None:
+    stage = Stage(ScriptedBackend([[AUTH]]))
+    _, error = read(stage.answer(), commit=False)
+    assert isinstance(error, UpstreamAuth)
+    assert stage.backend.logins == [False]
+
+
+def test_a_missed_task_is_asked_for_once_more_on_the_same_slot() -> None:
+    constraints = AnswerConstraints(output=JSON_OBJECT, checks_output=True)
+    stage = Stage(ScriptedBackend([[said("no"), DONE]], [[said("{}"), DONE]]), constraints)
+    stage.admission = Admission(1, 0)
+    chunks, error = read(stage.answer(), commit=False)
+    assert error is None
+    assert chunks[:2] == [Began(0), Text(0, "{}")]
+    first, second = stage.backend.asked
+    (instruction,) = second.items[len(first.items) :]
+    assert instruction["role"] == "developer"
+    assert "not valid JSON" in instruction["content"][0]["text"]
+
+
+def test_one_of_several_choices_is_tried_again_and_the_others_go_on() -> None:
+    stage = Stage(
+        ScriptedBackend([[said("a"), DONE]], [[CUT]], [[said("c"), DONE]], [[said("b"), DONE]]),
+        n=3,
+    )
+    chunks, error = read(stage.answer(), commit=False)
+    assert error is None
+    texts = {chunk.index: chunk.text for chunk in chunks if isinstance(chunk, Text)}
+    assert texts == {0: "a", 1: "b", 2: "c"}
+    assert isinstance(chunks[-1], Cost)
+    assert stage.admission.running == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "opened"),
+    [
+        (WorkerLost("gone"), 2),
+        (WorkerUnavailable("not yet"), 1),
+        (InvalidRequest("no", part=RequestPart.PROMPT), 1),
+    ],
+)
+def test_only_where_the_process_went_away_a_turn_is_opened_anew(
+    error: GatewayError, opened: int
+) -> None:
+    stage = Stage(ScriptedBackend(error, [[said("a"), DONE]]))
+    if opened == 2:
+        chunks, failure = read(stage.answer(), commit=False)
+        assert failure is None
+        assert Text(0, "a") in chunks
+    else:
+        assert outcome(stage.answer) is error
+    assert len(stage.backend.asked) == opened
+    assert stage.admission.running == 0
+
+
+def test_of_turns_that_cannot_all_be_opened_none_is_left() -> None:
+    error = InvalidRequest("no", part=RequestPart.PROMPT)
+    stage = Stage(ScriptedBackend([[DONE]], [[DONE]], error), n=3)
+    assert outcome(stage.answer) is error
+    assert error.param == "input"
+    assert stage.admission.running == 0
+
+
+def test_a_second_try_that_cannot_be_opened_ends_the_answer() -> None:
+    error = InvalidRequest("no", part=RequestPart.PROMPT)
+    stage = Stage(ScriptedBackend([[CUT]], error))
+    chunks, failure = read(stage.answer(), commit=True)
+    assert (chunks, failure, error.param) == ([Began(0)], error, "input")
+    assert stage.admission.running == 0
+
+
+def test_an_error_of_the_gateway_ends_the_answer_after_what_was_said() -> None:
+    error = UpstreamError("enough")
+    stage = Stage(ScriptedBackend([[said("a")], error]))
+    chunks, failure = read(stage.answer(), commit=True)
+    assert (chunks, failure) == ([Began(0), Text(0, "a")], error)
+    assert stage.admission.running == 0
