@@ -14,7 +14,8 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from types import MappingProxyType
+from typing import Any, TypeAlias
 
 from app.observability.trace_content import Content
 from app.rpc.channel import CallReport
@@ -56,6 +57,35 @@ _USAGE = {
 _MAX_NAME = 40
 
 
+_BLANK: Mapping[str, Any] = MappingProxyType(
+    {
+        "format": FORMAT,
+        "request_id": None,
+        "thread_id": None,
+        "turn_id": None,
+        "at": None,
+        "worker_pid": None,
+        "generation": None,
+        "route": "unmatched",
+        "stream": None,
+        "model": None,
+        "outcome": NOT_BEGUN,
+        "error_code": None,
+        "failure": None,
+        "usage": None,
+        "queue_ms": None,
+        "first_event_ms": None,
+        "duration_ms": None,
+        "calls": (),
+        "omitted": {},
+    }
+)
+"""Every member of a document that any turn has, in order, with what stands for not known."""
+
+_Call: TypeAlias = tuple[str, float, float, int, int, str]
+"""One call: method, start and end (monotonic seconds), bytes sent and received, status."""
+
+
 @dataclass(slots=True)
 class _Entry:
     """Events of one kind: when the first and the last came, how many, and their bytes."""
@@ -69,7 +99,8 @@ class _Entry:
 class Trace:
     """One turn, while it runs and after. `document` has what is known by now; whoever knows more adds to it.
 
-    `started` is in monotonic seconds, `at` is Unix time: when the turn is asked for, before it has a thread.
+    A turn that waits holds little of it: the document is put together at the end, by `finished`. `started` is in
+    monotonic seconds, `at` is Unix time: when the turn is asked for, before it has a thread.
     """
 
     def __init__(
@@ -83,60 +114,36 @@ class Trace:
         self.content = content
         self._started = started
         self._entries: dict[tuple[str, str | None, Any], _Entry] = {}
-        self.document: dict[str, Any] = {
-            "format": FORMAT,
-            "request_id": request_id,
-            "thread_id": None,
-            "turn_id": None,
-            "at": datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds"),
-            "worker_pid": worker_pid,
-            "generation": None,
-            "route": "unmatched",
-            "stream": None,
-            "model": None,
-            "outcome": NOT_BEGUN,
-            "error_code": None,
-            "failure": None,
-            "usage": None,
-            "queue_ms": None,
-            "first_event_ms": None,
-            "duration_ms": None,
-            "calls": [],
-            "omitted": {"calls": 0, "events": 0, "bytes": 0},
-        }
+        self._at = at
+        self._calls: list[_Call] = []
+        self._omitted: Counter[str] = Counter()
+        self.document: dict[str, Any] = {"request_id": request_id, "worker_pid": worker_pid}
 
     def note_call(self, report: CallReport) -> None:
         """Add one call that is over."""
         if isinstance(report.params, Mapping):
-            self.document |= call_fields(report.method, report.params)
+            self.document.update(call_fields(report.method, report.params))
             if self.content is not None:
                 self.content.note_call(report.method, report.params)
-        if len(self.document["calls"]) == MAX_CALLS:
-            self.document["omitted"]["calls"] += 1
+        if len(self._calls) == MAX_CALLS:
+            self._omitted["calls"] += 1
             return
-        self.document["calls"].append(
-            {
-                "method": report.method,
-                "at_ms": self._ms(report.started),
-                "duration_ms": round((report.ended - report.started) * 1000, 1),
-                "sent_bytes": report.sent,
-                "received_bytes": report.received,
-                "status": report.status,
-            }
-        )
+        times, sizes = (report.started, report.ended), (report.sent, report.received)
+        self._calls.append((report.method, *times, *sizes, report.status))
 
     def note_event(self, notification: Notification, now: float) -> None:
         """Add one event: to the entry of its method, an output item's also of its kind and of its turn."""
         method, params = notification.method, notification.params
-        self.document |= event_fields(method, params)
+        if fields := event_fields(method, params):
+            self.document.update(fields)
         if self.content is not None:
             self.content.note_event(method, params)
         item = item_kind(params.get("item")) if method == _RAW_ITEM else None
         kind = (method, item, params.get("turnId") if item else None)
         entry = self._entries.get(kind)
         if entry is None and len(self._entries) == MAX_EVENTS:
-            self.document["omitted"]["events"] += 1
-            self.document["omitted"]["bytes"] += notification.size
+            self._omitted["events"] += 1
+            self._omitted["bytes"] += notification.size
             return
         if entry is None:
             entry = self._entries[kind] = _Entry(now, now)
@@ -146,11 +153,11 @@ class Trace:
 
     def end(self, now: float, outcome: str = NOT_BEGUN) -> None:
         """Note when the turn ended, and how."""
-        self.document |= {"duration_ms": self._ms(now), "outcome": outcome}
+        self.document.update(duration_ms=self._ms(now), outcome=outcome)
 
     def finished(self) -> dict[str, Any]:
         """Return the document as it is written. Its `turn_id` tells which items are the model's."""
-        turn_id = self.document["turn_id"]
+        turn_id = self.document.get("turn_id")
         events: list[dict[str, Any]] = []
         for (method, item, reported_under), entry in self._entries.items():
             shown: dict[str, Any] = {"method": method, "item": item} if item else {"method": method}
@@ -160,10 +167,30 @@ class Trace:
             shown["over_ms"] = round((entry.last - entry.first) * 1000, 1)
             events.append({**shown, "count": entry.count, "bytes": entry.size})
         first = next((event["at_ms"] for event in events if "injected" not in event), None)
-        document = {**self.document, "first_event_ms": first, "events": events}
+        document = {
+            **_BLANK,
+            **self.document,
+            "at": datetime.fromtimestamp(self._at, UTC).isoformat(timespec="milliseconds"),
+            "first_event_ms": first,
+            "calls": [self._shown(*call) for call in self._calls],
+            "omitted": {name: self._omitted[name] for name in ("calls", "events", "bytes")},
+            "events": events,
+        }
         if self.content is not None:
             document["content"] = self.content.to_document(turn_id)
         return document
+
+    def _shown(
+        self, method: str, started: float, ended: float, sent: int, received: int, status: str
+    ) -> dict[str, Any]:
+        return {
+            "method": method,
+            "at_ms": self._ms(started),
+            "duration_ms": round((ended - started) * 1000, 1),
+            "sent_bytes": sent,
+            "received_bytes": received,
+            "status": status,
+        }
 
     def _ms(self, moment: float) -> float:
         return round((moment - self._started) * 1000, 1)

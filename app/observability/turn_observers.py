@@ -80,7 +80,9 @@ class TracingObserver(MetricsObserver):
         document, record = self._trace.document, self._record
         document |= {"route": record.route, "stream": record.stream, "queue_ms": record.queue_ms}
         # Where the turn itself did not fail, its request may have, and the turn ended for that.
-        document["error_code"] = document["error_code"] or labels.loggable_code(record.error_code)
+        document["error_code"] = document.get("error_code") or labels.loggable_code(
+            record.error_code
+        )
         self._buffer.add(self._trace)
 
 

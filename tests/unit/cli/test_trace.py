@@ -68,7 +68,7 @@ def test_a_failure_and_what_was_left_out_are_said() -> None:
     made.note_event(Notification("thread/tokenUsage/updated", usage, 10), 11.0)
     made.note_event(Notification("turn/completed", failed, 10), 11.0)
     made.document |= {"outcome": "failed", "error_code": "UPSTREAM_ERROR", "duration_ms": None}
-    made.document["omitted"] |= {"events": 4, "bytes": 99}
+    made._omitted.update(events=4, bytes=99)
     said = lines(made)
     assert "  outcome  failed UPSTREAM_ERROR, ? ms" in said
     assert "  failure  kind badGateway, http_status 502" in said
