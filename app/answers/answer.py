@@ -44,6 +44,24 @@ class Answer:
     `GatewayError` in the endpoint's words.
     """
 
+    __slots__ = (
+        "_choices",
+        "_engine",
+        "_ignored",
+        "_is_committed",
+        "_observer",
+        "_on_complete",
+        "_owner",
+        "_pace",
+        "_prompts",
+        "_requests",
+        "_resolved",
+        "_retried",
+        "_turns",
+        "_visible",
+        "_words",
+    )
+
     def __init__(
         self,
         plan: AnswerPlan,
@@ -55,7 +73,8 @@ class Answer:
         observer: AnswerObserver,
         on_complete: Callable[[Sequence[Choice]], None] = lambda _: None,
     ) -> None:
-        self._plan = plan
+        # Not the plan itself: a stream should not hold a conversation that nobody will be asked again.
+        self._words, self._resolved, self._ignored = plan.words, plan.resolved, plan.ignored
         self._engine = engine
         self._pace = pace
         self._owner = owner
@@ -63,7 +82,7 @@ class Answer:
         self._on_complete = on_complete
         prompts = list(plan.choices())
         self._prompts = [number for number, _ in prompts]
-        self._requests = [prompt.request for _, prompt in prompts]
+        self._requests = {index: prompt.request for index, (_, prompt) in enumerate(prompts)}
         run = get_hub().threadpool.apply
         self._choices = [
             Choice(index, prompt.constraints, run) for index, (_, prompt) in enumerate(prompts)
@@ -72,7 +91,7 @@ class Answer:
         self._visible: set[int] = set()  # choices of which the client has seen something
         self._retried: set[int] = set()
         try:
-            turns = engine.start(self._requests, admitted, observer)
+            turns = engine.start([*self._requests.values()], admitted, observer)
         except GatewayError as error:
             plan.words.put_into(error)
             raise
@@ -95,7 +114,7 @@ class Answer:
         except GatewayError as error:
             if isinstance(error, UpstreamAuth):
                 self._engine.backend.note_login(accepted=False)
-            self._plan.words.put_into(error)
+            self._words.put_into(error)
             raise
 
     def _feed(self, index: int, news: Sequence[Event] | GatewayError) -> Iterator[list[Chunk]]:
@@ -154,15 +173,17 @@ class Answer:
         self._is_committed = True
         if len(self._visible) == len(self._choices):
             return
-        for index in {chunk.index for chunk in chunks if isinstance(chunk, VISIBLE)}:
+        news = {chunk.index for chunk in chunks if isinstance(chunk, VISIBLE)}
+        for index in news - self._visible:
             self._visible.add(index)
             if not self._choices[index].holds_text:
                 self._turns.turns[index].lease.commit()
+                del self._requests[index]
 
     def summary(self) -> Summary:
         """Return the answer's state as of now."""
         turn = self._turns.turns[0].facts
-        resolved = self._plan.resolved
+        resolved = self._resolved
         first = self._turns.first_event_at
         return Summary(
             thread_id=turn.thread_id,
@@ -170,7 +191,7 @@ class Answer:
             generation=turn.generation,
             model=resolved.model.id,
             effort=resolved.effort or resolved.model.default_effort,
-            ignored_parameters=self._plan.ignored,
+            ignored_parameters=self._ignored,
             upstream=self._engine.backend.upstream,
             ttft_ms=None if first is None else round((first - self._turns.started) * 1000),
             duration_ms=round((time.monotonic() - self._turns.started) * 1000),
