@@ -65,7 +65,6 @@ def test_the_death_of_a_busy_child(start: Start, upstream: Upstream, settle: Set
 
 
 @pytest.mark.chaos
-@pytest.mark.timeout(120)
 def test_a_child_that_cannot_start(start: Start, settle: Settle) -> None:
     gateway = start()
     foreign = gateway.home / "config.toml"
@@ -117,7 +116,6 @@ def test_a_reload_under_a_stream_of_two_minutes(
 
 
 @pytest.mark.chaos
-@pytest.mark.timeout(120)
 def test_term_a_second_after_a_hup(start: Start, upstream: Upstream, settle: Settle) -> None:
     gateway = start()
     marker = upstream.say(*["word "] * 240, interval_ms=500)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import pytest
 import requests
 
 from tests.e2e.gateway_pool import ONE_SLOT, SECOND_KEY
@@ -253,7 +252,6 @@ def test_who_waits_does_not_notice_that_the_child_dies(
     assert child(gateway)["generation"] == 2
 
 
-@pytest.mark.timeout(120)
 def test_a_child_that_dies_under_load_costs_only_what_had_begun_to_speak(
     make_gateway: Any, upstream: Upstream
 ) -> None:

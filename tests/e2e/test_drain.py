@@ -31,7 +31,7 @@ def signal_group(gateway: Gateway, number: int) -> None:
 def test_term_ends_a_long_stream_cleanly_and_leaves_nothing(
     make_gateway: Any, upstream: Upstream
 ) -> None:
-    gateway: Gateway = make_gateway(WORKER_SHUTDOWN_GRACE_MS="1000")
+    gateway: Gateway = make_gateway(WORKER_SHUTDOWN_GRACE_MS="300")
     family = [gateway.master(), *gateway.master().children(recursive=True)]
     marker = held(upstream)
     with ThreadPoolExecutor(1) as pool:

@@ -61,7 +61,7 @@ def test_a_killed_child_ends_its_streams_and_comes_back(
 
 
 def test_readyz_says_no_while_the_child_is_gone(make_gateway: Any) -> None:
-    gateway: Gateway = make_gateway(WORKER_BACKOFF_INITIAL_MS="3000")
+    gateway: Gateway = make_gateway(WORKER_BACKOFF_INITIAL_MS="1500")
     gateway.child().kill()
     wait_until(lambda: gateway.get("/readyz").status_code == 503, "not ready")
     answer = gateway.get("/readyz", key=False)

@@ -128,7 +128,6 @@ def test_wrong_keys_leave_nothing_in_redis(make_gateway: MakeGateway, redis: Red
     assert remaining(gateway.post(ask(QUICK))) == 2
 
 
-@pytest.mark.timeout(120)  # four starts of a gateway
 def test_what_redis_counted_outlives_reload_crash_and_restart(
     make_gateway: MakeGateway, redis: RedisServer
 ) -> None:

@@ -313,14 +313,13 @@ def test_it_is_logged_without_its_reason(lend_gateway: Any) -> None:
 # How long it lasts
 
 
-@pytest.mark.timeout(120)
 def test_its_end_comes_by_itself(make_gateway: Any, upstream: Upstream) -> None:
     gateway: Gateway = make_gateway()
-    until = datetime.fromtimestamp(time.time() + 5, UTC)
+    until = datetime.fromtimestamp(time.time() + 3, UTC)
     switch(gateway, enabled=True, until=until.isoformat())
     refused = gateway.post(ask("x"))
     assert refused.status_code == 503
-    assert 1 <= int(refused.headers["Retry-After"]) <= 5
+    assert 1 <= int(refused.headers["Retry-After"]) <= 3
     wait_until(lambda: not is_closed(gateway), "it is over")
     assert datetime.now(UTC) >= until
     state = call(gateway, "GET").json()
@@ -366,7 +365,6 @@ def make(tmp_path: Path, upstream: Upstream) -> Iterator[Make]:
         end(gateway)
 
 
-@pytest.mark.timeout(120)
 def test_a_reload_keeps_it_and_a_new_value_of_the_setting_wins(make: Make) -> None:
     site, gateway = make()
     before = switch(gateway, enabled=True, reason=REASON, retry_after_s=5)
@@ -400,7 +398,6 @@ def test_a_reload_keeps_it_and_a_new_value_of_the_setting_wins(make: Make) -> No
     ]
 
 
-@pytest.mark.timeout(120)
 def test_the_setting_closes_a_service_whose_new_child_does_not_start(make: Make) -> None:
     site, gateway = make()
     site.set(PROXY_MAINTENANCE_MODE="true", CODEX_BIN=site.codex("broken-codex", instead="exit 7"))

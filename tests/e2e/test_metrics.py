@@ -72,10 +72,10 @@ def test_restarts_are_counted_and_survive_a_reload(make_gateway: Any) -> None:
 
 
 def test_a_child_that_is_gone_is_seen(make_gateway: Any) -> None:
-    gateway: Gateway = make_gateway(WORKER_BACKOFF_INITIAL_MS="4000")
+    gateway: Gateway = make_gateway(WORKER_BACKOFF_INITIAL_MS="1500")
     gateway.child().kill()
     wait_until(lambda: total(scrape(gateway), "codex_worker_ready") == 0, "not ready")
-    assert total(scrape(gateway), "codex_worker_backoff_ms") == 4000
+    assert total(scrape(gateway), "codex_worker_backoff_ms") == 1500
     gateway.wait_ready()
     samples = scrape(gateway)
     assert total(samples, "codex_worker_ready") == 1

@@ -133,7 +133,6 @@ def test_a_reload_loses_nothing(make: Make, put_load: Callable[[Gateway], Load])
 
 
 @pytest.mark.chaos
-@pytest.mark.timeout(120)
 def test_many_hups_at_once_end_in_one_reload_that_loses_nothing(
     make: Make, put_load: Callable[[Gateway], Load]
 ) -> None:
@@ -151,7 +150,6 @@ def test_many_hups_at_once_end_in_one_reload_that_loses_nothing(
 
 
 @pytest.mark.chaos
-@pytest.mark.timeout(120)
 def test_a_stream_longer_than_the_graceful_timeout_is_whole(
     make: Make, put_load: Callable[[Gateway], Load]
 ) -> None:
@@ -442,7 +440,6 @@ def wait_retired(gateway: Gateway, count: int) -> None:
     wait_until(lambda: len(gateway.events("worker_retires")) == count, "the old worker retires")
 
 
-@pytest.mark.timeout(120)
 def test_a_fourth_generation_waits_for_the_first_to_end(make: Make, upstream: Upstream) -> None:
     _, gateway = make()
     streams = Streams(gateway, upstream)

@@ -122,18 +122,33 @@ PLACES: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("place", PLACES)
-@pytest.mark.parametrize("keyword", DROPPED)
-def test_a_keyword_that_codex_drops_is_a_loss_wherever_it_is(keyword: str, place: str) -> None:
-    assert loses_something(PLACES[place]({"type": "string", keyword: 1}))
+def test_a_keyword_that_codex_drops_is_a_loss_wherever_it_is() -> None:
+    missed = [
+        f"{keyword} in {place}"
+        for keyword in DROPPED
+        for place, inside in PLACES.items()
+        if not loses_something(inside({"type": "string", keyword: 1}))
+    ]
+    assert missed == []
 
 
-@pytest.mark.parametrize("place", PLACES)
-@pytest.mark.parametrize("keyword", [*DROPPED, "type", "enum", "properties", "$ref"])
-def test_a_property_that_is_named_like_a_keyword_is_none(keyword: str, place: str) -> None:
-    schema = {"type": "object", "properties": {keyword: {"type": "string"}}, "required": [keyword]}
-    assert not loses_something(PLACES[place](schema))
-    assert not loses_something({"type": "object", "$defs": {keyword: {"type": "string"}}})
+def test_a_property_that_is_named_like_a_keyword_is_none() -> None:
+    text = {"type": "string"}
+    keywords = [*DROPPED, "type", "enum", "properties", "$ref"]
+    taken_for_one = [
+        f"{keyword} in {place}"
+        for keyword in keywords
+        for place, inside in PLACES.items()
+        if loses_something(
+            inside({"type": "object", "properties": {keyword: text}, "required": [keyword]})
+        )
+    ]
+    taken_for_one += [
+        f"{keyword}, a definition"
+        for keyword in keywords
+        if loses_something({"type": "object", "$defs": {keyword: text}})
+    ]
+    assert taken_for_one == []
 
 
 @pytest.mark.parametrize("schema", [PERSON, {}, {"type": "object"}, True, {"$ref": "#/$defs/a"}])
