@@ -38,8 +38,9 @@ def test_a_whole_answer_is_the_endpoint_s_object(gateway: Gateway, upstream: Ups
         200,
         {"summary": "hello", "end": "done", "model": MODEL},
     )
-    (line,) = [e for e in gateway.events("request") if e["route"] == "/v1/summaries"]
-    assert line["finish_reason"] == "done"
+    request_id = answer.headers["x-request-id"]
+    (line,) = [e for e in gateway.events("request") if e["request_id"] == request_id]
+    assert (line["route"], line["finish_reason"]) == ("/v1/summaries", "done")
 
 
 def test_a_stream_has_the_endpoint_s_events(gateway: Gateway, upstream: Upstream) -> None:

@@ -2,7 +2,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.backend.events import (
@@ -220,6 +220,7 @@ NAMES = [
 ]
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])  # other tests may run beside it
 @given(st.sampled_from(sorted(PARSERS)), st.dictionaries(st.sampled_from(NAMES), JSON))
 def test_params_of_any_shape_give_an_event_or_a_protocol_error(
     method: str, params: dict[str, Any]
