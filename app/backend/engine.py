@@ -17,7 +17,7 @@ from app.backend.observer import NULL_OBSERVER, RequestObserver
 from app.backend.protocols import Backend, Turn
 from app.backend.request import Model, TurnRequest
 from app.errors import WorkerLost
-from app.step_log import step
+from app.step_log import passed, step
 
 
 class Admitted(AbstractContextManager["Admitted"]):
@@ -117,6 +117,7 @@ class Engine:
                 with step("backend.open", model=request.model, items=len(request.items)):
                     turn = self.backend.open(request, Lease(slot), admitted.deadline, observer)
                 turns.append(turn)
+                passed("backend.opened", thread_id=turn.facts.thread_id)
         except BaseException:
             for turn in turns:
                 turn.lease.transfer()  # the slot stays with `admitted`

@@ -11,7 +11,7 @@ import itertools
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -86,6 +86,7 @@ def record_call(observer: CallObserver, method: str, params: object) -> Iterator
         passed(
             "rpc.call",
             method=method,
+            thread_id=params.get("threadId") if isinstance(params, Mapping) else None,
             outcome=report.status,
             sent_bytes=report.sent,
             received_bytes=report.received,
