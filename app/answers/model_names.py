@@ -8,7 +8,7 @@ A name is looked up in this order, and spelled exactly:
    (`gpt-5.5-high`).
 
 A request without a model takes `PROXY_DEFAULT_MODEL`, which is looked up in the same way. Where the name sets an
-effort, a `reasoning_effort` that says otherwise is a contradiction and refused: neither is silently dropped. Only the
+effort, a request's own effort that says otherwise is a contradiction and refused: neither is silently dropped. Only the
 default's effort yields, since that caller named none.
 """
 
@@ -44,9 +44,15 @@ class Resolved:
 
 
 def resolve(
-    models: Sequence[Model], names: Names, name: str | None, effort: str | None = None
+    models: Sequence[Model],
+    names: Names,
+    name: str | None,
+    effort: str | None = None,
+    effort_field: str = "effort",
 ) -> Resolved:
     """Return what `name` and `effort` of a request stand for. An empty name is none where there is a default.
+
+    `effort_field` is how the request calls its effort.
 
     Raises `ModelNotFound`, and `InvalidRequest` for an effort that the model does not know or the name contradicts.
     """
@@ -57,12 +63,12 @@ def resolve(
     if found is None:
         raise _not_found(names, asked, is_default=asked != name)
     model, implied = found
-    _check_effort(model, effort)
+    _check_effort(model, effort, effort_field)
     if name and implied and effort not in {None, implied}:
         raise InvalidRequest(
             f"The model `{asked[:_SHOWN]}` already means the reasoning effort '{implied}', which contradicts "
-            f"'reasoning_effort': '{effort}'. Leave one of them out.",
-            param="reasoning_effort",
+            f"'{effort_field}': '{effort}'. Leave one of them out.",
+            param=effort_field,
         )
     return Resolved(asked, model, effort or implied)
 
@@ -110,15 +116,15 @@ def _find(models: Sequence[Model], name: str) -> _Found | None:
     return None
 
 
-def _check_effort(model: Model, effort: str | None) -> None:
+def _check_effort(model: Model, effort: str | None, field: str) -> None:
     # codex itself would hand on any word.
     if effort is None or effort in model.efforts:
         return
     supported = ", ".join(f"'{name}'" for name in model.efforts)
     raise InvalidRequest(
-        f"Unsupported value: 'reasoning_effort' does not support '{effort[:60]}' with this model. "
+        f"Unsupported value: '{field}' does not support '{effort[:60]}' with this model. "
         f"Supported values are: {supported}.",
-        param="reasoning_effort",
+        param=field,
         code="unsupported_value",
     )
 

@@ -50,12 +50,17 @@ def has_default_model() -> bool:
     return bool(services().model_names.default)
 
 
-def resolve_model(name: str | None, effort: str | None = None) -> Resolved:
+def resolve_model(
+    name: str | None, effort: str | None = None, effort_field: str = "effort"
+) -> Resolved:
     """Return what the request's model name and effort stand for, and note it in the record.
+
+    `effort_field` is how the endpoint calls the effort, for errors about it.
 
     Blocks while the backend starts. Raises `ModelNotFound`, `InvalidRequest`, `WorkerUnavailable`.
     """
-    resolved = resolve(services().engine.models(), services().model_names, name, effort)
+    models, names = services().engine.models(), services().model_names
+    resolved = resolve(models, names, name, effort, effort_field)
     current_record().model = resolved.model.id
     return resolved
 

@@ -34,7 +34,7 @@ def create_chat_completion() -> Response:
         shows_reasoning=options.shows_reasoning,
         needs_model=not respond.has_default_model(),
     )
-    resolved = respond.resolve_model(request.model, request.effort)
+    resolved = respond.resolve_model(request.model, request.effort, "reasoning_effort")
     envelope = Envelope(
         **asdict(respond.identity("chatcmpl")),
         model=resolved.name,

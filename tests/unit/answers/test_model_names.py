@@ -29,7 +29,7 @@ NONE = Names()
 
 def refusal(names: Names, name: str | None, effort: str | None = None) -> Any:
     with pytest.raises(InvalidRequest) as raised:
-        resolve(MODELS, names, name, effort)
+        resolve(MODELS, names, name, effort, "reasoning_effort")
     return raised.value
 
 
