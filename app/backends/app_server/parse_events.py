@@ -7,9 +7,8 @@ every version. Field names follow the schema that the pinned binary generates (`
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, NewType, TypeVar
+from typing import Any, NamedTuple, NewType, TypeVar
 
 from app.backend.events import (
     Event,
@@ -39,8 +38,7 @@ class ProtocolError(Exception):
         self.field = field
 
 
-@dataclass(frozen=True, slots=True)
-class Addressed:
+class Addressed(NamedTuple):
     """An event and the turn that it belongs to."""
 
     thread_id: ThreadId
