@@ -7,9 +7,8 @@ every version. Field names follow the schema that the pinned binary generates (`
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, NewType
+from typing import Any, NamedTuple, NewType, TypeVar
 
 from app.backend.events import (
     Event,
@@ -28,6 +27,8 @@ from app.backend.events import (
 ThreadId = NewType("ThreadId", str)
 TurnId = NewType("TurnId", str)
 
+T = TypeVar("T")
+
 
 class ProtocolError(Exception):
     """The child sent something that its own schema does not allow. `field` says where."""
@@ -37,8 +38,7 @@ class ProtocolError(Exception):
         self.field = field
 
 
-@dataclass(frozen=True, slots=True)
-class Addressed:
+class Addressed(NamedTuple):
     """An event and the turn that it belongs to."""
 
     thread_id: ThreadId
@@ -46,66 +46,64 @@ class Addressed:
     event: Event
 
 
-def parse_event(method: str, params: Mapping[str, Any]) -> Addressed | None:
+def parse_event(method: str, params: dict[str, Any]) -> Addressed | None:
     """Return the event, or None if this method says nothing that we use. Raises `ProtocolError`."""
     parser = PARSERS.get(method)
     if parser is None:
         return None
-    thread_id = _string(params, "threadId", method)
-    event = parser(params)
+    thread_id = member(params, "threadId", str, method)
+    event = parser(params, method)
     if event is None:
         return None
     # turn/completed carries its id inside `turn`; the usage notification, beside the thread's.
     turn_id = (
-        _string(params, "turnId", method)
+        member(params, "turnId", str, method)
         if "turnId" in params
-        else _string(_mapping(params, "turn", method), "id", method)
+        else member(member(params, "turn", dict, method), "id", str, method)
     )
     return Addressed(ThreadId(thread_id), TurnId(turn_id), event)
 
 
-def _text_delta(params: Mapping[str, Any]) -> TextDelta:
-    where = "item/agentMessage/delta"
-    return TextDelta(_string(params, "itemId", where), _string(params, "delta", where))
+def _text_delta(params: dict[str, Any], where: str) -> TextDelta:
+    return TextDelta(member(params, "itemId", str, where), member(params, "delta", str, where))
 
 
-def _reasoning_delta(params: Mapping[str, Any]) -> ReasoningDelta:
-    return ReasoningDelta(_string(params, "delta", "item/reasoning"))
+def _reasoning_delta(params: dict[str, Any], where: str) -> ReasoningDelta:
+    return ReasoningDelta(member(params, "delta", str, where))
 
 
-def _usage_updated(params: Mapping[str, Any]) -> UsageUpdated:
-    where = "thread/tokenUsage/updated"
-    return UsageUpdated(_usage(_mapping(_mapping(params, "tokenUsage", where), "total", where)))
+def _usage_updated(params: dict[str, Any], where: str) -> UsageUpdated:
+    usage = member(params, "tokenUsage", dict, where)
+    return UsageUpdated(_usage(member(usage, "total", dict, where), where))
 
 
-def _response_completed(params: Mapping[str, Any]) -> ResponseCompleted:
+def _response_completed(params: dict[str, Any], where: str) -> ResponseCompleted:
     usage = params.get("usage")
-    return ResponseCompleted(_usage(usage) if isinstance(usage, Mapping) else None)
+    return ResponseCompleted(_usage(usage, where) if isinstance(usage, dict) else None)
 
 
-def _raw_item(params: Mapping[str, Any]) -> RawItem:
-    return RawItem(_mapping(params, "item", "rawResponseItem/completed"))
+def _raw_item(params: dict[str, Any], where: str) -> RawItem:
+    return RawItem(member(params, "item", dict, where))
 
 
-def _retrying(params: Mapping[str, Any]) -> Retrying | None:
+def _retrying(params: dict[str, Any], where: str) -> Retrying | None:
     # Without a retry the same failure ends the turn, so this says nothing new.
     if params.get("willRetry") is not True:
         return None
-    return Retrying(parse_failure(_mapping(params, "error", "error")))
+    return Retrying(parse_failure(member(params, "error", dict, where)))
 
 
-def _turn_ended(params: Mapping[str, Any]) -> TurnEnded:
-    where = "turn/completed"
-    turn = _mapping(params, "turn", where)
+def _turn_ended(params: dict[str, Any], where: str) -> TurnEnded:
+    turn = member(params, "turn", dict, where)
     try:
         status = TurnStatus(turn.get("status"))
     except ValueError:
         raise ProtocolError(where, "turn.status") from None
     error = turn.get("error")
-    return TurnEnded(status, parse_failure(error) if isinstance(error, Mapping) else None)
+    return TurnEnded(status, parse_failure(error) if isinstance(error, dict) else None)
 
 
-PARSERS: Mapping[str, Callable[[Mapping[str, Any]], Event | None]] = MappingProxyType(
+PARSERS: Mapping[str, Callable[[dict[str, Any], str], Event | None]] = MappingProxyType(
     {
         "error": _retrying,
         "item/agentMessage/delta": _text_delta,
@@ -119,16 +117,16 @@ PARSERS: Mapping[str, Callable[[Mapping[str, Any]], Event | None]] = MappingProx
 )
 
 
-def parse_failure(error: Mapping[str, Any]) -> TurnFailure:
+def parse_failure(error: dict[str, Any]) -> TurnFailure:
     """Read a `TurnError`. `codexErrorInfo` is a bare name, or an object with one name and maybe an HTTP status."""
     message = error.get("message")
     text = message if isinstance(message, str) else ""
     info = error.get("codexErrorInfo")
     if isinstance(info, str):
         return TurnFailure(text, info)
-    if isinstance(info, Mapping) and info:
+    if isinstance(info, dict) and info:
         kind, detail = next(iter(info.items()))
-        status = detail.get("httpStatusCode") if isinstance(detail, Mapping) else None
+        status = detail.get("httpStatusCode") if isinstance(detail, dict) else None
         return TurnFailure(text, str(kind), status if isinstance(status, int) else None)
     return TurnFailure(text)
 
@@ -142,23 +140,17 @@ _USAGE_FIELDS = (
 )
 
 
-def _usage(raw: Mapping[str, Any]) -> Usage:
-    counts = [raw.get(name) for name in _USAGE_FIELDS]
-    for name, count in zip(_USAGE_FIELDS, counts, strict=True):
-        if not isinstance(count, int) or isinstance(count, bool):
-            raise ProtocolError("usage", name)
-    return Usage(*counts)  # type: ignore[arg-type]  # each was checked above
+def _usage(raw: dict[str, Any], where: str) -> Usage:
+    return Usage(*(member(raw, name, int, where) for name in _USAGE_FIELDS))
 
 
-def _string(params: Mapping[str, Any], name: str, where: str) -> str:
-    value = params.get(name)
-    if not isinstance(value, str):
-        raise ProtocolError(where, name)
-    return value
-
-
-def _mapping(params: Mapping[str, Any], name: str, where: str) -> Mapping[str, Any]:
-    value = params.get(name)
-    if not isinstance(value, Mapping):
+def member(parent: Any, name: str, kind: type[T], where: str) -> T:
+    """Return a member of an object. Raises `ProtocolError` if it is not there, or not of exactly this type."""
+    try:
+        value = parent[name]
+    except (KeyError, TypeError):  # not there; no object at all
+        value = None
+    # Not `isinstance`: a boolean is an int in Python.
+    if type(value) is not kind:
         raise ProtocolError(where, name)
     return value

@@ -6,11 +6,10 @@ in one place. Results are checked before anything is streamed; `ProtocolError` n
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from app.backend.request import Model, TurnRequest
-from app.backends.app_server.parse_events import ProtocolError, ThreadId, TurnId
+from app.backends.app_server.parse_events import ThreadId, TurnId, member
 
 CLIENT_NAME = "codex_completions_api"
 
@@ -48,7 +47,7 @@ def initialize_params(version: str) -> dict[str, Any]:
 
 def parse_user_agent(result: Any) -> str:
     """Return the child's own name and version from the result of `initialize`."""
-    return str(_member(result, "userAgent", str, "initialize"))
+    return member(result, "userAgent", str, "initialize")
 
 
 def thread_start_params(request: TurnRequest) -> dict[str, Any]:
@@ -73,8 +72,8 @@ def thread_start_params(request: TurnRequest) -> dict[str, Any]:
 
 def parse_thread_id(result: Any) -> ThreadId:
     """Return the id of the thread that `thread/start` made."""
-    thread = _member(result, "thread", Mapping, "thread/start")
-    return ThreadId(_member(thread, "id", str, "thread/start"))
+    thread = member(result, "thread", dict, "thread/start")
+    return ThreadId(member(thread, "id", str, "thread/start"))
 
 
 def inject_items_params(thread_id: ThreadId, request: TurnRequest) -> dict[str, Any]:
@@ -96,8 +95,8 @@ def turn_start_params(thread_id: ThreadId, request: TurnRequest) -> dict[str, An
 
 def parse_turn_id(result: Any) -> TurnId:
     """Return the id of the turn that `turn/start` began."""
-    turn = _member(result, "turn", Mapping, "turn/start")
-    return TurnId(_member(turn, "id", str, "turn/start"))
+    turn = member(result, "turn", dict, "turn/start")
+    return TurnId(member(turn, "id", str, "turn/start"))
 
 
 def interrupt_params(thread_id: ThreadId, turn_id: TurnId) -> dict[str, Any]:
@@ -123,22 +122,15 @@ def model_list_params(cursor: str | None) -> dict[str, Any]:
 def parse_models(result: Any) -> tuple[list[Model], str | None]:
     """Return one page of `model/list` and the cursor of the next, None at the end."""
     where = "model/list"
-    models = [_parse_model(entry, where) for entry in _member(result, "data", list, where)]
+    models = [_parse_model(entry, where) for entry in member(result, "data", list, where)]
     cursor = result.get("nextCursor")
     return models, cursor if isinstance(cursor, str) else None
 
 
 def _parse_model(entry: Any, where: str) -> Model:
-    options = _member(entry, "supportedReasoningEfforts", list, where)
+    options = member(entry, "supportedReasoningEfforts", list, where)
     return Model(
-        id=_member(entry, "model", str, where),
-        efforts=tuple(_member(option, "reasoningEffort", str, where) for option in options),
-        default_effort=_member(entry, "defaultReasoningEffort", str, where),
+        id=member(entry, "model", str, where),
+        efforts=tuple(member(option, "reasoningEffort", str, where) for option in options),
+        default_effort=member(entry, "defaultReasoningEffort", str, where),
     )
-
-
-def _member(result: Any, name: str, kind: type[Any], where: str) -> Any:
-    value = result.get(name) if isinstance(result, Mapping) else None
-    if not isinstance(value, kind):
-        raise ProtocolError(where, name)
-    return value

@@ -143,6 +143,7 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ),
     ("rawResponse/completed", {**ADDRESS, "usage": {**COUNTS, "inputTokens": "9"}}, "inputTokens"),
     ("rawResponse/completed", {**ADDRESS, "usage": {**COUNTS, "totalTokens": 1.5}}, "totalTokens"),
+    ("rawResponse/completed", {**ADDRESS, "usage": {**COUNTS, "totalTokens": True}}, "totalTokens"),
     ("error", {**ADDRESS, **RETRY}, "error"),
     ("error", {**ADDRESS, **RETRY, "error": "m"}, "error"),
     ("error", {"threadId": "thr", **RETRY, "error": {"message": "m"}}, "turn"),
@@ -164,7 +165,7 @@ def test_what_the_schema_does_not_allow_is_named(
     with pytest.raises(ProtocolError) as raised:
         parse_event(method, params)
     assert raised.value.field == field
-    assert f": {field} is missing or has the wrong type" in str(raised.value)
+    assert str(raised.value) == f"{method}: {field} is missing or has the wrong type"
 
 
 @pytest.mark.parametrize(
