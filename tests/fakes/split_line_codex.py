@@ -7,11 +7,13 @@ happens (inside a UTF-8 sequence, an escape, a newline) without making a test wa
 
 from __future__ import annotations
 
+import io
 import os
 import random
 import subprocess
 import sys
 import threading
+from typing import IO
 
 from codex_cli_bin import bundled_codex_path
 
@@ -24,7 +26,7 @@ def main() -> int:
         return subprocess.run(command, check=False).returncode
     child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert child.stdin is not None
-    assert child.stdout is not None
+    assert isinstance(child.stdout, io.BufferedReader)
     threading.Thread(target=hand_on, args=(child.stdin,), daemon=True).start()
     dice = random.Random(SEED)
     while data := child.stdout.read1(65536):
@@ -35,11 +37,11 @@ def main() -> int:
     return child.wait()
 
 
-def hand_on(to_child: object) -> None:
+def hand_on(to_child: IO[bytes]) -> None:
     while data := os.read(0, 65536):
-        to_child.write(data)  # type: ignore[attr-defined]
-        to_child.flush()  # type: ignore[attr-defined]
-    to_child.close()  # type: ignore[attr-defined]
+        to_child.write(data)
+        to_child.flush()
+    to_child.close()
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
+from unittest.mock import patch
 from uuid import uuid4
 from weakref import WeakSet
 
@@ -33,12 +34,11 @@ def _no_greenlet_raises_or_stays() -> Iterator[None]:
         return [greenlet for greenlet in spawned if not greenlet.dead]
 
     gevent.Greenlet.add_spawn_callback(spawned.add)
-    hub.handle_error = collect
     try:
-        yield
-        eventually(lambda: not living(), lambda: f"left behind: {living()}", within_s=5)
+        with patch.object(hub, "handle_error", collect):
+            yield
+            eventually(lambda: not living(), lambda: f"left behind: {living()}", within_s=5)
     finally:
-        del hub.handle_error
         gevent.Greenlet.remove_spawn_callback(spawned.add)
     assert raised == []
 

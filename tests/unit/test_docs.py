@@ -15,7 +15,7 @@ from flask import Flask
 from prometheus_client.metrics import MetricWrapperBase
 
 from app import create_app, errors
-from app.backends.app_server.turn import TurnState
+from app.backend.observer import TurnState
 from app.errors import GatewayError
 from app.observability import labels
 from app.observability.gauges import Gauges
@@ -186,9 +186,10 @@ def metrics() -> dict[str, tuple[str, str]]:
     """Every metric: its type and its labels, as the registry has them."""
     everything = Metrics()
     Gauges(everything, lambda: pytest.fail("nothing is read"))
-    found = {}
+    found: dict[str, tuple[str, str]] = {}
     for collector in everything.registry._collector_to_names:
         assert isinstance(collector, MetricWrapperBase)
+        assert collector._type is not None
         suffix = "_total" if collector._type == "counter" else ""
         names = ", ".join(collector._labelnames) or NONE
         found[collector._name + suffix] = (collector._type, names)

@@ -16,7 +16,7 @@ from app.backend.observer import TurnState
 from app.backend.protocols import Pace
 from app.backends.app_server.parse_events import Addressed, ThreadId, TurnId
 from app.backends.app_server.turn import Turn
-from app.errors import Draining, SlowReader, WorkerLost, WorkerTimeout
+from app.errors import Draining, GatewayError, SlowReader, WorkerLost, WorkerTimeout
 from tests.fakes.waiting import DEADLINE_S, deadline, eventually, in_background, outcome, result
 
 PATIENT = Pace(first_s=DEADLINE_S, total_s=DEADLINE_S, commit_s=DEADLINE_S, tick_s=DEADLINE_S)
@@ -41,13 +41,19 @@ class Playbook:
         turn.begin(TurnId(f"turn-of-{name}"))
         return turn
 
+    def turn(self, index: int) -> Turn:
+        """Return the turn that answers this choice now."""
+        turn = self.choices.turns[index]
+        assert isinstance(turn, Turn)
+        return turn
+
     def replace(self, index: int) -> None:
         """Do what an answer does with a turn that has to be taken up anew."""
         self.choices.turns[index].close()
         self.choices.put(index, self.make("again"))
 
     def deliver(self, index: int, *events: Event) -> None:
-        tell(self.choices.turns[index], *events)
+        tell(self.turn(index), *events)
 
     def batches(self) -> Iterator[Batch]:
         return self.choices.follow()
@@ -91,8 +97,8 @@ def play() -> Iterator[Callable[..., Playbook]]:
     yield play
     for book in books:
         book.choices.close()
-        for turn in book.choices.turns:
-            assert book.closings.count(turn) == 1
+        for index in range(len(book.choices)):
+            assert book.closings.count(book.turn(index)) == 1
 
 
 Play = Callable[..., Playbook]
@@ -126,7 +132,7 @@ def test_the_error_of_one_turn_is_told(play: Play) -> None:
     book = play(1)
     book.deliver(0, said("a"))
     error = Draining("soon")
-    book.choices.turns[0].fail(error)
+    book.turn(0).fail(error)
     batches = book.batches()
     assert step(batches) == (0, [said("a")])
     assert step(batches) == (0, error)
@@ -144,7 +150,7 @@ def test_a_turn_that_failed_can_be_replaced(play: Play, count: int) -> None:
     waiting = in_background(next, batches)
     gevent.sleep(0)
     error = WorkerLost("gone")
-    book.choices.turns[0].fail(error)
+    book.turn(0).fail(error)
     assert result(waiting) == (0, error)
     book.replace(0)
     book.deliver(0, said("a"), DONE)
@@ -158,7 +164,7 @@ def test_a_turn_that_has_done_its_part_ends_the_answer(play: Play) -> None:
     assert step(batches) == (0, [said("a")])
     book.choices.close_one(0)
     assert isinstance(step(batches), StopIteration)
-    assert book.choices.turns[0].state is TurnState.ABANDONED
+    assert book.turn(0).state is TurnState.ABANDONED
 
 
 # Asking again
@@ -172,6 +178,7 @@ def test_a_turn_that_is_asked_again_is_replaced(play: Play) -> None:
     book.replace(0)
     assert book.closings == [book.turns[0]]
     (again,) = book.choices.turns
+    assert isinstance(again, Turn)
     assert again is not book.turns[0]
     tell(again, said("yes"), DONE)
     assert read(batches) == {0: [said("yes"), DONE]}
@@ -263,14 +270,14 @@ def test_one_choice_may_end_early_and_the_others_go_on(play: Play) -> None:
 
 
 @pytest.mark.parametrize("error", [Draining("soon"), SlowReader("slow")])
-def test_an_error_in_one_choice_is_told_with_its_index(play: Play, error: Exception) -> None:
+def test_an_error_in_one_choice_is_told_with_its_index(play: Play, error: GatewayError) -> None:
     book = play(3)
     batches = book.batches()
     book.deliver(0, said("a"))
     assert step(batches) == (0, [said("a")])
     waiting = in_background(next, batches)
     gevent.sleep(0)
-    book.choices.turns[2].fail(error)  # type: ignore[arg-type]
+    book.turn(2).fail(error)
     assert result(waiting) == (2, error)
     book.choices.close()
     assert sorted(book.closings, key=book.turns.index) == book.turns
@@ -398,7 +405,7 @@ def test_what_a_replaced_turn_still_said_is_of_no_interest(play: Play, last: Eve
     book.deliver(0, said("stale"))
     settle()  # the pump puts it in line
     if last is None:
-        book.choices.turns[0].fail(WorkerLost("gone"))
+        book.turn(0).fail(WorkerLost("gone"))
     else:
         book.deliver(0, last)
     settle()

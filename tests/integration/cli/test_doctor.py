@@ -111,7 +111,8 @@ def test_a_binary_of_another_version(operator: Operator, fake_codex: FakeCodex) 
 
 
 def test_a_child_that_does_not_shake_hands(operator: Operator, fake_codex: FakeCodex) -> None:
-    for steps in ([{"exit": 3}], [{"result": {}}], []):
+    answers: list[list[dict[str, object]]] = [[{"exit": 3}], [{"result": {}}], []]
+    for steps in answers:
         binary = fake_codex({"initialize": steps})
         settings = {"CODEX_BIN": str(binary), "WORKER_STARTUP_TIMEOUT_MS": "1000"}
         found = operator.examine("--offline", **settings)["codex child"]

@@ -6,10 +6,11 @@ import errno
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import gevent
 import pytest
+from flask import Flask
 from gevent import socket
 from gevent.event import Event
 
@@ -45,7 +46,7 @@ class Site:
         self.waits = Event()
         self._view = view
         app = SimpleNamespace(wsgi_app=self._serve)
-        request_lifetime.init_app(app, self.counters)
+        request_lifetime.init_app(cast("Flask", app), self.counters)
         self._app: Any = app.wsgi_app
         self.environ: dict[str, Any] = {} if sock is None else {"gunicorn.socket": sock}
 
@@ -102,7 +103,11 @@ def test_a_view_that_raises_ends_too(ends: Any) -> None:
 
 
 def test_a_killed_greenlet_ends_too(ends: Any) -> None:
-    site = Site(lambda site: site.wait() or [], ends[0])
+    def view(site: Site) -> list[bytes]:
+        site.wait()
+        return []
+
+    site = Site(view, ends[0])
     serving = in_background(site.call)
     site.waits.wait()
     serving.kill()
@@ -115,10 +120,15 @@ def test_without_a_connection_nothing_is_watched() -> None:
     assert (site.record.outcome, site.counters) == ("completed", Counter())
 
 
+def send_and_close(theirs: socket.socket) -> None:
+    theirs.sendall(b"GET /")
+    theirs.close()
+
+
 LEAVINGS: dict[str, Callable[[socket.socket], None]] = {
     "closes": lambda theirs: theirs.close(),
     "closes its sending side": lambda theirs: theirs.shutdown(socket.SHUT_WR),
-    "sends something and closes": lambda theirs: (theirs.sendall(b"GET /"), theirs.close())[1],
+    "sends something and closes": send_and_close,
 }
 
 
@@ -169,7 +179,13 @@ def test_a_client_that_leaves_interrupts_the_body(ends: Any) -> None:
 
 def test_bytes_sent_ahead_do_not_count_as_leaving(ends: Any) -> None:
     may_answer = Event()
-    site = Site(lambda site: (site.waits.set(), may_answer.wait(), [b"a"])[2], ends[0])
+
+    def view(site: Site) -> list[bytes]:
+        site.waits.set()
+        may_answer.wait()
+        return [b"a"]
+
+    site = Site(view, ends[0])
     serving = in_background(site.call)
     site.waits.wait()
     ends[1].sendall(b"POST /next HTTP/1.1\r\n")

@@ -97,9 +97,8 @@ class Crowd:
         self.peak = max(self.peak, self.here)
         try:
             client.recv(4096)
-            with gevent.Timeout(self._stay_s, False):
-                if client.recv(1) == b"":
-                    return
+            if gevent.with_timeout(self._stay_s, client.recv, 1, timeout_value=None) == b"":
+                return
             client.sendall(answer())
         finally:
             self.here -= 1

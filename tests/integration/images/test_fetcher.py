@@ -52,8 +52,8 @@ def inline(url: str, rule: Callable[[Address, int], bool] = loopback, **options:
     """Return the bytes that the one image became."""
     part = {"type": "input_image", "image_url": url}
     item = {"type": "message", "role": "user", "content": [part]}
-    given = {"resolver": here, "limits": LIMITS} | options
-    fetcher = ImageFetcher(rule, **given)
+    usual: dict[str, Any] = {"resolver": here, "limits": LIMITS}
+    fetcher = ImageFetcher(rule, **(usual | options))
     (inlined,) = fetcher.inline([item], "key", {url: "messages[0]"}, "elsewhere")
     (part,) = inlined["content"]
     kind, _, data = part["image_url"].partition(",")

@@ -215,6 +215,7 @@ def test_it_does_not_outlive_a_killed_worker_even_if_it_ignores_eof() -> None:
     with subprocess.Popen(
         [sys.executable, "-c", INTERMEDIATE], cwd=ROOT, stdout=subprocess.PIPE
     ) as worker:
+        assert worker.stdout is not None
         with deadline():
             pid = int(worker.stdout.readline())
         assert is_running(pid)

@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 from pathlib import Path
+from typing import NoReturn
 
 import gevent
 import pytest
@@ -20,7 +21,7 @@ from tests.fakes.supervised_process import FAST, FOREVER, SHORT_S, Make, Supervi
 from tests.fakes.waiting import DEADLINE_S, deadline, eventually, in_background, is_known, result
 
 
-def refuse(_: Child) -> None:
+def refuse(_: Child) -> NoReturn:
     raise EOFError("not the answer we hoped for")
 
 
@@ -137,7 +138,11 @@ def test_a_handshake_that_hangs_fails_by_its_own_deadline(supervised: Supervised
 
 
 def test_a_child_that_dies_in_the_handshake_is_tried_again(supervised: SupervisedProcess) -> None:
-    supervised.handshake = lambda child: os.kill(child.pid, signal.SIGKILL) or refuse(child)
+    def die(child: Child) -> None:
+        os.kill(child.pid, signal.SIGKILL)
+        refuse(child)
+
+    supervised.handshake = die
     supervisor = supervised.run()
     eventually(lambda: supervisor.lifecycle.restarts >= 1)
     assert supervisor.last_exit == LastExit(-signal.SIGKILL, "handshake_failed")
@@ -278,7 +283,12 @@ def test_stopping_while_preparing_starts_no_child(tmp_path: Path) -> None:
         return children.spec(children.POLITE, tmp_path)
 
     born: list[Child] = []
-    supervisor = Supervisor("fake", FAST, prepare=prepare, attach=born.append)
+
+    def attach(child: Child) -> NoReturn:
+        born.append(child)
+        refuse(child)
+
+    supervisor = Supervisor("fake", FAST, prepare=prepare, attach=attach)
     running = in_background(supervisor.run)
     with deadline():
         preparing.wait()

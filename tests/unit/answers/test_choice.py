@@ -99,7 +99,19 @@ def called(name: str = "f", call_id: str = "c1", arguments: str = '{"a": 1}') ->
     return [CallBegan(INDEX, call_id, name), CallArguments(INDEX, arguments)]
 
 
-TRANSCRIPTS: list[tuple[str, AnswerConstraints, list[Event], list[Chunk]]] = [
+Transcript = tuple[str, AnswerConstraints, list[Event], list[Chunk]]
+
+ANY_ARGUMENTS: list[Transcript] = [
+    (
+        f"arguments {arguments!r}",
+        TOOLS,
+        [call(arguments=arguments), RESPONSE],
+        [*called(arguments=arguments), finish(Cause.CALLS)],
+    )
+    for arguments in ("", "{broken", "[1]", "null", ' {"a" :1}\n', '{"a":"\\u00e9"}')
+]
+
+TRANSCRIPTS: list[Transcript] = [
     (
         "text",
         AnswerConstraints(),
@@ -254,15 +266,7 @@ TRANSCRIPTS: list[tuple[str, AnswerConstraints, list[Event], list[Chunk]]] = [
         [call("nope"), RESPONSE],
         [*called("nope"), finish(Cause.CALLS)],
     ),
-    *(
-        (
-            f"arguments {arguments!r}",
-            TOOLS,
-            [call(arguments=arguments), RESPONSE],
-            [*called(arguments=arguments), finish(Cause.CALLS)],
-        )
-        for arguments in ("", "{broken", "[1]", "null", ' {"a" :1}\n', '{"a":"\\u00e9"}')
-    ),
+    *ANY_ARGUMENTS,
     (
         "a response without a call ends nothing",
         TOOLS,
@@ -431,7 +435,10 @@ def test_an_item_is_told_whole_where_the_upstream_told_it() -> None:
     thought = {"type": "reasoning", "summary": [], "encrypted_content": "opaque"}
     whole = {"type": "message", "role": "assistant", "content": []}
     choice = Choice(INDEX, AnswerConstraints(offers_tools=True, shows_reasoning=True))
-    events = [ReasoningDelta("h"), RawItem(thought), said("a"), RawItem(whole), call(), said("b")]
+    events: list[Event] = [
+        *(ReasoningDelta("h"), RawItem(thought)),
+        *(said("a"), RawItem(whole), call(), said("b")),
+    ]
     assert [chunk for event in events for chunk in choice.feed(event)] == [
         ItemBegan(INDEX, ItemKind.REASONING),
         ReasoningText(INDEX, "h"),
@@ -739,7 +746,7 @@ def test_the_first_try_counts_in_the_usage_of_the_second() -> None:
 # A turn that comes to nothing
 
 
-def message(text: str) -> RawItem:
+def whole_message(text: str) -> RawItem:
     return RawItem({"type": "message", "content": [{"type": "output_text", "text": text}]})
 
 
@@ -754,9 +761,9 @@ def test_a_second_message_after_a_whole_one_is_text_like_any_other() -> None:
     chunks, _ = run(
         AnswerConstraints(),
         TextDelta("item-1", "to"),
-        message("to"),
+        whole_message("to"),
         TextDelta("item-2", "to"),
-        message("to"),
+        whole_message("to"),
     )
     assert chunks == [content("to"), content("to")]
 

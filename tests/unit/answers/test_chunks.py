@@ -24,9 +24,10 @@ def b(text: str) -> Text:
     return Text(1, text)
 
 
+WHOLE: list[Chunk] = [Began(0), a("l"), a("l"), Ended(0, Cause.FINISHED), TOKENS]
 CASES: list[tuple[list[Chunk], list[Chunk]]] = [
     ([], []),
-    ([Began(0), a("l"), a("l"), Ended(0, Cause.FINISHED), TOKENS],) * 2,
+    (WHOLE, WHOLE),
     ([Began(0), a("x"), Restarted(0)], [Began(0)]),
     (
         [Began(0), a("x"), Restarted(0), a("y"), Ended(0, Cause.FINISHED)],

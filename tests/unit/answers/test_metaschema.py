@@ -26,7 +26,7 @@ KEYWORDS = [
     *("readOnly", "writeOnly", "type", "multipleOf", "examples", "dependentRequired"),
     *("dependencies", "const", "default", "brandNew"),
 ]
-VALUES = [
+VALUES: list[object] = [
     *(None, True, 0, -1, 1.0, 1.5, "", "object", "nope", {}, {"a": 5}, {"a": {}}, {"a": ["b"]}),
     *([], [5], ["a"], ["a", "a"], ["object"], ["object", "null"], [{}], [True], [None]),
     *({"a": ["b", "b"]}, {"a": {"type": 5}}, [{"type": 5}], {"type": 5}),

@@ -1,5 +1,4 @@
 from dataclasses import replace
-from typing import Any
 
 import orjson
 import pytest
@@ -18,8 +17,8 @@ REQUEST_ID = "req_0123456789abcdef"
 LEAKS = f", url: {LEAK}, request id: {REQUEST_ID}, cf-ray: 0a1b"
 
 
-def body(**error: object) -> str:
-    return orjson.dumps({"error": error}).decode()
+def body(message: str, **more: object) -> str:
+    return orjson.dumps({"error": {"message": message, **more}}).decode()
 
 
 def http(status: int | None, sentence: str = "unexpected status") -> TurnFailure:
@@ -243,10 +242,6 @@ def test_a_failed_end_is_the_error_that_it_means(
 ) -> None:
     with pytest.raises(expected):
         end_cause(TurnEnded(TurnStatus.FAILED, failure))
-
-
-def body(message: str, **more: Any) -> str:
-    return orjson.dumps({"error": {"message": message, **more}}).decode()
 
 
 @pytest.mark.parametrize("word", ["connection", "timeout", "timed out"])

@@ -359,7 +359,12 @@ def call_of(call_id: str, name: str, arguments: str) -> dict[str, Any]:
     return {"id": call_id, "type": "function", "function": function}
 
 
-MESSAGE = {"role": "assistant", "content": None, "refusal": None, "annotations": []}
+MESSAGE: dict[str, object] = {
+    "role": "assistant",
+    "content": None,
+    "refusal": None,
+    "annotations": [],
+}
 SAID_AND_CALLED = [call_of("a", "f", "{}"), call_of("b", "g", "{broken"), call_of("c", "f", "")]
 
 

@@ -166,13 +166,14 @@ def test_a_strange_schema_is_refused_or_checked_and_never_a_defect(schema: Any) 
             {"type": "json_schema", "json_schema": {"name": "n", "schema": schema}}
         )
     except InvalidRequest as error:
+        assert error.param is not None
         assert error.param.startswith("response_format")
     else:
         parsed.problem('{"a": 1}')
 
 
-def deep(n: int) -> Any:
-    schema = {"type": "object", "pattern": "x"}
+def deep(n: int) -> dict[str, object]:
+    schema: dict[str, object] = {"type": "object", "pattern": "x"}
     for _ in range(n):
         schema = {"type": "object", "properties": {"a": schema}}
     return schema

@@ -23,7 +23,7 @@ def broken(_: None) -> Result:
 
 
 def test_what_needs_a_failed_check_is_not_tried() -> None:
-    checks = (
+    checks: tuple[Check[None], ...] = (
         Check("a", lambda _: fail("", "")),
         Check("b", broken, ("a",)),
         Check("c", broken, ("b",)),

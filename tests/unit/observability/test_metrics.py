@@ -9,7 +9,7 @@ import pytest
 
 from app.backend.account import AccountLimits, AccountWindow
 from app.backend.health import Health
-from app.backends.app_server.turn import TurnState
+from app.backend.observer import TurnState
 from app.observability.gauges import Gauges
 from app.observability.metrics import Metrics
 from app.observability.requests import RequestRecord
@@ -20,8 +20,8 @@ def value(metrics: Metrics, name: str, /, **labels: str) -> float | None:
 
 
 def finish(metrics: Metrics, *, streams: bool = False, **known: Any) -> RequestRecord:
-    known = {"method": "POST", "route": "/v1/x", "status": 200} | known
-    record = RequestRecord(request_id="r", listeners=[metrics], **known)
+    usual: dict[str, Any] = {"method": "POST", "route": "/v1/x", "status": 200}
+    record = RequestRecord(request_id="r", listeners=[metrics], **(usual | known))
     if streams:
         record.begin_stream()
     record.write()
@@ -171,7 +171,9 @@ def test_gauges_are_what_the_live_objects_say_at_each_reading() -> None:
         "codex_trace_buffer_entries": 4,
     }
     assert {name: value(metrics, name) for name in expected} == expected
-    assert value(metrics, "codex_worker_resident_bytes") > 0
+    resident = value(metrics, "codex_worker_resident_bytes")
+    assert resident is not None
+    assert resident > 0
     status = changed(ready=False, waiting=0, handshake_ms=None, pid=None)
     gauges.read()
     assert value(metrics, "codex_worker_ready") == 0

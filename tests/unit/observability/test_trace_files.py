@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import stat
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -182,7 +183,7 @@ def test_a_folder_that_cannot_be_written_is_said(folder: Path) -> None:
     """A file stands where the folder should be."""
     folder.parent.mkdir()
     folder.write_text("")
-    attempts = [
+    attempts: list[Callable[[], object]] = [
         lambda: put(folder),
         lambda: trace_files.prune(folder, NOW),
         lambda: trace_files.read(folder),

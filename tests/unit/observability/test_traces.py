@@ -243,7 +243,7 @@ def test_the_end_is_kept_without_its_sentence(
 
 @pytest.mark.parametrize("method", sorted(PARSERS))
 def test_no_event_leaves_a_word(method: str) -> None:
-    full = {
+    full: dict[str, Any] = {
         "delta": CANARY,
         "itemId": CANARY,
         "item": {"type": "message", "role": "assistant", "content": [{"text": CANARY}]},

@@ -35,8 +35,8 @@ ROWS: list[tuple[str, dict[str, float | None], ShutdownPlan | None]] = [
 def test_when_requests_are_cut(
     marks: dict[str, float | None], expected: ShutdownPlan | None
 ) -> None:
-    marks = {"retired_at": None, "stopped_at": None} | marks
-    assert plan_shutdown(GRACE, **marks) == expected  # type: ignore[arg-type]
+    unmarked: dict[str, float | None] = {"retired_at": None, "stopped_at": None}
+    assert plan_shutdown(GRACE, **(unmarked | marks)) == expected
 
 
 @pytest.mark.parametrize(

@@ -677,8 +677,12 @@ def test_a_refused_unsubscription_is_counted_and_gives_back(make: Make) -> None:
 
 @pytest.mark.parametrize("ending", ["exit", "kill", "hang up"])
 def test_a_child_that_goes_away_fails_its_turns_after_what_it_said(make: Make, ending: str) -> None:
-    going = {"exit": [{"exit": 0}], "hang up": [{"close_stdout": True}], "kill": []}[ending]
-    stage = make({"turn/start": [[STANDARD], [STANDARD, delta("a"), *going]]})
+    going: dict[str, list[dict[str, object]]] = {
+        "exit": [{"exit": 0}],
+        "hang up": [{"close_stdout": True}],
+        "kill": [],
+    }
+    stage = make({"turn/start": [[STANDARD], [STANDARD, delta("a"), *going[ending]]]})
     stage.shake_hands()
     first = stage.begin()
     second = stage.begin()

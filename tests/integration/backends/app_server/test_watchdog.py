@@ -47,7 +47,8 @@ class Guarded:
     """A fake child in conversation, with a watchdog."""
 
     def __init__(self, folder: Path, on: dict[str, Any], limits: HealthLimits) -> None:
-        scenario = json.dumps({"on": on, "journal": str(folder / "journal")})
+        self._journal = folder / "journal"
+        scenario = json.dumps({"on": on, "journal": str(self._journal)})
         argv = (sys.executable, "-I", "-S", str(app_server.__file__), scenario)
         self.child = Child(ChildSpec("fake", argv, {}, folder))
         self.concerns: list[HealthProblem] = []
@@ -60,8 +61,7 @@ class Guarded:
         self.watching = in_background(watchdog.run)
 
     def heard(self) -> int:
-        journal = Path(json.loads(self.child._popen.args[-1])["journal"])
-        return journal.read_text().count("thread/loaded/list")
+        return self._journal.read_text().count("thread/loaded/list")
 
     def end(self) -> None:
         with deadline():

@@ -13,6 +13,7 @@ from app.api.chat_completions.content import (
     to_text,
 )
 from app.errors import InvalidRequest
+from tests.fakes.values import each
 
 PNG = "data:image/png;base64,iVBORw0KGgo="
 
@@ -167,9 +168,9 @@ NOT_IMAGES = [
 ]
 
 REFUSED: list[tuple[Any, str, str]] = [
-    *((content, "c", TYPE) for content in (None, 5, True, 1.5, {}, {"type": "text"})),
+    *((content, "c", TYPE) for content in each(None, 5, True, 1.5, {}, {"type": "text"})),
     ([], "c", "empty_array"),
-    *(([text("a"), part], "c[1]", TYPE) for part in (None, "text", 5, [], [text("b")])),
+    *(([text("a"), part], "c[1]", TYPE) for part in each(None, "text", 5, [], [text("b")])),
     ([{}], "c[0].type", REQUIRED),
     ([{"type": None}], "c[0].type", REQUIRED),
     *(([{"type": kind}], "c[0].type", VALUE) for kind in ("", "image", "output_text", "refusal")),
@@ -184,7 +185,7 @@ REFUSED: list[tuple[Any, str, str]] = [
     *(([image(value)], "c[0].image_url.url", TYPE) for value in NOT_STRINGS),
     *(
         ([{"type": "image_url", "image_url": value}], "c[0].image_url.url", TYPE)
-        for value in (5, True, [])
+        for value in each(5, True, [])
     ),
     *(([text("a"), image(url)], "c[1].image_url.url", VALUE) for url in NOT_IMAGES),
 ]

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from app.answers.tools import alias_of
 from app.api.chat_completions.messages import ROLES, to_items
 from app.errors import InvalidRequest
+from tests.fakes.values import each
 
 Message = dict[str, Any]
 
@@ -258,7 +259,7 @@ def told(message: Message) -> list[tuple[str, Any]]:
         return [("result", (message["tool_call_id"], "".join(texts_of(content))))]
     if role == "function":
         return [("legacy result", "".join(texts_of(content)))]
-    calls = [
+    calls: list[tuple[str, tuple[str, ...]]] = [
         ("call", (c["id"], alias_of(c["function"]["name"]), c["function"]["arguments"]))
         for c in message.get("tool_calls", [])
     ]
@@ -338,7 +339,7 @@ EMPTY = "empty_array"
 NOT_STRINGS: list[Any] = [5, False, [], {}]
 CALLED = ".tool_calls[0]"
 REFUSED: list[tuple[Any, str, str]] = [
-    *((message, "", TYPE) for message in (None, "text", 5, [], [said("user", "u")])),
+    *((message, "", TYPE) for message in each(None, "text", 5, [], [said("user", "u")])),
     ({}, ".role", REQUIRED),
     ({"content": "u"}, ".role", REQUIRED),
     (said(None, "u"), ".role", REQUIRED),
@@ -349,7 +350,7 @@ REFUSED: list[tuple[Any, str, str]] = [
     *(
         (said(role, content), ".content", TYPE)
         for role in SPEAKERS
-        for content in (5, True, 1.5, {"type": "text"})
+        for content in each(5, True, 1.5, {"type": "text"})
     ),
     *((said(role, []), ".content", EMPTY) for role in SPEAKERS),
     (said("user", ["text"]), ".content[0]", TYPE),
@@ -373,11 +374,14 @@ REFUSED: list[tuple[Any, str, str]] = [
     (said("assistant", [{"type": "refusal", "refusal": 5}]), ".content[0].refusal", TYPE),
     (said("assistant", None, refusal=5), ".refusal", TYPE),
     # Calls
-    *((said("assistant", "a", tool_calls=calls), ".tool_calls", TYPE) for calls in ("c", 5, {})),
-    *((called(entry), CALLED, TYPE) for entry in (None, "c", 5, [])),
+    *(
+        (said("assistant", "a", tool_calls=calls), ".tool_calls", TYPE)
+        for calls in each("c", 5, {})
+    ),
+    *((called(entry), CALLED, TYPE) for entry in each(None, "c", 5, [])),
     *(
         (called({**call(), "type": kind}), f"{CALLED}.type", VALUE)
-        for kind in (None, "custom", 5, [])
+        for kind in each(None, "custom", 5, [])
     ),
     (called(call(None)), f"{CALLED}.id", REQUIRED),
     *((called(call(call_id)), f"{CALLED}.id", TYPE) for call_id in NOT_STRINGS),
@@ -385,14 +389,14 @@ REFUSED: list[tuple[Any, str, str]] = [
     (called({"id": "c", "type": "function"}), f"{CALLED}.function", REQUIRED),
     *(
         (called({"id": "c", "function": function}), f"{CALLED}.function", TYPE)
-        for function in ("f", 5, [])
+        for function in each("f", 5, [])
     ),
     (called(call(name=None)), f"{CALLED}.function.name", REQUIRED),
     *((called(call(name=name)), f"{CALLED}.function.name", TYPE) for name in NOT_STRINGS),
     (called(call(arguments=None)), f"{CALLED}.function.arguments", REQUIRED),
     *(
         (called(call(arguments=given)), f"{CALLED}.function.arguments", TYPE)
-        for given in (5, {}, {"a": 1})
+        for given in each(5, {}, {"a": 1})
     ),
     *(
         (said("assistant", None, function_call=given), ".function_call", TYPE)

@@ -6,6 +6,7 @@ import pytest
 from app.answers.output_format import TEXT, OutputFormat
 from app.api.chat_completions.response_format import parse_format
 from app.errors import InvalidRequest
+from tests.fakes.values import each
 
 REQUIRED = "missing_required_parameter"
 TYPE = "invalid_type"
@@ -79,26 +80,29 @@ def test_the_format_is_left_alone(given_format: dict[str, Any]) -> None:
 
 JSON_SCHEMA = {"type": "json_schema"}
 REFUSED: list[tuple[Any, str, str]] = [
-    *((given, "response_format", TYPE) for given in ("text", 5, [], True)),
+    *((given, "response_format", TYPE) for given in each("text", 5, [], True)),
     ({}, "response_format.type", REQUIRED),
     ({"type": None}, "response_format.type", REQUIRED),
     *(
         ({"type": kind}, "response_format.type", VALUE)
-        for kind in ("json", "", "grammar", 5, [], {}, ["text"])
+        for kind in each("json", "", "grammar", 5, [], {}, ["text"])
     ),
     (JSON_SCHEMA, WHERE, REQUIRED),
     ({**JSON_SCHEMA, "json_schema": None}, WHERE, REQUIRED),
-    *(({**JSON_SCHEMA, "json_schema": given}, WHERE, TYPE) for given in ("x", 5, [], True)),
+    *(({**JSON_SCHEMA, "json_schema": given}, WHERE, TYPE) for given in each("x", 5, [], True)),
     ({**JSON_SCHEMA, "json_schema": {}}, f"{WHERE}.name", REQUIRED),
     (wrapped({}, name=None), f"{WHERE}.name", REQUIRED),
-    *((wrapped({}, name=name), f"{WHERE}.name", TYPE) for name in (5, [], True)),
+    *((wrapped({}, name=name), f"{WHERE}.name", TYPE) for name in each(5, [], True)),
     (wrapped(None), f"{WHERE}.schema", REQUIRED),
-    *((wrapped(schema), f"{WHERE}.schema", TYPE) for schema in ("{}", 5, [], True)),
-    *((wrapped(closed(), strict=strict), f"{WHERE}.strict", TYPE) for strict in ("true", 1, [])),
-    *((wrapped(closed(), description=d), f"{WHERE}.description", TYPE) for d in (5, [], True)),
+    *((wrapped(schema), f"{WHERE}.schema", TYPE) for schema in each("{}", 5, [], True)),
+    *(
+        (wrapped(closed(), strict=strict), f"{WHERE}.strict", TYPE)
+        for strict in each("true", 1, [])
+    ),
+    *((wrapped(closed(), description=d), f"{WHERE}.description", TYPE) for d in each(5, [], True)),
     *(
         (wrapped(schema), f"{WHERE}.schema", SCHEMA)
-        for schema in (
+        for schema in each(
             {"type": "no such type"},
             {"type": 5},
             {"properties": []},

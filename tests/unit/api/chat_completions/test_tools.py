@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from app.answers.tools import BUILT_IN, Tool, names_by_alias, to_dynamic_tool
 from app.api.chat_completions.tools import MAX_TOOLS, parse_tools
 from app.errors import InvalidRequest
+from tests.fakes.values import each
 
 REQUIRED = "missing_required_parameter"
 TYPE = "invalid_type"
@@ -34,44 +35,44 @@ def test_tools_keep_their_order() -> None:
 
 PARAMETERS = "tools[0].function.parameters"
 REFUSED: list[tuple[Any, str, str]] = [
-    *((given, "tools", TYPE) for given in ({}, "f", 5, True, None)),
+    *((given, "tools", TYPE) for given in each({}, "f", 5, True, None)),
     ([tool(f"f{i}") for i in range(MAX_TOOLS + 1)], "tools", "array_above_max_length"),
-    *(([tool("a"), entry], "tools[1]", TYPE) for entry in (None, "f", 5, [])),
+    *(([tool("a"), entry], "tools[1]", TYPE) for entry in each(None, "f", 5, [])),
     ([{}], "tools[0].type", REQUIRED),
     ([{"type": None, "function": {"name": "f"}}], "tools[0].type", REQUIRED),
     *(
         ([{"type": kind, "function": {"name": "f"}}], "tools[0].type", VALUE)
-        for kind in ("custom", "web_search", "Function", "", 5, ["function"], {})
+        for kind in each("custom", "web_search", "Function", "", 5, ["function"], {})
     ),
     ([{"type": "function"}], "tools[0].function", REQUIRED),
     ([{"type": "function", "function": None}], "tools[0].function", REQUIRED),
     *(
         ([{"type": "function", "function": function}], "tools[0].function", TYPE)
-        for function in ("f", 5, [], True)
+        for function in each("f", 5, [], True)
     ),
     ([{"type": "function", "function": {}}], "tools[0].function.name", REQUIRED),
     ([tool(None)], "tools[0].function.name", REQUIRED),
-    *(([tool(name)], "tools[0].function.name", TYPE) for name in (5, True, [], {})),
+    *(([tool(name)], "tools[0].function.name", TYPE) for name in each(5, True, [], {})),
     *(
         ([tool(name)], "tools[0].function.name", VALUE)
         for name in ("", " ", "a b", "a/b", "é", "a\n", "x" * 65, "٣", "a\0")
     ),
     *(
         ([tool(description=description)], "tools[0].function.description", TYPE)
-        for description in (5, [], {}, True)
+        for description in each(5, [], {}, True)
     ),
     *(
         ([tool(parameters=parameters)], "tools[0].function.parameters", TYPE)
-        for parameters in ("{}", 5, [], True)
+        for parameters in each("{}", 5, [], True)
     ),
     *(
         ([tool(parameters={"type": kind})], "tools[0].function.parameters", SCHEMA)
-        for kind in ("string", "array", None, 5, ["object"], "x" * 1000)
+        for kind in each("string", "array", None, 5, ["object"], "x" * 1000)
     ),
     *(
         ([tool(parameters={"properties": {"a": schema}})], f"{PARAMETERS}.properties.a{at}", SCHEMA)
         for schema, at in (
-            *((entry, "") for entry in (None, 5, "string", [])),
+            *((entry, "") for entry in each(None, 5, "string", [])),
             ({"items": [{"type": "string"}]}, ".items"),
             ({"items": {"properties": {"b": 5}}}, ".items.properties.b"),
             ({"additionalProperties": "no"}, ".additionalProperties"),
@@ -79,10 +80,10 @@ REFUSED: list[tuple[Any, str, str]] = [
             ({"anyOf": {"type": "null"}}, ".anyOf"),
             ({"oneOf": [True, {"enum": "a"}]}, ".oneOf[1].enum"),
             ({"allOf": [5]}, ".allOf[0]"),
-            *(({"required": given}, ".required") for given in (True, "a", [5])),
+            *(({"required": given}, ".required") for given in each(True, "a", [5])),
             ({"description": 5}, ".description"),
             ({"$ref": 5}, ".$ref"),
-            *(({"minItems": given}, ".minItems") for given in (-1, 1.5, True, "1")),
+            *(({"minItems": given}, ".minItems") for given in each(-1, 1.5, True, "1")),
             ({"$defs": {"b": 5}}, ".$defs.b"),
             ({"properties": []}, ".properties"),
         )

@@ -9,6 +9,7 @@ import pytest
 from app.answers.tools import Tool, to_dynamic_tool
 from app.answers.turn_errors import BY_KIND
 from app.api.chat_completions.messages import to_items
+from app.backend.account import WINDOWS
 from app.backend.events import TurnStatus
 from app.backend.request import TurnRequest
 from app.backends.app_server import protocol
@@ -258,7 +259,7 @@ def test_the_accounts_windows_are_where_we_read_them(schema: Schema) -> None:
     for root in (file, schema("v2/GetAccountRateLimitsResponse")):
         limits = resolve(only(root["properties"]["rateLimits"]), root)
         assert "string" in limits["properties"]["limitId"]["type"]
-        for name in account.WINDOWS:
+        for name in WINDOWS:
             window = resolve(limits["properties"][name]["anyOf"][0], root)
             assert {field: kind["type"] for field, kind in window["properties"].items()} == {
                 "usedPercent": "integer",

@@ -5,7 +5,8 @@ import os
 import pytest
 
 from app.backends.app_server.limits import Limits
-from app.backends.app_server.watchdog import HealthLimits, HealthProblem, resident_bytes
+from app.backends.app_server.watchdog import HealthLimits, HealthProblem
+from app.process.memory import resident_bytes
 
 LIMIT = 1000
 
