@@ -118,6 +118,7 @@ class Faults:
         """More than half of the time the real binary alone, else its whole session, as an operator would."""
         child = self.serving_child()
         shim = child.parent()
+        assert shim is not None
         self._killed.add(shim.pid)
         child.kill() if size < 0.3 else shim.kill()
 
@@ -159,8 +160,11 @@ class Faults:
 
     def kill_worker(self, _: float) -> None:
         shim = self.serving_child().parent()
+        assert shim is not None
+        worker = shim.parent()
+        assert worker is not None
         self._killed.add(shim.pid)
-        shim.parent().kill()
+        worker.kill()
 
 
 def is_gone(pid: int) -> bool:

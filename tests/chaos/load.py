@@ -30,6 +30,7 @@ MAX_BODY_BYTES = 1 << 20
 
 def script_of(asked: Asked) -> list[dict[str, Any]]:
     """Return what the upstream is to answer."""
+    item: dict[str, object]
     if asked.tool:
         item = {"type": "function_call", "name": "look", "arguments": asked.text, "call_id": "c1"}
     else:

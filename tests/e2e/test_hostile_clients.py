@@ -19,7 +19,7 @@ CHUNKED = {"Content_Type": "application/json", "Transfer_Encoding": "chunked"}
 
 @pytest.mark.parametrize("authorization", ["", f"Bearer {KEY}"])
 def test_a_body_in_endless_tiny_chunks_starves_nobody(gateway: Gateway, authorization: str) -> None:
-    head = request_bytes("POST", CHAT, Authorization=authorization, Connection="", **CHUNKED)
+    head = request_bytes("POST", CHAT, b"", Authorization=authorization, Connection="", **CHUNKED)
     with socket.create_connection(("127.0.0.1", gateway.port), 10) as flood:
         flood.sendall(head)
         stop = threading.Event()
@@ -45,7 +45,7 @@ def test_a_body_in_endless_tiny_chunks_starves_nobody(gateway: Gateway, authoriz
 
 @pytest.mark.parametrize("chunks", [b"zz\r\nx\r\n0\r\n\r\n", b"2\r\nhello\r\n0\r\n\r\n"])
 def test_broken_chunks_are_the_clients_mistake(gateway: Gateway, chunks: bytes) -> None:
-    status, _, body = exchange(gateway, request_bytes("POST", CHAT, **CHUNKED) + chunks)
+    status, _, body = exchange(gateway, request_bytes("POST", CHAT, b"", **CHUNKED) + chunks)
     assert status == 400
     assert json.loads(body)["error"]["code"] in {"INCOMPLETE_BODY", "INVALID_HTTP"}
 

@@ -229,7 +229,9 @@ def texts_of_messages(messages: list[dict[str, Any]]) -> list[str]:
     texts: list[str] = []
     for message in messages:
         content = message["content"]
-        parts = [{"text": content}] if isinstance(content, str) else content or []
+        parts: list[dict[str, Any]] = (
+            [{"text": content}] if isinstance(content, str) else content or []
+        )
         texts += [part["text"] if "text" in part else part["image_url"]["url"] for part in parts]
         texts += [call["function"]["arguments"] for call in message.get("tool_calls", ())]
     return [text for text in texts if text]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -118,10 +118,10 @@ def test_the_sdk_tries_again_and_gets_its_answer(service: Gateway, upstream: Ups
     switch(service, enabled=True, retry_after_s=1)
     refused = len(codes(service))
     with ThreadPoolExecutor(1) as pool, service.sdk(max_retries=5) as client:
-        asked: Future[Any] = pool.submit(
-            client.chat.completions.create,
-            model=MODEL,
-            messages=[{"role": "user", "content": f"[{marker}]"}],
+        asked = pool.submit(
+            lambda: client.chat.completions.create(
+                model=MODEL, messages=[{"role": "user", "content": f"[{marker}]"}]
+            )
         )
         wait_until(lambda: len(codes(service)) > refused, "it was refused")
         switch(service, enabled=False)

@@ -27,7 +27,7 @@ def spoken(body: dict[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
 
 def test_a_plain_chat_is_exactly_the_callers_messages(gateway: Gateway, upstream: Upstream) -> None:
     marker = upstream.say("x")
-    messages = [
+    messages: list[dict[str, Any]] = [
         {"role": "system", "content": "You are\nterse. \u200d\U0001f469\u200d\U0001f680"},
         {"role": "developer", "content": [{"type": "text", "text": "Use metric units."}]},
         {"role": "user", "content": "  leading and trailing  "},

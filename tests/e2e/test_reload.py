@@ -97,7 +97,7 @@ class Streams:
 
 
 def is_whole(frames: list[Any]) -> bool:
-    return frames[-1] == "[DONE]" and frames[-2]["choices"][0]["finish_reason"] == "stop"
+    return frames[-1] == "[DONE]" and bool(frames[-2]["choices"][0]["finish_reason"] == "stop")
 
 
 def served(gateway: Gateway, upstream: Upstream) -> bool:

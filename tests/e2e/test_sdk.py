@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import openai
 import pytest
+from openai.types.chat import ChatCompletionMessageParam
 
 from tests.e2e.harness import MODEL, Gateway, Upstream
 
 TEXT = ("Hel", "lo", "lo", " ", "10", "00", "e", "\u0301")
 
 
-def messages(marker: str) -> list[dict[str, str]]:
+def messages(marker: str) -> list[ChatCompletionMessageParam]:
     return [{"role": "system", "content": "Be brief."}, {"role": "user", "content": f"hi {marker}"}]
 
 
@@ -26,7 +29,9 @@ def test_a_chat_is_completed(sdk: openai.OpenAI, upstream: Upstream) -> None:
     assert answer.usage is not None
     assert (answer.usage.prompt_tokens, answer.usage.completion_tokens) == (50, 9)
     assert answer.usage.total_tokens == 59
+    assert answer.usage.prompt_tokens_details is not None
     assert answer.usage.prompt_tokens_details.cached_tokens == 40
+    assert answer.usage.completion_tokens_details is not None
     assert answer.usage.completion_tokens_details.reasoning_tokens == 3
 
 
@@ -88,8 +93,9 @@ def test_an_unknown_model_is_not_found(sdk: openai.OpenAI) -> None:
 
 
 def test_a_bad_field_is_a_bad_request_that_names_it(sdk: openai.OpenAI) -> None:
+    robot = cast("ChatCompletionMessageParam", {"role": "robot", "content": "x"})
     with pytest.raises(openai.BadRequestError) as e:
-        sdk.chat.completions.create(model=MODEL, messages=[{"role": "robot", "content": "x"}])
+        sdk.chat.completions.create(model=MODEL, messages=[robot])
     assert e.value.param == "messages[0].role"
     assert e.value.code == "invalid_value"
 

@@ -7,6 +7,7 @@ import os
 import sqlite3
 import stat
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ def shell_item(target: Path) -> dict[str, Any]:
     }
 
 
-ASKS = {
+ASKS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "shell": lambda f: function_call("shell", command=["touch", str(f)]),
     "shell_command": lambda f: function_call("shell_command", command=f"touch {f}"),
     "exec_command": lambda f: function_call("exec_command", cmd=f"touch {f}"),

@@ -56,7 +56,7 @@ def levels(done: subprocess.CompletedProcess[str]) -> dict[str, str]:
 def scripted(upstream: Upstream) -> Iterator[None]:
     """Let the upstream answer the prompts of the smoke test as a model would."""
     call = {"type": "function_call", "name": "look_up_code", "arguments": '{"name":"smoke"}'}
-    answers = {
+    answers: dict[str, list[dict[str, Any]] | dict[str, Any]] = {
         "Monday": {"items": [{"type": "message", "deltas": ["Tues", "day."]}]},
         "look_up_code": [
             {"items": [call]},

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, cast
 
 import openai
 import pytest
+from openai.types.chat import ChatCompletionFunctionToolParam, ChatCompletionMessageParam
 
 from app.answers.tools import BUILT_IN, alias_of
 from tests.e2e.harness import MODEL, Gateway, Upstream, ask, wait_until
@@ -19,10 +20,12 @@ def call(name: str, arguments: str, call_id: str) -> dict[str, Any]:
     return {"type": "function_call", "name": name, "arguments": arguments, "call_id": call_id}
 
 
-def tool(name: str, **schema: Any) -> dict[str, Any]:
+def tool(name: str, **schema: Any) -> ChatCompletionFunctionToolParam:
     parameters = {"type": "object", "properties": {"city": {"type": "string"}}, **schema}
-    function = {"name": name, "description": "d", "parameters": parameters}
-    return {"type": "function", "function": function}
+    return {
+        "type": "function",
+        "function": {"name": name, "description": "d", "parameters": parameters},
+    }
 
 
 WEATHER = tool("get_weather", required=["city"])
@@ -164,7 +167,7 @@ def run_loop(
     gateway: Gateway, upstream: Upstream, output: str, between: Callable[[], None]
 ) -> None:
     """Ten rounds of two parallel calls, then an answer; `between` is what happens before each round but the first."""
-    messages: list[dict[str, Any]] = [{"role": "user", "content": "begin"}]
+    messages: list[ChatCompletionMessageParam] = [{"role": "user", "content": "begin"}]
     with gateway.sdk() as client:
         for round_number in range(10):
             ids = [f"call_{round_number}_{letter}" for letter in "ab"]
@@ -175,7 +178,8 @@ def run_loop(
             answer = client.chat.completions.create(model=MODEL, messages=messages, tools=[WEATHER])
             message = answer.choices[0].message
             assert [c.id for c in message.tool_calls or ()] == ids
-            messages.append(message.model_dump(exclude_none=True))
+            said = message.model_dump(exclude_none=True)
+            messages.append(cast("ChatCompletionMessageParam", said))
             messages += [{"role": "tool", "tool_call_id": i, "content": output} for i in ids]
             between()
         marker = upstream.say("done")

@@ -133,7 +133,7 @@ REFUSED = (
     Case(name="refused: compressed", body=_GOOD, headers={"Content-Encoding": "gzip"}),
     Case(
         name="refused: chunks that are none",
-        by_hand=request_bytes("POST", CHAT, Transfer_Encoding="chunked", **_IS_JSON)
+        by_hand=request_bytes("POST", CHAT, b"", Transfer_Encoding="chunked", **_IS_JSON)
         + b"zz\r\n{}\r\n0\r\n\r\n",
     ),
     Case(name="refused: no key", body=_GOOD, key=""),

@@ -6,6 +6,7 @@ Each pattern asks for the exact form: what has another form than before stays, a
 from __future__ import annotations
 
 import re
+from functools import partial
 
 _IDS = (
     ("completion", re.compile(r"(?<=chatcmpl-)[A-Za-z0-9_-]{30}(?![A-Za-z0-9_-])")),
@@ -51,12 +52,13 @@ class Names:
     def hide(self, text: str) -> str:
         """Return the text with names in place of what is volatile."""
         for kind, pattern in _IDS:
-            text = pattern.sub(lambda found, kind=kind: self._name(kind, found[0]), text)
+            text = pattern.sub(partial(self._name, kind), text)
         for kind, pattern in _VALUES:
             text = pattern.sub(rf"\g<1><{kind}>", text)
         return text
 
-    def _name(self, kind: str, value: str) -> str:
+    def _name(self, kind: str, found: re.Match[str]) -> str:
+        value = found[0]
         if value not in self._known:
             self._counts[kind] = self._counts.get(kind, 0) + 1
             self._known[value] = f"<{kind} {self._counts[kind]}>"
