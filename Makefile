@@ -30,7 +30,7 @@ test-system: .venv/dev-ready test-langchain  ## Tests with real neighbours; inst
 	@(command -v strace && command -v curl && command -v promtool && command -v shellcheck && command -v redis-server) \
 		>/dev/null || (apt-get update -qq && \
 		apt-get install -y -qq --no-install-recommends strace curl prometheus shellcheck redis-server)
-	$(PYTEST) -m system
+	$(PYTEST) -n $(WORKERS) -m system
 
 test-langchain: .venv/dev-ready .venv-langchain/ready  ## LangChain's own tests, in an environment of their own
 	.venv-langchain/bin/python -m pytest tests/langchain

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import requests
 
-from tests.e2e.harness import DEADLINE_S, MODEL, Gateway, Upstream, start_gateway
+from tests.e2e.harness import DEADLINE_S, MODEL, Gateway, Upstream, start_gateway, wait_until
 
 TOO_LONG = {"failure": {"name": "context_length_exceeded"}}
 
@@ -38,8 +38,10 @@ def test_a_whole_answer_is_the_endpoint_s_object(gateway: Gateway, upstream: Ups
         200,
         {"summary": "hello", "end": "done", "model": MODEL},
     )
-    request_id = answer.headers["x-request-id"]
-    (line,) = [e for e in gateway.events("request") if e["request_id"] == request_id]
+    request_id = answer.headers["X-Request-Id"]
+    (line,) = wait_until(
+        lambda: [e for e in gateway.events("request") if e["request_id"] == request_id], "its line"
+    )
     assert (line["route"], line["finish_reason"]) == ("/v1/summaries", "done")
 
 
