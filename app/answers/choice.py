@@ -230,7 +230,9 @@ class Choice:
         ]
         self._refused = self._refused or bool(refusals)
         if not refusals:
-            return self._end_item(item) or [self._working]
+            # A client sees one text: a stop sequence may begin in one message and end in the next.
+            is_whole = self._open is ItemKind.MESSAGE and not self._stop.is_holding
+            return self._end_item(item) if is_whole else [self._working]
         return [*self._refuse(*refusals), *self._end_item(item)]
 
     def _refuse(self, *texts: str) -> list[Chunk]:

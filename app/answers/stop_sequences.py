@@ -31,6 +31,11 @@ class StopFilter:
         self._held = text[len(text) - keep :]
         return text[: len(text) - keep]
 
+    @property
+    def is_holding(self) -> bool:
+        """True while text is held back that the next delta decides about."""
+        return bool(self._held)
+
     def flush(self) -> str:
         """Return what is still held back: the answer has ended, so it was no stop sequence."""
         held, self._held = self._held, ""

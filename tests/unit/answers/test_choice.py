@@ -768,6 +768,35 @@ def test_a_second_message_after_a_whole_one_is_text_like_any_other() -> None:
     assert chunks == [content("to"), content("to")]
 
 
+@pytest.mark.parametrize(
+    ("second", "said_then", "cause"),
+    [
+        ("De", [], Cause.STOP_SEQUENCE),
+        ("X", [content("ENX")], Cause.FINISHED),
+        ("", [content("EN")], Cause.FINISHED),
+    ],
+)
+def test_a_stop_is_found_across_two_messages(
+    second: str, said_then: list[Chunk], cause: Cause
+) -> None:
+    chunks, _ = run(
+        AnswerConstraints(stops=("END",)),
+        TextDelta("item-1", "aEN"),
+        message("aEN"),
+        TextDelta("item-2", second),
+        message(second),
+        DONE,
+    )
+    assert chunks == [content("a"), *said_then, finish(cause)]
+
+
+def test_what_is_no_message_is_not_ended_as_one() -> None:
+    choice = Choice(INDEX, AnswerConstraints(shows_reasoning=True))
+    choice.feed(ReasoningDelta("h"))
+    assert choice.feed(message("")) == [Working(INDEX)]
+    assert choice.feed(DONE)[0] == ItemEnded(INDEX)
+
+
 def test_a_choice_that_begins_anew_remembers_nothing_of_its_turn() -> None:
     rules = AnswerConstraints(offers_tools=True, max_tokens=2, stops=("lo",))
     choice = Choice(INDEX, rules)
