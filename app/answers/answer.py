@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 from gevent import get_hub
+from gevent.util import wrap_errors
 
 from app.answers.choice import Choice, RetryWithInstruction
 from app.answers.chunks import PRELUDE, VISIBLE, Began, Chunk, Cost, Restarted
@@ -83,9 +84,9 @@ class Answer:
         prompts = list(plan.choices())
         self._prompts = [number for number, _ in prompts]
         self._requests = {index: prompt.request for index, (_, prompt) in enumerate(prompts)}
-        run = get_hub().threadpool.apply
         self._choices = [
-            Choice(index, prompt.constraints, run) for index, (_, prompt) in enumerate(prompts)
+            Choice(index, prompt.constraints, run_in_thread)
+            for index, (_, prompt) in enumerate(prompts)
         ]
         self._is_committed = False
         self._visible: set[int] = set()  # choices of which the client has seen something
@@ -219,6 +220,16 @@ class Answer:
     def close(self) -> None:
         """Give every turn back. Idempotent, does not block."""
         self._turns.close()
+
+
+def run_in_thread(function: Callable[[str], str | None], args: tuple[str]) -> str | None:
+    """Call a function in a native thread, and return or raise what it does. Blocks."""
+    # What a thread raises gevent prints, with the function and all that belongs to it: here a caller's schema.
+    guarded: Callable[[str], str | Exception | None] = wrap_errors((Exception,), function)
+    result = get_hub().threadpool.apply(guarded, args)
+    if isinstance(result, Exception):
+        raise result
+    return result
 
 
 def is_news(chunks: Sequence[Chunk]) -> bool:
