@@ -112,7 +112,10 @@ def check(value: Any, schema: Mapping[str, Any]) -> str | None:
     try:
         error = next(validator.iter_errors(value), None)
     # Whatever a reference led to (a sentence, a list) was no schema; jsonschema does not say so in one way.
-    except (RecursionError, ReferencingError, _TooManySteps, AttributeError, TypeError):
+    except (
+        *(RecursionError, ReferencingError, _TooManySteps),
+        *(AttributeError, TypeError, ValueError),
+    ):
         return "its schema cannot be followed"
     return None if error is None else f"at {error.json_path}: {error.message[:200]}"
 

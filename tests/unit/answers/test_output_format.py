@@ -265,6 +265,18 @@ def test_a_reference_that_leads_nowhere_is_not_followed(
     assert check({}, schema) is None
 
 
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"allOf": [{}], "$ref": "#/allOf/name"},
+        {"allOf": [{}], "$ref": f"#/allOf/{'9' * 5000}"},
+        {"$id": "//[", "allOf": [{"$id": "x"}]},
+    ],
+)
+def test_a_reference_that_makes_no_sense_is_not_followed(schema: dict[str, Any]) -> None:
+    assert check({}, schema) == "its schema cannot be followed"
+
+
 def test_a_schema_that_never_ends_is_given_up() -> None:
     forever = {"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#"}}}
     assert check({}, forever) == "its schema cannot be followed"
