@@ -151,7 +151,7 @@ Chunk: TypeAlias = (
 VISIBLE = (Text, Refusal, ReasoningText, CallBegan, CallArguments)
 """What a client sees of an answer. `Began` is none of it: it says only that there will be an answer."""
 
-PRELUDE = (Began, Restarted, Cost)
+PRELUDE = (Began, Ended, Restarted, Cost)
 """What says nothing about whether the model answers."""
 
 
