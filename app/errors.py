@@ -14,11 +14,12 @@ from typing import Any, ClassVar
 
 
 class RequestPart(Enum):
-    """Part of a request that every endpoint has, under a name of its own: which field that is, the endpoint says."""
+    """Part of a request for which each endpoint has a field of its own name, if it has one."""
 
     PROMPT = "prompt"
     TOOLS = "tools"
     MODEL = "model"
+    EFFORT = "effort"
 
 
 class GatewayError(Exception):

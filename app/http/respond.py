@@ -17,7 +17,7 @@ from flask import Response
 from app.answers.answer import Answer
 from app.answers.choice import Choice
 from app.answers.model_names import Resolved, resolve
-from app.answers.plan import AnswerPlan
+from app.answers.plan import AnswerPlan, RequestWords
 from app.backend.admission import SlotRequest
 from app.errors import WorkerBusy
 from app.http import json_response, sse
@@ -50,17 +50,13 @@ def has_default_model() -> bool:
     return bool(services().model_names.default)
 
 
-def resolve_model(
-    name: str | None, effort: str | None = None, effort_field: str = "effort"
-) -> Resolved:
+def resolve_model(words: RequestWords, name: str | None, effort: str | None = None) -> Resolved:
     """Return what the request's model name and effort stand for, and note it in the record.
-
-    `effort_field` is how the endpoint calls the effort, for errors about it.
 
     Blocks while the backend starts. Raises `ModelNotFound`, `InvalidRequest`, `WorkerUnavailable`.
     """
     models, names = services().engine.models(), services().model_names
-    resolved = resolve(models, names, name, effort, effort_field)
+    resolved = resolve(models, names, words.fields, name, effort)
     current_record().model = resolved.model.id
     return resolved
 
