@@ -149,8 +149,8 @@ class Answer:
         if instruction is not None:
             request = request.with_item(developer_item(instruction))
         left_s = self._turns.started + self._pace.total_s - time.monotonic()
-        claim = SlotRequest(self._owner, left_s)
-        turn = self._engine.reopen(self._turns.turns[index], request, claim, self._observer)
+        slot_request = SlotRequest(self._owner, left_s)
+        turn = self._engine.reopen(self._turns.turns[index], request, slot_request, self._observer)
         self._turns.put(index, turn)
 
     def _end(self, index: int) -> list[Chunk]:

@@ -63,7 +63,7 @@ class FairQueue(Generic[T]):
         return True
 
     def enqueue(self, ticket: T) -> list[T]:
-        """Let a ticket wait, if it must. The ticket itself may be in the answer itself."""
+        """Let a ticket wait, if it must. It may be among the tickets returned."""
         self._lines.setdefault(ticket.owner, deque()).append(ticket)
         self.waiting += 1
         over = self._advance()
@@ -95,8 +95,8 @@ class FairQueue(Generic[T]):
         Other owners are served in turn with this one, so they count for as much as it has itself, at most.
         """
         asked = {name: sum(t.count for t in line) for name, line in self._lines.items()}
-        mine = asked.pop(owner, 0) + count
-        return mine + sum(min(theirs, mine) for theirs in asked.values())
+        own = asked.pop(owner, 0) + count
+        return own + sum(min(other, own) for other in asked.values())
 
     def _advance(self) -> list[T]:
         admitted: list[T] = []

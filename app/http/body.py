@@ -64,7 +64,7 @@ def _read(limit: int, timeout_s: float) -> bytes:
         raise _too_large(limit)
     budget = services().bodies
     memory = budget.memory.reserve(0)  # grows with the body, and is held until the request is over
-    current_lifetime().at_end(memory.release)
+    current_lifetime().on_close(memory.release)
     too_late = BodyTimeout(f"The body did not arrive within {timeout_s:g} seconds.")
     # Straight from the server: werkzeug's own limit cuts a chunked body off silently.
     read: Callable[[int], bytes] = request.environ["wsgi.input"].read

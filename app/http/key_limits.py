@@ -54,7 +54,7 @@ class KeyLimits:
             return
         limit = self._max_concurrency
         budget = self._in_progress.setdefault(name, Budget(limit, partial(_busy, name, limit)))
-        current_lifetime().at_end(budget.reserve().release)
+        current_lifetime().on_close(budget.reserve().release)
 
     def __repr__(self) -> str:
         return f"<KeyLimits {self._store!r} in_progress={sum(b.used for b in self._in_progress.values())}>"

@@ -82,15 +82,15 @@ def _begin(plan: AnswerPlan, *, is_stream: bool) -> Answer:
     with step("answers.prepare", prompts=len(plan.prompts)):
         plan = here.preparation.prepare(plan, owner, mark)
     observer = HttpRequestObserver(record, here.metrics, here.traces)
-    claim = SlotRequest(owner, record.started + here.pace.total_s - time.monotonic())
+    slot_request = SlotRequest(owner, record.started + here.pace.total_s - time.monotonic())
 
     def keep(choices: Sequence[Choice]) -> None:
         here.preparation.keep(choices, owner, mark)
 
-    with here.engine.admit(plan.count, claim, observer) as admitted:
+    with here.engine.admit(plan.count, slot_request, observer) as admitted:
         if is_stream:
             with _noting_full_streams(record):
-                current_lifetime().at_end(here.open_streams.reserve().release)
+                current_lifetime().on_close(here.open_streams.reserve().release)
         return Answer(
             plan,
             here.engine,

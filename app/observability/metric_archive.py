@@ -31,7 +31,7 @@ def reading(folder: Path | None) -> Iterator[None]:
         yield
 
 
-def fold_dead(folder: Path) -> int:
+def merge_dead_workers(folder: Path) -> int:
     """Add up the files of processes that are gone; return how many files that has removed. Blocks, raises `OSError`."""
     removed = 0
     with _locked(folder, fcntl.LOCK_EX):

@@ -119,7 +119,7 @@ class Channel:
         self._late: dict[messages.MessageId, LateResultHandler] = {}
         self._slots = Semaphore(MAX_INFLIGHT)
         self._outbox = _Outbox()
-        self.heard = 0
+        self.received_bytes = 0
         """Bytes that have come from the child: as long as this grows, it is alive."""
         self.counters: Counter[str] = Counter()
         self._log_limiter = LogRateLimiter()
@@ -227,7 +227,7 @@ class Channel:
         splitter = messages.LineSplitter(MAX_LINE_BYTES)
         try:
             while data := self._sock.recv(_READ_BYTES):
-                self.heard += len(data)
+                self.received_bytes += len(data)
                 passed("rpc.received", received_bytes=len(data))
                 for line in splitter.feed(data):
                     self._dispatch(
@@ -294,12 +294,12 @@ class Channel:
 
 
 class _Outbox:
-    """Whole lines on their way to the peer: put in by anybody, taken out by the one writer. Only `wait` blocks."""
+    """Whole lines on their way to the peer: put in by any greenlet, taken out by the one writer. Only `wait` blocks."""
 
     def __init__(self) -> None:
         self._lock = RLock()  # guards everything below; held for no I/O
         self._lines: deque[bytes] = deque()
-        self._has_mail = Event()
+        self._has_lines = Event()
         self._is_closed = False
         self.size = 0
         """Bytes that wait."""
@@ -316,7 +316,7 @@ class _Outbox:
                 return False
             self._lines.append(line)
             self.size += len(line)
-        self._has_mail.set()
+        self._has_lines.set()
         return True
 
     def take(self) -> list[bytes]:
@@ -325,12 +325,12 @@ class _Outbox:
             batch = list(self._lines)
             self._lines.clear()
             self.size = 0
-            self._has_mail.clear()
+            self._has_lines.clear()
         return batch
 
     def wait(self) -> None:
         """Block until there is a line, or the outbox is closed."""
-        self._has_mail.wait()
+        self._has_lines.wait()
 
     def close(self) -> bool:
         """Take no more lines and wake the writer; True the first time."""
@@ -338,5 +338,5 @@ class _Outbox:
             if self._is_closed:
                 return False
             self._is_closed = True
-        self._has_mail.set()
+        self._has_lines.set()
         return True

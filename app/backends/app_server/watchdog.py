@@ -111,7 +111,7 @@ class Watchdog:
     def _probe(self) -> HealthProblem | None:
         """Ask for a sign of life; None once there is one."""
         channel, times = self._child.channel, self._limits
-        heard = channel.heard
+        received = channel.received_bytes
         asking = gevent.spawn(self._ask)
         deadline = time.monotonic() + times.answer_s
         while True:
@@ -120,12 +120,12 @@ class Watchdog:
                 asking.join(_CATCH_UP_S)
             if asking.ready() or channel.is_closed:
                 return HealthProblem.DEAF if asking.value is False else None
-            if channel.heard == heard:
+            if channel.received_bytes == received:
                 problem = HealthProblem.HUNG
             elif time.monotonic() >= deadline:
                 problem = HealthProblem.DEAF
             else:
-                heard = channel.heard
+                received = channel.received_bytes
                 continue
             asking.kill()
             return problem

@@ -1,4 +1,4 @@
-"""The life of a request over a real connection: who is told of its end, and what a client that leaves interrupts."""
+"""The lifetime of a request over a real connection: what its end releases, and what a client that leaves interrupts."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
 
 
 class Site:
-    """A WSGI application with a life around it, and what became of its request."""
+    """A WSGI application with a lifetime around it, and what became of its request."""
 
     def __init__(self, view: Callable[[Site], Iterable[bytes]], sock: socket.socket | None) -> None:
         self.counters: Counter[str] = Counter()
@@ -51,10 +51,10 @@ class Site:
         self.environ: dict[str, Any] = {} if sock is None else {"gunicorn.socket": sock}
 
     def _serve(self, environ: dict[str, Any], _: Any) -> Iterable[bytes]:
-        mine = environ["gateway.life"]
-        mine.record = self.record
-        mine.at_end(lambda: self.ended.append("first"))
-        mine.at_end(lambda: self.ended.append("second"))
+        lifetime = environ["gateway.lifetime"]
+        lifetime.record = self.record
+        lifetime.on_close(lambda: self.ended.append("first"))
+        lifetime.on_close(lambda: self.ended.append("second"))
         return self._view(self)
 
     def call(self) -> Any:
