@@ -73,7 +73,7 @@ class Answer:
         observer: AnswerObserver,
         on_complete: Callable[[Sequence[Choice]], None] = lambda _: None,
     ) -> None:
-        # Not the plan itself: a stream should not hold a conversation that nobody will be asked again.
+        # Not the plan itself: a stream should not hold a conversation once no other try can need it.
         self._words, self._resolved, self._ignored = plan.words, plan.resolved, plan.ignored
         self._engine = engine
         self._pace = pace

@@ -1,4 +1,4 @@
-"""Strict schemas, as OpenAI means it: what keeps any other one from being accepted. Pure."""
+"""Strict schemas, as OpenAI means it: closed objects, every property required, known keywords. Pure."""
 
 from __future__ import annotations
 
@@ -15,11 +15,6 @@ _KEYWORDS = frozenset(
         *("minItems", "maxItems", "$schema", "$id"),
     }
 )
-
-
-def is_strict(schema: Mapping[str, Any]) -> bool:
-    """True if OpenAI would accept the schema as strict: closed objects, every property required, known keywords."""
-    return why_not_strict(schema, "") is None
 
 
 def why_not_strict(schema: Mapping[str, Any], where: str) -> str | None:

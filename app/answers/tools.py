@@ -1,10 +1,8 @@
 """Client tools: functions that a client offers into codex's dynamic tools, and the names back. Pure.
 
-Three things stand between the two. codex refuses or swallows some names (`mcp__*`, its own built-ins), so those travel
-under an alias. codex weakens schemas (it drops `pattern`, `minimum`, `format` ... and turns every `const` into a
-string), so a schema that would lose something goes along whole in the tool's description. And codex knows no
-`tool_choice`, so `none` offers nothing, and `required` or a named tool become an instruction that is checked.
-Protocol notes, section 5.
+codex refuses or swallows some names (`mcp__*`, its own built-ins), so those travel under an alias. And codex weakens
+schemas (it drops `pattern`, `minimum`, `format` ... and turns every `const` into a string), so a schema that would lose
+something goes along whole in the tool's description. Protocol notes, section 5.
 """
 
 from __future__ import annotations
@@ -154,7 +152,7 @@ def loses_something(schema: Any, *, is_keyword_level: bool = True) -> bool:
 
 
 def check_distinct(tools: tuple[Tool, ...], where: str) -> None:
-    """Refuse a name that is there twice: nobody could tell whose call it is.
+    """Refuse a name that is there twice: a call of it would be ambiguous.
 
     `where` is the field of a name, with `{}` for the tool's index.
     """

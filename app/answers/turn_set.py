@@ -94,7 +94,7 @@ class TurnSet:
     def put(self, index: int, turn: Turn) -> None:
         """Let `turn` take the place of one choice's turn, which is over. Does not block."""
         self.turns[index] = turn
-        if self._is_closed:  # by somebody else, while this one was begun
+        if self._is_closed:  # while this one was begun
             turn.close()
         elif len(self.turns) > 1:
             self._start_pump(index)

@@ -3,7 +3,7 @@
 Within an owner (the key that a request came with) it is first come, first served. Between owners the one with the
 fewest slots is next; of several, the one that was served longest ago. Who is next stays next: slots that become free
 are kept until all that the request needs are there, so that one with many choices is never overtaken for ever. A
-request that cannot fit beside its own owner's turns waits for those, and holds up nobody else.
+request that cannot fit beside its own owner's turns waits for those, and holds up no other owner.
 
 A full queue evicts the newest request of the owner that waits most; of several, of the one that runs more.
 """
@@ -56,7 +56,7 @@ class FairQueue(Generic[T]):
         self._admissions = 0
 
     def try_acquire(self, owner: str, count: int) -> bool:
-        """Take slots if they are free and nobody waits; False if not."""
+        """Take slots if they are free and no ticket waits; False if not."""
         if self.waiting or self.running + count > self.limit:
             return False
         self._give(owner, count)
@@ -100,7 +100,7 @@ class FairQueue(Generic[T]):
 
     def _advance(self) -> list[T]:
         admitted: list[T] = []
-        # Only a free slot makes somebody the next: until there is one, the number of turns may change.
+        # The next ticket is chosen only once a slot is free: until then the number of turns may change.
         while self.running < self.limit:
             ticket = self._next or self._choose()
             if ticket is None:

@@ -98,7 +98,7 @@ def read_blocks(read: Callable[[int], bytes], limit: int, memory: Reservation) -
                 break
             blocks.append(block)
             left -= len(block)
-            sleep(0)  # a body that is all there would be read without a pause for anybody else
+            sleep(0)  # a body that is all there would be read without a pause for other greenlets
     except TimeoutError as error:
         raise BodyTimeout("The body stopped arriving before it was whole.") from error
     except (OSError, ParseException) as error:

@@ -1,8 +1,8 @@
 """Limits of client keys: how many requests in a while, and how many at once.
 
 Counted is what starts work: every POST that a client key opens, on whichever route, in one budget for each key. Keys
-are known by their configured names, after the key was checked, so whoever has none leaves nothing behind here, and
-neither the spelling of a path nor an address makes a difference.
+are known by their configured names, after the key was checked, so a caller without a key takes no memory here,
+and neither the spelling of a path nor an address makes a difference.
 """
 
 from __future__ import annotations

@@ -92,7 +92,7 @@ class SseBody(Iterator[bytes]):
             frames = self._next_frames()
         except GatewayError as error:
             frames = self._end_with(error)
-        # After the 200 nobody else can tell the client: a defect ends the stream with a frame like any failure.
+        # After the 200 only a frame can tell the client: a defect ends the stream like any failure.
         except Exception:
             log.exception("unforeseen_error", extra={"request_id": self._record.request_id})
             frames = self._end_with(unforeseen(self._record.request_id))
@@ -104,7 +104,7 @@ class SseBody(Iterator[bytes]):
         for chunks in self._chunks:
             if frames := self._frames(chunks):
                 return frames
-            # Chunks that show nothing (hidden reasoning, held text) are silence to whoever waits for bytes.
+            # Chunks that show nothing (hidden reasoning, held text) are silence to a client that waits for bytes.
             if chunks is QUIET or time.monotonic() - self._written_at >= self._tick_s:
                 return KEEP_ALIVE
         return self._end()

@@ -1,7 +1,7 @@
 """Archive of what dead workers have counted: one file of each kind, so that reloads do not fill the disk.
 
-A scrape reads every file; after a thousand reloads that would be thousands. A lock keeps scrapes and the folding apart:
-whoever reads shares it, whoever folds has it alone. Both take milliseconds.
+A scrape reads every file; after a thousand reloads that would be thousands. A lock keeps scrapes and merging apart:
+readers share it, a merge has it alone. Both take milliseconds.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from prometheus_client.mmap_dict import MmapedDict
 
 _File: Any = MmapedDict  # which has no types
 _KINDS = ("counter", "histogram")
-_ARCHIVE_PID = 0  # nobody's
+_ARCHIVE_PID = 0  # of no process
 
 
 @contextmanager

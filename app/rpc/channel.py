@@ -1,8 +1,8 @@
 """Channel for JSON-RPC calls, answers and notifications over one socket shared by every request of this worker.
 
-Who runs here: one *writer* greenlet owns the sending side, so that a deadline can never tear a line in two; one
-*reader* greenlet drains the receiving side to its end, batch by batch, and yields after each so that a burst starves
-nobody; callers only enqueue whole lines and wait for their own answer.
+One *writer* greenlet owns the sending side, so that a deadline can never tear a line in two. One *reader* greenlet
+drains the receiving side to its end, batch by batch, and yields after each so that a burst starves no other greenlet.
+Callers only enqueue whole lines and wait for their own answer.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Turn of an app-server: a state table, a bounded queue between the pipe's reader and the HTTP side, and a certain end.
 
-The reader puts events in and never waits; the HTTP side takes them out in batches. Whoever is first to end the turn
-(codex, a lost child, a deadline, a client that left) decides its outcome. `close` is what gives everything back.
+The reader puts events in and never waits; the HTTP side takes them out in batches. The first to end the turn (codex, a
+lost child, a deadline, a client that left) decides its outcome. `close` is what gives everything back.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ QUEUE_BYTES = 2 * 1024 * 1024
 """Unread text that one turn may hold. More means a client that does not read: the turn is interrupted."""
 
 MAX_RESPONSES = 4
-"""Most upstream responses in one turn: codex asks again by itself after a call of a tool that nobody offered."""
+"""Most upstream responses in one turn: codex asks again by itself after a call of a tool that was not offered."""
 
 _EVENT_COST = 200  # bytes that an event costs beside its text, about
 
