@@ -13,7 +13,7 @@ from typing import Protocol
 from gevent import get_hub
 
 from app.answers.choice import Choice, RetryWithInstruction
-from app.answers.chunks import PRELUDE, VISIBLE, Began, Chunk, Cost, Restarted
+from app.answers.chunks import VISIBLE, Began, Chunk, Cost, Restarted
 from app.answers.plan import AnswerPlan
 from app.answers.summary import Summary
 from app.answers.turn_set import TurnSet
@@ -106,24 +106,24 @@ class Answer:
         """
         yield [Began(choice.index) for choice in self._choices]
         try:
-            for index, news in self._turns.follow():
-                if news == []:
+            for index, batch in self._turns.follow():
+                if batch == []:
                     yield QUIET
                 elif not self._choices[index].is_complete:  # else it was on its way when it ended
-                    yield from self._feed(index, news)
+                    yield from self._feed(index, batch)
         except GatewayError as error:
             if isinstance(error, UpstreamAuth):
                 self._engine.backend.note_login(accepted=False)
             self._words.put_into(error)
             raise
 
-    def _feed(self, index: int, news: Sequence[Event] | GatewayError) -> Iterator[list[Chunk]]:
+    def _feed(self, index: int, batch: Sequence[Event] | GatewayError) -> Iterator[list[Chunk]]:
         """Yield what a batch of events adds; close the turns that have done their part."""
         choice, chunks = self._choices[index], list[Chunk]()
         try:
-            if isinstance(news, GatewayError):
-                raise news
-            for event in news:
+            if isinstance(batch, GatewayError):
+                raise batch
+            for event in batch:
                 chunks += choice.feed(event)
         except RetryWithInstruction as again:
             self._reopen(index, again.instruction)
@@ -173,8 +173,8 @@ class Answer:
         self._is_committed = True
         if len(self._visible) == len(self._choices):
             return
-        news = {chunk.index for chunk in chunks if isinstance(chunk, VISIBLE)}
-        for index in news - self._visible:
+        shown = {chunk.index for chunk in chunks if isinstance(chunk, VISIBLE)}
+        for index in shown - self._visible:
             self._visible.add(index)
             if not self._choices[index].holds_text:
                 self._turns.turns[index].lease.commit()
@@ -219,8 +219,3 @@ class Answer:
     def close(self) -> None:
         """Give every turn back. Idempotent, does not block."""
         self._turns.close()
-
-
-def is_news(chunks: Sequence[Chunk]) -> bool:
-    """Return True if the model answers. Bookkeeping can come before a failure: it is no news."""
-    return not all(isinstance(chunk, PRELUDE) for chunk in chunks)

@@ -53,15 +53,15 @@ class TurnSet:
         for index in range(len(self.turns)):
             self._start_pump(index)
         while self._running:
-            news = self._merged.get()
-            if news is None:
+            item = self._merged.get()
+            if item is None:
                 self._running -= 1
-            elif isinstance(news, BaseException):
-                raise news
+            elif isinstance(item, BaseException):
+                raise item
             else:
-                turn, (index, _) = news
-                if turn is self.turns[index]:  # one that was replaced may have been ahead of us
-                    yield news[1]
+                turn, batch = item
+                if turn is self.turns[batch[0]]:  # else its pump was ahead when it was replaced
+                    yield batch
 
     def _follow_one(self) -> Iterator[Batch]:
         turn = None

@@ -1,21 +1,21 @@
 """Responses from plans: every endpoint that asks a model something goes through here.
 
 An endpoint hands over what it wants answered (`AnswerPlan`) and how it is rendered (`Wire`); slots, a stream's place,
-the turns and the transport are seen to here.
+the turns and the transport are chosen here.
 """
 
 from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from flask import Response
 
 from app.answers.answer import Answer
-from app.answers.choice import Choice
 from app.answers.model_names import Resolved, resolve
 from app.answers.plan import AnswerPlan, RequestWords
 from app.backend.admission import SlotRequest
@@ -83,10 +83,6 @@ def _begin(plan: AnswerPlan, *, is_stream: bool) -> Answer:
         plan = here.preparation.prepare(plan, owner, mark)
     observer = HttpRequestObserver(record, here.metrics, here.traces)
     slot_request = SlotRequest(owner, record.started + here.pace.total_s - time.monotonic())
-
-    def keep(choices: Sequence[Choice]) -> None:
-        here.preparation.keep(choices, owner, mark)
-
     with here.engine.admit(plan.count, slot_request, observer) as admitted:
         if is_stream:
             with _noting_full_streams(record):
@@ -98,7 +94,7 @@ def _begin(plan: AnswerPlan, *, is_stream: bool) -> Answer:
             here.pace,
             owner=owner,
             observer=observer,
-            on_complete=keep,
+            on_complete=partial(here.preparation.keep, owner=owner, account_mark=mark),
         )
 
 

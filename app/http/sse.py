@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 
 from flask import Response
 
-from app.answers.answer import QUIET, Answer, is_news
-from app.answers.chunks import Chunk, without_discarded
+from app.answers.answer import QUIET, Answer
+from app.answers.chunks import Chunk, is_from_model, without_discarded
 from app.errors import GatewayError
 from app.http.error_handlers import unforeseen
 from app.http.request_context import current_record
@@ -77,7 +77,7 @@ class SseBody(Iterator[bytes]):
         chunks: list[Chunk] = []
         for more in self._chunks:
             chunks += more
-            if more is QUIET or is_news(more):
+            if more is QUIET or is_from_model(more):
                 break
         self._head = self._frames(without_discarded(chunks))
 

@@ -16,11 +16,11 @@ from app.answers.tools import alias_of
 from app.api.chat_completions.content import (
     OUTPUT_PARTS,
     ImageFields,
-    Item,
     input_parts,
     to_content,
     to_text,
 )
+from app.backend.request import Item
 from app.errors import InvalidRequest
 
 

@@ -1,7 +1,7 @@
 """Health probe of one child: whether it answers, how large it is, whose login it has.
 
-A child that hangs keeps its pipe open and says nothing, so it has to be asked. One that is merely busy is told apart
-by what it says meanwhile: as long as bytes come, only a question that stays unanswered for long counts against it.
+A child that hangs keeps its pipe open and says nothing, so it has to be asked. A busy one is told apart by what it
+says meanwhile: as long as bytes come, only a question that stays unanswered for long counts against it.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class HealthProblem(Enum):
 
 @dataclass(frozen=True, slots=True)
 class HealthLimits:
-    """How often is looked, and what is too much. Seconds and bytes; `answer_s` is how long a busy child may take.
+    """Interval of the probe and its limits, in seconds and bytes; `answer_s` is how long a busy child may take.
 
     A child younger than `settled_s` is not replaced for its size: a limit below what any child needs must not start an
     endless row of them.
@@ -65,7 +65,7 @@ class HealthLimits:
 
 
 class Probed(Protocol):
-    """The child that is looked after. `began` is in monotonic seconds."""
+    """The child that is probed. `began` is in monotonic seconds."""
 
     pid: int
     began: float
@@ -88,7 +88,7 @@ class Watchdog:
         self._has_old_login = has_old_login
 
     def run(self) -> None:
-        """Look, until the child is gone or is to be ended. Blocks."""
+        """Probe the child until it is gone or has to be ended. Blocks."""
         while True:
             gevent.sleep(self._limits.interval_s)
             if self._child.channel.is_closed:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from app.answers.answer import QUIET, Answer, is_news
+from app.answers.answer import QUIET, Answer
 from app.answers.chunks import (
     Began,
     Cause,
@@ -19,6 +19,7 @@ from app.answers.chunks import (
     Restarted,
     Text,
     Working,
+    is_from_model,
 )
 from app.answers.constraints import AnswerConstraints
 from app.answers.model_names import Resolved
@@ -192,7 +193,7 @@ def test_a_quiet_time_is_told_apart_from_events_that_show_nothing() -> None:
     answer.close()
     assert found[1] is QUIET
     assert found[2] == []
-    assert [is_news(more) for more in found] == [False, False, False, True]
+    assert [is_from_model(more) for more in found] == [False, False, False, True]
 
 
 @pytest.mark.parametrize("commit", [True, False])
