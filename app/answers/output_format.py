@@ -172,8 +172,12 @@ def _checker() -> Any:
 
 
 _SKIPPED = (
-    *("pattern", "patternProperties", "unevaluatedProperties", "unevaluatedItems"),
-    *("uniqueItems", "$dynamicRef"),
+    "pattern",
+    "patternProperties",
+    "unevaluatedProperties",
+    "unevaluatedItems",
+    "uniqueItems",
+    "$dynamicRef",
 )
 
 

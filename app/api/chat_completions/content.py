@@ -8,7 +8,13 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from app.answers.field_errors import invalid_type, invalid_value, missing, unsupported
+from app.answers.field_errors import (
+    invalid_type,
+    invalid_value,
+    missing,
+    required_string,
+    unsupported,
+)
 from app.errors import InvalidRequest
 from app.images.media_types import media_type_of
 
@@ -57,12 +63,7 @@ def _to_part(part: Any, where: str, kind: str, parts: PartTable) -> Part:
 
 def _text(member: str) -> Callable[[Mapping[str, Any], str, str], Part]:
     def convert(part: Mapping[str, Any], where: str, kind: str) -> Part:
-        text = part.get(member)
-        if text is None:
-            raise missing(f"{where}.{member}")
-        if not isinstance(text, str):
-            raise invalid_type(f"{where}.{member}", "a string", text)
-        return {"type": kind, "text": text}
+        return {"type": kind, "text": required_string(part, member, where)}
 
     return convert
 
