@@ -26,9 +26,6 @@ from app.backend.request import developer_item
 from app.errors import GatewayError, UpstreamAuth
 from app.step_log import passed
 
-QUIET: Sequence[Chunk] = ()
-"""What the iterator yields after a quiet time (`Pace.commit_s` first, then `Pace.tick_s`): nothing has happened."""
-
 
 class AnswerObserver(RequestObserver, Protocol):
     """Observer of one request whose answer may take more than one try."""
@@ -99,16 +96,17 @@ class Answer:
 
     # What comes up
 
-    def __iter__(self) -> Iterator[Sequence[Chunk]]:
-        """Yield chunks as they come, to the end: `QUIET` for a quiet time, an empty list for what shows nothing.
+    def __iter__(self) -> Iterator[list[Chunk] | None]:
+        """Yield chunks as they come, to the end: an empty list for events that add none, None after a quiet time.
 
+        A time is quiet after `Pace.commit_s` at first, then after `Pace.tick_s`.
         Blocks. Raises `GatewayError` in the endpoint's words; what a client may still see before it was yielded then.
         """
         yield [Began(choice.index) for choice in self._choices]
         try:
             for index, batch in self._turns.follow():
                 if batch == []:
-                    yield QUIET
+                    yield None
                 elif not self._choices[index].is_complete:  # else it was on its way when it ended
                     yield from self._feed(index, batch)
         except GatewayError as error:
