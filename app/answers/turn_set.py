@@ -42,9 +42,6 @@ class TurnSet:
     def _merged(self) -> Queue[tuple[Turn, Batch] | BaseException | None]:
         return Queue(_MERGED_BATCHES)
 
-    def __len__(self) -> int:
-        return len(self.turns)
-
     def follow(self) -> Iterator[Batch]:
         """Yield what happens in any choice until all have ended. Blocks."""
         if len(self.turns) == 1:

@@ -70,11 +70,6 @@ class Admission:
         self.counters: Counter[str] = Counter()
 
     @property
-    def limit(self) -> int:
-        """How many turns may run at once."""
-        return self._queue.limit
-
-    @property
     def running(self) -> int:
         """How many slots are taken."""
         return self._queue.running
@@ -129,4 +124,4 @@ class Admission:
             waiter.over.set()
 
     def __repr__(self) -> str:
-        return f"<Admission running={self.running}/{self.limit} waiting={self.waiting}>"
+        return f"<Admission running={self.running}/{self._queue.limit} waiting={self.waiting}>"

@@ -51,15 +51,11 @@ class CallReport:
     sent: int = 0
     received: int = 0
     status: str = "failed"
-    result: Any = None
 
     def answered(self, answer: Response | ErrorResponse) -> None:
         """Note the child's answer."""
         self.received = answer.size
-        if isinstance(answer, Response):
-            self.status, self.result = "ok", answer.result
-        else:
-            self.status = "refused"
+        self.status = "ok" if isinstance(answer, Response) else "refused"
 
 
 CallObserver = Callable[[CallReport], None]
