@@ -97,7 +97,7 @@ def play() -> Iterator[Callable[..., Playbook]]:
     yield play
     for book in books:
         book.turn_set.close()
-        for index in range(len(book.turn_set)):
+        for index in range(len(book.turn_set.turns)):
             assert book.closings.count(book.turn(index)) == 1
 
 
