@@ -14,18 +14,19 @@ from typing import Any, ClassVar
 
 
 class RequestPart(Enum):
-    """Part of a request that every endpoint has, under a name of its own: which field that is, the endpoint says."""
+    """Part of a request for which each endpoint has a field of its own name, if it has one."""
 
     PROMPT = "prompt"
     TOOLS = "tools"
     MODEL = "model"
+    EFFORT = "effort"
 
 
 class GatewayError(Exception):
     """The root: abstract, with the fields that every answer in the error envelope has.
 
-    `param` names the offending field of the request (`messages[3].role`); whoever knows no endpoint says `part` instead
-    (`app.answers.plan.RequestWords` turns it into the name). `retry_after_s` becomes `Retry-After`.
+    `param` names the offending field of the request; code that knows no endpoint gives `part` instead, which
+    `app.answers.plan.RequestWords` turns into the name. `retry_after_s` becomes `Retry-After`.
     Where `is_transient`, the gateway itself tries once more, as long as the client has seen nothing of the answer.
     """
 

@@ -66,15 +66,14 @@ def create_app(
     worker_services = build_worker_services(settings, choose_backend)
     here = _services(settings, worker_services)
     app.extensions["worker_services"] = worker_services
-    app.config["VERSIONS"] = here.options.versions
     access = api.access_by_blueprint(protect_models=settings.protect_models)
     services.init_app(app, here)
     request_lifetime.init_app(app, here.counters)
     request_context.init_app(app, [here.metrics])
     cors.init_app(app, settings.cors_origins)  # before auth: a preflight carries no key
     auth.init_app(app, _keys(settings), access)
-    maintenance.init_app(app, here.maintenance)  # after auth: nobody without a key learns of it
-    _limit(app, settings, access, here)  # after auth: whoever has no key is not even counted
+    maintenance.init_app(app, here.maintenance)  # after auth: only callers with a key learn of it
+    _limit(app, settings, access, here)  # after auth: a caller without a key is not counted
     error_handlers.init_app(app)
     api.init_app(app, has_admin=bool(settings.operator_key))
     app.cli.add_command(group.group)
@@ -119,7 +118,7 @@ def _services(settings: Settings, worker: WorkerServices) -> Services:
         metrics=metrics,
         gauges=_gauges(worker, metrics, worker.traces),
         traces=worker.traces,
-        counters=worker.engine.admission.counters,  # one book for the whole worker
+        counters=worker.engine.admission.counters,  # the same for the whole worker
         reload_report=worker.reload_report,
     )
 
@@ -165,7 +164,7 @@ def _images(settings: Settings) -> ImageFetcher:
 
 
 def _keys(settings: Settings) -> dict[Access, Mapping[str, str]]:
-    """Return what opens which door."""
+    """Return the keys of each kind of access, by name."""
     return {
         Access.KEY: settings.client_keys,
         Access.METRICS: {"metrics": settings.metrics_token or settings.api_key},

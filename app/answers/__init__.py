@@ -2,5 +2,6 @@
 
 Knows turns and models through `app.backend`, and what every endpoint shares; knows neither Flask, nor the fields and
 objects of any endpoint, nor which backend answers. `plan.py` is what an endpoint hands down, `answer.py` runs it,
-`chunks.py` is what comes up. Everything but running (`answer`, `turn_set`, `prepare`) is pure.
+`chunks.py` is what comes up. Everything is pure but what runs turns
+(`answer`, `turn_set`) and what keeps something between requests (`prepare`, `reasoning_cache`).
 """

@@ -14,7 +14,7 @@ from gevent import get_hub
 from gevent.util import wrap_errors
 
 from app.answers.choice import Choice, RetryWithInstruction
-from app.answers.chunks import PRELUDE, VISIBLE, Began, Chunk, Cost, Restarted
+from app.answers.chunks import VISIBLE, Began, Chunk, Cost, Restarted
 from app.answers.plan import AnswerPlan
 from app.answers.summary import Summary
 from app.answers.turn_set import TurnSet
@@ -26,9 +26,6 @@ from app.backend.protocols import Pace
 from app.backend.request import developer_item
 from app.errors import GatewayError, UpstreamAuth
 from app.step_log import passed
-
-QUIET: Sequence[Chunk] = ()
-"""What the iterator yields after a quiet time (`Pace.commit_s` first, then `Pace.tick_s`): nothing has happened."""
 
 
 class AnswerObserver(RequestObserver, Protocol):
@@ -74,7 +71,7 @@ class Answer:
         observer: AnswerObserver,
         on_complete: Callable[[Sequence[Choice]], None] = lambda _: None,
     ) -> None:
-        # Not the plan itself: a stream should not hold a conversation that nobody will be asked again.
+        # Not the plan itself: a stream should not hold a conversation once no other try can need it.
         self._words, self._resolved, self._ignored = plan.words, plan.resolved, plan.ignored
         self._engine = engine
         self._pace = pace
@@ -100,31 +97,32 @@ class Answer:
 
     # What comes up
 
-    def __iter__(self) -> Iterator[Sequence[Chunk]]:
-        """Yield chunks as they come, to the end: `QUIET` for a quiet time, an empty list for what shows nothing.
+    def __iter__(self) -> Iterator[list[Chunk] | None]:
+        """Yield chunks as they come, to the end: an empty list for events that add none, None after a quiet time.
 
+        A time is quiet after `Pace.commit_s` at first, then after `Pace.tick_s`.
         Blocks. Raises `GatewayError` in the endpoint's words; what a client may still see before it was yielded then.
         """
         yield [Began(choice.index) for choice in self._choices]
         try:
-            for index, news in self._turns.follow():
-                if news == []:
-                    yield QUIET
+            for index, batch in self._turns.follow():
+                if batch == []:
+                    yield None
                 elif not self._choices[index].is_complete:  # else it was on its way when it ended
-                    yield from self._feed(index, news)
+                    yield from self._feed(index, batch)
         except GatewayError as error:
             if isinstance(error, UpstreamAuth):
                 self._engine.backend.note_login(accepted=False)
             self._words.put_into(error)
             raise
 
-    def _feed(self, index: int, news: Sequence[Event] | GatewayError) -> Iterator[list[Chunk]]:
+    def _feed(self, index: int, batch: Sequence[Event] | GatewayError) -> Iterator[list[Chunk]]:
         """Yield what a batch of events adds; close the turns that have done their part."""
         choice, chunks = self._choices[index], list[Chunk]()
         try:
-            if isinstance(news, GatewayError):
-                raise news
-            for event in news:
+            if isinstance(batch, GatewayError):
+                raise batch
+            for event in batch:
                 chunks += choice.feed(event)
         except RetryWithInstruction as again:
             self._reopen(index, again.instruction)
@@ -150,8 +148,8 @@ class Answer:
         if instruction is not None:
             request = request.with_item(developer_item(instruction))
         left_s = self._turns.started + self._pace.total_s - time.monotonic()
-        claim = SlotRequest(self._owner, left_s)
-        turn = self._engine.reopen(self._turns.turns[index], request, claim, self._observer)
+        slot_request = SlotRequest(self._owner, left_s)
+        turn = self._engine.reopen(self._turns.turns[index], request, slot_request, self._observer)
         self._turns.put(index, turn)
 
     def _end(self, index: int) -> list[Chunk]:
@@ -174,8 +172,8 @@ class Answer:
         self._is_committed = True
         if len(self._visible) == len(self._choices):
             return
-        news = {chunk.index for chunk in chunks if isinstance(chunk, VISIBLE)}
-        for index in news - self._visible:
+        shown = {chunk.index for chunk in chunks if isinstance(chunk, VISIBLE)}
+        for index in shown - self._visible:
             self._visible.add(index)
             if not self._choices[index].holds_text:
                 self._turns.turns[index].lease.commit()
@@ -230,8 +228,3 @@ def run_in_thread(function: Callable[[str], str | None], args: tuple[str]) -> st
     if isinstance(result, Exception):
         raise result
     return result
-
-
-def is_news(chunks: Sequence[Chunk]) -> bool:
-    """Return True if the model answers. Bookkeeping can come before a failure: it is no news."""
-    return not all(isinstance(chunk, PRELUDE) for chunk in chunks)

@@ -45,16 +45,16 @@ _REFUSED = (
 
 
 Run = Callable[[Callable[[str], str | None], tuple[str]], str | None]
-"""Calls a function that may take long and returns what it returns, so that others go on meanwhile."""
+"""Calls a function that may take long and returns what it returns; other greenlets may run meanwhile."""
 
 
 def run_here(function: Callable[[str], str | None], args: tuple[str]) -> str | None:
-    """Call it in this very thread."""
+    """Call it in this thread."""
     return function(*args)
 
 
 class RetryWithInstruction(Exception):
-    """Not an error. The model did not do what was asked; `instruction` says so to it, for one more try."""
+    """No error: the answer missed a constraint, and `instruction` says so to the model, for one more try."""
 
     def __init__(self, instruction: str) -> None:
         super().__init__(instruction)
@@ -62,9 +62,9 @@ class RetryWithInstruction(Exception):
 
 
 class Choice:
-    """Feed it the events of its turn until `is_complete`. `usage` and `cause` are set by then.
+    """One choice: feed it the events of its turn until `is_complete`. `usage` and `cause` are set by then.
 
-    `run` calls the check of a whole answer.
+    `run` calls the check of a whole answer, which may take long.
     """
 
     def __init__(self, index: int, constraints: AnswerConstraints, run: Run = run_here) -> None:
@@ -88,9 +88,8 @@ class Choice:
         self._held: list[Chunk] = []  # while it is not certain that the answer will stand
         self._refused = False
         self._open: ItemKind | None = None
-        self._open_message: str | None = (
-            None  # id of the message whose text is coming, until it is whole
-        )
+        self._open_message: str | None = None
+        """Id of the message whose text is coming, until it is whole."""
 
     def reset(self) -> None:
         """Forget what the turn said: it failed, and another one takes its place."""
@@ -290,7 +289,7 @@ class Choice:
         raise RetryWithInstruction(missed)
 
     def _finish(self, cause: Cause) -> list[Chunk]:
-        """End the choice, maybe before codex does: the turn is then interrupted by whoever drives it."""
+        """End the choice, maybe before codex does: the turn is then to be closed."""
         chunks = [*self._end_item(), *self._release()]
         self.is_complete = True
         self.cause = cause

@@ -106,7 +106,7 @@ class ItemEnded:
 
 @dataclass(frozen=True, slots=True)
 class Working:
-    """The model says something that the client does not get to see, now or ever."""
+    """The model says something that its client is not shown, or not yet."""
 
     index: int
 
@@ -151,8 +151,12 @@ Chunk: TypeAlias = (
 VISIBLE = (Text, Refusal, ReasoningText, CallBegan, CallArguments)
 """What a client sees of an answer. `Began` is none of it: it says only that there will be an answer."""
 
-PRELUDE = (Began, Ended, Restarted, Cost)
-"""What says nothing about whether the model answers."""
+_BOOKKEEPING = (Began, Ended, Restarted, Cost)
+
+
+def is_from_model(chunks: Sequence[Chunk]) -> bool:
+    """Return True if any of the chunks comes from the model: bookkeeping can precede a failure."""
+    return not all(isinstance(chunk, _BOOKKEEPING) for chunk in chunks)
 
 
 def without_discarded(chunks: Sequence[Chunk]) -> list[Chunk]:

@@ -1,4 +1,4 @@
-"""Errors for a field that is wrong, in OpenAI's words and with OpenAI's codes. Pure."""
+"""Errors for a field that is wrong, in OpenAI's words and with OpenAI's codes, and the commonest check. Pure."""
 
 from __future__ import annotations
 
@@ -58,3 +58,13 @@ def unsupported(where: str) -> InvalidRequest:
         param=where,
         code="unsupported_parameter",
     )
+
+
+def required_string(source: Mapping[str, Any], name: str, where: str) -> str:
+    """Return a member of the object at `where` in the request. Raises `InvalidRequest` unless it is a string."""
+    value = source.get(name)
+    if value is None:
+        raise missing(f"{where}.{name}")
+    if not isinstance(value, str):
+        raise invalid_type(f"{where}.{name}", "a string", value)
+    return value

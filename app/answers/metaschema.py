@@ -24,7 +24,7 @@ _MAX_VALUES = 50_000
 
 
 def check_size(schema: Any, where: str, code: str) -> None:
-    """Refuse a schema that nobody needs and that would hold up this worker. Linear, without recursion."""
+    """Refuse a schema that is too large or too deep to be read in a moment. Linear, without recursion."""
     level, nodes, values = [schema], 0, 0
     for _ in range(_MAX_LEVELS):
         values += sum(map(len, level))

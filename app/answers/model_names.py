@@ -8,7 +8,7 @@ A name is looked up in this order, and spelled exactly:
    (`gpt-5.5-high`).
 
 A request without a model takes `PROXY_DEFAULT_MODEL`, which is looked up in the same way. Where the name sets an
-effort, a request's own effort that says otherwise is a contradiction and refused: neither is silently dropped. Only the
+effort, a field that asks for another one is a contradiction and refused: neither is silently dropped. Only the
 default's effort yields, since that caller named none.
 """
 
@@ -20,7 +20,7 @@ from types import MappingProxyType
 
 from app.answers.field_errors import missing
 from app.backend.request import Model
-from app.errors import InvalidRequest, ModelNotFound
+from app.errors import InvalidRequest, ModelNotFound, RequestPart
 
 _SHOWN = 100
 """Characters of an unknown name that an error repeats."""
@@ -46,30 +46,32 @@ class Resolved:
 def resolve(
     models: Sequence[Model],
     names: Names,
+    fields: Mapping[RequestPart, str],
     name: str | None,
     effort: str | None = None,
-    effort_field: str = "effort",
 ) -> Resolved:
     """Return what `name` and `effort` of a request stand for. An empty name is none where there is a default.
 
-    `effort_field` is how the request calls its effort.
-
-    Raises `ModelNotFound`, and `InvalidRequest` for an effort that the model does not know or the name contradicts.
+    `fields` names the endpoint's fields for both (`EFFORT` only where an effort is given). Raises `ModelNotFound`, and
+    `InvalidRequest` for an effort that the model does not know or the name contradicts.
     """
     asked = name or names.default or name
     if asked is None:
-        raise missing("model")
+        raise missing(fields[RequestPart.MODEL])
     found = _look_up(models, names, asked)
     if found is None:
-        raise _not_found(names, asked, is_default=asked != name)
+        reason = _not_found(names, asked, is_default=asked != name)
+        raise ModelNotFound(reason, param=fields[RequestPart.MODEL])
     model, implied = found
-    _check_effort(model, effort, effort_field)
-    if name and implied and effort not in {None, implied}:
-        raise InvalidRequest(
-            f"The model `{asked[:_SHOWN]}` already means the reasoning effort '{implied}', which contradicts "
-            f"'{effort_field}': '{effort}'. Leave one of them out.",
-            param=effort_field,
-        )
+    if effort is not None:
+        field = fields[RequestPart.EFFORT]
+        _check_effort(model, effort, field)
+        if name and implied and effort != implied:
+            raise InvalidRequest(
+                f"The model `{asked[:_SHOWN]}` already means the reasoning effort '{implied}', which contradicts "
+                f"'{field}': '{effort}'. Leave one of them out.",
+                param=field,
+            )
     return Resolved(asked, model, effort or implied)
 
 
@@ -116,9 +118,9 @@ def _find(models: Sequence[Model], name: str) -> _Found | None:
     return None
 
 
-def _check_effort(model: Model, effort: str | None, field: str) -> None:
+def _check_effort(model: Model, effort: str, field: str) -> None:
     # codex itself would hand on any word.
-    if effort is None or effort in model.efforts:
+    if effort in model.efforts:
         return
     supported = ", ".join(f"'{name}'" for name in model.efforts)
     raise InvalidRequest(
@@ -129,7 +131,8 @@ def _check_effort(model: Model, effort: str | None, field: str) -> None:
     )
 
 
-def _not_found(names: Names, name: str, *, is_default: bool) -> ModelNotFound:
+def _not_found(names: Names, name: str, *, is_default: bool) -> str:
+    """Return the sentence that says who can mend it."""
     shown, target = name[:_SHOWN], names.aliases.get(name)
     if target is not None:
         reason = f"The model `{shown}` stands for `{target[:_SHOWN]}` here, which does not exist. "
@@ -140,4 +143,4 @@ def _not_found(names: Names, name: str, *, is_default: bool) -> ModelNotFound:
     else:
         reason = f"The model `{shown}` does not exist or you do not have access to it. "
         reason += "GET /v1/models lists those that do."
-    return ModelNotFound(reason, param="model")
+    return reason

@@ -1,8 +1,8 @@
-"""Output format of an answer: text, a JSON object, or what a JSON schema describes, and who sees to it. Pure.
+"""Output format of an answer: text, a JSON object, or what a JSON schema describes, and what enforces it. Pure.
 
 codex hands a schema on only as `strict: true`, under a name of its own. A schema that OpenAI would accept as strict
 goes that way. Any other one, and a plain JSON object, becomes an instruction, and a whole answer is checked against it;
-a stream has left the house before it could be checked.
+a stream cannot be, since it is sent before it is complete.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ class FormatFields:
 
 @dataclass(frozen=True, slots=True)
 class OutputFormat:
-    """`strict_schema` goes to the upstream, which sees to it; `instruction` to the model.
+    """Form of an answer. `strict_schema` goes to the upstream, which enforces it; `instruction` goes to the model.
 
-    An instruction without a strict schema is all that there is, so `problem` checks the answer.
+    Without a strict schema nothing enforces the instruction, so `problem` checks the answer.
     """
 
     strict_schema: Mapping[str, Any] | None = None
@@ -42,7 +42,7 @@ class OutputFormat:
 
     @property
     def is_checked(self) -> bool:
-        """True if nobody but us sees to it."""
+        """True if the gateway alone enforces it."""
         return self.instruction is not None and self.strict_schema is None
 
     def problem(self, text: str) -> str | None:
@@ -184,8 +184,12 @@ def _checker() -> Any:
 
 
 _SKIPPED = (
-    *("pattern", "patternProperties", "unevaluatedProperties", "unevaluatedItems"),
-    *("uniqueItems", "$dynamicRef"),
+    "pattern",
+    "patternProperties",
+    "unevaluatedProperties",
+    "unevaluatedItems",
+    "uniqueItems",
+    "$dynamicRef",
 )
 
 

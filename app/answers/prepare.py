@@ -24,12 +24,12 @@ class Preparation:
 
         Blocks where images are to be downloaded. Raises `InvalidRequest` (with the field), `WorkerBusy`.
         """
-        keeper = _keeper(owner, account_mark)
+        reasoning_owner = _reasoning_owner(owner, account_mark)
         default = plan.words.fields[RequestPart.PROMPT]
 
         def prepared(prompt: Prompt) -> Prompt:
-            woven = self._reasoning.weave(keeper, prompt.request.items)
-            items = self._images.inline(woven, owner, prompt.image_fields, default)
+            items = self._reasoning.with_reasoning(reasoning_owner, prompt.request.items)
+            items = self._images.inline(items, owner, prompt.image_fields, default)
             return replace(prompt, request=replace(prompt.request, items=items))
 
         return replace(plan, prompts=tuple(map(prepared, plan.prompts)))
@@ -38,10 +38,10 @@ class Preparation:
         """Keep what the model thought before its calls, for the request that brings their results."""
         for choice in choices:
             if choice.call_ids:
-                keeper = _keeper(owner, account_mark)
-                self._reasoning.keep(keeper, choice.call_ids[0], choice.reasoning_items)
+                reasoning_owner = _reasoning_owner(owner, account_mark)
+                self._reasoning.keep(reasoning_owner, choice.call_ids[0], choice.reasoning_items)
 
 
-def _keeper(owner: str, account_mark: str) -> str:
+def _reasoning_owner(owner: str, account_mark: str) -> str:
     """Reasoning is encrypted for an account, and belongs to the key that asked for it."""
     return f"{owner} {account_mark}"

@@ -1,6 +1,6 @@
 """Cache of the model's encrypted reasoning, between the rounds of a tool loop.
 
-Chat Completions has no place for it, so a client cannot send it back; without it the model begins to think anew after
+Where an endpoint has no place for it, a client cannot send it back; without it the model begins to think anew after
 every tool result. It is kept under the id of the first call that followed it, for the key that asked: an optimisation
 only, never needed for a right answer, and gone with the worker. Held in memory, oldest out first.
 """
@@ -21,7 +21,7 @@ _ENTRY_COST = 500  # bytes that an entry costs beside its text, about
 
 
 class ReasoningCache:
-    """See the module. No lock: nothing here yields between reading and changing."""
+    """Reasoning items by owner and call id. No lock: nothing here yields between reading and changing."""
 
     def __init__(self, max_bytes: int = MAX_BYTES) -> None:
         self._max_bytes = max_bytes
@@ -39,16 +39,16 @@ class ReasoningCache:
         while self._bytes > self._max_bytes:
             self._drop(next(iter(self._kept)))
 
-    def weave(self, owner: str, items: Sequence[Item]) -> tuple[Item, ...]:
+    def with_reasoning(self, owner: str, items: Sequence[Item]) -> tuple[Item, ...]:
         """Return the items of a conversation with the reasoning before the calls that it led to."""
         if not self._kept:
             return tuple(items)
-        woven: list[Item] = []
+        found: list[Item] = []
         for item in items:
             if item.get("type") == "function_call":
-                woven += self._kept.get((owner, str(item.get("call_id"))), ())
-            woven.append(item)
-        return tuple(woven)
+                found += self._kept.get((owner, str(item.get("call_id"))), ())
+            found.append(item)
+        return tuple(found)
 
     def _drop(self, key: tuple[str, str]) -> None:
         self._bytes -= _size(self._kept.pop(key, ()))

@@ -1,4 +1,4 @@
-"""Strict schemas, as OpenAI means it: what keeps any other one from being accepted. Pure."""
+"""Strict schemas, as OpenAI means it: closed objects, every property required, known keywords. Pure."""
 
 from __future__ import annotations
 
@@ -9,17 +9,32 @@ _LONGEST_NAME = 64
 
 _KEYWORDS = frozenset(
     {
-        *("type", "properties", "required", "additionalProperties", "items", "enum", "const"),
-        *("anyOf", "$ref", "$defs", "definitions", "description", "title", "pattern", "format"),
-        *("multipleOf", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"),
-        *("minItems", "maxItems", "$schema", "$id"),
+        "type",
+        "properties",
+        "required",
+        "additionalProperties",
+        "items",
+        "enum",
+        "const",
+        "anyOf",
+        "$ref",
+        "$defs",
+        "definitions",
+        "description",
+        "title",
+        "pattern",
+        "format",
+        "multipleOf",
+        "minimum",
+        "maximum",
+        "exclusiveMinimum",
+        "exclusiveMaximum",
+        "minItems",
+        "maxItems",
+        "$schema",
+        "$id",
     }
 )
-
-
-def is_strict(schema: Mapping[str, Any]) -> bool:
-    """True if OpenAI would accept the schema as strict: closed objects, every property required, known keywords."""
-    return why_not_strict(schema, "") is None
 
 
 def why_not_strict(schema: Mapping[str, Any], where: str) -> str | None:

@@ -1,10 +1,8 @@
 """Client tools: functions that a client offers into codex's dynamic tools, and the names back. Pure.
 
-Three things stand between the two. codex refuses or swallows some names (`mcp__*`, its own built-ins), so those travel
-under an alias. codex weakens schemas (it drops `pattern`, `minimum`, `format` ... and turns every `const` into a
-string), so a schema that would lose something goes along whole in the tool's description. And codex knows no
-`tool_choice`, so `none` offers nothing, and `required` or a named tool become an instruction that is checked.
-Protocol notes, section 5.
+codex refuses or swallows some names (`mcp__*`, its own built-ins), so those travel under an alias. And codex weakens
+schemas (it drops `pattern`, `minimum`, `format` ... and turns every `const` into a string), so a schema that would lose
+something goes along whole in the tool's description. Protocol notes, section 5.
 """
 
 from __future__ import annotations
@@ -18,7 +16,7 @@ from typing import Any
 
 import orjson
 
-from app.answers.field_errors import invalid_type, missing
+from app.answers.field_errors import invalid_type, required_string
 from app.answers.metaschema import READ_BY_CODEX, check_size, first_violation
 from app.errors import InvalidRequest
 
@@ -28,35 +26,44 @@ _ALIAS_PREFIX = "fn_"
 
 BUILT_IN = frozenset(
     {
-        *(
-            "apply_patch",
-            "clock",
-            "close_agent",
-            "container.exec",
-            "create_goal",
-            "exec",
-            "exec_command",
-        ),
-        *("get_goal", "image_gen", "image_generation", "js_repl", "list_dir", "list_mcp_resources"),
-        *("list_mcp_resource_templates", "local_shell", "multi_tool_use.parallel", "read_file"),
-        *("read_mcp_resource", "request_permissions", "request_user_input", "resume_agent"),
-        *(
-            "send_input",
-            "send_message",
-            "send_user_message_async",
-            "shell",
-            "shell_command",
-            "sleep",
-        ),
-        *(
-            "spawn_agent",
-            "test_sync_tool",
-            "tool_search",
-            "tool_suggest",
-            "update_goal",
-            "update_plan",
-        ),
-        *("view_image", "wait", "wait_agent", "web_search", "write_stdin"),
+        "apply_patch",
+        "clock",
+        "close_agent",
+        "container.exec",
+        "create_goal",
+        "exec",
+        "exec_command",
+        "get_goal",
+        "image_gen",
+        "image_generation",
+        "js_repl",
+        "list_dir",
+        "list_mcp_resources",
+        "list_mcp_resource_templates",
+        "local_shell",
+        "multi_tool_use.parallel",
+        "read_file",
+        "read_mcp_resource",
+        "request_permissions",
+        "request_user_input",
+        "resume_agent",
+        "send_input",
+        "send_message",
+        "send_user_message_async",
+        "shell",
+        "shell_command",
+        "sleep",
+        "spawn_agent",
+        "test_sync_tool",
+        "tool_search",
+        "tool_suggest",
+        "update_goal",
+        "update_plan",
+        "view_image",
+        "wait",
+        "wait_agent",
+        "web_search",
+        "write_stdin",
     }
 )
 """Names that codex keeps, or once kept, for tools of its own. Under one of these a client's tool might not be offered
@@ -64,17 +71,18 @@ to the model, or a call might not come back."""
 
 _KEPT_KEYWORDS = frozenset(
     {
-        *(
-            "type",
-            "properties",
-            "required",
-            "enum",
-            "items",
-            "anyOf",
-            "oneOf",
-            "additionalProperties",
-        ),
-        *("$ref", "$defs", "description", "minItems"),
+        "type",
+        "properties",
+        "required",
+        "enum",
+        "items",
+        "anyOf",
+        "oneOf",
+        "additionalProperties",
+        "$ref",
+        "$defs",
+        "description",
+        "minItems",
     }
 )
 """What of a JSON schema codex hands on to the model."""
@@ -154,7 +162,7 @@ def loses_something(schema: Any, *, is_keyword_level: bool = True) -> bool:
 
 
 def check_distinct(tools: tuple[Tool, ...], where: str) -> None:
-    """Refuse a name that is there twice: nobody could tell whose call it is.
+    """Refuse a name that is there twice: a call of it would be ambiguous.
 
     `where` is the field of a name, with `{}` for the tool's index.
     """
@@ -173,7 +181,12 @@ def parse_function(function: Any, where: str) -> Tool:
     """
     if not isinstance(function, dict):
         raise invalid_type(where, "an object", function)
-    name = _check_name(function.get("name"), f"{where}.name")
+    name = required_string(function, "name", where)
+    if not _NAME.fullmatch(name):  # as OpenAI's, and dots and colons, which some clients use
+        raise InvalidRequest(
+            f"Invalid '{where}.name': expected 1 to 64 letters, digits, underscores or dashes.",
+            param=f"{where}.name",
+        )
     description = function.get("description")
     if description is not None and not isinstance(description, str):
         raise invalid_type(f"{where}.description", "a string", description)
@@ -183,20 +196,6 @@ def parse_function(function: Any, where: str) -> Tool:
     if not isinstance(parameters, Mapping):
         raise invalid_type(f"{where}.parameters", "an object", parameters)
     return Tool(name, description or "", _as_object(parameters, f"{where}.parameters"))
-
-
-def _check_name(name: Any, where: str) -> str:
-    """Return the name of a function if OpenAI would take it (and dots and colons, which some clients use)."""
-    if name is None:
-        raise missing(where)
-    if not isinstance(name, str):
-        raise invalid_type(where, "a string", name)
-    if not _NAME.fullmatch(name):
-        raise InvalidRequest(
-            f"Invalid '{where}': expected 1 to 64 letters, digits, underscores or dashes.",
-            param=where,
-        )
-    return name
 
 
 def _as_object(parameters: Mapping[str, Any], where: str) -> Mapping[str, Any]:

@@ -42,9 +42,6 @@ class TurnSet:
     def _merged(self) -> Queue[tuple[Turn, Batch] | BaseException | None]:
         return Queue(_MERGED_BATCHES)
 
-    def __len__(self) -> int:
-        return len(self.turns)
-
     def follow(self) -> Iterator[Batch]:
         """Yield what happens in any choice until all have ended. Blocks."""
         if len(self.turns) == 1:
@@ -53,15 +50,15 @@ class TurnSet:
         for index in range(len(self.turns)):
             self._start_pump(index)
         while self._running:
-            news = self._merged.get()
-            if news is None:
+            item = self._merged.get()
+            if item is None:
                 self._running -= 1
-            elif isinstance(news, BaseException):
-                raise news
+            elif isinstance(item, BaseException):
+                raise item
             else:
-                turn, (index, _) = news
-                if turn is self.turns[index]:  # one that was replaced may have been ahead of us
-                    yield news[1]
+                turn, batch = item
+                if turn is self.turns[batch[0]]:  # else its pump was ahead when it was replaced
+                    yield batch
 
     def _follow_one(self) -> Iterator[Batch]:
         turn = None
@@ -94,7 +91,7 @@ class TurnSet:
     def put(self, index: int, turn: Turn) -> None:
         """Let `turn` take the place of one choice's turn, which is over. Does not block."""
         self.turns[index] = turn
-        if self._is_closed:  # by somebody else, while this one was begun
+        if self._is_closed:  # while this one was begun
             turn.close()
         elif len(self.turns) > 1:
             self._start_pump(index)

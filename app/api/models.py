@@ -10,11 +10,14 @@ from flask import Blueprint
 
 from app.answers.model_names import Names, dangling, listed, resolve
 from app.backend.request import Model
+from app.errors import RequestPart
 from app.http.services import services
 
 blueprint = Blueprint("models", __name__)
 
 log = logging.getLogger("codex_api.models")
+
+_FIELDS = {RequestPart.MODEL: "model"}
 
 
 @blueprint.get("/v1/models")
@@ -29,7 +32,7 @@ def list_models() -> dict[str, Any]:
 def retrieve_model(name: str) -> dict[str, Any]:
     """Show one model by any name that a request may use, effort variants included. Raises `ModelNotFound`."""
     models, names = services().engine.models(), services().model_names
-    return _render(resolve(models, names, name.removesuffix("/")).name)
+    return _render(resolve(models, names, _FIELDS, name.removesuffix("/")).name)
 
 
 def warn_of_dangling(models: Sequence[Model], names: Names) -> None:

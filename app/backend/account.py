@@ -48,7 +48,7 @@ class AccountLimits:
         return {name: asdict(window) for name, window in self.windows(now).items()}
 
     def full_until(self, now: float) -> int | None:
-        """Return when every full window has started again (Unix seconds), None if none is full or nobody knows."""
+        """Return when every full window has started again (Unix seconds), None if none is full or that is unknown."""
         return max(self._resets_of_full(now), default=None)
 
     def _resets_of_full(self, now: float) -> Iterator[int]:

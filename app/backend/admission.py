@@ -43,16 +43,13 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class SlotRequest:
-    """Terms on which slots are asked for.
-
-    `owner` is the name of the caller's key. `within_s` is how long the request itself may still take, in seconds.
-    """
+    """Terms of a request for slots: `owner` is the name of the caller's key, `within_s` the longest wait (seconds)."""
 
     owner: str = ""
     within_s: float = math.inf
 
     def deadline(self, most_s: float) -> float:
-        """Return until when it may wait (monotonic seconds) where nobody waits longer than `most_s`."""
+        """Return when its wait is over (monotonic seconds), after `most_s` at the latest."""
         return time.monotonic() + min(most_s, self.within_s)
 
 
@@ -73,11 +70,6 @@ class Admission:
         self.counters: Counter[str] = Counter()
 
     @property
-    def limit(self) -> int:
-        """How many turns may run at once."""
-        return self._queue.limit
-
-    @property
     def running(self) -> int:
         """How many slots are taken."""
         return self._queue.running
@@ -88,15 +80,15 @@ class Admission:
         return self._queue.waiting
 
     def acquire(
-        self, timeout_s: float, count: int = 1, claim: SlotRequest = ANONYMOUS
+        self, timeout_s: float, count: int = 1, slot_request: SlotRequest = ANONYMOUS
     ) -> list[Slot]:
-        """Block until `count` slots are free, and the claim's owner is the next to have them.
+        """Block until `count` slots are free, and the owner is the next to have them.
 
         Raises `WorkerBusy` if the queue is full or does not move in time.
         """
-        owner = claim.owner
+        owner = slot_request.owner
         if not self._queue.try_acquire(owner, count):
-            self._wait(_Waiter(owner, count), min(timeout_s, claim.within_s))
+            self._wait(_Waiter(owner, count), min(timeout_s, slot_request.within_s))
         return [Slot(partial(self._release, owner)) for _ in range(count)]
 
     def _wait(self, waiter: _Waiter, timeout_s: float) -> None:
@@ -106,7 +98,7 @@ class Admission:
         try:
             waiter.over.wait(max(0.0, timeout_s))
         except BaseException:
-            # Cut short from outside, maybe between the handing over and the waking up: then it goes to the next.
+            # Cut short from outside, maybe after the slots were given and before it woke: they go to the next.
             self._wake(self._queue.cancel(waiter))
             raise
         if waiter.state is TicketState.ADMITTED:
@@ -132,4 +124,4 @@ class Admission:
             waiter.over.set()
 
     def __repr__(self) -> str:
-        return f"<Admission running={self.running}/{self.limit} waiting={self.waiting}>"
+        return f"<Admission running={self.running}/{self._queue.limit} waiting={self.waiting}>"

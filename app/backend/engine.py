@@ -66,14 +66,14 @@ class Engine:
     def admit(
         self,
         count: int = 1,
-        claim: SlotRequest = ANONYMOUS,
+        slot_request: SlotRequest = ANONYMOUS,
         observer: RequestObserver = NULL_OBSERVER,
     ) -> Admitted:
         """Wait for `count` slots: all or none. Blocks; raises `UpstreamAuth`, `WorkerBusy`."""
         self.backend.check_login()
-        deadline = claim.deadline(self._queue_s)
+        deadline = slot_request.deadline(self._queue_s)
         with step("backend.admit", slots=count), observer.waiting():
-            return Admitted(self.admission.acquire(self._queue_s, count, claim), deadline)
+            return Admitted(self.admission.acquire(self._queue_s, count, slot_request), deadline)
 
     def start(
         self,
@@ -95,14 +95,14 @@ class Engine:
         self,
         turn: Turn,
         request: TurnRequest,
-        claim: SlotRequest = ANONYMOUS,
+        slot_request: SlotRequest = ANONYMOUS,
         observer: RequestObserver = NULL_OBSERVER,
     ) -> Turn:
         """Close `turn` and begin another on its slot. Blocks; raises what `admit` and `start` raise."""
-        deadline = claim.deadline(self._queue_s)
+        deadline = slot_request.deadline(self._queue_s)
         slot = turn.lease.transfer()
         turn.close()
-        slots = [slot] if slot else self.admission.acquire(self._queue_s, claim=claim)
+        slots = [slot] if slot else self.admission.acquire(self._queue_s, slot_request=slot_request)
         with Admitted(slots, deadline) as admitted:
             (new,) = self.start((request,), admitted, observer)
             return new

@@ -3,7 +3,7 @@
 Within an owner (the key that a request came with) it is first come, first served. Between owners the one with the
 fewest slots is next; of several, the one that was served longest ago. Who is next stays next: slots that become free
 are kept until all that the request needs are there, so that one with many choices is never overtaken for ever. A
-request that cannot fit beside its own owner's turns waits for those, and holds up nobody else.
+request that cannot fit beside its own owner's turns waits for those, and holds up no other owner.
 
 A full queue evicts the newest request of the owner that waits most; of several, of the one that runs more.
 """
@@ -56,14 +56,14 @@ class FairQueue(Generic[T]):
         self._admissions = 0
 
     def try_acquire(self, owner: str, count: int) -> bool:
-        """Take slots if they are free and nobody waits; False if not."""
+        """Take slots if they are free and no ticket waits; False if not."""
         if self.waiting or self.running + count > self.limit:
             return False
         self._give(owner, count)
         return True
 
     def enqueue(self, ticket: T) -> list[T]:
-        """Let a ticket wait, if it must. The ticket itself may be in the answer itself."""
+        """Let a ticket wait, if it must. It may be among the tickets returned."""
         self._lines.setdefault(ticket.owner, deque()).append(ticket)
         self.waiting += 1
         over = self._advance()
@@ -95,12 +95,12 @@ class FairQueue(Generic[T]):
         Other owners are served in turn with this one, so they count for as much as it has itself, at most.
         """
         asked = {name: sum(t.count for t in line) for name, line in self._lines.items()}
-        mine = asked.pop(owner, 0) + count
-        return mine + sum(min(theirs, mine) for theirs in asked.values())
+        own = asked.pop(owner, 0) + count
+        return own + sum(min(other, own) for other in asked.values())
 
     def _advance(self) -> list[T]:
         admitted: list[T] = []
-        # Only a free slot makes somebody the next: until there is one, the number of turns may change.
+        # The next ticket is chosen only once a slot is free: until then the number of turns may change.
         while self.running < self.limit:
             ticket = self._next or self._choose()
             if ticket is None:

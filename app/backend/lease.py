@@ -1,7 +1,7 @@
 """Lease of a slot by one turn: the slot is free once the turn is over *and* no other turn can take its place.
 
 A turn that failed before its client saw anything is run once more, and so is one whose answer was not what was asked
-for. The new turn inherits the slot of the old one: under load it would otherwise go to somebody in the queue.
+for. The new turn inherits the slot of the old one: under load it would otherwise go to a request in the queue.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from app.backend.admission import Slot
 
 
 class Lease:
-    """See the module. Nothing here blocks; every method may be called again."""
+    """A slot, and whether its turn still needs it. Nothing here blocks; every method may be called again."""
 
     def __init__(self, slot: Slot | None = None) -> None:
         self._slot = slot
@@ -18,12 +18,12 @@ class Lease:
         self._is_committed = False
 
     def turn_finished(self) -> None:
-        """The turn no longer runs in the child."""
+        """Note that the turn no longer runs in the child."""
         self._is_finished = True
         self._give_back()
 
     def commit(self) -> None:
-        """No other turn will take this one's place: its client has seen a part of the answer, or is gone."""
+        """Note that no other turn will take this one's place: its client has seen a part of the answer, or is gone."""
         self._is_committed = True
         self._give_back()
 

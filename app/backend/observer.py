@@ -17,7 +17,7 @@ from app.rpc.messages import Notification
 
 
 class TurnState(Enum):
-    """State of a turn. ABANDONED: nobody wants it any more, and codex has not confirmed its end yet."""
+    """State of a turn. ABANDONED: closed while it ran; codex has not confirmed its end yet."""
 
     PENDING = "pending"
     RUNNING = "running"
@@ -29,7 +29,7 @@ class TurnState(Enum):
 
 @dataclass(frozen=True, slots=True)
 class TurnFacts:
-    """Facts of a turn at one moment, for whoever reports about it.
+    """Facts of a turn at one moment, for observers and summaries.
 
     `generation` numbers the process that runs it, `started` is in monotonic seconds, `error` says why the gateway ended
     it, if it did.
@@ -73,7 +73,7 @@ class RequestObserver(Protocol):
 
 
 class NullObserver:
-    """Observer of nothing: a base for those that want to hear of a part only."""
+    """Observer that ignores everything: a base for those that need some of the calls only."""
 
     def waiting(self) -> AbstractContextManager[None]:
         """Return a context that does nothing."""

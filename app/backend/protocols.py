@@ -59,7 +59,7 @@ class Turn(Protocol):
         """Give everything back; interrupts the turn if it still runs. Idempotent, does not block."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class BackendHooks:
     """Callbacks about a backend as a whole; they must not block and must not raise.
 

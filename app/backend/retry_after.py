@@ -11,29 +11,29 @@ from collections import deque
 LEAST_S = 1
 MOST_S = 60
 WINDOW_S = 60.0
-"""What became free longer ago than this says nothing any more."""
+"""What became free longer ago than this does not count."""
 
 _MOMENTS = 64
 
 
 class ReleaseRate:
-    """Times at which places of a scarce kind became free, recorded for as long as somebody waits for one."""
+    """Times at which places of a scarce kind became free, recorded while requests wait for one."""
 
     def __init__(self) -> None:
         self._wanted_since: float | None = None
         self._moments: deque[float] = deque(maxlen=_MOMENTS)
 
     def start(self, now: float) -> None:
-        """Somebody has to wait, or is refused. The count begins, unless it has begun."""
+        """Begin to record, unless that has begun: a request has to wait, or was refused."""
         if self._wanted_since is None:
             self._wanted_since = now
 
     def record(self, now: float) -> None:
-        """One became free."""
+        """Note that one became free."""
         self._moments.append(now)
 
     def reset(self) -> None:
-        """Nobody waits and there is some left: the count ends."""
+        """Stop recording: no request waits and there is some left."""
         self._wanted_since = None
         self._moments.clear()
 

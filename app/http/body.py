@@ -64,7 +64,7 @@ def _read(limit: int, timeout_s: float) -> bytes:
         raise _too_large(limit)
     budget = services().bodies
     memory = budget.memory.reserve(0)  # grows with the body, and is held until the request is over
-    current_lifetime().at_end(memory.release)
+    current_lifetime().on_close(memory.release)
     too_late = BodyTimeout(f"The body did not arrive within {timeout_s:g} seconds.")
     # Straight from the server: werkzeug's own limit cuts a chunked body off silently.
     read: Callable[[int], bytes] = request.environ["wsgi.input"].read
@@ -98,7 +98,7 @@ def read_blocks(read: Callable[[int], bytes], limit: int, memory: Reservation) -
                 break
             blocks.append(block)
             left -= len(block)
-            sleep(0)  # a body that is all there would be read without a pause for anybody else
+            sleep(0)  # a body that is all there would be read without a pause for other greenlets
     except TimeoutError as error:
         raise BodyTimeout("The body stopped arriving before it was whole.") from error
     except (OSError, ParseException) as error:

@@ -1,9 +1,9 @@
 """Disconnect of a client, noticed when it happens and not at the next write.
 
 The kernel is asked for one thing only: that the other side has closed its end (`EPOLLRDHUP`), or the whole connection.
-Data makes no noise, so a body that is still coming, or bytes sent ahead for the next request, neither wake anybody up
-nor hide the end behind them. A client that closes its sending side alone counts as gone: no client library does that
-and still wants the answer, and no proxy can tell the difference either.
+Data causes no event: neither a body that is still coming nor bytes sent ahead for the next request wake a greenlet, or
+hide the end behind them. A client that closes its sending side alone counts as gone: no client library does that and
+still wants the answer, and no proxy can tell the difference either.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ _READABLE = 1  # libev's EV_READ
 
 
 class ClientDisconnected(BaseException):
-    """Nobody is there any more to take the answer. Raised in the request's greenlet, wherever it waits.
+    """The client is gone. Raised in the request's greenlet, wherever it waits.
 
-    No `Exception`, for the same reason as `gevent.Timeout`: whoever catches everything would go on for nobody.
+    No `Exception`, for the same reason as `gevent.Timeout`: code that catches everything would go on without a client.
     """
 
 
@@ -40,10 +40,11 @@ class DisconnectWatcher:
 
     @cached_property
     def _epoll(self) -> Any:
-        # gevent takes epoll out of the module that it patches, since nobody should wait there. Nobody does.
+        # gevent takes epoll out of the module that it patches, since no greenlet may wait there. None does: it is
+        # polled only once it is readable.
         epoll = get_original("select", "epoll")()
         self._watcher = gevent.get_hub().loop.io(epoll.fileno(), _READABLE, ref=False)
-        self._watcher.start(self._look)
+        self._watcher.start(self._poll)
         return epoll
 
     def add(self, descriptor: int, on_gone: Callable[[], None]) -> None:
@@ -58,7 +59,7 @@ class DisconnectWatcher:
             with suppress(OSError):  # closed already: the kernel has forgotten it by itself
                 self._epoll.unregister(descriptor)
 
-    def _look(self) -> None:
+    def _poll(self) -> None:
         for descriptor, _ in self._epoll.poll(0):
             # One that is called may end others that were in this list.
             on_gone = self._callbacks.get(descriptor)

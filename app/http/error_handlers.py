@@ -26,7 +26,7 @@ log = logging.getLogger("codex_api.http")
 
 
 def init_app(app: Flask) -> None:
-    """Render gateway errors, HTTP errors of the framework, and whatever nobody foresaw."""
+    """Render gateway errors, HTTP errors of the framework, and every other exception."""
     app.register_error_handler(GatewayError, render)
     app.register_error_handler(HTTPException, _render_http)
     app.register_error_handler(Exception, _render_unforeseen)

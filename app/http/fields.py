@@ -75,7 +75,7 @@ class SamplingSchema(Schema):
     """
 
     class Meta:
-        """Fields that nobody knows are dropped."""
+        """Unknown fields are dropped."""
 
         unknown = EXCLUDE
 

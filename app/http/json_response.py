@@ -16,7 +16,7 @@ def respond(answer: Answer, wire: Wire) -> Response:
     chunks: list[Chunk] = []
     try:
         for more in answer:
-            chunks += more
+            chunks += more or ()
         body = wire.whole(without_discarded(chunks), answer.summary())
     finally:
         current_record().note_answer(answer.summary(), wire.reason)

@@ -1,8 +1,8 @@
 """Limits of client keys: how many requests in a while, and how many at once.
 
 Counted is what starts work: every POST that a client key opens, on whichever route, in one budget for each key. Keys
-are known by their configured names, after the key was checked, so whoever has none leaves nothing behind here, and
-neither the spelling of a path nor an address makes a difference.
+are known by their configured names, after the key was checked, so a caller without a key takes no memory here,
+and neither the spelling of a path nor an address makes a difference.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class KeyLimits:
             return
         limit = self._max_concurrency
         budget = self._in_progress.setdefault(name, Budget(limit, partial(_busy, name, limit)))
-        current_lifetime().at_end(budget.reserve().release)
+        current_lifetime().on_close(budget.reserve().release)
 
     def __repr__(self) -> str:
         return f"<KeyLimits {self._store!r} in_progress={sum(b.used for b in self._in_progress.values())}>"

@@ -2,7 +2,7 @@
 
 Windows move: any stretch of a window's length holds at most its limit. While Redis fails, requests are counted in
 memory, and one request asks Redis again after 1, 2, 4 … 32 seconds: a limit that is too generous for a while does less
-harm than a service that refuses everybody.
+harm than a service that refuses every request.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Gate of `/v1`, closed while an operator works on the service.
 
-It closes behind the check of keys, so that nobody without one learns of it, and only for requests that a view would
-answer: an unknown path is a 404 and a preflight is a preflight all the same. Whoever has passed is served to the end,
-also out of the queue.
+It comes after the check of keys, so that only callers with a key learn of it, and closes only for requests that a view
+would answer: an unknown path is a 404 and a preflight is a preflight all the same. A request that has passed is served
+to its end, also out of the queue.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from app.http.maintenance_flag import MaintenanceFlag
 
 
 def init_app(app: Flask, flag: MaintenanceFlag) -> None:
-    """Refuse what begins during maintenance. Call it after auth, and before whatever counts requests of a caller."""
+    """Refuse what begins during maintenance. Call it after auth, and before what counts the requests of a caller."""
 
     def check() -> None:
         rule = request.url_rule

@@ -1,8 +1,8 @@
 """Lifetime of a request, from the application's first step to the last byte of the answer.
 
-Whatever it takes for that time is given back at its end, exactly once and however it ends: a view that raises, a body
-that was never begun (HEAD), a client that left, a worker that kills its greenlets. While our code runs, a client that
-leaves interrupts it; while the server writes, it makes the write fail.
+Resources registered here are released when the response is closed, exactly once and however the request ends: a view
+that raises, a body that was never begun (HEAD), a client that left, a worker that kills its greenlets. A client that
+leaves interrupts our code where that runs, and makes the write fail where the server writes.
 """
 
 from __future__ import annotations
@@ -20,39 +20,39 @@ from gevent import getcurrent
 from app.http.disconnect import ClientDisconnected, DisconnectWatcher
 from app.observability.requests import RequestRecord
 
-_KEY = "gateway.life"
-CLIENT_LEFT_STATUS = 499  # nobody is sent this one; it stands in the log, as nginx writes it
+_KEY = "gateway.lifetime"
+CLIENT_LEFT_STATUS = 499  # never sent; it stands in the log, as nginx writes it
 
 
 class RequestLifetime:
-    """One request. `record` is set as soon as there is one."""
+    """One request, while it is served. `record` is set as soon as there is one."""
 
     def __init__(
-        self, environ: dict[str, Any], watch: DisconnectWatcher, counters: Counter[str]
+        self, environ: dict[str, Any], watcher: DisconnectWatcher, counters: Counter[str]
     ) -> None:
         self.record: RequestRecord | None = None
         self.counters = counters
-        self.is_gone = False
-        self.inside: Any = None
-        """The greenlet in which our code runs, and may be interrupted; None while the server writes."""
+        self.client_gone = False
+        self.greenlet: Any = None
+        """The one in which our code runs, and may be interrupted; None while the server writes."""
         self._socket: Any = environ.get("gunicorn.socket")
-        self._watch = watch
-        self._ends: list[Callable[[], None]] = []
+        self._watcher = watcher
+        self._releases: list[Callable[[], None]] = []
         self._is_over = False
         self._descriptor = -1
         if self._socket is not None:
             self._descriptor = self._socket.fileno()
-            watch.add(self._descriptor, self._peer_is_gone)
+            watcher.add(self._descriptor, self._on_disconnect)
 
-    def at_end(self, callback: Callable[[], None]) -> None:
+    def on_close(self, callback: Callable[[], None]) -> None:
         """Call it when the request is over. It must not block, and must not raise."""
-        self._ends.append(callback)
+        self._releases.append(callback)
 
-    def _peer_is_gone(self) -> None:
-        """Runs in the hub, so the greenlet waits somewhere: in our code, or in a write to the client."""
-        self.is_gone = True
-        if self.inside is not None:
-            self.inside.throw(ClientDisconnected())
+    def _on_disconnect(self) -> None:
+        """Interrupt what waits: our code, or a write to the client. Runs in the hub, so one of the two does."""
+        self.client_gone = True
+        if self.greenlet is not None:
+            self.greenlet.throw(ClientDisconnected())
         else:
             # Through a copy: gevent would break off the write under way, and gunicorn would log that as an error.
             with suppress(OSError), self._socket.dup() as copy:
@@ -67,52 +67,52 @@ class RequestLifetime:
         if self.record is not None and self.record.outcome == "completed":
             self.record.outcome = reason
 
-    def end(self) -> None:
-        """Give everything back. A second call does nothing."""
+    def close(self) -> None:
+        """Release everything, the last thing first. A second call does nothing."""
         if self._is_over:
             return
         self._is_over = True
-        self._watch.remove(self._descriptor)
-        for callback in reversed(self._ends):
+        self._watcher.remove(self._descriptor)
+        for callback in reversed(self._releases):
             callback()
 
 
 def current_lifetime() -> RequestLifetime:
-    """Return the life of the request being served."""
-    life: RequestLifetime = request.environ[_KEY]
-    return life
+    """Return the lifetime of the request being served."""
+    lifetime: RequestLifetime = request.environ[_KEY]
+    return lifetime
 
 
 def init_app(app: Flask, counters: Counter[str]) -> None:
-    """Give every request a life, around everything else. `counters` counts the answers that reached nobody."""
-    app.wsgi_app = _Lives(app.wsgi_app, counters)  # type: ignore[method-assign]  # Flask's own way
+    """Give every request a lifetime, around everything else. `counters` counts the answers that were not taken."""
+    app.wsgi_app = _LifetimeMiddleware(app.wsgi_app, counters)  # type: ignore[method-assign]  # Flask's own way
 
 
-class _Lives:
+class _LifetimeMiddleware:
     """The WSGI middleware."""
 
     def __init__(self, app: Callable[..., Iterable[bytes]], counters: Counter[str]) -> None:
         self._app = app
         self._counters = counters
-        self._watch = DisconnectWatcher()
+        self._watcher = DisconnectWatcher()
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        life = environ[_KEY] = RequestLifetime(environ, self._watch, self._counters)
-        life.inside = getcurrent()
+        lifetime = environ[_KEY] = RequestLifetime(environ, self._watcher, self._counters)
+        lifetime.greenlet = getcurrent()
         try:
-            return _Body(self._app(environ, start_response), life)
+            return _Body(self._app(environ, start_response), lifetime)
         except ClientDisconnected:
-            life.note_loss()
-            if life.record is not None:
-                life.record.status = CLIENT_LEFT_STATUS
-                life.record.write()
-            life.end()
+            lifetime.note_loss()
+            if lifetime.record is not None:
+                lifetime.record.status = CLIENT_LEFT_STATUS
+                lifetime.record.write()
+            lifetime.close()
             raise _reset() from None
         except BaseException:
-            life.end()
+            lifetime.close()
             raise
         finally:
-            life.inside = None
+            lifetime.greenlet = None
             # A stream goes on without its request; werkzeug left it here for middleware that we do not have.
             environ.pop("werkzeug.request", None)
 
@@ -120,17 +120,17 @@ class _Lives:
 class _Body(Iterator[bytes]):
     """The response's body. gunicorn takes it item by item, writes each, and closes it in any case."""
 
-    def __init__(self, body: Iterable[bytes], life: RequestLifetime) -> None:
+    def __init__(self, body: Iterable[bytes], lifetime: RequestLifetime) -> None:
         self._body = body
         self._items = iter(body)
-        self._life = life
+        self._lifetime = lifetime
         self._is_whole = False
 
     def __next__(self) -> bytes:
-        life = self._life
-        if life.is_gone:
+        lifetime = self._lifetime
+        if lifetime.client_gone:
             raise _reset()
-        life.inside = getcurrent()
+        lifetime.greenlet = getcurrent()
         try:
             return next(self._items)
         except StopIteration:
@@ -139,19 +139,19 @@ class _Body(Iterator[bytes]):
         except ClientDisconnected:
             raise _reset() from None
         finally:
-            life.inside = None
+            lifetime.greenlet = None
 
     def close(self) -> None:
         """End the request: what is not whole by now stays so."""
         if not self._is_whole:
-            self._life.note_loss()
+            self._lifetime.note_loss()
         try:
             if hasattr(self._body, "close"):
                 self._body.close()
         finally:
-            self._life.end()
+            self._lifetime.close()
 
 
 def _reset() -> ConnectionResetError:
-    """What gunicorn knows how to take: it closes the connection and logs nothing."""
+    """Return the error at which gunicorn closes the connection and logs nothing."""
     return ConnectionResetError(errno.ECONNRESET, "The client left.")

@@ -1,23 +1,23 @@
 """Responses from plans: every endpoint that asks a model something goes through here.
 
 An endpoint hands over what it wants answered (`AnswerPlan`) and how it is rendered (`Wire`); slots, a stream's place,
-the turns and the transport are seen to here.
+the turns and the transport are chosen here.
 """
 
 from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from flask import Response
 
 from app.answers.answer import Answer
-from app.answers.choice import Choice
 from app.answers.model_names import Resolved, resolve
-from app.answers.plan import AnswerPlan
+from app.answers.plan import AnswerPlan, RequestWords
 from app.backend.admission import SlotRequest
 from app.errors import WorkerBusy
 from app.http import json_response, sse
@@ -50,17 +50,13 @@ def has_default_model() -> bool:
     return bool(services().model_names.default)
 
 
-def resolve_model(
-    name: str | None, effort: str | None = None, effort_field: str = "effort"
-) -> Resolved:
+def resolve_model(words: RequestWords, name: str | None, effort: str | None = None) -> Resolved:
     """Return what the request's model name and effort stand for, and note it in the record.
-
-    `effort_field` is how the endpoint calls the effort, for errors about it.
 
     Blocks while the backend starts. Raises `ModelNotFound`, `InvalidRequest`, `WorkerUnavailable`.
     """
     models, names = services().engine.models(), services().model_names
-    resolved = resolve(models, names, name, effort, effort_field)
+    resolved = resolve(models, names, words.fields, name, effort)
     current_record().model = resolved.model.id
     return resolved
 
@@ -86,15 +82,11 @@ def _begin(plan: AnswerPlan, *, is_stream: bool) -> Answer:
     with step("answers.prepare", prompts=len(plan.prompts)):
         plan = here.preparation.prepare(plan, owner, mark)
     observer = HttpRequestObserver(record, here.metrics, here.traces)
-    claim = SlotRequest(owner, record.started + here.pace.total_s - time.monotonic())
-
-    def keep(choices: Sequence[Choice]) -> None:
-        here.preparation.keep(choices, owner, mark)
-
-    with here.engine.admit(plan.count, claim, observer) as admitted:
+    slot_request = SlotRequest(owner, record.started + here.pace.total_s - time.monotonic())
+    with here.engine.admit(plan.count, slot_request, observer) as admitted:
         if is_stream:
             with _noting_full_streams(record):
-                current_lifetime().at_end(here.open_streams.reserve().release)
+                current_lifetime().on_close(here.open_streams.reserve().release)
         return Answer(
             plan,
             here.engine,
@@ -102,7 +94,7 @@ def _begin(plan: AnswerPlan, *, is_stream: bool) -> Answer:
             here.pace,
             owner=owner,
             observer=observer,
-            on_complete=keep,
+            on_complete=partial(here.preparation.keep, owner=owner, account_mark=mark),
         )
 
 

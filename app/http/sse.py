@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 
 from flask import Response
 
-from app.answers.answer import QUIET, Answer, is_news
-from app.answers.chunks import Chunk, without_discarded
+from app.answers.answer import Answer
+from app.answers.chunks import Chunk, is_from_model, without_discarded
 from app.errors import GatewayError
 from app.http.error_handlers import unforeseen
 from app.http.request_context import current_record
@@ -76,8 +76,10 @@ class SseBody(Iterator[bytes]):
         """Collect the first frames. Raises what a turn fails with before it has said anything."""
         chunks: list[Chunk] = []
         for more in self._chunks:
+            if more is None:
+                break
             chunks += more
-            if more is QUIET or is_news(more):
+            if is_from_model(more):
                 break
         self._head = self._frames(without_discarded(chunks))
 
@@ -92,7 +94,7 @@ class SseBody(Iterator[bytes]):
             frames = self._next_frames()
         except GatewayError as error:
             frames = self._end_with(error)
-        # After the 200 nobody else can tell the client: a defect ends the stream with a frame like any failure.
+        # After the 200 only a frame can tell the client: a defect ends the stream like any failure.
         except Exception:
             log.exception("unforeseen_error", extra={"request_id": self._record.request_id})
             frames = self._end_with(unforeseen(self._record.request_id))
@@ -102,10 +104,12 @@ class SseBody(Iterator[bytes]):
 
     def _next_frames(self) -> bytes:
         for chunks in self._chunks:
+            if chunks is None:
+                return KEEP_ALIVE
             if frames := self._frames(chunks):
                 return frames
-            # Chunks that show nothing (hidden reasoning, held text) are silence to whoever waits for bytes.
-            if chunks is QUIET or time.monotonic() - self._written_at >= self._tick_s:
+            # Chunks that show nothing (hidden reasoning, held text) are silence to a client that waits for bytes.
+            if time.monotonic() - self._written_at >= self._tick_s:
                 return KEEP_ALIVE
         return self._end()
 

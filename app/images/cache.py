@@ -1,6 +1,6 @@
 """Cache of downloaded images, in memory: a conversation names the same ones in every turn.
 
-What one key had downloaded is never given to another, so nobody learns from an answer's speed what others look at.
+What one key had downloaded is never given to another, so that no answer's speed tells what other callers look at.
 What is kept was fetched through the guard; from here nothing connects anywhere.
 """
 

@@ -137,7 +137,7 @@ class ImageFetcher:
                     raise _refusal(outcome.reason, param, self._limits)
                 images[url] = outcome
         finally:
-            # Also where the caller is gone: nobody waits for the others any more.
+            # Also where the caller is gone: the others are of no use any more.
             outcomes.kill()
             pool.kill()
         return images

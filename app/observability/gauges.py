@@ -69,7 +69,7 @@ class Gauges:
         self._count_anomalies(status)
 
     def _read_account(self) -> None:
-        """Take what was heard; there is no series before that."""
+        """Take what the upstream has reported; there is no series before that."""
         for name, window in self._account.windows(time.time()).items():
             self._account_used.labels(name).set(window.used_percent)
             if window.resets_at is not None:

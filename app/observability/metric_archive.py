@@ -1,7 +1,7 @@
 """Archive of what dead workers have counted: one file of each kind, so that reloads do not fill the disk.
 
-A scrape reads every file; after a thousand reloads that would be thousands. A lock keeps scrapes and the folding apart:
-whoever reads shares it, whoever folds has it alone. Both take milliseconds.
+A scrape reads every file; after a thousand reloads that would be thousands. A lock keeps scrapes and merging apart:
+readers share it, a merge has it alone. Both take milliseconds.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from prometheus_client.mmap_dict import MmapedDict
 
 _File: Any = MmapedDict  # which has no types
 _KINDS = ("counter", "histogram")
-_ARCHIVE_PID = 0  # nobody's
+_ARCHIVE_PID = 0  # of no process
 
 
 @contextmanager
@@ -31,7 +31,7 @@ def reading(folder: Path | None) -> Iterator[None]:
         yield
 
 
-def fold_dead(folder: Path) -> int:
+def merge_dead_workers(folder: Path) -> int:
     """Add up the files of processes that are gone; return how many files that has removed. Blocks, raises `OSError`."""
     removed = 0
     with _locked(folder, fcntl.LOCK_EX):

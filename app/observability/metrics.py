@@ -162,13 +162,13 @@ class Metrics:
             content, content_type = self._exporter.generate_metrics(accept)
         return str(content), str(content_type)
 
-    def fold_dead(self) -> None:
+    def merge_dead_workers(self) -> None:
         """Add up what workers that are gone have left. Blocks for milliseconds; a disk that refuses is logged."""
         if self.folder is None:
             log.warning("metrics_not_shared")
             return
         try:
-            metric_archive.fold_dead(self.folder)
+            metric_archive.merge_dead_workers(self.folder)
         except OSError:
             log.warning("metrics_not_folded", exc_info=True)
 

@@ -27,7 +27,7 @@ class Listener(Protocol):
 
 @dataclass(slots=True)
 class RequestRecord:
-    """What is known of one request so far. Filled in by whoever learns it; `write` ends it."""
+    """What is known of one request so far. Each layer fills in what it learns; `write` ends it."""
 
     request_id: str
     method: str

@@ -52,7 +52,7 @@ class TraceBuffer:
         self._on_lost = on_lost
         self._prune_every_s = prune_every_s
         self._waiting: list[Trace] = []
-        self._has_news = Event()
+        self._wake = Event()
         self._is_stopping = False
         self._writer: gevent.Greenlet[[], None] | None = None
         self._is_failing = False
@@ -73,7 +73,7 @@ class TraceBuffer:
             self._on_lost()
             return
         self._waiting.append(trace)
-        self._has_news.set()
+        self._wake.set()
 
     def start(self) -> None:
         """Begin to write what comes and to prune what is old, in a greenlet. Does not block."""
@@ -90,15 +90,15 @@ class TraceBuffer:
     def stop(self) -> None:
         """Write what waits, and no more. Blocks for two seconds at most: a hanging disk must not hold up an end."""
         self._is_stopping = True
-        self._has_news.set()
+        self._wake.set()
         if self._writer is not None:
             self._writer.join(_FLUSH_S)
 
     def _run(self) -> None:
         self._write([])
         while self._waiting or not self._is_stopping:
-            self._has_news.wait(self._prune_every_s)
-            self._has_news.clear()
+            self._wake.wait(self._prune_every_s)
+            self._wake.clear()
             batch, self._waiting = self._waiting, []
             self._write(batch)
 

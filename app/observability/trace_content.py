@@ -39,7 +39,7 @@ def clip(value: Any, depth: int = _MAX_DEPTH) -> Any:
     return "…"
 
 
-def newest(items: Sequence[Any], most: int) -> list[Any]:
+def keep_last(items: Sequence[Any], most: int) -> list[Any]:
     """Return the last items, clipped, whose JSON takes `most` bytes together; before them, how many were left out."""
     kept: list[Any] = []
     for item in reversed(items):
@@ -88,9 +88,9 @@ class Content:
     def note_call(self, method: str, params: Mapping[str, Any]) -> None:
         """Keep what codex was asked, if this call says it."""
         if method == "thread/inject_items":
-            self._prompt = newest(params.get("items") or (), PROMPT_BYTES)
+            self._prompt = keep_last(params.get("items") or (), PROMPT_BYTES)
         elif method == "thread/start":
-            self._tools = newest(params.get("dynamicTools") or (), TOOLS_BYTES)
+            self._tools = keep_last(params.get("dynamicTools") or (), TOOLS_BYTES)
 
     def note_event(self, method: str, params: Mapping[str, Any]) -> None:
         """Keep what the model said, if this event says it. Items other than calls are deltas already, or encrypted."""
@@ -116,5 +116,5 @@ class Content:
             "tools": self._tools,
             "answer": str(self._answer),
             "reasoning": str(self._reasoning),
-            "calls": newest(self._calls.get(turn_id, ()), CALLS_BYTES),
+            "calls": keep_last(self._calls.get(turn_id, ()), CALLS_BYTES),
         }

@@ -97,7 +97,7 @@ class _Entry:
 
 
 class Trace:
-    """One turn, while it runs and after. `document` has what is known by now; whoever knows more adds to it.
+    """One turn, while it runs and after. `document` has what is known by now; observers add to it.
 
     A turn that waits holds little of it: the document is put together at the end, by `finished`. `started` is in
     monotonic seconds, `at` is Unix time: when the turn is asked for, before it has a thread.

@@ -1,8 +1,8 @@
 """Channel for JSON-RPC calls, answers and notifications over one socket shared by every request of this worker.
 
-Who runs here: one *writer* greenlet owns the sending side, so that a deadline can never tear a line in two; one
-*reader* greenlet drains the receiving side to its end, batch by batch, and yields after each so that a burst starves
-nobody; callers only enqueue whole lines and wait for their own answer.
+One *writer* greenlet owns the sending side, so that a deadline can never tear a line in two. One *reader* greenlet
+drains the receiving side to its end, batch by batch, and yields after each so that a burst starves no other greenlet.
+Callers only enqueue whole lines and wait for their own answer.
 """
 
 from __future__ import annotations
@@ -51,15 +51,11 @@ class CallReport:
     sent: int = 0
     received: int = 0
     status: str = "failed"
-    result: Any = None
 
     def answered(self, answer: Response | ErrorResponse) -> None:
         """Note the child's answer."""
         self.received = answer.size
-        if isinstance(answer, Response):
-            self.status, self.result = "ok", answer.result
-        else:
-            self.status = "refused"
+        self.status = "ok" if isinstance(answer, Response) else "refused"
 
 
 CallObserver = Callable[[CallReport], None]
@@ -119,7 +115,7 @@ class Channel:
         self._late: dict[messages.MessageId, LateResultHandler] = {}
         self._slots = Semaphore(MAX_INFLIGHT)
         self._outbox = _Outbox()
-        self.heard = 0
+        self.received_bytes = 0
         """Bytes that have come from the child: as long as this grows, it is alive."""
         self.counters: Counter[str] = Counter()
         self._log_limiter = LogRateLimiter()
@@ -227,7 +223,7 @@ class Channel:
         splitter = messages.LineSplitter(MAX_LINE_BYTES)
         try:
             while data := self._sock.recv(_READ_BYTES):
-                self.heard += len(data)
+                self.received_bytes += len(data)
                 passed("rpc.received", received_bytes=len(data))
                 for line in splitter.feed(data):
                     self._dispatch(
@@ -294,12 +290,12 @@ class Channel:
 
 
 class _Outbox:
-    """Whole lines on their way to the peer: put in by anybody, taken out by the one writer. Only `wait` blocks."""
+    """Whole lines on their way to the peer: put in by any greenlet, taken out by the one writer. Only `wait` blocks."""
 
     def __init__(self) -> None:
         self._lock = RLock()  # guards everything below; held for no I/O
         self._lines: deque[bytes] = deque()
-        self._has_mail = Event()
+        self._has_lines = Event()
         self._is_closed = False
         self.size = 0
         """Bytes that wait."""
@@ -316,7 +312,7 @@ class _Outbox:
                 return False
             self._lines.append(line)
             self.size += len(line)
-        self._has_mail.set()
+        self._has_lines.set()
         return True
 
     def take(self) -> list[bytes]:
@@ -325,12 +321,12 @@ class _Outbox:
             batch = list(self._lines)
             self._lines.clear()
             self.size = 0
-            self._has_mail.clear()
+            self._has_lines.clear()
         return batch
 
     def wait(self) -> None:
         """Block until there is a line, or the outbox is closed."""
-        self._has_mail.wait()
+        self._has_lines.wait()
 
     def close(self) -> bool:
         """Take no more lines and wake the writer; True the first time."""
@@ -338,5 +334,5 @@ class _Outbox:
             if self._is_closed:
                 return False
             self._is_closed = True
-        self._has_mail.set()
+        self._has_lines.set()
         return True

@@ -1,4 +1,4 @@
-"""Errors of a JSON-RPC call. They know neither HTTP nor the program at the other end: whoever calls maps them once."""
+"""Errors of a JSON-RPC call. They know neither HTTP nor the program at the other end; the caller maps them once."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ def supervise(worker: Any) -> None:
 def adopt(worker: Any) -> None:
     """Give the application the memory that the master shares with its workers; take over what dead workers counted."""
     services_of(worker).adopt(SharedState(worker.memory), worker.age)
-    worker.wsgi.extensions["services"].metrics.fold_dead()
+    worker.wsgi.extensions["services"].metrics.merge_dead_workers()
 
 
 def stop(worker: Any) -> None:

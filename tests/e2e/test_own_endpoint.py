@@ -25,7 +25,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory, upstream: Upstream) -> Ite
 def post(gateway: Gateway, *, as_it_comes: bool = False, **body: Any) -> requests.Response:
     return requests.post(
         f"{gateway.url}/v1/summaries",
-        json={"model": MODEL, **body},
+        json={"by": MODEL, **body},
         headers=gateway.headers,
         timeout=DEADLINE_S,
         stream=as_it_comes,
@@ -51,6 +51,16 @@ def test_a_stream_has_the_endpoint_s_events(gateway: Gateway, upstream: Upstream
         'event: summary.piece\ndata: {"piece":"hel"}\n\n'
         'event: summary.over\ndata: {"end":"cut"}\n\n'
     )
+
+
+def test_a_wrong_model_names_the_endpoint_s_field(gateway: Gateway) -> None:
+    for by, status, code in (
+        ("gpt-0", 404, "model_not_found"),
+        (None, 400, "missing_required_parameter"),
+    ):
+        answer = post(gateway, text="hello", by=by)
+        error = answer.json()["error"]
+        assert (answer.status_code, error["code"], error["param"]) == (status, code, "by")
 
 
 def test_a_failure_names_the_endpoint_s_field(gateway: Gateway, upstream: Upstream) -> None:

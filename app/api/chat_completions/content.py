@@ -8,11 +8,18 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from app.answers.field_errors import invalid_type, invalid_value, missing, unsupported
+from app.answers.field_errors import (
+    invalid_type,
+    invalid_value,
+    missing,
+    required_string,
+    unsupported,
+)
 from app.errors import InvalidRequest
 from app.images.media_types import media_type_of
 
-Item = dict[str, Any]
+Part = dict[str, Any]
+"""One of codex's content items."""
 
 ImageFields = dict[str, str]
 """The address of a remote image to the field that names it first."""
@@ -20,7 +27,7 @@ ImageFields = dict[str, str]
 _DATA_URL = re.compile(r"data:image/[a-z0-9.+-]+;base64,([a-z0-9+/_-]+)={0,2}", re.IGNORECASE)
 
 
-def to_content(content: Any, where: str, kind: str, parts: PartTable) -> list[Item]:
+def to_content(content: Any, where: str, kind: str, parts: PartTable) -> list[Part]:
     """Return content items; text becomes `kind` (`input_text`, `output_text`). Raises `InvalidRequest`."""
     if isinstance(content, str):
         return [{"type": kind, "text": content}]
@@ -40,7 +47,7 @@ def to_text(content: Any, where: str) -> str:
     return "".join(part["text"] for part in to_content(content, where, "text", TEXT_PARTS))
 
 
-def _to_part(part: Any, where: str, kind: str, parts: PartTable) -> Item:
+def _to_part(part: Any, where: str, kind: str, parts: PartTable) -> Part:
     if not isinstance(part, dict):
         raise invalid_type(where, "an object", part)
     name = part.get("type")
@@ -54,20 +61,15 @@ def _to_part(part: Any, where: str, kind: str, parts: PartTable) -> Item:
     return convert(part, where, kind)
 
 
-def _text(member: str) -> Callable[[Mapping[str, Any], str, str], Item]:
-    def convert(part: Mapping[str, Any], where: str, kind: str) -> Item:
-        text = part.get(member)
-        if text is None:
-            raise missing(f"{where}.{member}")
-        if not isinstance(text, str):
-            raise invalid_type(f"{where}.{member}", "a string", text)
-        return {"type": kind, "text": text}
+def _text(member: str) -> Callable[[Mapping[str, Any], str, str], Part]:
+    def convert(part: Mapping[str, Any], where: str, kind: str) -> Part:
+        return {"type": kind, "text": required_string(part, member, where)}
 
     return convert
 
 
-def _image(fields: ImageFields) -> Callable[[Mapping[str, Any], str, str], Item]:
-    def convert(part: Mapping[str, Any], where: str, _kind: str) -> Item:
+def _image(fields: ImageFields) -> Callable[[Mapping[str, Any], str, str], Part]:
+    def convert(part: Mapping[str, Any], where: str, _kind: str) -> Part:
         given = part.get("image_url")
         if given is None:
             raise missing(f"{where}.image_url")
@@ -116,7 +118,7 @@ def _data_url(url: str, where: str) -> str:
     return f"data:{kind};base64,{body}"
 
 
-PartTable = Mapping[str, Callable[[Mapping[str, Any], str, str], Item]]
+PartTable = Mapping[str, Callable[[Mapping[str, Any], str, str], Part]]
 
 TEXT_PARTS: PartTable = MappingProxyType({"text": _text("text")})
 OUTPUT_PARTS: PartTable = MappingProxyType({"text": _text("text"), "refusal": _text("refusal")})

@@ -11,16 +11,16 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from app.answers.field_errors import invalid_type, invalid_value, missing
+from app.answers.field_errors import invalid_type, invalid_value, missing, required_string
 from app.answers.tools import alias_of
 from app.api.chat_completions.content import (
     OUTPUT_PARTS,
     ImageFields,
-    Item,
     input_parts,
     to_content,
     to_text,
 )
+from app.backend.request import Item
 from app.errors import InvalidRequest
 
 
@@ -107,7 +107,7 @@ class _Conversation:
         kind = call.get("type", "function")
         if kind != "function":
             raise invalid_value(f"{where}.type", kind, ("function",))
-        call_id = _string(call, "id", where)
+        call_id = required_string(call, "id", where)
         if call_id in self._open:
             raise InvalidRequest(f"Invalid '{where}.id': it is there twice.", param=f"{where}.id")
         function = call.get("function")
@@ -122,15 +122,17 @@ class _Conversation:
             {
                 "type": "function_call",
                 # Any name: the model may have made one up, and the client gives back what it was given.
-                "name": alias_of(_string(function, "name", where)),
-                "arguments": _string(function, "arguments", where),
+                "name": alias_of(required_string(function, "name", where)),
+                "arguments": required_string(function, "arguments", where),
                 "call_id": call_id,
             }
         )
         self._open[call_id] = where.rpartition(".")[0]
 
     def tool(self, message: Mapping[str, Any], where: str) -> None:
-        self._result(message, _string(message, "tool_call_id", where), f"{where}.tool_call_id")
+        self._result(
+            message, required_string(message, "tool_call_id", where), f"{where}.tool_call_id"
+        )
 
     def function(self, message: Mapping[str, Any], where: str) -> None:
         # The legacy form has no ids: the result belongs to the one call before it. It may be null, says OpenAI's type.
@@ -168,12 +170,3 @@ ROLES: Mapping[str, Callable[[_Conversation, Mapping[str, Any], str], None]] = M
 
 def _legacy_id(position: int) -> str:
     return f"call_legacy_{position}"
-
-
-def _string(source: Mapping[str, Any], name: str, where: str) -> str:
-    value = source.get(name)
-    if value is None:
-        raise missing(f"{where}.{name}")
-    if not isinstance(value, str):
-        raise invalid_type(f"{where}.{name}", "a string", value)
-    return value

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.answers.constraints import AnswerConstraints
-from app.answers.field_errors import invalid_type, invalid_value, missing
+from app.answers.field_errors import invalid_type, invalid_value, missing, required_string
 from app.answers.output_format import TEXT, OutputFormat
 from app.answers.tools import (
     Tool,
@@ -208,12 +208,7 @@ def _named_tool(wanted: Any, where: str) -> tuple[str, str]:
 
 
 def _name(wanted: Mapping[str, Any], where: str) -> tuple[str, str]:
-    name = wanted.get("name")
-    if name is None:
-        raise missing(f"{where}.name")
-    if not isinstance(name, str):
-        raise invalid_type(f"{where}.name", "a string", name)
-    return name, f"{where}.name"
+    return required_string(wanted, "name", where), f"{where}.name"
 
 
 def _service_tier(given: Mapping[str, Any]) -> str | None:

@@ -19,7 +19,12 @@ from app.http.services import services
 blueprint = Blueprint("chat_completions", __name__)
 
 WORDS = RequestWords(
-    {RequestPart.PROMPT: "messages", RequestPart.TOOLS: "tools", RequestPart.MODEL: "model"},
+    {
+        RequestPart.PROMPT: "messages",
+        RequestPart.TOOLS: "tools",
+        RequestPart.MODEL: "model",
+        RequestPart.EFFORT: "reasoning_effort",
+    },
     too_long="Please shorten the messages.",
 )
 
@@ -34,7 +39,7 @@ def create_chat_completion() -> Response:
         shows_reasoning=options.shows_reasoning,
         needs_model=not respond.has_default_model(),
     )
-    resolved = respond.resolve_model(request.model, request.effort, "reasoning_effort")
+    resolved = respond.resolve_model(WORDS, request.model, request.effort)
     envelope = Envelope(
         **asdict(respond.identity("chatcmpl")),
         model=resolved.name,

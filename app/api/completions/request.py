@@ -1,4 +1,4 @@
-"""Body of a completion request: what is asked of codex, and the rules for its answer. Pure.
+"""Body of a completion request: what is asked of codex, and the constraints of its answers. Pure.
 
 The models behind codex know conversations only, so each prompt goes as one user message. Several prompts, and `n`
 choices for each, are turns of their own: choice `i` of prompt `p` has the index `p * n + i`, as at OpenAI's.

@@ -31,7 +31,7 @@ def create_completion() -> Response:
         max_choices=services().options.max_choices,
         needs_model=not respond.has_default_model(),
     )
-    resolved = respond.resolve_model(request.model)
+    resolved = respond.resolve_model(WORDS, request.model)
     echoes = request.prompts if request.echo else ("",) * len(request.prompts)
     envelope = Envelope(
         **asdict(respond.identity("cmpl")),

@@ -203,7 +203,7 @@ class AppServerBackend:
                     break
                 if connection.login is not None or self.login.mark is None:
                     return connection
-                # It was started before anybody had logged in, and would send turns without a key.
+                # It was started before there was a login, and would send turns without a key.
                 self.supervisor.replace(HealthProblem.LOGIN.value, is_useless=True)
                 self._next.wait(_NEXT_S)
                 if time.monotonic() >= deadline:

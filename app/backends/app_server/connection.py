@@ -71,7 +71,7 @@ class Connection:
         self.channel = Channel(
             child.socket,
             on_notification=self._on_notification,
-            on_request=lambda request: self._requests.hear(request, self.channel),
+            on_request=lambda request: self._requests.handle(request, self.channel),
             on_close=self._on_close,
         )
         self.threads = Threads(self.channel, number, rpc_timeout_s, self.counters)
@@ -124,7 +124,7 @@ class Connection:
                 )
             )
 
-    # Notifications: heard in the channel's reader, so nothing here may block
+    # Notifications: handled in the channel's reader, so nothing here may block
 
     def _on_notification(self, notification: Notification) -> None:
         if notification.method == UPDATED:

@@ -1,7 +1,11 @@
-"""Errors of the channel and of codex's protocol, mapped to the gateway's: the one boundary between the two."""
+"""Errors of the channel and of codex's protocol, mapped to the gateway's: the one boundary between the two.
+
+What the caller cannot be told is logged: codex's own sentence may quote the request, its code and method do not.
+"""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -18,6 +22,8 @@ from app.errors import (
 from app.rpc.errors import CallRefused, CallTimeout, ChannelClosed, RpcError
 from app.rpc.messages import OVERLOADED
 
+log = logging.getLogger("codex_api.codex")
+
 
 @contextmanager
 def mapped() -> Iterator[None]:
@@ -27,6 +33,7 @@ def mapped() -> Iterator[None]:
     except RpcError as error:
         raise to_gateway_error(error) from error
     except ProtocolError as error:
+        log.warning("codex_protocol_error", extra={"field": error.field})
         raise UpstreamError(
             "The codex process answered in a way that this gateway does not know."
         ) from error
@@ -51,4 +58,7 @@ def _refused(error: CallRefused) -> GatewayError:
         return InvalidRequest("The conversation was refused by codex.", part=RequestPart.PROMPT)
     if error.method == "thread/start" and "dynamic" in error.reason.lower():
         return InvalidRequest("A tool was refused by codex.", part=RequestPart.TOOLS)
-    return InternalError("The codex process refused an internal call.")
+    log.error("codex_call_refused", extra={"method": error.method, "code": error.code})
+    return InternalError(
+        "The codex process refused an internal call; this gateway's log says which."
+    )

@@ -1,8 +1,8 @@
 """Policy for the requests that the *child* makes: the answer to each. Pure.
 
-The gateway is nobody's hands: every approval is declined, every question is left unanswered, and a call of a tool
-that no client offered fails.
-An unanswered request would hang its turn for ever, so a method that is not in the table is refused, not ignored.
+The gateway never acts for the model: every approval is declined, every question is answered with nothing, and a call of
+a tool that no client offered fails. An unanswered request would hang its turn for ever, so a method that is not in the
+table is refused, not ignored.
 Shapes: `ServerRequest` and the `*Response` schemas of the pinned binary.
 """
 
@@ -32,7 +32,7 @@ class Refusal:
 
 
 TOOL_CALL = "item/tool/call"
-"""The one request that may concern a tool of the client; see `app.backends.app_server.connection`."""
+"""The one request that may concern a tool of the client; see `app.backends.app_server.server_requests`."""
 
 _NO_TOOL = "This gateway runs no tools."
 

@@ -25,7 +25,7 @@ once its calls are answered; without this the turn would hang until its deadline
 
 
 class ServerRequests:
-    """Hears the requests of one child. `turn_of` finds the open turn of a thread."""
+    """Handler of the requests of one child. `turn_of` finds the open turn of a thread."""
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class ServerRequests:
         self._counters = counters
         self._parked_s = parked_s
 
-    def hear(self, request: Request, channel: Channel) -> None:
+    def handle(self, request: Request, channel: Channel) -> None:
         """Answer one request, now or later. Does not block."""
         self._counters["server_request"] += 1
         if request.method == TOOL_CALL and self._is_for_a_client(request, channel):

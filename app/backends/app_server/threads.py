@@ -1,4 +1,4 @@
-"""Threads of one child: begun for a turn, unloaded after it. Nobody else knows the life of a thread.
+"""Threads of one child: begun for a turn, unloaded after it. No other module knows the life of a thread.
 
 Today every turn gets a fresh thread: `thread/start`, `thread/inject_items` with the whole history, `turn/start` without
 input (ADR-0007). A request always carries its whole conversation, so a thread that is lost costs time and never truth.
@@ -52,7 +52,7 @@ class Thread:
     def deliver(self, addressed: Addressed) -> None:
         """Give the turn an event. codex reports a thread's running total: the turn's usage is how much it grew."""
         event = addressed.event
-        if isinstance(event, UsageUpdated) and self.spent is not NO_USAGE:
+        if isinstance(event, UsageUpdated):
             event = UsageUpdated(event.usage - self.spent)
             addressed = Addressed(addressed.thread_id, addressed.turn_id, event)
         self.turn.deliver(addressed)
@@ -99,7 +99,7 @@ class Threads:
         return run_shielded(self.cleanup, partial(self._begin, request, lease, observer), _cancel)
 
     def _begin(self, request: TurnRequest, lease: Lease, observer: TurnObserver) -> Turn:
-        # A child that is slow may do it all the same, once nobody waits for it any more: hence `roll_back`.
+        # A slow child may do it after the deadline all the same: hence `_roll_back`.
         started = self._call(
             "thread/start",
             protocol.thread_start_params(request),
@@ -132,7 +132,7 @@ class Threads:
             raise
         return turn
 
-    # Ending: in the background, since nobody waits for it
+    # Ending: in the background, since no request waits for it
 
     def _finish(self, turn: Turn) -> None:
         if turn.ended.is_set():
@@ -182,7 +182,7 @@ class Threads:
         log.error("turn_not_interrupted", extra={"thread_id": turn.thread_id})
 
     def _roll_back(self, thread_id: ThreadId, turn_id: TurnId | None = None) -> None:
-        """End what began when nobody waited for it any more; does not block."""
+        """End what began after its deadline; does not block."""
         self._counters["began_too_late"] += 1
         self.cleanup.spawn(self._unload, thread_id, turn_id)
 
@@ -209,7 +209,7 @@ class Threads:
             self._idle.wait()
 
     def release_waiters(self) -> None:
-        """Wake whoever is in `wait_idle`."""
+        """Let `wait_idle` return."""
         self._idle.set()
 
     def _call(
@@ -225,7 +225,7 @@ class Threads:
 
 
 def _cancel(turn: Turn) -> None:
-    """End a turn that nobody waits for; whoever asked for it has seen to the slot."""
+    """End a turn whose caller is gone; its slot is the caller's to give back."""
     turn.lease.transfer()
     turn.close()
 

@@ -1,7 +1,7 @@
 """Turn of an app-server: a state table, a bounded queue between the pipe's reader and the HTTP side, and a certain end.
 
-The reader puts events in and never waits; the HTTP side takes them out in batches. Whoever is first to end the turn
-(codex, a lost child, a deadline, a client that left) decides its outcome. `close` is what gives everything back.
+The reader puts events in and never waits; the HTTP side takes them out in batches. The first to end the turn (codex, a
+lost child, a deadline, a client that left) decides its outcome. `close` is what gives everything back.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ QUEUE_BYTES = 2 * 1024 * 1024
 """Unread text that one turn may hold. More means a client that does not read: the turn is interrupted."""
 
 MAX_RESPONSES = 4
-"""Most upstream responses in one turn: codex asks again by itself after a call of a tool that nobody offered."""
+"""Most upstream responses in one turn: codex asks again by itself after a call of a tool that was not offered."""
 
 _EVENT_COST = 200  # bytes that an event costs beside its text, about
 
@@ -77,7 +77,7 @@ class Turn:
         self._queued_bytes = 0
         self._responses = 0
         self._error: GatewayError | None = None
-        self._news = Flag()
+        self._wake = Flag()
         self._on_close: Callable[[Turn], None] | None = on_close
         observer.began(self.facts)
 
@@ -106,7 +106,7 @@ class Turn:
             self.fail(excess)
             return
         self._queue.append(addressed)
-        self._news.set()
+        self._wake.set()
         if isinstance(event, TurnEnded):
             self._give_back()  # now, not when a slow client has read it all
 
@@ -132,7 +132,7 @@ class Turn:
         if self._error is None and self.state in OPEN_STATES:
             self._error = error
             self.state = TurnState.FAILED
-            self._news.set()
+            self._wake.set()
             if not error.is_transient:
                 self.lease.commit()
             self._give_back()
@@ -167,15 +167,15 @@ class Turn:
             if any(isinstance(event, TurnEnded) for event in batch):
                 return
             if self._on_close is not None:  # not closed meanwhile
-                self._check_deadlines(pace, total_ends)  # also where news never pauses
+                self._check_deadlines(pace, total_ends)  # also where events never pause
 
     def take(self, timeout_s: float) -> list[Event]:
         """Return everything queued; wait for the first for at most `timeout_s`. Raises what `fail` was given."""
         if not self._queue:
             if self._error is not None:
                 raise self._error
-            self._news.clear()
-            self._news.wait(max(0.0, timeout_s))
+            self._wake.clear()
+            self._wake.wait(max(0.0, timeout_s))
         batch = [addressed.event for addressed in self._queue if self._is_ours(addressed)]
         self._queue.clear()
         self._queued_bytes = 0
@@ -203,7 +203,7 @@ class Turn:
         """Give everything back; interrupts the turn if it still runs. Idempotent, does not block."""
         if self.state in OPEN_STATES:
             self.state = TurnState.ABANDONED
-            self._news.set()  # whoever follows it sees that it is over
+            self._wake.set()  # the consumer sees that it is over
         self.lease.commit()
         self._give_back()
 

@@ -1,7 +1,7 @@
 """Health probe of one child: whether it answers, how large it is, whose login it has.
 
-A child that hangs keeps its pipe open and says nothing, so it has to be asked. One that is merely busy is told apart
-by what it says meanwhile: as long as bytes come, only a question that stays unanswered for long counts against it.
+A child that hangs keeps its pipe open and says nothing, so it has to be asked. A busy one is told apart by what it
+says meanwhile: as long as bytes come, only a question that stays unanswered for long counts against it.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class HealthProblem(Enum):
 
 @dataclass(frozen=True, slots=True)
 class HealthLimits:
-    """How often is looked, and what is too much. Seconds and bytes; `answer_s` is how long a busy child may take.
+    """Interval of the probe and its limits, in seconds and bytes; `answer_s` is how long a busy child may take.
 
     A child younger than `settled_s` is not replaced for its size: a limit below what any child needs must not start an
     endless row of them.
@@ -65,7 +65,7 @@ class HealthLimits:
 
 
 class Probed(Protocol):
-    """The child that is looked after. `began` is in monotonic seconds."""
+    """The child that is probed. `began` is in monotonic seconds."""
 
     pid: int
     began: float
@@ -88,7 +88,7 @@ class Watchdog:
         self._has_old_login = has_old_login
 
     def run(self) -> None:
-        """Look, until the child is gone or is to be ended. Blocks."""
+        """Probe the child until it is gone or has to be ended. Blocks."""
         while True:
             gevent.sleep(self._limits.interval_s)
             if self._child.channel.is_closed:
@@ -111,7 +111,7 @@ class Watchdog:
     def _probe(self) -> HealthProblem | None:
         """Ask for a sign of life; None once there is one."""
         channel, times = self._child.channel, self._limits
-        heard = channel.heard
+        received = channel.received_bytes
         asking = gevent.spawn(self._ask)
         deadline = time.monotonic() + times.answer_s
         while True:
@@ -120,12 +120,12 @@ class Watchdog:
                 asking.join(_CATCH_UP_S)
             if asking.ready() or channel.is_closed:
                 return HealthProblem.DEAF if asking.value is False else None
-            if channel.heard == heard:
+            if channel.received_bytes == received:
                 problem = HealthProblem.HUNG
             elif time.monotonic() >= deadline:
                 problem = HealthProblem.DEAF
             else:
-                heard = channel.heard
+                received = channel.received_bytes
                 continue
             asking.kill()
             return problem

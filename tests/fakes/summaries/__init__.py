@@ -1,6 +1,6 @@
 """Endpoint with field names and end reasons of its own, thrown away after its test: `POST /v1/summaries`.
 
-Takes `{"text", "stream"?, "max_words"?}`; streams events with names and no last message.
+Takes `{"text", "by", "stream"?, "max_words"?}`; streams events with names and no last message.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ from app.http.wire import Payload
 
 blueprint = Blueprint("summaries", __name__)
 
-WORDS = RequestWords({RequestPart.PROMPT: "text"}, too_long="Please shorten the text.")
+WORDS = RequestWords(
+    {RequestPart.PROMPT: "text", RequestPart.MODEL: "by"}, too_long="Please shorten the text."
+)
 REASONS = {Cause.FINISHED: "done", Cause.TOKEN_LIMIT: "cut"}
 
 
@@ -59,7 +61,7 @@ class SummaryWire:
 def create_summary() -> Response:
     """Answer with the summary of one text."""
     body = read_json_object()
-    resolved = respond.resolve_model(body.get("model"))
+    resolved = respond.resolve_model(WORDS, body.get("by"))
     content = [{"type": "input_text", "text": body["text"]}]
     items = ({"type": "message", "role": "user", "content": content},)
     constraints = AnswerConstraints(max_tokens=body.get("max_words"))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from app.answers.answer import QUIET, Answer, is_news, run_in_thread
+from app.answers.answer import Answer, run_in_thread
 from app.answers.chunks import (
     Began,
     Cause,
@@ -19,6 +19,7 @@ from app.answers.chunks import (
     Restarted,
     Text,
     Working,
+    is_from_model,
 )
 from app.answers.constraints import AnswerConstraints
 from app.answers.model_names import Resolved
@@ -148,8 +149,8 @@ def read(answer: Answer, *, commit: bool) -> tuple[list[Chunk], GatewayError | N
     chunks: list[Chunk] = []
     try:
         for more in answer:
-            chunks += more
-            if commit:
+            chunks += more or ()
+            if commit and more is not None:
                 answer.commit(more)
     except GatewayError as error:
         return shown(chunks), error
@@ -190,9 +191,9 @@ def test_a_quiet_time_is_told_apart_from_events_that_show_nothing() -> None:
     answer = Stage(ScriptedBackend([[], [usage], [said("a"), DONE]])).answer()
     found = list(answer)
     answer.close()
-    assert found[1] is QUIET
+    assert found[1] is None
     assert found[2] == []
-    assert [is_news(more) for more in found] == [False, False, False, True]
+    assert [is_from_model(more or ()) for more in found] == [False, False, False, True]
 
 
 @pytest.mark.parametrize("commit", [True, False])

@@ -29,12 +29,12 @@ def said(text: str) -> TextDelta:
 
 
 class Playbook:
-    """Turns, the choices that they answer, and what became of them."""
+    """Turns, the set that follows them, and which were closed."""
 
     def __init__(self, count: int, pace: Pace = PATIENT) -> None:
         self.closings: list[Turn] = []
         self.turns = [self.make(f"thread-{number}") for number in range(count)]
-        self.choices = TurnSet(list(self.turns), pace)
+        self.turn_set = TurnSet(list(self.turns), pace)
 
     def make(self, name: str) -> Turn:
         turn = Turn(ThreadId(name), 7, self.closings.append)
@@ -43,20 +43,20 @@ class Playbook:
 
     def turn(self, index: int) -> Turn:
         """Return the turn that answers this choice now."""
-        turn = self.choices.turns[index]
+        turn = self.turn_set.turns[index]
         assert isinstance(turn, Turn)
         return turn
 
     def replace(self, index: int) -> None:
         """Do what an answer does with a turn that has to be taken up anew."""
-        self.choices.turns[index].close()
-        self.choices.put(index, self.make("again"))
+        self.turn_set.turns[index].close()
+        self.turn_set.put(index, self.make("again"))
 
     def deliver(self, index: int, *events: Event) -> None:
         tell(self.turn(index), *events)
 
     def batches(self) -> Iterator[Batch]:
-        return self.choices.follow()
+        return self.turn_set.follow()
 
 
 def tell(turn: Turn, *events: Event) -> None:
@@ -67,12 +67,12 @@ def tell(turn: Turn, *events: Event) -> None:
 
 def read(batches: Iterator[Batch]) -> dict[int, list[Event]]:
     """Follow to the end; return the events of each choice."""
-    heard: dict[int, list[Event]] = {}
+    seen: dict[int, list[Event]] = {}
     with deadline():
         for index, events in batches:
             assert isinstance(events, list)
-            heard.setdefault(index, []).extend(events)
-    return heard
+            seen.setdefault(index, []).extend(events)
+    return seen
 
 
 def settle() -> None:
@@ -96,8 +96,8 @@ def play() -> Iterator[Callable[..., Playbook]]:
 
     yield play
     for book in books:
-        book.choices.close()
-        for index in range(len(book.choices)):
+        book.turn_set.close()
+        for index in range(len(book.turn_set.turns)):
             assert book.closings.count(book.turn(index)) == 1
 
 
@@ -109,7 +109,6 @@ Play = Callable[..., Playbook]
 
 def test_one_turn_is_followed_to_its_end(play: Play) -> None:
     book = play(1)
-    assert len(book.choices) == 1
     book.deliver(0, said("a"), said("b"), DONE)
     assert read(book.batches()) == {0: [said("a"), said("b"), DONE]}
 
@@ -119,7 +118,7 @@ def test_one_turn_needs_no_greenlet(play: Play) -> None:
     batches = book.batches()
     book.deliver(0, said("a"))
     assert step(batches) == (0, [said("a")])
-    assert len(book.choices._pumps) == 0
+    assert len(book.turn_set._pumps) == 0
 
 
 def test_the_quiet_ticks_of_one_turn_are_seen(play: Play) -> None:
@@ -162,7 +161,7 @@ def test_a_turn_that_has_done_its_part_ends_the_answer(play: Play) -> None:
     batches = book.batches()
     book.deliver(0, said("a"))
     assert step(batches) == (0, [said("a")])
-    book.choices.close_one(0)
+    book.turn_set.close_one(0)
     assert isinstance(step(batches), StopIteration)
     assert book.turn(0).state is TurnState.ABANDONED
 
@@ -177,7 +176,7 @@ def test_a_turn_that_is_asked_again_is_replaced(play: Play) -> None:
     assert step(batches) == (0, [said("no"), DONE])
     book.replace(0)
     assert book.closings == [book.turns[0]]
-    (again,) = book.choices.turns
+    (again,) = book.turn_set.turns
     assert isinstance(again, Turn)
     assert again is not book.turns[0]
     tell(again, said("yes"), DONE)
@@ -228,18 +227,18 @@ def test_more_batches_than_fit_are_lost_by_nobody(play: Play) -> None:
     book = play(2)
     batches = book.batches()
     waiting = in_background(next, batches)
-    heard: dict[int, list[Event]] = {0: [], 1: []}
+    seen: dict[int, list[Event]] = {0: [], 1: []}
     for number in range(200):
         for index in range(2):
             book.deliver(index, said(str(number)))
         gevent.sleep(0)  # the pumps run, the consumer does not
     index, events = result(waiting)
-    heard[index] += events
+    seen[index] += events
     for index in range(2):
         book.deliver(index, DONE)
     for index, more in read(batches).items():
-        heard[index] += more
-    assert heard == {i: [*(said(str(n)) for n in range(200)), DONE] for i in range(2)}
+        seen[index] += more
+    assert seen == {i: [*(said(str(n)) for n in range(200)), DONE] for i in range(2)}
 
 
 def test_choices_end_when_all_of_them_have_ended(play: Play) -> None:
@@ -253,7 +252,7 @@ def test_choices_end_when_all_of_them_have_ended(play: Play) -> None:
     book.deliver(1, DONE)
     assert result(waiting) == (1, [DONE])
     assert isinstance(step(batches), StopIteration)
-    eventually(lambda: len(book.choices._pumps) == 0)
+    eventually(lambda: len(book.turn_set._pumps) == 0)
 
 
 def test_one_choice_may_end_early_and_the_others_go_on(play: Play) -> None:
@@ -261,7 +260,7 @@ def test_one_choice_may_end_early_and_the_others_go_on(play: Play) -> None:
     batches = book.batches()
     book.deliver(1, said("b"))
     assert step(batches) == (1, [said("b")])
-    book.choices.close_one(1)
+    book.turn_set.close_one(1)
     assert book.closings == [book.turns[1]]
     tell(book.turns[1], said("too late"), TurnEnded(TurnStatus.INTERRUPTED))
     book.deliver(0, said("a"), DONE)
@@ -279,9 +278,9 @@ def test_an_error_in_one_choice_is_told_with_its_index(play: Play, error: Gatewa
     gevent.sleep(0)
     book.turn(2).fail(error)
     assert result(waiting) == (2, error)
-    book.choices.close()
+    book.turn_set.close()
     assert sorted(book.closings, key=book.turns.index) == book.turns
-    eventually(lambda: len(book.choices._pumps) == 0)
+    eventually(lambda: len(book.turn_set._pumps) == 0)
 
 
 def test_the_deadline_of_one_choice_is_the_deadline_of_all(play: Play) -> None:
@@ -308,16 +307,16 @@ def test_closing_ends_everything_and_may_be_done_again(play: Play) -> None:
     book.deliver(0, said("a"))
     step(batches)
     for _ in range(3):
-        book.choices.close()
+        book.turn_set.close()
     assert book.closings == book.turns
     assert all(turn.state is TurnState.ABANDONED for turn in book.turns)
-    eventually(lambda: len(book.choices._pumps) == 0)
+    eventually(lambda: len(book.turn_set._pumps) == 0)
 
 
 def test_closing_before_anybody_followed_is_closing_too(play: Play) -> None:
     for count in (1, 3):
         book = play(count)
-        book.choices.close()
+        book.turn_set.close()
         assert book.closings == book.turns
 
 
@@ -330,8 +329,8 @@ def test_pumps_that_wait_for_room_are_ended_by_closing(play: Play) -> None:
         for index in range(2):
             book.deliver(index, said(str(number)))
         gevent.sleep(0)
-    book.choices.close()
-    eventually(lambda: len(book.choices._pumps) == 0)
+    book.turn_set.close()
+    eventually(lambda: len(book.turn_set._pumps) == 0)
 
 
 # Times
@@ -339,16 +338,16 @@ def test_pumps_that_wait_for_room_are_ended_by_closing(play: Play) -> None:
 
 def test_the_times_are_those_of_the_first(play: Play) -> None:
     book = play(2)
-    assert book.choices.first_event_at is None
-    assert book.choices.started == min(turn.started for turn in book.turns)
+    assert book.turn_set.first_event_at is None
+    assert book.turn_set.started == min(turn.started for turn in book.turns)
     batches = book.batches()
     book.deliver(1, said("b"))
     step(batches)
-    first = book.choices.first_event_at
+    first = book.turn_set.first_event_at
     assert first == book.turns[1].first_event_at
     book.deliver(0, said("a"))
     step(batches)
-    assert book.choices.first_event_at == first
+    assert book.turn_set.first_event_at == first
 
 
 def test_one_of_several_choices_that_is_asked_again_is_heard_again(play: Play) -> None:
@@ -378,9 +377,9 @@ def test_a_turn_that_is_put_in_after_everything_was_closed_is_closed_too(play: P
     book = play(1)
     book.deliver(0, DONE)
     step(book.batches())
-    book.choices.close()
+    book.turn_set.close()
     late = book.make("late")
-    book.choices.put(0, late)
+    book.turn_set.put(0, late)
     assert late in book.closings
 
 
@@ -391,7 +390,7 @@ def test_a_closed_choice_is_over_whatever_the_time(play: Play) -> None:
     assert step(batches) == (0, [said("a")])
     started = book.turns[0].started
     eventually(lambda: time.monotonic() > started + 2 * SHORT_S)  # the client reads slowly
-    book.choices.close_one(0)
+    book.turn_set.close_one(0)
     assert isinstance(step(batches), StopIteration)
 
 

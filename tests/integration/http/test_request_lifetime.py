@@ -1,4 +1,4 @@
-"""The life of a request over a real connection: who is told of its end, and what a client that leaves interrupts."""
+"""The lifetime of a request over a real connection: what its end releases, and what a client that leaves interrupts."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
 
 
 class Site:
-    """A WSGI application with a life around it, and what became of its request."""
+    """A WSGI application with a lifetime around it, and what became of its request."""
 
     def __init__(self, view: Callable[[Site], Iterable[bytes]], sock: socket.socket | None) -> None:
         self.counters: Counter[str] = Counter()
@@ -51,10 +51,10 @@ class Site:
         self.environ: dict[str, Any] = {} if sock is None else {"gunicorn.socket": sock}
 
     def _serve(self, environ: dict[str, Any], _: Any) -> Iterable[bytes]:
-        mine = environ["gateway.life"]
-        mine.record = self.record
-        mine.at_end(lambda: self.ended.append("first"))
-        mine.at_end(lambda: self.ended.append("second"))
+        lifetime = environ["gateway.lifetime"]
+        lifetime.record = self.record
+        lifetime.on_close(lambda: self.ended.append("first"))
+        lifetime.on_close(lambda: self.ended.append("second"))
         return self._view(self)
 
     def call(self) -> Any:
@@ -255,46 +255,46 @@ def test_an_answer_that_failed_before_stays_failed(ends: Any) -> None:
     assert site.record.outcome == "failed"
 
 
-# The watch alone
+# The watcher alone
 
 
 def test_nobody_is_told_after_the_watch_is_over(ends: Any) -> None:
-    watch = DisconnectWatcher()
+    watcher = DisconnectWatcher()
     told: list[str] = []
-    watch.add(ends[0].fileno(), lambda: told.append("gone"))
-    watch.remove(ends[0].fileno())
-    watch.remove(ends[0].fileno())
+    watcher.add(ends[0].fileno(), lambda: told.append("gone"))
+    watcher.remove(ends[0].fileno())
+    watcher.remove(ends[0].fileno())
     ends[1].close()
     loop_has_looked()
     assert told == []
-    assert repr(watch) == "<DisconnectWatcher watching=0>"
+    assert repr(watcher) == "<DisconnectWatcher watching=0>"
 
 
 def test_who_has_left_already_is_told_at_once_and_once(ends: Any) -> None:
-    watch = DisconnectWatcher()
+    watcher = DisconnectWatcher()
     told: list[str] = []
     ends[1].close()
-    watch.add(ends[0].fileno(), lambda: told.append("gone"))
+    watcher.add(ends[0].fileno(), lambda: told.append("gone"))
     with deadline():
         eventually(lambda: told)
     loop_has_looked()
     assert told == ["gone"]
-    watch.remove(ends[0].fileno())
+    watcher.remove(ends[0].fileno())
 
 
 def test_one_that_leaves_may_end_the_watch_of_another() -> None:
-    watch = DisconnectWatcher()
+    watcher = DisconnectWatcher()
     pairs = [socket.socketpair() for _ in range(2)]
     told: list[int] = []
 
     def gone(number: int) -> None:
         told.append(number)
         for ours, _ in pairs:
-            watch.remove(ours.fileno())
+            watcher.remove(ours.fileno())
 
     for number, (ours, theirs) in enumerate(pairs):
         theirs.close()
-        watch.add(ours.fileno(), lambda number=number: gone(number))  # type: ignore[misc]
+        watcher.add(ours.fileno(), lambda number=number: gone(number))  # type: ignore[misc]
     eventually(lambda: told)
     loop_has_looked()
     assert len(told) == 1

@@ -4,7 +4,7 @@ import pytest
 
 from app.answers.model_names import Names, dangling, listed, resolve
 from app.backend.request import Model
-from app.errors import InvalidRequest, ModelNotFound
+from app.errors import InvalidRequest, ModelNotFound, RequestPart
 
 SOL = Model("gpt-6-sol", ("low", "high"), "low")
 LUNA = Model("gpt-6-luna", (), "none")
@@ -25,11 +25,12 @@ ALIASES = {
 }
 NAMES = Names(ALIASES)
 NONE = Names()
+FIELDS = {RequestPart.MODEL: "engine", RequestPart.EFFORT: "reasoning.effort"}
 
 
 def refusal(names: Names, name: str | None, effort: str | None = None) -> Any:
     with pytest.raises(InvalidRequest) as raised:
-        resolve(MODELS, names, name, effort, "reasoning_effort")
+        resolve(MODELS, names, FIELDS, name, effort)
     return raised.value
 
 
@@ -66,7 +67,7 @@ def refusal(names: Names, name: str | None, effort: str | None = None) -> Any:
 def test_a_name_stands_for_a_model_and_an_effort(
     names: Names, name: str, model: Model, effort: str | None
 ) -> None:
-    resolved = resolve(MODELS, names, name)
+    resolved = resolve(MODELS, names, FIELDS, name)
     assert (resolved.name, resolved.model, resolved.effort) == (name, model, effort)
 
 
@@ -90,7 +91,7 @@ def test_a_name_stands_for_a_model_and_an_effort(
 def test_a_name_that_is_no_model_s_is_not_found(name: str) -> None:
     error = refusal(NONE, name)
     assert isinstance(error, ModelNotFound)
-    assert (error.status, error.code, error.param) == (404, "model_not_found", "model")
+    assert (error.status, error.code, error.param) == (404, "model_not_found", "engine")
     assert f"`{name}`" in error.message
     assert "GET /v1/models" in error.message
 
@@ -98,7 +99,7 @@ def test_a_name_that_is_no_model_s_is_not_found(name: str) -> None:
 @pytest.mark.parametrize("name", ["nested", "dead", "dull"])
 def test_an_alias_that_leads_nowhere_says_whom_to_tell(name: str) -> None:
     error = refusal(NAMES, name)
-    assert (error.status, error.code, error.param) == (404, "model_not_found", "model")
+    assert (error.status, error.code, error.param) == (404, "model_not_found", "engine")
     assert f"`{name}` stands for `{ALIASES[name]}`" in error.message
     assert "PROXY_MODEL_ALIASES" in error.message
 
@@ -131,7 +132,7 @@ def test_a_long_name_is_not_repeated_in_full(names: Names) -> None:
 def test_the_default_stands_in_for_a_missing_name(
     default: str, given: str | None, model: Model, effort: str | None, absent: str | None
 ) -> None:
-    resolved = resolve(MODELS, Names(ALIASES, default), absent, given)
+    resolved = resolve(MODELS, Names(ALIASES, default), FIELDS, absent, given)
     assert (resolved.name, resolved.model, resolved.effort) == (default, model, effort)
 
 
@@ -141,12 +142,12 @@ def test_the_default_is_no_way_out_for_a_wrong_name() -> None:
 
 def test_without_a_default_a_missing_model_is_a_missing_field() -> None:
     error = refusal(NAMES, None)
-    assert (error.status, error.code, error.param) == (400, "missing_required_parameter", "model")
+    assert (error.status, error.code, error.param) == (400, "missing_required_parameter", "engine")
 
 
 def test_a_default_that_is_no_model_says_whom_to_tell() -> None:
     error = refusal(Names({}, "gpt-4"), None)
-    assert (error.status, error.code, error.param) == (404, "model_not_found", "model")
+    assert (error.status, error.code, error.param) == (404, "model_not_found", "engine")
     assert "`gpt-4`" in error.message
     assert "PROXY_DEFAULT_MODEL" in error.message
 
@@ -172,7 +173,7 @@ def test_a_default_that_is_a_dead_alias_says_so() -> None:
 def test_an_effort_that_the_model_knows_is_kept(
     name: str, given: str | None, effort: str | None
 ) -> None:
-    assert resolve(MODELS, NAMES, name, given).effort == effort
+    assert resolve(MODELS, NAMES, FIELDS, name, given).effort == effort
 
 
 @pytest.mark.parametrize(
@@ -189,14 +190,14 @@ def test_an_effort_that_the_model_knows_is_kept(
 )
 def test_an_effort_that_the_model_does_not_know_is_refused(name: str, effort: str) -> None:
     error = refusal(NAMES, name, effort)
-    assert (error.param, error.code) == ("reasoning_effort", "unsupported_value")
+    assert (error.param, error.code) == ("reasoning.effort", "unsupported_value")
 
 
 @pytest.mark.parametrize("name", ["gpt-6-sol-high", "team/best", "codex-5-high"])
 def test_two_efforts_that_differ_are_a_contradiction(name: str) -> None:
     error = refusal(NAMES, name, "low")
     assert (error.status, error.code) == (400, "invalid_value")
-    assert error.param == "reasoning_effort"
+    assert error.param == "reasoning.effort"
     assert f"`{name}`" in error.message
     assert "'high'" in error.message
     assert "'low'" in error.message
@@ -204,7 +205,7 @@ def test_two_efforts_that_differ_are_a_contradiction(name: str) -> None:
 
 def test_the_refusal_of_an_effort_says_what_would_do() -> None:
     assert refusal(NONE, "gpt-6-sol", "x" * 1000).message == (
-        f"Unsupported value: 'reasoning_effort' does not support '{'x' * 60}' with this model. "
+        f"Unsupported value: 'reasoning.effort' does not support '{'x' * 60}' with this model. "
         "Supported values are: 'low', 'high'."
     )
 
@@ -227,7 +228,7 @@ def test_the_refusal_of_an_effort_says_what_would_do() -> None:
 )
 def test_models_and_aliases_are_listed_once(names: Names, shown: tuple[str, ...]) -> None:
     assert listed(MODELS, names) == shown
-    assert all(resolve(MODELS, names, name).name == name for name in shown)
+    assert all(resolve(MODELS, names, FIELDS, name).name == name for name in shown)
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,7 @@ def test_without_room_nothing_is_left_behind(tmp_path: Path) -> None:
 
 # Workers that are gone
 
-FOLDS = "from app.observability.metrics import Metrics; Metrics().fold_dead()"
+FOLDS = "from app.observability.metrics import Metrics; Metrics().merge_dead_workers()"
 
 
 def test_what_dead_workers_counted_becomes_one_file_of_each_kind(folder: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.observability.trace_content import ANSWER_CHARS, Content, clip, newest
+from app.observability.trace_content import ANSWER_CHARS, Content, clip, keep_last
 
 LONG = "a" * 1500
 
@@ -62,7 +62,7 @@ JSON = st.recursive(
 @settings(max_examples=50, deadline=None)
 @given(st.lists(JSON), st.integers(0, 300))
 def test_what_is_kept_fits(items: list[Any], most: int) -> None:
-    kept = newest(items, most)
+    kept = keep_last(items, most)
     left_out = len(items) - len(kept)
     if kept and isinstance(kept[0], dict) and "left_out" in kept[0]:
         left_out = kept.pop(0)["left_out"]
@@ -72,7 +72,7 @@ def test_what_is_kept_fits(items: list[Any], most: int) -> None:
 
 def test_of_many_items_the_last_are_kept() -> None:
     items = [{"n": number} for number in range(1000)]
-    kept = newest(items, 300)
+    kept = keep_last(items, 300)
     assert kept[-1] == {"n": 999}
     assert kept[0] == {"left_out": 1000 - len(kept) + 1}
     assert len(kept) > 5
@@ -80,9 +80,9 @@ def test_of_many_items_the_last_are_kept() -> None:
 
 
 def test_all_items_are_kept_where_they_fit() -> None:
-    assert newest([{"n": 1}, {"n": 2}], 300) == [{"n": 1}, {"n": 2}]
-    assert newest([], 300) == []
-    assert newest(["a" * 5000], 300) == [{"left_out": 1}]
+    assert keep_last([{"n": 1}, {"n": 2}], 300) == [{"n": 1}, {"n": 2}]
+    assert keep_last([], 300) == []
+    assert keep_last(["a" * 5000], 300) == [{"left_out": 1}]
 
 
 DELTA = "item/agentMessage/delta"

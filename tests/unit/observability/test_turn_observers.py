@@ -43,27 +43,27 @@ class Story:
         self.buffer = Kept()
         self.metrics = Metrics()
         self.record = RequestRecord("req_1", "POST", route="/v1/x", stream=True, queue_ms=1.5)
-        watch = HttpRequestObserver(self.record, self.metrics, self.buffer).turn()
-        assert isinstance(watch, TracingObserver)
-        self.watch = watch
+        observer = HttpRequestObserver(self.record, self.metrics, self.buffer).turn()
+        assert isinstance(observer, TracingObserver)
+        self.observer = observer
 
     def call(self, method: str, status: str = "ok") -> None:
-        self.watch.called(CallReport(method, {}, 1.0, 2.0, 10, 10, status))
+        self.observer.called(CallReport(method, {}, 1.0, 2.0, 10, 10, status))
 
     def begin(self) -> Turn:
         self.call("thread/start")
-        return Turn(THREAD, 3, lambda _: None, observer=self.watch)
+        return Turn(THREAD, 3, lambda _: None, observer=self.observer)
 
-    def hear(self, turn: Turn, event: Any) -> None:
+    def tell(self, turn: Turn, event: Any) -> None:
         params = {"threadId": THREAD, "turnId": TURN, "delta": "x", "itemId": "i"}
-        self.watch.notified(Notification("item/agentMessage/delta", params, 100))
+        self.observer.notified(Notification("item/agentMessage/delta", params, 100))
         turn.deliver(Addressed(THREAD, TURN, event))
 
     def end(self, facts: TurnFacts) -> dict[str, Any]:
         """The thread is unsubscribed: nothing was handed over before."""
         assert self.buffer.traces == []
         self.call("thread/unsubscribe")
-        self.watch.closed(facts)
+        self.observer.closed(facts)
         return self.trace()
 
     def trace(self) -> dict[str, Any]:
@@ -75,8 +75,8 @@ def test_a_whole_turn() -> None:
     story = Story()
     turn = story.begin()
     story.call("turn/start")
-    story.hear(turn, TextDelta("i", "x"))
-    story.hear(turn, TurnEnded(TurnStatus.COMPLETED))
+    story.tell(turn, TextDelta("i", "x"))
+    story.tell(turn, TurnEnded(TurnStatus.COMPLETED))
     trace = story.end(turn.facts)
     assert (trace["thread_id"], trace["turn_id"], trace["generation"]) == (THREAD, TURN, 3)
     assert (trace["outcome"], trace["error_code"]) == ("completed", None)
@@ -139,7 +139,7 @@ def test_a_trace_is_handed_over_once() -> None:
     turn = story.begin()
     turn.close()
     story.end(turn.facts)
-    story.watch.closed(turn.facts)
+    story.observer.closed(turn.facts)
     assert len(story.buffer.traces) == 1
 
 
@@ -148,7 +148,7 @@ def test_no_turn_is_kept() -> None:
     story = Story()
     turn = story.begin()
     turn.close()
-    story.hear(turn, TextDelta("i", "x"))  # the id of the turn is not known before
+    story.tell(turn, TextDelta("i", "x"))  # the id of the turn is not known before
     known, facts = weakref.ref(turn), turn.facts
     gc.disable()
     try:
@@ -161,10 +161,10 @@ def test_no_turn_is_kept() -> None:
 
 def test_switched_off_a_turn_is_only_counted() -> None:
     metrics, buffer = Metrics(), Kept(is_on=False)
-    watch = HttpRequestObserver(RequestRecord("req_1", "POST"), metrics, buffer).turn()
-    watch.called(CallReport("thread/start", {}))
-    turn = Turn(THREAD, 1, lambda _: None, observer=watch)
+    observer = HttpRequestObserver(RequestRecord("req_1", "POST"), metrics, buffer).turn()
+    observer.called(CallReport("thread/start", {}))
+    turn = Turn(THREAD, 1, lambda _: None, observer=observer)
     turn.close()
-    watch.closed(turn.facts)
+    observer.closed(turn.facts)
     assert buffer.traces == []
     assert metrics.registry.get_sample_value("codex_turns_total", {"outcome": "abandoned"}) == 1

@@ -25,7 +25,7 @@ class MaintenanceSchema(Schema):
     """The fields' types; unknown fields are dropped."""
 
     class Meta:
-        """Fields that nobody knows are dropped."""
+        """Unknown fields are dropped."""
 
         unknown = EXCLUDE
 

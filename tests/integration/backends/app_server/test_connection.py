@@ -278,10 +278,14 @@ def test_events_go_to_their_own_turn(make: Make) -> None:
 
 
 @pytest.mark.parametrize("answer", [{}, None, {"thread": 1}, {"thread": {"id": 1}}, []])
-def test_a_thread_without_an_id_is_a_protocol_error(make: Make, answer: object) -> None:
+def test_a_thread_without_an_id_is_a_protocol_error(
+    make: Make, answer: object, caplog: pytest.LogCaptureFixture
+) -> None:
     stage = make({"thread/start": [[{"result": answer}]]})
     stage.shake_hands()
     assert isinstance(stage.begin_in_vain(), UpstreamError)
+    (line,) = [one for one in caplog.records if one.message == "codex_protocol_error"]
+    assert vars(line)["field"] in {"thread", "id"}
     assert len(stage.generation.threads) == 0
     assert stage.heard("turn/start") == []
 
@@ -319,12 +323,17 @@ def test_an_overloaded_child_is_unavailable_not_wrong(make: Make, method: str) -
 
 
 @pytest.mark.parametrize("method", ["thread/start", "turn/start"])
-def test_any_other_refusal_is_an_rpc_error(make: Make, method: str) -> None:
+def test_any_other_refusal_is_an_internal_error_and_logged(
+    make: Make, method: str, caplog: pytest.LogCaptureFixture
+) -> None:
     stage = make({method: [[{"error": {"code": -32600, "message": "sk-secret"}}]]})
     stage.shake_hands()
     error = stage.begin_in_vain()
     assert isinstance(error, InternalError)
     assert "sk-secret" not in str(error.to_envelope())
+    (line,) = [one for one in caplog.records if one.message == "codex_call_refused"]
+    assert (vars(line)["method"], vars(line)["code"]) == (method, -32600)
+    assert "sk-secret" not in str(vars(line))
 
 
 @pytest.mark.parametrize("method", ["thread/start", "thread/inject_items", "turn/start"])

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from app.answers.tools import alias_of
 from app.api.chat_completions.messages import ROLES, to_items
+from app.backend.request import Item
 from app.errors import InvalidRequest
 from tests.fakes.values import each
 
@@ -270,7 +271,7 @@ def told(message: Message) -> list[tuple[str, Any]]:
     return [*speech, *calls]
 
 
-def retold(entry: Message, ids: list[str]) -> tuple[str, Any]:
+def retold(entry: Item, ids: list[str]) -> tuple[str, Any]:
     """The same of an item."""
     if entry["type"] == "message":
         return entry["role"], [part["text"] for part in entry["content"]]

@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from app.backend.protocols import REPLACEMENTS
 from app.backends.app_server.limits import Limits
 from app.backends.app_server.watchdog import HealthLimits, HealthProblem
 from app.process.memory import resident_bytes
@@ -57,3 +58,7 @@ def test_a_busy_child_may_take_as_long_as_any_call() -> None:
         memory_bytes=7,
     )
     assert limits.health_limits == HealthLimits(5.0, 3.0, 10.0, 7)
+
+
+def test_the_reasons_for_a_replacement_are_those_that_the_seam_names() -> None:
+    assert [one.value for one in HealthProblem if not one.is_fatal] == list(REPLACEMENTS)
