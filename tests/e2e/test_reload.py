@@ -494,6 +494,7 @@ def test_term_after_a_hup_is_heard_at_once_and_means_the_short_grace(
     hup(gateway)
     wait_reloads(gateway, 1)
     wait_until(lambda: gateway.events("worker_retires"), "the old worker retires")
+    gateway.wait_ready()  # so the new one, which alone accepts now, has something to drain
     assert noticed_after_s(gateway, workers=2) < 2
     assert gateway.process.wait(DEADLINE_S) == 0
     assert finish()[-2]["error"]["code"] == "DRAINING"
