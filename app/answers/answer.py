@@ -36,11 +36,7 @@ class AnswerObserver(RequestObserver, Protocol):
 
 
 class Answer:
-    """One plan being answered. Made once its slots are there; one consumer iterates it, `close` ends it.
-
-    `on_complete` is given the choices when the last has ended. The constructor begins the turns: it blocks, and raises
-    `GatewayError` in the endpoint's words.
-    """
+    """One plan being answered: made by `begin`, iterated by one consumer, ended by `close`."""
 
     __slots__ = (
         "_choices",
@@ -63,14 +59,15 @@ class Answer:
     def __init__(
         self,
         plan: AnswerPlan,
+        turns: TurnSet,
         engine: Engine,
-        admitted: Admitted,
         pace: Pace,
         *,
         owner: str,
         observer: AnswerObserver,
-        on_complete: Callable[[Sequence[Choice]], None] = lambda _: None,
+        on_complete: Callable[[Sequence[Choice]], None],
     ) -> None:
+        self._turns = turns
         # Not the plan itself: a stream should not hold a conversation once no other try can need it.
         self._words, self._resolved, self._ignored = plan.words, plan.resolved, plan.ignored
         self._engine = engine
@@ -88,12 +85,32 @@ class Answer:
         self._is_committed = False
         self._visible: set[int] = set()  # choices of which the client has seen something
         self._retried: set[int] = set()
+
+    @classmethod
+    def begin(
+        cls,
+        plan: AnswerPlan,
+        engine: Engine,
+        admitted: Admitted,
+        pace: Pace,
+        *,
+        owner: str,
+        observer: AnswerObserver,
+        on_complete: Callable[[Sequence[Choice]], None] = lambda _: None,
+    ) -> Answer:
+        """Begin the turns of a plan, on the slots that it was given. Blocks; raises `GatewayError`.
+
+        `on_complete` is given the choices when the last has ended.
+        """
         try:
-            turns = engine.start([*self._requests.values()], admitted, observer)
+            requests = [prompt.request for _, prompt in plan.choices()]
+            turns = TurnSet(engine.start(requests, admitted, observer), pace)
         except GatewayError as error:
             plan.words.put_into(error)
             raise
-        self._turns = TurnSet(turns, pace)
+        return cls(
+            plan, turns, engine, pace, owner=owner, observer=observer, on_complete=on_complete
+        )
 
     # What comes up
 

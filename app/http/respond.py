@@ -87,7 +87,7 @@ def _begin(plan: AnswerPlan, *, is_stream: bool) -> Answer:
         if is_stream:
             with _noting_full_streams(record):
                 current_lifetime().on_close(here.open_streams.reserve().release)
-        return Answer(
+        return Answer.begin(
             plan,
             here.engine,
             admitted,

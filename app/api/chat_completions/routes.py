@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 from flask import Blueprint, Response
 
 from app.answers.model_names import Resolved
 from app.answers.plan import AnswerPlan, Prompt, RequestWords
 from app.api.chat_completions.request import ChatRequest, parse_request
-from app.api.chat_completions.wire import ChatWire, Envelope
+from app.api.chat_completions.wire import ChatWire
+from app.api.choices_wire import Envelope
 from app.backend.request import TurnRequest
 from app.errors import RequestPart
 from app.http import respond
@@ -40,11 +39,9 @@ def create_chat_completion() -> Response:
         needs_model=not respond.has_default_model(),
     )
     resolved = respond.resolve_model(WORDS, request.model, request.effort)
+    who = respond.identity("chatcmpl")
     envelope = Envelope(
-        **asdict(respond.identity("chatcmpl")),
-        model=resolved.name,
-        include_usage=request.include_usage,
-        legacy_calls=request.legacy_calls,
+        who.id, who.created, resolved.name, who.system_fingerprint, request.include_usage
     )
     prompt = Prompt(
         to_turn_request(request, resolved),
@@ -53,7 +50,9 @@ def create_chat_completion() -> Response:
         request.image_fields,
     )
     plan = AnswerPlan((prompt,), WORDS, resolved, request.ignored)
-    return respond.respond(plan, ChatWire(envelope), is_stream=request.stream)
+    return respond.respond(
+        plan, ChatWire(envelope, legacy_calls=request.legacy_calls), is_stream=request.stream
+    )
 
 
 def to_turn_request(request: ChatRequest, resolved: Resolved) -> TurnRequest:

@@ -7,8 +7,7 @@ Shapes: OpenAI API reference, "The chat completion chunk object" and "The chat c
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -28,9 +27,7 @@ from app.answers.chunks import (
     Text,
 )
 from app.answers.summary import Summary
-from app.api.usage import FINISH_REASONS, render_usage
-from app.errors import GatewayError
-from app.http.wire import Payload
+from app.api.choices_wire import ChoicesWire, Envelope, render_usage
 
 _ROLE = {"role": "assistant", "content": ""}
 
@@ -40,54 +37,19 @@ _MEMBERS: Mapping[type[Chunk], bytes] = MappingProxyType(
 """The member of a delta that has the text."""
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
-    """What every chunk of one answer repeats. `created` is Unix time in seconds.
+class ChatWire(ChoicesWire):
+    """Rendering of one answer. `legacy_calls` renders a call as `function_call`, for callers who sent `functions`."""
 
-    `legacy_calls` renders a call as `function_call`, for callers who sent `functions`.
-    """
-
-    id: str
-    created: int
-    model: str
-    system_fingerprint: str
-    include_usage: bool
-    legacy_calls: bool = False
-
-
-class ChatWire:
-    """Rendering of one answer: see `app.http.wire.Wire`."""
-
-    end: Payload | None = (None, b"[DONE]")
-
-    def __init__(self, envelope: Envelope) -> None:
-        self._envelope = envelope
-        self._head = {
-            "id": envelope.id,
-            "object": "chat.completion.chunk",
-            "created": envelope.created,
-            "model": envelope.model,
-            "system_fingerprint": envelope.system_fingerprint,
-        }
+    def __init__(self, envelope: Envelope, *, legacy_calls: bool = False) -> None:
+        super().__init__(envelope, "chat.completion.chunk")
+        self._legacy_calls = legacy_calls
         # The bytes around a delta's text never change within an answer, so they are made once.
         self._opening = orjson.dumps(self._head)[:-1] + b',"choices":[{"index":'
         self._closing = b'},"logprobs":null,"finish_reason":null}]'
         self._closing += b',"usage":null}' if envelope.include_usage else b"}"
         self._calls: Counter[int] = Counter()  # calls begun in each choice
 
-    def reason(self, cause: Cause) -> str:
-        """Return OpenAI's `finish_reason`."""
-        return FINISH_REASONS[cause]
-
     # Stream
-
-    def payloads(
-        self, chunks: Iterable[Chunk], summary: Callable[[], Summary]
-    ) -> Iterator[Payload]:
-        """Yield a chunk object for each chunk that has one; `codex_metadata` goes into the finish frames."""
-        for chunk in chunks:
-            if data := self._render(chunk, summary):
-                yield None, data
 
     def _render(self, chunk: Chunk, summary: Callable[[], Summary]) -> bytes:
         match chunk:
@@ -100,7 +62,7 @@ class ChatWire:
             case Ended(index=index, cause=cause):
                 choice = _choice(index, {}, self._finish_reason(cause))
                 return self._object([choice], codex_metadata=summary().metadata())
-            case Cost(usage=usage) if self._envelope.include_usage:
+            case Cost(usage=usage) if self._include_usage:
                 return self._object([], usage=render_usage(usage))
             case Restarted(index=index):
                 del self._calls[index]
@@ -125,23 +87,13 @@ class ChatWire:
             who = {"index": number, "id": chunk.call_id, "type": "function"}
         else:
             function, who = {"arguments": chunk.text}, {"index": number}
-        if self._envelope.legacy_calls:
+        if self._legacy_calls:
             return {"function_call": function}
         return {"tool_calls": [who | {"function": function}]}
 
-    def _object(self, choices: list[dict[str, Any]], **members: Any) -> bytes:
-        chunk = {**self._head, "choices": choices}
-        if self._envelope.include_usage:
-            chunk["usage"] = None
-        return orjson.dumps(chunk | members)
-
     def _finish_reason(self, cause: Cause) -> str:
-        is_legacy = self._envelope.legacy_calls and cause is Cause.CALLS
+        is_legacy = self._legacy_calls and cause is Cause.CALLS
         return "function_call" if is_legacy else self.reason(cause)
-
-    def error(self, error: GatewayError) -> Payload:
-        """Return the error envelope as a message: OpenAI's SDKs raise on any with a member `error`."""
-        return None, orjson.dumps(error.to_envelope())
 
     # Whole
 
@@ -160,7 +112,7 @@ class ChatWire:
             "choices": [
                 {
                     "index": index,
-                    "message": message.render(legacy_calls=self._envelope.legacy_calls),
+                    "message": message.render(legacy_calls=self._legacy_calls),
                     "logprobs": None,
                     "finish_reason": self._finish_reason(message.cause),
                 }

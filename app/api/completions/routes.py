@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 from flask import Blueprint, Response
 
 from app.answers.plan import AnswerPlan, Prompt, RequestWords
+from app.api.choices_wire import Envelope
 from app.api.completions.request import parse_request
-from app.api.completions.wire import CompletionWire, Envelope
+from app.api.completions.wire import CompletionWire
 from app.backend.request import TurnRequest
 from app.errors import RequestPart
 from app.http import respond
@@ -33,11 +32,9 @@ def create_completion() -> Response:
     )
     resolved = respond.resolve_model(WORDS, request.model)
     echoes = request.prompts if request.echo else ("",) * len(request.prompts)
+    who = respond.identity("cmpl")
     envelope = Envelope(
-        **asdict(respond.identity("cmpl")),
-        model=resolved.name,
-        include_usage=request.include_usage,
-        echoes=tuple(echo for echo in echoes for _ in range(request.n)),
+        who.id, who.created, resolved.name, who.system_fingerprint, request.include_usage
     )
     prompts = tuple(
         Prompt(
@@ -48,4 +45,8 @@ def create_completion() -> Response:
         for text in request.prompts
     )
     plan = AnswerPlan(prompts, WORDS, resolved, request.ignored)
-    return respond.respond(plan, CompletionWire(envelope), is_stream=request.stream)
+    return respond.respond(
+        plan,
+        CompletionWire(envelope, tuple(echo for echo in echoes for _ in range(request.n))),
+        is_stream=request.stream,
+    )

@@ -137,7 +137,7 @@ class Stage:
         )
         engine = Engine(self.backend, self.admission, DEADLINE_S)
         with engine.admit(plan.count, SlotRequest("key"), self.tries) as admitted:
-            return Answer(plan, engine, admitted, PACE, owner="key", observer=self.tries)
+            return Answer.begin(plan, engine, admitted, PACE, owner="key", observer=self.tries)
 
 
 def shown(chunks: Sequence[Chunk]) -> list[Chunk]:

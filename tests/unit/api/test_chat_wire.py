@@ -26,8 +26,8 @@ from app.answers.chunks import (
     Working,
 )
 from app.answers.summary import Summary
-from app.api.chat_completions.wire import ChatWire, Envelope
-from app.api.usage import render_usage
+from app.api.chat_completions.wire import ChatWire
+from app.api.choices_wire import Envelope, render_usage
 from app.backend.events import Usage
 from app.http import sse
 
@@ -74,8 +74,8 @@ def wire(*, include_usage: bool = False, legacy_calls: bool = False) -> ChatWire
             model="gpt",
             system_fingerprint="fp_1",
             include_usage=include_usage,
-            legacy_calls=legacy_calls,
-        )
+        ),
+        legacy_calls=legacy_calls,
     )
 
 

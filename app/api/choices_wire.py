@@ -1,0 +1,97 @@
+"""Wire of answers with choices: what chat completions and completions share of OpenAI's objects. Pure."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import orjson
+
+from app.answers.chunks import Cause, Chunk
+from app.answers.summary import Summary
+from app.backend.events import Usage
+from app.errors import GatewayError
+from app.http.wire import Payload
+
+FINISH_REASONS: Mapping[Cause, str] = MappingProxyType(
+    {
+        Cause.FINISHED: "stop",
+        Cause.CALLS: "tool_calls",
+        Cause.STOP_SEQUENCE: "stop",
+        Cause.TOKEN_LIMIT: "length",
+        Cause.CONTENT_FILTER: "content_filter",
+    }
+)
+"""OpenAI's `finish_reason` for every end of a choice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """Members that every object of one answer repeats. `created` is Unix time in seconds."""
+
+    id: str
+    created: int
+    model: str
+    system_fingerprint: str
+    include_usage: bool
+
+
+class ChoicesWire(ABC):
+    """Rendering of one answer: see `app.http.wire.Wire`. `kind` is the `object` of a stream's objects."""
+
+    end: Payload | None = (None, b"[DONE]")
+
+    def __init__(self, envelope: Envelope, kind: str) -> None:
+        self._include_usage = envelope.include_usage
+        self._head = {
+            "id": envelope.id,
+            "object": kind,
+            "created": envelope.created,
+            "model": envelope.model,
+            "system_fingerprint": envelope.system_fingerprint,
+        }
+
+    def payloads(
+        self, chunks: Iterable[Chunk], summary: Callable[[], Summary]
+    ) -> Iterator[Payload]:
+        """Yield an object for each chunk that has one; `codex_metadata` goes into the finish frames."""
+        for chunk in chunks:
+            if data := self._render(chunk, summary):
+                yield None, data
+
+    @abstractmethod
+    def _render(self, chunk: Chunk, summary: Callable[[], Summary]) -> bytes:
+        """Return the object of one chunk, empty where it has none."""
+
+    def _object(self, choices: list[dict[str, Any]], **members: Any) -> bytes:
+        chunk: dict[str, Any] = {**self._head, "choices": choices}
+        if self._include_usage:
+            chunk["usage"] = None
+        return orjson.dumps(chunk | members)
+
+    def error(self, error: GatewayError) -> Payload:
+        """Return the error envelope as a message: OpenAI's SDKs raise on any with a member `error`."""
+        return None, orjson.dumps(error.to_envelope())
+
+    def reason(self, cause: Cause) -> str:
+        """Return OpenAI's `finish_reason`."""
+        return FINISH_REASONS[cause]
+
+
+def render_usage(usage: Usage) -> dict[str, Any]:
+    """Return OpenAI's usage object. What codex does not count (audio, predictions) is zero."""
+    return {
+        "prompt_tokens": usage.input,
+        "completion_tokens": usage.output,
+        "total_tokens": usage.total,
+        "prompt_tokens_details": {"cached_tokens": usage.cached_input, "audio_tokens": 0},
+        "completion_tokens_details": {
+            "reasoning_tokens": usage.reasoning_output,
+            "audio_tokens": 0,
+            "accepted_prediction_tokens": 0,
+            "rejected_prediction_tokens": 0,
+        },
+    }
