@@ -9,8 +9,12 @@ import logging
 from collections.abc import Mapping
 from importlib import import_module
 from types import MappingProxyType
+from typing import Any
 
 import click
+
+from app.cli.exit_codes import CheckFailed, give_up
+from app.settings import SettingsError
 
 COMMANDS: Mapping[str, str] = MappingProxyType(
     {
@@ -28,7 +32,16 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
 
 
 class Commands(click.Group):
-    """Click group over the table above."""
+    """Click group over the table above, in which a failure of a command is a sentence on standard error."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; end it where the settings are refused or something that it needs is missing."""
+        try:
+            return super().invoke(ctx)
+        except SettingsError as error:
+            give_up("\n".join(error.problems))
+        except CheckFailed as error:
+            give_up(f"{error}\n-> {error.remedy}")
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return every name, in the order of the help text."""

@@ -11,17 +11,15 @@ import subprocess
 
 import click
 
-from app.cli.child import ChildFailed, launcher_of
-from app.cli.exit_codes import give_up, load
+from app.cli.child import launcher_of
+from app.cli.exit_codes import Exit, give_up
 from app.cli.running_gateway import pid_of
 from app.codex.home import Home
 from app.codex.launch import Launcher
-from app.settings import Settings
+from app.settings import Settings, load_settings
 
 # The login is a file below CODEX_HOME, never a desktop keyring that the service could not reach.
 _IN_A_FILE = ("-c", 'cli_auth_credentials_store="file"')
-
-_USAGE = 2
 
 
 # Unknown options become arguments, and those are refused without being repeated.
@@ -35,9 +33,9 @@ def login(*, api_key_stdin: bool, unexpected: tuple[str, ...]) -> None:
         give_up(
             "login takes --api-key-stdin or nothing. If what was typed was a key, it is now in this shell's history "
             "and was in the process table: revoke it, and give the new one with --api-key-stdin.",
-            _USAGE,
+            Exit.USAGE,
         )
-    settings = load()
+    settings = load_settings()
     launcher = _prepare(settings)
     had_login = launcher.home.is_login_known
     code = _run_codex(launcher, "login", "--with-api-key" if api_key_stdin else "--device-auth")
@@ -54,7 +52,7 @@ def login(*, api_key_stdin: bool, unexpected: tuple[str, ...]) -> None:
 @click.command("logout")
 def logout() -> None:
     """Remove the service's login."""
-    launcher = _prepare(load())
+    launcher = _prepare(load_settings())
     was_logged_in = launcher.home.auth_file.exists()
     code = _run_codex(launcher, "logout")
     if code != 0:
@@ -68,12 +66,9 @@ def _prepare(settings: Settings) -> Launcher:
     try:
         home.prepare()
         home.remember_login()  # before it is gone: its removal must not bring the demo back
-        launcher = launcher_of(settings, home)
-    except ChildFailed as error:
-        give_up(str(error))
     except OSError as error:
         give_up(f"CODEX_HOME ({home.root}) cannot be used: {error}")
-    return launcher
+    return launcher_of(settings, home)
 
 
 def _run_codex(launcher: Launcher, *arguments: str) -> int:

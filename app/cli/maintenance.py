@@ -5,17 +5,16 @@ Over `/internal/maintenance`, with the operator's key.
 
 from __future__ import annotations
 
-import http.client
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import click
 
-from app.cli.exit_codes import give_up, load
-from app.cli.output import columns, say_json
-from app.cli.running_gateway import fetch, pid_of
+from app.cli.exit_codes import give_up
+from app.cli.output import columns, json_option, say
+from app.cli.running_gateway import client_of, pid_of
 from app.codex.home import Home
-from app.settings import Settings
+from app.settings import Settings, load_settings
 
 _PATH = "/internal/maintenance"
 
@@ -40,33 +39,29 @@ def maintenance() -> None:
 def on(*, reason: str | None, until: str | None, retry_after: int | None) -> None:
     """Close the gateway."""
     order = {"enabled": True, "reason": reason, "until": until, "retry_after_s": retry_after}
-    _say(_call(load(), "POST", order))
+    _say(_call(load_settings(), "POST", order))
 
 
 @maintenance.command("off")
 def off() -> None:
     """Open the gateway, whatever PROXY_MAINTENANCE_MODE says."""
-    _say(_call(load(), "POST", {"enabled": False}))
+    _say(_call(load_settings(), "POST", {"enabled": False}))
 
 
 @maintenance.command("reset")
 def reset() -> None:
     """Do again what PROXY_MAINTENANCE_MODE says."""
-    _say(_call(load(), "DELETE"))
+    _say(_call(load_settings(), "DELETE"))
 
 
 @maintenance.command("status")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of sentences.")
+@json_option
 def status(*, as_json: bool) -> None:
     """Show whether it is closed, since when and until when."""
-    state = _call(load(), "GET")
-    if as_json:
-        say_json(state)
-    else:
-        _say(state)
+    _say(_call(load_settings(), "GET"), as_json=as_json)
 
 
-def _call(settings: Settings, method: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def _call(settings: Settings, method: str, order: Mapping[str, Any] | None = None) -> Any:
     """Return the state that the running gateway answers with, or end the command with a sentence. Blocks."""
     if not settings.operator_key:
         give_up("PROXY_ADMIN_KEY is not set, and with PROXY_ENV=prod nothing else opens /internal.")
@@ -75,19 +70,12 @@ def _call(settings: Settings, method: str, body: Mapping[str, Any] | None = None
         give_up("No gateway runs with this CODEX_HOME.")
     if settings.port == 0:
         give_up("PORT=0: the gateway's port is in its log only. Give that one: PORT=… flask …")
-    answer = fetch(
-        settings.host, settings.port, _PATH, settings.operator_key, method=method, body=body
-    )
-    if answer is None:
-        give_up("The running gateway does not answer.")
-    code, found = answer
-    if code != http.client.OK:
-        give_up(str(found.get("error", {}).get("message", f"The gateway answered {code}.")))
-    return found
+    client = client_of(settings, settings.operator_key)
+    return client.send(_PATH, order, method=method).good().json()
 
 
-def _say(state: Mapping[str, Any]) -> None:
-    click.echo("\n".join(columns(list(describe(state)))))
+def _say(state: Mapping[str, Any], *, as_json: bool = False) -> None:
+    say(state, columns(describe(state)), as_json=as_json)
 
 
 def describe(state: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -12,20 +12,21 @@ from typing import Any
 import click
 import orjson
 
-from app.cli.exit_codes import give_up, load
-from app.cli.output import columns, say_json
+from app.cli.exit_codes import give_up
+from app.cli.output import columns, json_option, say
 from app.observability import trace_files
+from app.settings import load_settings
 
 
 @click.command("trace")
 @click.argument("request_id", required=False)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a timeline.")
+@json_option
 def trace(request_id: str | None, *, as_json: bool) -> None:
     """Show what the turns of a request were like; without REQUEST_ID, list the newest turns.
 
     REQUEST_ID is the X-Request-Id of the answer.
     """
-    folder = trace_files.folder_of(load().codex_home)
+    folder = trace_files.folder_of(load_settings().codex_home)
     try:
         traces = trace_files.read(folder)
     except OSError as error:
@@ -37,10 +38,7 @@ def trace(request_id: str | None, *, as_json: bool) -> None:
         lines = list(chain.from_iterable(["", *timeline(document)] for document in found))[1:]
     else:
         give_up("There is no trace of this request. To list those there are: codex trace")
-    if as_json:
-        say_json(found)
-    else:
-        click.echo("\n".join(lines))
+    say(found, lines, as_json=as_json)
 
 
 def table(summaries: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -57,7 +55,7 @@ def table(summaries: Sequence[Mapping[str, Any]]) -> list[str]:
 def timeline(document: Mapping[str, Any]) -> Iterator[str]:
     """Yield the lines that a person reads: what was asked, then what happened, in order."""
     yield f"{document['request_id']}  {document['at']}"
-    yield from (f"  {line}" for line in columns(list(_facts(document))))
+    yield from (f"  {line}" for line in columns(_facts(document)))
     yield ""
     happened = [*map(_call, document["calls"]), *map(_event, document["events"])]
     happened.sort(key=lambda row: row[0])

@@ -58,7 +58,7 @@ def test_an_operator_closes_the_gateway_and_opens_it(beside: Operator, running: 
 def test_what_the_gateway_refuses_is_said_in_its_words(beside: Operator) -> None:
     done = beside.types("maintenance", "on", "--until", "tomorrow")
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("Invalid 'until': expected a time in UTC")
+    assert done.stderr.startswith("400 invalid_value: Invalid 'until': expected a time in UTC")
     wrong = beside.types("maintenance", "status", PROXY_ADMIN_KEY="wrong")
     assert wrong.returncode == 1
     assert "Incorrect API key" in wrong.stderr
@@ -68,7 +68,7 @@ def test_what_the_gateway_refuses_is_said_in_its_words(beside: Operator) -> None
     ("settings", "sentence"),
     [
         ({"PORT": "0"}, "PORT=0"),
-        ({"PORT": "1"}, "does not answer"),
+        ({"PORT": "1"}, "No whole answer"),
         ({"CODEX_HOME": "/nowhere"}, "No gateway runs"),
         (
             {
@@ -92,7 +92,7 @@ def test_a_command_prints_no_events_of_the_log(operator: Operator) -> None:
     settings = {"PROXY_ENV": "staging", "PROXY_API_KEYS": "ann=short", "PROXY_APIKEY": "x"}
     done = operator.types("maintenance", "status", **settings)
     assert done.stderr == "No gateway runs with this CODEX_HOME.\n"
-    profile = operator.examine("--offline", **settings)["profile"]
+    profile = operator.examine("--offline", **settings)["settings"]
     assert profile["level"] == "warn"
     assert "PROXY_API_KEYS: the key of ann needs 24 characters" in profile["sentence"]
 

@@ -80,7 +80,7 @@ def test_limits_that_only_the_gateway_heard_of() -> None:
     gateway = Running(7, account_limits=windows)
     shown = list(describe(status(CUSTOM, Login(), gateway)))
     assert [sentence for word, sentence in shown if word == "limits"] == [
-        "as last heard, primary, window of 5 hours: 3 % used, starts again at 2027-01-15T08:00:00Z",
+        "as last heard, primary, window of 5 h: 3 % used, starts again at 2027-01-15T08:00:00Z",
         "as last heard, secondary: 4 % used",
     ]
     asked = Login(Account(CHATGPT), limits=(Limit("a", 1, None, None),))
