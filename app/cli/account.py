@@ -39,12 +39,8 @@ class Limit:
     def of(cls, name: str, window: AccountWindow) -> Limit:
         """Return the window with its time as a person reads it."""
         at = window.resets_at and datetime.fromtimestamp(window.resets_at, UTC)
-        return cls(
-            name,
-            window.used_percent,
-            window.window_minutes,
-            f"{at:%Y-%m-%dT%H:%M:%SZ}" if at else None,
-        )
+        resets_at = f"{at:%Y-%m-%dT%H:%M:%SZ}" if at else None
+        return cls(name, window.used_percent, window.window_minutes, resets_at)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from typing import Generic, NoReturn, TypeVar
 import click
 
 from app.cli.exit_codes import CheckFailed, Exit, without_secrets
-from app.cli.output import say_json, waiting
+from app.cli.output import say, waiting
 
 T = TypeVar("T")
 
@@ -92,10 +92,7 @@ def report(results: Iterable[Result], *, as_json: bool, key: str, **more: str) -
         if not as_json:
             click.echo("\n".join(lines(result)))
     passed = all(result.level is not Level.FAIL for result in seen)
-    if as_json:
-        say_json({key: passed, **more, "checks": seen})
-    else:
-        click.echo("\n" + verdict(seen))
+    say({key: passed, **more, "checks": seen}, ["", verdict(seen)], as_json=as_json)
     raise click.exceptions.Exit(Exit.OK if passed else Exit.FAILED)
 
 

@@ -15,7 +15,6 @@ from gevent import subprocess
 
 from app.backends.app_server.connection import Connection
 from app.backends.app_server.parse_events import ProtocolError
-from app.backends.app_server.rpc_errors import to_gateway_error
 from app.cli.exit_codes import CheckFailed, without_secrets
 from app.codex.config import Upstream, UpstreamKind
 from app.codex.home import Home
@@ -34,23 +33,14 @@ class ChildFailed(CheckFailed):
     """The child did not start, did not shake hands or refused a call. The message is a sentence for the operator."""
 
     def __init__(self, what: str, error: Exception) -> None:
-        match error:
-            case CallRefused():
-                why = error.reason
-            case RpcError():
-                why = to_gateway_error(error).message
-            case _:
-                why = str(error)
+        why = error.reason if isinstance(error, CallRefused) else str(error)
         text = without_secrets(f"{what}{why}").strip()
         super().__init__(text if text.endswith((".", "!", "?")) else f"{text}.", _REMEDY)
 
 
 def launcher_of(settings: Settings, home: Home, upstream: Upstream = _OPENAI) -> Launcher:
-    """Return how to start a child like the service's, without the key of its upstream. Raises `ChildFailed`."""
-    try:
-        binary = settings.codex_bin or Path(bundled_codex_path())
-    except FileNotFoundError as error:
-        raise ChildFailed("There is no codex binary: ", error) from error
+    """Return how to start a child like the service's, without the key of its upstream."""
+    binary = settings.codex_bin or Path(bundled_codex_path())
     return Launcher(home, binary, upstream, "", settings.request_timeout_ms)
 
 
@@ -67,17 +57,13 @@ def conversation(
     call_s, startup_s = settings.rpc_timeout_ms / 1000, settings.startup_timeout_ms / 1000
     connection = Connection(1, child, rpc_timeout_s=call_s, on_lost=lambda _: None)
     try:
-        _shake_hands(connection, launcher, startup_s)
+        try:
+            connection.shake_hands(VERSION, startup_s, home.silence_log_database)
+        except (RpcError, ProtocolError) as error:
+            raise ChildFailed("codex did not shake hands: ", error) from error
         yield connection
     finally:
         child.end(_LADDER, connection.detach)
-
-
-def _shake_hands(connection: Connection, launcher: Launcher, timeout_s: float) -> None:
-    try:
-        connection.shake_hands(VERSION, timeout_s, launcher.home.silence_log_database)
-    except (RpcError, ProtocolError) as error:
-        raise ChildFailed("codex did not shake hands: ", error) from error
 
 
 def ask(connection: Connection, method: str, params: object, timeout_s: float) -> object:

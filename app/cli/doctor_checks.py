@@ -25,7 +25,6 @@ from app.settings import OTHER_DESCRIPTORS
 _MB = 1 << 20
 LOW_MB = 1024
 TOO_LOW_MB = 64
-_UPSTREAM_TIMEOUT_S = 5.0
 
 _LOG_IN = "flask --app wsgi codex login"
 _EXPIRED = f"If the network is fine (see upstream), the login has expired or was revoked: {_LOG_IN}"
@@ -53,9 +52,11 @@ def open_files(limit: int, connections: int) -> Result:
 def home(root: Path) -> Result:
     """Judge CODEX_HOME: whether it is there or can be made, ours, writable, closed to others, without a config.toml."""
     place = _existing(root)
-    if problem := _not_writable(place):
+    try:
+        tempfile.TemporaryFile(dir=place).close()  # permissions do not tell about the mount
+    except OSError as error:
         remedy = "Give it to the service's user (chown, chmod 700), or point CODEX_HOME elsewhere."
-        return fail(f"{place} is not writable: {problem}.", remedy)
+        return fail(f"{place} is not writable: {error.strerror}.", remedy)
     if place != root:
         return ok(f"{root} does not exist yet; the first start makes it.")
     found = root.stat()
@@ -92,24 +93,6 @@ def _existing(path: Path) -> Path:
     return next(place for place in (path, *path.parents) if place.exists())
 
 
-def _not_writable(folder: Path) -> str:
-    """Return why nothing can be written there, empty if it can. Tries it: permissions do not tell about the mount."""
-    try:
-        with tempfile.TemporaryFile(dir=folder):
-            return ""
-    except OSError as error:
-        return error.strerror or "unknown"
-
-
-def version(found: str, pinned: str, models: int) -> Result:
-    """Compare the version of a child that shook hands with the package that requirements.txt pins."""
-    sentence = f"codex {found} starts, shakes hands and lists {models} models"
-    if found == pinned:
-        return ok(f"{sentence}.")
-    remedy = "Unset CODEX_BIN; make run installs the binary that requirements.txt names."
-    return warn(f"{sentence}; tested is {pinned}: the protocol may differ.", remedy)
-
-
 def login(found: Login, kind: UpstreamKind) -> Result:
     """Judge the login that codex found, for an upstream that is not configured."""
     if found.problem:
@@ -134,7 +117,7 @@ def addresses(upstream: Upstream, login_type: str | None) -> tuple[str, ...]:
     return _OPENAI.get(login_type or "", (_API, *_LOGIN_SITES))
 
 
-def reachable(targets: Sequence[str], timeout_s: float = _UPSTREAM_TIMEOUT_S) -> Result:
+def reachable(targets: Sequence[str], timeout_s: float = 5.0) -> Result:
     """Send a request without a key to each, as codex would: with the shell's proxy and the system's certificates.
 
     Any answer will do. Blocks, for twice the timeout each at most.
@@ -161,25 +144,17 @@ def reachable(targets: Sequence[str], timeout_s: float = _UPSTREAM_TIMEOUT_S) ->
 
 
 def port(host: str, number: int, ours: int | None) -> Result:
-    """Judge the port: free, or used by the gateway whose process id is `ours`. Binds it for a moment if it is free."""
-    problem = _try_to_bind(host, number)
-    if problem is None:
+    """Judge the port: free, or used by the gateway whose process id is `ours`. Takes it for a moment if it is free."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        socket.create_server((host, number), family=family).close()
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            remedy = "Set PROXY_HOST to an address that `ip addr` shows, and PORT above 1023."
+            return fail(f"{number} on {host} cannot be had: {error.strerror}.", remedy)
+    else:
         return ok(f"{number} on {host} is free.")
-    if problem.errno != errno.EADDRINUSE:
-        remedy = "Set PROXY_HOST to an address that `ip addr` shows, and PORT above 1023."
-        return fail(f"{number} on {host} cannot be had: {problem.strerror}.", remedy)
     if ours is not None:
         return ok(f"{number} on {host} is used by our own gateway, pid {ours}.")
     remedy = f"ss -ltnp 'sport = :{number}' shows which; end it, or set PORT to another number."
     return fail(f"{number} on {host} is in use by another program.", remedy)
-
-
-def _try_to_bind(host: str, number: int) -> OSError | None:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as sock:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            sock.bind((host, number))
-        except OSError as error:
-            return error
-    return None

@@ -37,7 +37,7 @@ class Answer:
     def good(self) -> Answer:
         """Return the answer itself. Raises `CheckFailed` where its status is not 200, with the error in it."""
         if self.status != HTTPStatus.OK:
-            raise self.failure(str(self.status), self.error())
+            raise self.failure(str(self.status), self.json().get("error") or {})
         return self
 
     def json(self) -> Any:
@@ -48,14 +48,6 @@ class Answer:
             kind = self.headers.get("Content-Type", "nothing")
             sentence = f"{self.status}, and the body is no JSON ({kind})."
             raise CheckFailed(sentence, CHECK_PROXY) from None
-
-    def error(self) -> Mapping[str, Any]:
-        """Return the inside of the error envelope. Raises `CheckFailed`."""
-        body = self.json()
-        error = body.get("error") if isinstance(body, dict) else None
-        if not isinstance(error, dict):
-            raise CheckFailed(f"{self.status} without the error envelope.", CHECK_PROXY)
-        return error
 
     def failure(self, where: str, error: Mapping[str, Any]) -> CheckFailed:
         """Return an error of the gateway's, with the id that its log has."""
@@ -103,7 +95,7 @@ class GatewayClient:
             except requests.RequestException as error:
                 raise CheckFailed(
                     f"No whole answer from {self.address} within {self.timeout_s:g} seconds: {cause_of(error)}.",
-                    "Check the address, its certificate, HTTPS_PROXY; --timeout gives more time.",
+                    "Check the address, its certificate, HTTPS_PROXY; smoke takes --timeout.",
                 ) from None
 
     def _receive(self, response: requests.Response) -> Answer:

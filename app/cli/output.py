@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import click
@@ -14,15 +14,10 @@ _PATIENCE_S = 1.0
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 
 
-def say_json(value: object) -> None:
-    """Print one JSON value, indented; dataclasses become objects."""
-    click.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
-
-
 def say(value: object, lines: Iterable[str], *, as_json: bool) -> None:
-    """Print a value for a script as JSON, or the lines that a person reads of it."""
+    """Print a value for a script as JSON (dataclasses become objects), or the lines that a person reads of it."""
     if as_json:
-        say_json(value)
+        click.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
     else:
         click.echo("\n".join(lines))
 
@@ -32,6 +27,20 @@ def columns(rows: Iterable[Sequence[str]]) -> list[str]:
     rows = list(rows)
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)][:-1]
     return ["  ".join([*map(str.ljust, row, widths), row[-1]]).rstrip() for row in rows]
+
+
+def words(values: Mapping[str, object]) -> str:
+    """Return names and values in one line, without those that are not known."""
+    return ", ".join(f"{name} {value}" for name, value in values.items() if value is not None)
+
+
+def facts(values: Mapping[str, object]) -> list[str]:
+    """Return a line for each member of an object, without those that are not known."""
+    return columns(
+        (name, words(value) if isinstance(value, Mapping) else str(value))
+        for name, value in values.items()
+        if value is not None
+    )
 
 
 @contextmanager

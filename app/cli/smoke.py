@@ -12,7 +12,6 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import click
-from click.core import ParameterSource
 from dotenv import dotenv_values
 
 from app.cli.checks import report, run_checks
@@ -22,13 +21,13 @@ from app.cli.output import json_option
 from app.cli.smoke_checks import CHECKS, REQUIREMENTS, Site, is_this_host
 from app.settings import ROOT, read_environment
 
+_KEY = "PROXY_API_KEY"
+
 
 @click.command("smoke")
 @click.argument("url")
 @click.argument("unexpected", nargs=-1, metavar="")
-@click.option(
-    "--key-env", default="PROXY_API_KEY", show_default=True, help="The variable with the key."
-)
+@click.option("--key-env", show_default=_KEY, help="The variable with the key.")
 @click.option("--key-stdin", is_flag=True, help="Read the key from standard input.")
 @click.option("--model", default="", help="The model to ask; default: the first that is listed.")
 @click.option(
@@ -47,13 +46,11 @@ from app.settings import ROOT, read_environment
     help="Fail where there is only a warning otherwise: no TLS; the demo answers; no tool was called.",
 )
 @json_option
-@click.pass_context
-def smoke(  # noqa: PLR0913  (one for each option)
-    context: click.Context,
+def smoke(
     *,
     url: str,
     unexpected: tuple[str, ...],
-    key_env: str,
+    key_env: str | None,
     key_stdin: bool,
     model: str,
     timeout_s: float,
@@ -72,15 +69,12 @@ def smoke(  # noqa: PLR0913  (one for each option)
     except ValueError as error:
         give_up(f"This is no address to try: {error}.", Exit.USAGE)
     if key_stdin:
-        key = sys.stdin.readline().strip()
+        source, key = "Standard input", sys.stdin.readline().strip()
     else:
-        was_named = context.get_parameter_source("key_env") is not ParameterSource.DEFAULT
-        key = key_from(key_env, address, was_named=was_named)
-    if not key:
-        source = "Standard input" if key_stdin else key_env
-        give_up(f"{source} is empty: it must hold a key of {address}.", Exit.USAGE)
-    if not key.isascii() or not key.isprintable():
-        give_up("The key has characters that no header can hold.", Exit.USAGE)
+        source = key_env or _KEY
+        key = key_from(source, address, was_named=key_env is not None)
+    if not (key and key.isascii() and key.isprintable()):
+        give_up(f"{source} is empty or holds what no header can hold: not a key.", Exit.USAGE)
     site = Site(GatewayClient(address, key, timeout_s), model, frozenset(required))
     report(run_checks(CHECKS, site), as_json=as_json, key="passed", url=address)
 
@@ -101,8 +95,7 @@ def key_from(name: str, address: str, *, was_named: bool, env_file: Path = ROOT 
 def address_of(given: str) -> str:
     """Return the address without its end (`/v1`, slashes). Raises `ValueError` with what is wrong."""
     parts = urlsplit(given)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError("an address begins with http:// or https:// and names a host")
-    if parts.username is not None or parts.query or parts.fragment:
-        raise ValueError("an address has no user name, no password, and ends with its path")
+    is_web = parts.scheme in {"http", "https"} and parts.hostname
+    if not is_web or parts.username is not None or parts.query or parts.fragment:
+        raise ValueError("an address is http(s)://host and perhaps a path, without a user or ?")
     return given.rstrip("/").removesuffix("/v1").rstrip("/")

@@ -12,15 +12,13 @@ from app.backend.account import AccountWindow
 from app.cli.account import Limit, Login, look_up
 from app.cli.child import ChildFailed, codex_version, conversation
 from app.cli.exit_codes import Exit
-from app.cli.output import columns, json_option, say, waiting
+from app.cli.output import columns, json_option, say, waiting, words
 from app.cli.running_gateway import Running, pid_of, probe
 from app.codex.config import UpstreamKind
 from app.codex.home import Home
 from app.codex.upstream import UpstreamChoice, choose_upstream
 from app.settings import Settings, load_settings
 from app.version import VERSION
-
-_CHILD = ("state", "pid", "restarts", "running", "waiting")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +73,7 @@ def gather(settings: Settings) -> Status:
             codex = codex_version(connection.user_agent)
     except ChildFailed as error:
         problem = str(error)
-    with waiting("Asking the running gateway …"):
-        gateway = probe(pid_of(home.pid_file), settings)
+    gateway = probe(pid_of(home.pid_file), settings)
     return Status(choice, login, {"gateway": VERSION, "codex": codex}, gateway, problem)
 
 
@@ -86,7 +83,11 @@ def describe(seen: Status) -> Iterator[tuple[str, str]]:
     if seen.upstream.address:
         yield "", seen.upstream.address
     yield "login", _login(seen)
-    for limit in seen.login.limits or heard_limits(seen.gateway):
+    # What the running gateway last heard is shown where nobody else can tell.
+    heard = (seen.gateway.account_limits or {}).items()
+    for limit in seen.login.limits or [
+        Limit.of(f"as last heard, {name}", AccountWindow(**window)) for name, window in heard
+    ]:
         yield "limits", str(limit)
     if seen.login.limits_problem:
         yield "limits", f"unknown: {seen.login.limits_problem}"
@@ -94,15 +95,11 @@ def describe(seen: Status) -> Iterator[tuple[str, str]]:
     yield "gateway", _gateway(seen.gateway)
     if child := seen.gateway.child:
         version = codex_version(str(child.get("user_agent") or "")) or "?"
-        state, pid, restarts, running, wait = (child.get(name) for name in _CHILD)
-        turns = f"{running} turns running, {wait} waiting"
-        yield "child", f"{state}, pid {pid}, codex {version}, {restarts} restarts, {turns}"
-
-
-def heard_limits(gateway: Running) -> Iterator[Limit]:
-    """Yield the account's windows as the running gateway last heard of them, where nobody else can tell."""
-    for name, window in (gateway.account_limits or {}).items():
-        yield Limit.of(f"as last heard, {name}", AccountWindow(**window))
+        facts = {name: child.get(name) for name in ("restarts", "running", "waiting")}
+        yield (
+            "child",
+            f"{child.get('state')}, pid {child.get('pid')}, codex {version}, {words(facts)}",
+        )
 
 
 def _login(seen: Status) -> str:

@@ -13,9 +13,11 @@ import click
 import orjson
 
 from app.cli.exit_codes import give_up
-from app.cli.output import columns, json_option, say
+from app.cli.output import columns, facts, json_option, say
 from app.observability import trace_files
 from app.settings import load_settings
+
+_APART = ("format", "calls", "events", "content")
 
 
 @click.command("trace")
@@ -27,10 +29,7 @@ def trace(request_id: str | None, *, as_json: bool) -> None:
     REQUEST_ID is the X-Request-Id of the answer.
     """
     folder = trace_files.folder_of(load_settings().codex_home)
-    try:
-        traces = trace_files.read(folder)
-    except OSError as error:
-        give_up(f"The traces in {folder} cannot be read: {error.strerror}.")
+    traces = trace_files.read(folder)
     if request_id is None:
         found = list(map(trace_files.summary, traces))
         lines = table(found) if found else [f"There is no trace in {folder}."]
@@ -53,41 +52,19 @@ def table(summaries: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def timeline(document: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the lines that a person reads: what was asked, then what happened, in order."""
-    yield f"{document['request_id']}  {document['at']}"
-    yield from (f"  {line}" for line in columns(_facts(document)))
+    """Yield the lines that a person reads: what was asked and what came of it, then what happened, in order."""
+    yield from facts({name: value for name, value in document.items() if name not in _APART})
     yield ""
     happened = [*map(_call, document["calls"]), *map(_event, document["events"])]
     happened.sort(key=lambda row: row[0])
     rows = [(f"{at:9.1f}", f"{took:>9}", *rest) for at, took, *rest in happened]
     heading = ("    AT MS", "  TOOK MS", "", "", "")
-    yield from (line.rstrip() for line in columns([heading, *rows]))
-    omitted = document["omitted"]
-    if omitted["calls"] or omitted["events"]:
-        yield f"  and {omitted['calls']} calls, {omitted['events']} events of {omitted['bytes']} bytes"
+    yield from columns([heading, *rows])
     yield from _content(document.get("content") or {})
-
-
-def _facts(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    yield "outcome", f"{_outcome(document)}, {_figure(document['duration_ms'])} ms"
-    if failure := document["failure"]:
-        yield "failure", _words(failure)
-    yield "model", f"{document['model']}  {_words(document.get('options') or {})}".rstrip()
-    yield "asked", f"{_words(document.get('items') or {})}; {document.get('tools', 0)} tools"
-    yield "times", _words({name: document[name] for name in ("queue_ms", "first_event_ms")})
-    if usage := document["usage"]:
-        yield "usage", _words(usage)
-    yield "route", f"{document['route']}{', stream' if document['stream'] else ''}"
-    places = ("thread_id", "turn_id", "generation", "worker_pid")
-    yield "where", _words({name: document[name] for name in places})
 
 
 def _outcome(document: Mapping[str, Any]) -> str:
     return " ".join(filter(None, (document["outcome"], document["error_code"])))
-
-
-def _words(values: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in values.items() if value is not None)
 
 
 def _figure(value: float | None) -> str:

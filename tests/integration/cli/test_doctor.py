@@ -137,7 +137,7 @@ def test_a_name_that_is_no_setting(operator: Operator) -> None:
     assert "PROXY_APIKEY" in found["sentence"]
 
 
-APPS = ["app.cli.fallback_app:commands_only()", "wsgi"]
+APPS = ["app.cli.group:commands_only()", "wsgi"]
 
 
 @pytest.mark.parametrize("app", APPS)

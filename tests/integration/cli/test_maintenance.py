@@ -35,14 +35,16 @@ def test_an_operator_closes_the_gateway_and_opens_it(beside: Operator, running: 
     options = ("--reason", "We move.", "--until", UNTIL, "--retry-after", "30")
     on = beside.types("maintenance", "on", *options)
     assert on.returncode == 0
-    rows = [line.split("  ", 1) for line in on.stdout.splitlines()]
-    assert [word for word, _ in rows] == [
-        "maintenance",
-        "until",
-        "retry after",
-        "reason",
-        "setting",
-    ]
+    rows = dict(line.split(maxsplit=1) for line in on.stdout.splitlines())
+    assert rows.pop("since")
+    assert rows == {
+        "enabled": "True",
+        "reason": "We move.",
+        "until": UNTIL,
+        "retry_after_s": "30",
+        "set_by": "endpoint",
+        "configured": "False",
+    }
     assert running.get("/v1/models").json()["error"]["message"].endswith(f"until {UNTIL}: We move.")
     assert beside.types("maintenance", "status").stdout == on.stdout
     found = beside.json("maintenance", "status")
@@ -50,9 +52,9 @@ def test_an_operator_closes_the_gateway_and_opens_it(beside: Operator, running: 
     status = beside.types("status")
     assert "in maintenance" in status.stdout
     off = beside.types("maintenance", "off")
-    assert off.stdout.startswith("maintenance  off since ")
+    assert off.stdout.startswith("configured  False\nenabled     False\n")
     assert running.get("/v1/models").status_code == 200
-    assert "set by PROXY_MAINTENANCE_MODE" in beside.types("maintenance", "reset").stdout
+    assert beside.types("maintenance", "reset").stdout.split()[4:6] == ["set_by", "setting"]
 
 
 def test_what_the_gateway_refuses_is_said_in_its_words(beside: Operator) -> None:

@@ -139,7 +139,7 @@ def test_whoever_waits_is_told_for_what(operator: Operator, fake_codex: FakeCode
     binary = fake_codex({"account/read": []})
     done = operator.types("status", CODEX_BIN=str(binary), WORKER_RPC_TIMEOUT_MS="1500")
     assert "Asking codex about the login" in done.stderr
-    assert "did not answer in time" in done.stdout
+    assert "account/read got no answer in 1.5 s." in done.stdout
 
 
 # Models

@@ -103,15 +103,7 @@ def test_the_room_for_a_folder_that_does_not_exist_is_that_of_its_parent(tmp_pat
     assert " 0 MB" not in f" {checks.disk(tmp_path / 'new' / 'home').sentence}"
 
 
-# The child and the login
-
-
-@pytest.mark.parametrize(
-    ("found", "level"),
-    [("0.163.0", Level.OK), ("0.163.1", Level.WARN), ("something else", Level.WARN)],
-)
-def test_version(found: str, level: Level) -> None:
-    assert checks.version(found, "0.163.0", 8).level is level
+# The login
 
 
 @pytest.mark.parametrize(

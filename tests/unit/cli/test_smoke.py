@@ -208,7 +208,11 @@ CASES: dict[str, tuple[dict[str, Twist], str, str]] = {
     ),
     "open to everybody": ({"doors": becomes(200, {}, "{}")}, "doors", "200 with no key"),
     "open metrics": ({"metrics": becomes(200, {}, "up 1")}, "doors", "/metrics is 200"),
-    "no envelope": ({"smoke_test_no_such_path": becomes(404, {}, "{}")}, "errors", "envelope"),
+    "no envelope": (
+        {"smoke_test_no_such_path": becomes(404, {}, "{}")},
+        "errors",
+        "KeyError: 'error'",
+    ),
     "an error of another gateway's": (
         {"smoke_test_no_such_path": becomes(404, {}, '{"error": {"message": "", "code": "x"}}')},
         "errors",

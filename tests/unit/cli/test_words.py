@@ -8,8 +8,7 @@ import pytest
 from app.backend.request import Model
 from app.cli.child import codex_version
 from app.cli.exit_codes import without_secrets
-from app.cli.fallback_app import commands_only
-from app.cli.group import COMMANDS, group
+from app.cli.group import COMMANDS, commands_only, group
 from app.cli.models import table
 from app.cli.output import columns
 from app.cli.running_gateway import address_of
