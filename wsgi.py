@@ -4,7 +4,7 @@ import logging
 import os
 
 from app import create_app
-from app.cli.fallback_app import commands_only
+from app.cli.group import commands_only
 from app.settings import SettingsError
 
 IS_COMMAND = os.environ.get("FLASK_RUN_FROM_CLI") == "true"

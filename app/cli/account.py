@@ -18,7 +18,7 @@ from app.codex.account import parse_window
 CHATGPT = "chatgpt"
 API_KEY = "apiKey"
 
-_NAMES = {CHATGPT: "ChatGPT", API_KEY: "API key", "amazonBedrock": "Amazon Bedrock"}
+_NAMES = {CHATGPT: "ChatGPT", API_KEY: "API key"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,15 +31,15 @@ class Limit:
     resets_at: str | None
 
     def __str__(self) -> str:
-        window = f", window of {_span(self.window_minutes)}" if self.window_minutes else ""
+        window = f", window of {self.window_minutes / 60:g} h" if self.window_minutes else ""
         resets = f", starts again at {self.resets_at}" if self.resets_at else ""
         return f"{self.name}{window}: {self.used_percent} % used{resets}"
 
     @classmethod
     def of(cls, name: str, window: AccountWindow) -> Limit:
         """Return the window with its time as a person reads it."""
-        resets = window.resets_at and datetime.fromtimestamp(window.resets_at, UTC).isoformat()
-        resets_at = resets.replace("+00:00", "Z") if resets else None
+        at = window.resets_at and datetime.fromtimestamp(window.resets_at, UTC)
+        resets_at = f"{at:%Y-%m-%dT%H:%M:%SZ}" if at else None
         return cls(name, window.used_percent, window.window_minutes, resets_at)
 
 
@@ -66,13 +66,13 @@ class Login:
     limits_problem: str = ""
 
 
-def look_up(connection: Connection, timeout_s: float) -> Login:
+def look_up(connection: Connection, auth_file: Path, timeout_s: float) -> Login:
     """Ask a child about the login in its CODEX_HOME. Blocks; a ChatGPT login is looked up over the network."""
     try:
-        answer = ask(connection, "account/read", {"refreshToken": False}, timeout_s)
+        account = parse_account(ask(connection, "account/read", {"refreshToken": False}, timeout_s))
     except ChildFailed as error:
-        return Login(problem=str(error))
-    account = parse_account(answer)
+        stored = type_in_file(auth_file)
+        return Login(Account(stored) if stored else None, problem=str(error))
     if account is None or account.type != CHATGPT:
         return Login(account)
     try:
@@ -85,9 +85,9 @@ def look_up(connection: Connection, timeout_s: float) -> Login:
 def parse_account(result: object) -> Account | None:
     """Return the account in the result of `account/read`; None if nobody is logged in."""
     found = result.get("account") if isinstance(result, Mapping) else None
-    if not isinstance(found, Mapping) or not isinstance(found.get("type"), str):
+    if not isinstance(found, Mapping):
         return None
-    return Account(found["type"], _text(found.get("email")), _text(found.get("planType")))
+    return Account(str(found.get("type")), found.get("email"), found.get("planType"))
 
 
 def parse_limits(result: object) -> Iterator[Limit]:
@@ -95,12 +95,10 @@ def parse_limits(result: object) -> Iterator[Limit]:
     answer: Mapping[str, Any] = result if isinstance(result, Mapping) else {}
     buckets = answer.get("rateLimitsByLimitId") or {"codex": answer.get("rateLimits")}
     for limit_id, bucket in buckets.items():
-        if not isinstance(bucket, Mapping):
-            continue
-        name = _text(bucket.get("limitName")) or limit_id
         for which in WINDOWS:
-            if (window := parse_window(bucket.get(which))) is not None:
-                yield Limit.of(f"{name} {which}", window)
+            window = parse_window(bucket.get(which)) if isinstance(bucket, Mapping) else None
+            if window is not None:
+                yield Limit.of(f"{bucket.get('limitName') or limit_id} {which}", window)
 
 
 def type_in_file(auth_file: Path) -> str | None:
@@ -114,15 +112,3 @@ def type_in_file(auth_file: Path) -> str | None:
     if found.get("OPENAI_API_KEY"):
         return API_KEY
     return CHATGPT if found.get("tokens") else None
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) and value else None
-
-
-def _span(minutes: int) -> str:
-    for size, unit in ((1440, "day"), (60, "hour")):
-        if minutes % size == 0:
-            count = minutes // size
-            return f"{count} {unit}{'s' if count > 1 else ''}"
-    return f"{minutes} minutes"

@@ -6,39 +6,23 @@ Only to look up the login, a child is started beside the gateway's own, as a rel
 
 from __future__ import annotations
 
-import http.client
 import resource
-import sys
 import tempfile
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
-from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 import click
+import psutil
 
-from app.cli import account, running_gateway
-from app.cli.checks import (
-    Check,
-    Level,
-    Result,
-    T,
-    codex,
-    fail,
-    files,
-    lines,
-    machine,
-    network,
-    run_checks,
-    skip,
-)
-from app.cli.child import ChildFailed, binary_of, conversation, for_handshake, launcher_of
-from app.cli.exit_codes import Exit, without_secrets
-from app.cli.output import say_json, waiting
-from app.codex.config import Upstream
+from app.cli import doctor_checks as checks
+from app.cli.account import CHATGPT, Login, look_up, type_in_file
+from app.cli.checks import Check, Result, fail, ok, report, run_checks, skip, warn
+from app.cli.child import codex_version, conversation
+from app.cli.output import json_option
+from app.cli.running_gateway import pid_of
+from app.codex.config import Upstream, UpstreamKind
 from app.codex.home import Home
 from app.codex.upstream import choose_upstream
 from app.settings import (
@@ -51,162 +35,110 @@ from app.settings import (
     unknown_names,
 )
 
-_SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  (looked at, not written to)
-_LIVES = (http.client.OK, {"status": "live"})
+_NOBODY = "http://127.0.0.1:9/v1"
+"""Stands for the demo's address, which it has only while a worker runs."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Site:
-    """What the checks that need settings are given."""
+    """What the checks are given; the last three are there once the settings are accepted."""
 
-    settings: Settings
-    home: Home
-    upstream: Upstream
-    offline: bool
+    variables: Mapping[str, str]
+    env_file: Path
+    offline: bool = False
+    settings: Settings = field(init=False)
+    home: Home = field(init=False)
+    upstream: Upstream = field(init=False)
 
-    @classmethod
-    def of(cls, settings: Settings, *, offline: bool) -> Site:
-        """Return the site of these settings."""
-        home = Home(settings.codex_home)
-        return cls(settings, home, choose_upstream(settings, home).upstream, offline)
+
+def _settings(site: Site) -> Result:
+    try:
+        site.settings = load_settings(site.variables)
+    except SettingsError as error:
+        remedy = "Correct it in the environment or in .env (the environment wins); docs/configuration.md."
+        return fail(" ".join(error.problems), remedy)
+    site.home = Home(site.settings.codex_home)
+    site.upstream = choose_upstream(site.settings, site.home).upstream
+    notes = [
+        *(sentence for _, sentence in advice(site.settings)),
+        *(f"{name} is no setting and has no effect." for name in unknown_names(site.variables)),
+    ]
+    if site.env_file.exists() and site.env_file.stat().st_mode & 0o077:
+        notes.append(f"Other users may read {site.env_file}: chmod 600.")
+    sentence = " ".join([f"PROXY_ENV is {site.settings.env}.", *notes])
+    remedy = "docs/configuration.md has every name, docs/security.md the advice."
+    return warn(sentence, remedy) if notes else ok(sentence)
 
 
 def _open_files(site: Site) -> Result:
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    return machine.open_files(limit, site.settings.connections)
-
-
-def _binary(site: Site) -> Result:
-    try:
-        return codex.binary(binary_of(site.settings))
-    except FileNotFoundError:
-        return codex.binary(None)
-
-
-def _version(site: Site) -> Result:
-    printed = codex.printed_version(binary_of(site.settings))
-    return codex.version(printed, metadata.version("openai-codex-cli-bin"))
-
-
-def _catalog(site: Site) -> Result:
-    with tempfile.TemporaryDirectory() as folder:
-        return codex.catalog(launcher_of(site.settings, Home(Path(folder))))
+    return checks.open_files(limit, site.settings.connections)
 
 
 def _child(site: Site) -> Result:
-    with tempfile.TemporaryDirectory() as folder:
-        home, upstream = Home(Path(folder)), for_handshake(site.upstream)
-        return codex.handshake(launcher_of(site.settings, home, upstream), site.settings)
+    upstream = replace(site.upstream, has_key=False)
+    if upstream.kind is UpstreamKind.DEMO:
+        upstream = replace(upstream, base_url=_NOBODY)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        conversation(site.settings, Home(Path(folder)), upstream) as connection,
+    ):
+        found, models = codex_version(connection.user_agent), len(connection.models)
+    sentence = f"codex {found} starts, shakes hands and lists {models} models"
+    pinned = metadata.version("openai-codex-cli-bin")
+    if found == pinned:
+        return ok(f"{sentence}.")
+    remedy = "Unset CODEX_BIN; make run installs the binary that requirements.txt names."
+    return warn(f"{sentence}; tested is {pinned}: the protocol may differ.", remedy)
 
 
 def _login(site: Site) -> Result:
-    stored = account.type_in_file(site.home.auth_file)
-    if stored is None or (site.offline and stored == account.CHATGPT):
-        return codex.login_offline(stored, site.upstream.kind)
-    try:
-        with conversation(launcher_of(site.settings, site.home), site.settings) as connection:
-            found = account.look_up(connection, site.settings.rpc_timeout_ms / 1000)
-    except ChildFailed as error:
-        found = account.Login(problem=str(error))
-    return codex.login(found, site.upstream.kind)
+    if site.upstream.kind is UpstreamKind.CONFIGURED:
+        return ok("None is needed: CODEX_UPSTREAM_URL is set.")
+    stored = type_in_file(site.home.auth_file)
+    if stored is None:
+        return checks.login(Login(), site.upstream.kind)
+    if site.offline and stored == CHATGPT:
+        return skip("A ChatGPT login is in CODEX_HOME; whether it is still good was not tried.")
+    with conversation(site.settings, site.home) as connection:
+        timeout_s = site.settings.rpc_timeout_ms / 1000
+        found = look_up(connection, site.home.auth_file, timeout_s)
+    return checks.login(found, site.upstream.kind)
 
 
 def _upstream(site: Site) -> Result:
     if site.offline:
         return skip("Not tried: --offline.")
-    stored = account.type_in_file(site.home.auth_file)
-    return network.reachable(
-        [
-            network.target(address, {} if proxy_bypass(urlsplit(address).netloc) else getproxies())
-            for address in network.addresses(site.upstream, stored)
-        ]
-    )
+    stored = type_in_file(site.home.auth_file)
+    return checks.reachable(checks.addresses(site.upstream, stored))
 
 
 def _port(site: Site) -> Result:
-    host, number = site.settings.host, site.settings.port
-    ours = running_gateway.pid_of(site.home.pid_file)
+    ours, number = pid_of(site.home.pid_file), site.settings.port
     # The process id alone does not tell: our gateway may run on the port that was set before.
-    lives = ours is not None and running_gateway.fetch(host, number, "/livez") == _LIVES
-    return machine.port(host, number, ours if lives else None)
+    found = psutil.Process(ours).net_connections() if ours is not None else []
+    is_ours = any(connection.laddr.port == number for connection in found)
+    return checks.port(site.settings.host, number, ours if is_ours else None)
 
+
+_ACCEPTED = ("settings",)
 
 CHECKS: tuple[Check[Site], ...] = (
-    Check("open files", _open_files),
-    Check("client key", lambda site: files.api_key(site.settings.api_key)),
-    Check("profile", lambda site: files.profile(site.settings.env, advice(site.settings))),
-    Check("codex home", lambda site: files.home(site.home.root)),
-    Check("disk", lambda site: files.disk(site.home.root, files.free_bytes(site.home.root))),
-    Check("config.toml", lambda site: files.foreign_config(site.home.root)),
-    Check("codex binary", _binary),
-    Check("codex version", _version, ("codex binary",)),
-    Check("model catalog", _catalog, ("codex binary", "codex version")),
-    Check("codex child", _child, ("model catalog",)),
-    Check("login", _login, ("codex home", "config.toml", "codex child")),
-    Check("upstream", _upstream),
-    Check("port", _port),
+    Check("settings", _settings),
+    Check("open files", _open_files, _ACCEPTED),
+    Check("codex home", lambda site: checks.home(site.home.root), _ACCEPTED),
+    Check("disk", lambda site: checks.disk(site.home.root), _ACCEPTED),
+    Check("codex child", _child, _ACCEPTED),
+    Check("login", _login, ("codex home", "codex child")),
+    Check("upstream", _upstream, _ACCEPTED),
+    Check("port", _port, _ACCEPTED),
 )
 
 
 @click.command("doctor")
 @click.option("--offline", is_flag=True, help="Leave out what needs the network.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of lines.")
-@click.pass_context
-def doctor(context: click.Context, *, offline: bool, as_json: bool) -> None:
+@json_option
+def doctor(*, offline: bool, as_json: bool) -> None:
     """Check everything that the service needs; exit code 1 if anything fails."""
-    results = []
-    for result in examine(read_environment(), ROOT / ".env", offline=offline):
-        results.append(result)
-        if not as_json:
-            head = f"{result.level.value:4}  {result.name:13}"
-            click.echo("\n".join(lines(head, result.sentence, result.remedy)))
-    healthy = all(result.level is not Level.FAIL for result in results)
-    if as_json:
-        say_json({"healthy": healthy, "checks": results})
-    else:
-        click.echo("\n" + verdict(results))
-    context.exit(Exit.OK if healthy else Exit.FAILED)
-
-
-def examine(
-    variables: Mapping[str, str], env_file: Path, *, offline: bool = False
-) -> Iterator[Result]:
-    """Yield every result as soon as it is known. Blocks."""
-    site: Site | None = None
-    problems: list[str] = []
-    try:
-        site = Site.of(load_settings(variables), offline=offline)
-    except SettingsError as error:
-        problems = error.problems
-    first: tuple[Check[None], ...] = (
-        Check("python", lambda _: machine.python_version(sys.version_info[:3])),
-        Check("shared memory", lambda _: machine.shared_memory(_SHARED_MEMORY)),
-        Check("env file", lambda _: files.env_file(env_file)),
-        Check("settings", lambda _: files.settings(problems, unknown_names(variables))),
-    )
-    yield from run_checks(first, partial(attempt, None))
-    if site is not None:
-        yield from run_checks(CHECKS, partial(attempt, site))
-        return
-    for check in CHECKS:
-        yield Result(check.name, Level.SKIP, "Not tried: the settings are refused.")
-
-
-def attempt(given: T, check: Check[T]) -> Result:
-    """Return the result of one check. Blocks, and says so where it takes long."""
-    try:
-        with waiting(f"... checking: {check.name}"):
-            return check.run(given)
-    # Whatever a check stumbles over is a finding, and the checks after it are still of use.
-    except Exception as error:  # noqa: BLE001
-        sentence = f"It could not be checked: {type(error).__name__}: {without_secrets(str(error))}"
-        return fail(sentence, "Report this as a defect of the doctor's.")
-
-
-def verdict(results: list[Result]) -> str:
-    """Return the last line."""
-    failed = [result.name for result in results if result.level is Level.FAIL]
-    warned = sum(result.level is Level.WARN for result in results)
-    if failed:
-        return f"The service does not work like this: {', '.join(failed)}."
-    return "The service can run." + (f" Warnings: {warned}." if warned else "")
+    site = Site(read_environment(), ROOT / ".env", offline)
+    report(run_checks(CHECKS, site), as_json=as_json, key="healthy")

@@ -8,29 +8,28 @@ from typing import NoReturn
 
 import click
 
-from app.settings import Settings, SettingsError, load_settings
-
 
 class Exit(IntEnum):
-    """Exit code of a command. 2 is click's: the command was typed wrongly."""
+    """Exit code of a command. USAGE, the command was typed wrongly, is click's own, too."""
 
     OK = 0
     FAILED = 1
+    USAGE = 2
     NOT_LOGGED_IN = 3
+
+
+class CheckFailed(Exception):
+    """Something is not as it must be: a sentence, and what to do."""
+
+    def __init__(self, sentence: str, remedy: str) -> None:
+        super().__init__(sentence)
+        self.remedy = remedy
 
 
 def give_up(message: str, code: int = Exit.FAILED) -> NoReturn:
     """Say on standard error why the command cannot do what it was asked, and end it."""
     click.echo(message, err=True)
     raise click.exceptions.Exit(code)
-
-
-def load() -> Settings:
-    """Return the settings, or end the command with one sentence for each problem."""
-    try:
-        return load_settings()
-    except SettingsError as error:
-        give_up("\n".join(error.problems))
 
 
 _SECRETS = re.compile(r"\b(?:sk|rt|sess)[-_][\w.-]{4,}|\beyJ[\w.-]{8,}|(?i:bearer)\s+\S+")

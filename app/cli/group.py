@@ -5,12 +5,16 @@ A gunicorn worker, which registers this group with the application, therefore lo
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from importlib import import_module
 from types import MappingProxyType
+from typing import Any
 
 import click
+from flask import Flask
+
+from app.cli.exit_codes import CheckFailed, give_up
+from app.settings import SettingsError
 
 COMMANDS: Mapping[str, str] = MappingProxyType(
     {
@@ -28,7 +32,18 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
 
 
 class Commands(click.Group):
-    """Click group over the table above."""
+    """Click group over the table above, in which a failure of a command is a sentence on standard error."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; end it where the settings are refused or something that it needs is missing."""
+        try:
+            return super().invoke(ctx)
+        except SettingsError as error:
+            give_up("\n".join(error.problems))
+        except CheckFailed as error:
+            give_up(f"{error}\n-> {error.remedy}")
+        except OSError as error:
+            give_up(str(error))
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return every name, in the order of the help text."""
@@ -48,5 +63,10 @@ def group() -> None:
 
     Exit codes: 0 fine, 1 failed, 2 wrong usage, 3 nobody is logged in.
     """
-    # These commands talk to a person, in sentences; the lower layers' log lines are for the service.
-    logging.getLogger("codex_api").addHandler(logging.NullHandler())
+
+
+def commands_only() -> Flask:
+    """Return an application with the commands and no route: `doctor` must run where the real one cannot be built."""
+    app = Flask("app", static_folder=None)
+    app.cli.add_command(group)
+    return app

@@ -11,17 +11,15 @@ import subprocess
 
 import click
 
-from app.cli.child import ChildFailed, launcher_of
-from app.cli.exit_codes import give_up, load
+from app.cli.child import launcher_of
+from app.cli.exit_codes import Exit, give_up
 from app.cli.running_gateway import pid_of
 from app.codex.home import Home
 from app.codex.launch import Launcher
-from app.settings import Settings
+from app.settings import Settings, load_settings
 
 # The login is a file below CODEX_HOME, never a desktop keyring that the service could not reach.
 _IN_A_FILE = ("-c", 'cli_auth_credentials_store="file"')
-
-_USAGE = 2
 
 
 # Unknown options become arguments, and those are refused without being repeated.
@@ -35,14 +33,12 @@ def login(*, api_key_stdin: bool, unexpected: tuple[str, ...]) -> None:
         give_up(
             "login takes --api-key-stdin or nothing. If what was typed was a key, it is now in this shell's history "
             "and was in the process table: revoke it, and give the new one with --api-key-stdin.",
-            _USAGE,
+            Exit.USAGE,
         )
-    settings = load()
+    settings = load_settings()
     launcher = _prepare(settings)
     had_login = launcher.home.is_login_known
-    code = _run_codex(launcher, "login", "--with-api-key" if api_key_stdin else "--device-auth")
-    if code != 0:
-        give_up(f"The login was refused: codex ended with exit code {code}.", code)
+    _run_codex(launcher, "login", "--with-api-key" if api_key_stdin else "--device-auth")
     launcher.home.remember_login()
     click.echo(f"The login is in {launcher.home.auth_file}.")
     if settings.upstream_url:
@@ -54,41 +50,31 @@ def login(*, api_key_stdin: bool, unexpected: tuple[str, ...]) -> None:
 @click.command("logout")
 def logout() -> None:
     """Remove the service's login."""
-    launcher = _prepare(load())
+    launcher = _prepare(load_settings())
     was_logged_in = launcher.home.auth_file.exists()
-    code = _run_codex(launcher, "logout")
-    if code != 0:
-        give_up(f"The login was not removed: codex ended with exit code {code}.", code)
+    _run_codex(launcher, "logout")
     if was_logged_in:
         click.echo(_next_step(launcher.home))
 
 
 def _prepare(settings: Settings) -> Launcher:
     home = Home(settings.codex_home)
-    try:
-        home.prepare()
-        home.remember_login()  # before it is gone: its removal must not bring the demo back
-        launcher = launcher_of(settings, home)
-    except ChildFailed as error:
-        give_up(str(error))
-    except OSError as error:
-        give_up(f"CODEX_HOME ({home.root}) cannot be used: {error}")
-    return launcher
+    home.prepare()
+    home.remember_login()  # before it is gone: its removal must not bring the demo back
+    return launcher_of(settings, home)
 
 
-def _run_codex(launcher: Launcher, *arguments: str) -> int:
-    """Run the binary with our terminal as its own; return its exit code, as a shell would."""
-    try:
-        done = subprocess.run(
-            [str(launcher.binary), *_IN_A_FILE, *arguments],
-            env=launcher.environment(os.environ),
-            cwd=launcher.home.workspace,
-            umask=0o077,
-            check=False,
-        )
-    except OSError as error:
-        give_up(f"codex could not be started: {error}")
-    return done.returncode if done.returncode >= 0 else 128 - done.returncode
+def _run_codex(launcher: Launcher, command: str, *options: str) -> None:
+    """Run the binary with our terminal as its own; if it fails, end with its exit code, as a shell would."""
+    done = subprocess.run(
+        [str(launcher.binary), *_IN_A_FILE, command, *options],
+        env=launcher.environment(os.environ),
+        cwd=launcher.home.workspace,
+        umask=0o077,
+        check=False,
+    )
+    if code := done.returncode if done.returncode >= 0 else 128 - done.returncode:
+        give_up(f"The {command} was refused: codex ended with exit code {code}.", code)
 
 
 def _next_step(home: Home, *, is_demo: bool = False) -> str:

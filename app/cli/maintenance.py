@@ -5,25 +5,16 @@ Over `/internal/maintenance`, with the operator's key.
 
 from __future__ import annotations
 
-import http.client
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import click
 
-from app.cli.exit_codes import give_up, load
-from app.cli.output import columns, say_json
-from app.cli.running_gateway import fetch, pid_of
+from app.cli.exit_codes import give_up
+from app.cli.output import facts, json_option, say
+from app.cli.running_gateway import client_of, pid_of
 from app.codex.home import Home
-from app.settings import Settings
-
-_PATH = "/internal/maintenance"
-
-_SET_BY: Mapping[str, str] = {
-    "setting": "by PROXY_MAINTENANCE_MODE",
-    "endpoint": "by an operator",
-    "until": "by its own end",
-}
+from app.settings import load_settings
 
 
 @click.group("maintenance")
@@ -40,34 +31,31 @@ def maintenance() -> None:
 def on(*, reason: str | None, until: str | None, retry_after: int | None) -> None:
     """Close the gateway."""
     order = {"enabled": True, "reason": reason, "until": until, "retry_after_s": retry_after}
-    _say(_call(load(), "POST", order))
+    _call("POST", order)
 
 
 @maintenance.command("off")
 def off() -> None:
     """Open the gateway, whatever PROXY_MAINTENANCE_MODE says."""
-    _say(_call(load(), "POST", {"enabled": False}))
+    _call("POST", {"enabled": False})
 
 
 @maintenance.command("reset")
 def reset() -> None:
     """Do again what PROXY_MAINTENANCE_MODE says."""
-    _say(_call(load(), "DELETE"))
+    _call("DELETE")
 
 
 @maintenance.command("status")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of sentences.")
+@json_option
 def status(*, as_json: bool) -> None:
     """Show whether it is closed, since when and until when."""
-    state = _call(load(), "GET")
-    if as_json:
-        say_json(state)
-    else:
-        _say(state)
+    _call("GET", as_json=as_json)
 
 
-def _call(settings: Settings, method: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Return the state that the running gateway answers with, or end the command with a sentence. Blocks."""
+def _call(method: str, order: Mapping[str, Any] | None = None, *, as_json: bool = False) -> None:
+    """Print the state that the running gateway answers with. Blocks; raises `CheckFailed` with its refusal."""
+    settings = load_settings()
     if not settings.operator_key:
         give_up("PROXY_ADMIN_KEY is not set, and with PROXY_ENV=prod nothing else opens /internal.")
     # The key goes out only where the pid file says that a gateway of ours runs.
@@ -75,29 +63,6 @@ def _call(settings: Settings, method: str, body: Mapping[str, Any] | None = None
         give_up("No gateway runs with this CODEX_HOME.")
     if settings.port == 0:
         give_up("PORT=0: the gateway's port is in its log only. Give that one: PORT=… flask …")
-    answer = fetch(
-        settings.host, settings.port, _PATH, settings.operator_key, method=method, body=body
-    )
-    if answer is None:
-        give_up("The running gateway does not answer.")
-    code, found = answer
-    if code != http.client.OK:
-        give_up(str(found.get("error", {}).get("message", f"The gateway answered {code}.")))
-    return found
-
-
-def _say(state: Mapping[str, Any]) -> None:
-    click.echo("\n".join(columns(list(describe(state)))))
-
-
-def describe(state: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield what a person reads: a word and a sentence each."""
-    word = "on" if state["enabled"] else "off"
-    yield "maintenance", f"{word} since {state['since']}, set {_SET_BY[state['set_by']]}"
-    if state["until"]:
-        yield "until", state["until"]
-    if state["retry_after_s"]:
-        yield "retry after", f"{state['retry_after_s']} s"
-    if state["reason"]:
-        yield "reason", state["reason"]
-    yield "setting", f"PROXY_MAINTENANCE_MODE={str(state['configured']).lower()}"
+    client = client_of(settings, settings.operator_key)
+    state = client.send("/internal/maintenance", order, method=method).good().json()
+    say(state, facts(state), as_json=as_json)

@@ -7,30 +7,23 @@ from collections.abc import Iterable
 import click
 
 from app.backend.request import Model
-from app.cli.child import ChildFailed, conversation, launcher_of
-from app.cli.exit_codes import give_up, load
-from app.cli.output import columns, say_json, waiting
+from app.cli.child import conversation
+from app.cli.output import columns, json_option, say, waiting
 from app.codex.home import Home
+from app.settings import load_settings
 
 
 @click.command("models")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@json_option
 def models(*, as_json: bool) -> None:
     """List the models, the reasoning efforts that each takes, and the effort it has by default."""
-    settings = load()
-    try:
-        launcher = launcher_of(settings, Home(settings.codex_home))
-        with (
-            waiting("Asking codex for its models …"),
-            conversation(launcher, settings) as connection,
-        ):
-            found = connection.models
-    except ChildFailed as error:
-        give_up(f"{error} To find out more: flask --app wsgi codex doctor")
-    if as_json:
-        say_json(found)
-    else:
-        click.echo("\n".join(table(found)))
+    settings = load_settings()
+    with (
+        waiting("Asking codex for its models …"),
+        conversation(settings, Home(settings.codex_home)) as connection,
+    ):
+        found = connection.models
+    say(found, table(found), as_json=as_json)
 
 
 def table(models: Iterable[Model]) -> list[str]:

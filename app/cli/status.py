@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import click
 
 from app.backend.account import AccountWindow
-from app.cli import account, running_gateway
-from app.cli.account import Account, Limit, Login
-from app.cli.child import ChildFailed, codex_version, conversation, launcher_of
-from app.cli.exit_codes import Exit, load
-from app.cli.output import columns, say_json, waiting
-from app.cli.running_gateway import Running
+from app.cli.account import Limit, Login, look_up
+from app.cli.child import ChildFailed, codex_version, conversation
+from app.cli.exit_codes import Exit
+from app.cli.output import columns, json_option, say, waiting, words
+from app.cli.running_gateway import Running, pid_of, probe
 from app.codex.config import UpstreamKind
 from app.codex.home import Home
 from app.codex.upstream import UpstreamChoice, choose_upstream
-from app.settings import Settings
+from app.settings import Settings, load_settings
 from app.version import VERSION
 
 
@@ -51,15 +50,12 @@ class Status:
 
 
 @click.command("status")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of sentences.")
+@json_option
 @click.pass_context
 def status(context: click.Context, *, as_json: bool) -> None:
     """Show the login and its limits, the versions, the upstream, and the running gateway."""
-    seen = gather(load())
-    if as_json:
-        say_json(seen.for_json())
-    else:
-        click.echo("\n".join(columns(list(describe(seen)))))
+    seen = gather(load_settings())
+    say(seen.for_json(), columns(describe(seen)), as_json=as_json)
     context.exit(seen.exit_code)
 
 
@@ -67,28 +63,18 @@ def gather(settings: Settings) -> Status:
     """Ask a child of our own, and the gateway over HTTP. Blocks."""
     home = Home(settings.codex_home)
     choice = choose_upstream(settings, home)
-    login, codex, problem = _ask_codex(settings, home)
-    with waiting("Asking the running gateway …"):
-        gateway = running_gateway.probe(
-            running_gateway.pid_of(home.pid_file), settings.host, settings.port, settings.api_key
-        )
-    return Status(choice, login, {"gateway": VERSION, "codex": codex}, gateway, problem)
-
-
-def _ask_codex(settings: Settings, home: Home) -> tuple[Login, str | None, str]:
+    login, codex, problem = Login(), None, ""
     try:
         with (
             waiting("Asking codex about the login …"),
-            conversation(launcher_of(settings, home), settings) as connection,
+            conversation(settings, home) as connection,
         ):
-            login = account.look_up(connection, settings.rpc_timeout_ms / 1000)
+            login = look_up(connection, home.auth_file, settings.rpc_timeout_ms / 1000)
             codex = codex_version(connection.user_agent)
     except ChildFailed as error:
-        return Login(), None, str(error)
-    stored = account.type_in_file(home.auth_file)
-    if login.problem and stored:
-        login = replace(login, account=Account(stored))
-    return login, codex, ""
+        problem = str(error)
+    gateway = probe(pid_of(home.pid_file), settings)
+    return Status(choice, login, {"gateway": VERSION, "codex": codex}, gateway, problem)
 
 
 def describe(seen: Status) -> Iterator[tuple[str, str]]:
@@ -97,36 +83,32 @@ def describe(seen: Status) -> Iterator[tuple[str, str]]:
     if seen.upstream.address:
         yield "", seen.upstream.address
     yield "login", _login(seen)
-    for limit in seen.login.limits or heard_limits(seen.gateway):
+    # What the running gateway last heard is shown where nobody else can tell.
+    heard = (seen.gateway.account_limits or {}).items()
+    for limit in seen.login.limits or [
+        Limit.of(f"as last heard, {name}", AccountWindow(**window)) for name, window in heard
+    ]:
         yield "limits", str(limit)
     if seen.login.limits_problem:
         yield "limits", f"unknown: {seen.login.limits_problem}"
     yield "versions", ", ".join(f"{name} {found or '?'}" for name, found in seen.versions.items())
     yield "gateway", _gateway(seen.gateway)
-    if seen.gateway.child is not None:
-        yield "child", _child(seen.gateway)
-
-
-def heard_limits(gateway: Running) -> tuple[Limit, ...]:
-    """Return the account's windows as the running gateway last heard of them, where nobody else can tell."""
-    windows = gateway.account_limits or {}
-    members = ("used_percent", "window_minutes", "resets_at")
-    return tuple(
-        Limit.of(f"as last heard, {name}", AccountWindow(*(window[member] for member in members)))
-        for name, window in windows.items()
-    )
+    if child := seen.gateway.child:
+        version = codex_version(str(child.get("user_agent") or "")) or "?"
+        facts = {name: child.get(name) for name in ("restarts", "running", "waiting")}
+        yield (
+            "child",
+            f"{child.get('state')}, pid {child.get('pid')}, codex {version}, {words(facts)}",
+        )
 
 
 def _login(seen: Status) -> str:
     if seen.child_problem:
         return f"unknown: {seen.child_problem} To find out more: flask --app wsgi codex doctor"
+    account = seen.login.account
     if seen.login.problem:
-        return (
-            f"{seen.login.account or 'unknown'}; codex could not look it up: {seen.login.problem}"
-        )
-    if seen.login.account is None:
-        return "nobody is logged in (flask --app wsgi codex login)"
-    return str(seen.login.account)
+        return f"{account or 'unknown'}; codex could not look it up: {seen.login.problem}"
+    return str(account or "nobody is logged in (flask --app wsgi codex login)")
 
 
 def _gateway(gateway: Running) -> str:
@@ -138,12 +120,3 @@ def _gateway(gateway: Running) -> str:
         words = "in maintenance (flask --app wsgi codex maintenance status)"
     reason = f" ({gateway.reason})" if gateway.reason else ""
     return f"running, pid {gateway.pid}{where}: {words}{reason}"
-
-
-def _child(gateway: Running) -> str:
-    child = gateway.child or {}
-    version = codex_version(str(child.get("user_agent") or "")) or "?"
-    return (
-        f"{child.get('state')}, pid {child.get('pid')}, codex {version}, {child.get('restarts')} restarts, "
-        f"{child.get('running')} turns running, {child.get('waiting')} waiting"
-    )

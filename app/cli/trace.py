@@ -12,24 +12,24 @@ from typing import Any
 import click
 import orjson
 
-from app.cli.exit_codes import give_up, load
-from app.cli.output import columns, say_json
+from app.cli.exit_codes import give_up
+from app.cli.output import columns, facts, json_option, say
 from app.observability import trace_files
+from app.settings import load_settings
+
+_APART = ("format", "calls", "events", "content")
 
 
 @click.command("trace")
 @click.argument("request_id", required=False)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a timeline.")
+@json_option
 def trace(request_id: str | None, *, as_json: bool) -> None:
     """Show what the turns of a request were like; without REQUEST_ID, list the newest turns.
 
     REQUEST_ID is the X-Request-Id of the answer.
     """
-    folder = trace_files.folder_of(load().codex_home)
-    try:
-        traces = trace_files.read(folder)
-    except OSError as error:
-        give_up(f"The traces in {folder} cannot be read: {error.strerror}.")
+    folder = trace_files.folder_of(load_settings().codex_home)
+    traces = trace_files.read(folder)
     if request_id is None:
         found = list(map(trace_files.summary, traces))
         lines = table(found) if found else [f"There is no trace in {folder}."]
@@ -37,10 +37,7 @@ def trace(request_id: str | None, *, as_json: bool) -> None:
         lines = list(chain.from_iterable(["", *timeline(document)] for document in found))[1:]
     else:
         give_up("There is no trace of this request. To list those there are: codex trace")
-    if as_json:
-        say_json(found)
-    else:
-        click.echo("\n".join(lines))
+    say(found, lines, as_json=as_json)
 
 
 def table(summaries: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -55,41 +52,19 @@ def table(summaries: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def timeline(document: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the lines that a person reads: what was asked, then what happened, in order."""
-    yield f"{document['request_id']}  {document['at']}"
-    yield from (f"  {line}" for line in columns(list(_facts(document))))
+    """Yield the lines that a person reads: what was asked and what came of it, then what happened, in order."""
+    yield from facts({name: value for name, value in document.items() if name not in _APART})
     yield ""
     happened = [*map(_call, document["calls"]), *map(_event, document["events"])]
     happened.sort(key=lambda row: row[0])
     rows = [(f"{at:9.1f}", f"{took:>9}", *rest) for at, took, *rest in happened]
     heading = ("    AT MS", "  TOOK MS", "", "", "")
-    yield from (line.rstrip() for line in columns([heading, *rows]))
-    omitted = document["omitted"]
-    if omitted["calls"] or omitted["events"]:
-        yield f"  and {omitted['calls']} calls, {omitted['events']} events of {omitted['bytes']} bytes"
+    yield from columns([heading, *rows])
     yield from _content(document.get("content") or {})
-
-
-def _facts(document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    yield "outcome", f"{_outcome(document)}, {_figure(document['duration_ms'])} ms"
-    if failure := document["failure"]:
-        yield "failure", _words(failure)
-    yield "model", f"{document['model']}  {_words(document.get('options') or {})}".rstrip()
-    yield "asked", f"{_words(document.get('items') or {})}; {document.get('tools', 0)} tools"
-    yield "times", _words({name: document[name] for name in ("queue_ms", "first_event_ms")})
-    if usage := document["usage"]:
-        yield "usage", _words(usage)
-    yield "route", f"{document['route']}{', stream' if document['stream'] else ''}"
-    places = ("thread_id", "turn_id", "generation", "worker_pid")
-    yield "where", _words({name: document[name] for name in places})
 
 
 def _outcome(document: Mapping[str, Any]) -> str:
     return " ".join(filter(None, (document["outcome"], document["error_code"])))
-
-
-def _words(values: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in values.items() if value is not None)
 
 
 def _figure(value: float | None) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -86,9 +87,13 @@ def operator(tmp_path: Path) -> Operator:
 
 @pytest.fixture
 def upstream_port() -> Iterator[int]:
-    """A listener that stands for an upstream: the doctor connects and says nothing."""
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        yield sock.getsockname()[1]
+    """A server that stands for an upstream: any answer of its will do for the doctor."""
+    with HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server.server_port
+        server.shutdown()
+        thread.join()
 
 
 FakeCodex = Callable[..., Path]
@@ -109,7 +114,6 @@ def fake_codex(tmp_path: Path) -> FakeCodex:
             "if 'app-server' in words:\n"
             f"    os.execv({sys.executable!r}, [{sys.executable!r}, {str(FAKE)!r}, {scenario!r}])\n"
             "if 'debug' in words: print('{\"models\": [{}]}')\n"
-            "if '--version' in words: print('codex-cli 0.0.1')\n"
             f"if 'login' in words: sys.exit({login})\n"
         )
         path.chmod(0o755)

@@ -100,7 +100,7 @@ def test_a_home_that_cannot_be_used_is_a_sentence(operator: Operator, tmp_path: 
     (tmp_path / "file").touch()
     done = operator.types("login", "--api-key-stdin", given=SECRET, CODEX_HOME=f"{tmp_path}/file/x")
     assert done.returncode == 1
-    assert done.stderr.startswith("CODEX_HOME (")
+    assert done.stderr.startswith("CODEX_HOME cannot be written to")
 
 
 def test_a_foreign_config_is_a_sentence(operator: Operator) -> None:

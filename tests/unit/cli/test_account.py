@@ -83,7 +83,7 @@ def test_limits(result: Any, expected: list[Limit]) -> None:
 
 @pytest.mark.parametrize(
     ("minutes", "span"),
-    [(300, "5 hours"), (60, "1 hour"), (10080, "7 days"), (1440, "1 day"), (90, "90 minutes")],
+    [(300, "5 h"), (60, "1 h"), (10080, "168 h"), (90, "1.5 h")],
 )
 def test_a_limit_in_words(minutes: int, span: str) -> None:
     assert str(Limit("codex primary", 12, minutes, "2027-01-01T00:00:00Z")) == (

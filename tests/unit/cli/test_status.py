@@ -80,7 +80,7 @@ def test_limits_that_only_the_gateway_heard_of() -> None:
     gateway = Running(7, account_limits=windows)
     shown = list(describe(status(CUSTOM, Login(), gateway)))
     assert [sentence for word, sentence in shown if word == "limits"] == [
-        "as last heard, primary, window of 5 hours: 3 % used, starts again at 2027-01-15T08:00:00Z",
+        "as last heard, primary, window of 5 h: 3 % used, starts again at 2027-01-15T08:00:00Z",
         "as last heard, secondary: 4 % used",
     ]
     asked = Login(Account(CHATGPT), limits=(Limit("a", 1, None, None),))
@@ -110,9 +110,7 @@ def test_the_running_child() -> None:
     child = {"state": "ready", "pid": 9, "user_agent": "x/0.1.2 (y)", "restarts": 1}
     child |= {"running": 2, "waiting": 3}
     seen = status(DEMO, Login(), Running(7, ADDRESS, ready=True, child=child))
-    assert line(seen, "child") == (
-        "ready, pid 9, codex 0.1.2, 1 restarts, 2 turns running, 3 waiting"
-    )
+    assert line(seen, "child") == ("ready, pid 9, codex 0.1.2, restarts 1, running 2, waiting 3")
 
 
 def test_versions_that_are_not_known() -> None:

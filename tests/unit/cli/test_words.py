@@ -8,11 +8,10 @@ import pytest
 from app.backend.request import Model
 from app.cli.child import codex_version
 from app.cli.exit_codes import without_secrets
-from app.cli.fallback_app import commands_only
-from app.cli.group import COMMANDS, group
+from app.cli.group import COMMANDS, commands_only, group
 from app.cli.models import table
 from app.cli.output import columns
-from app.cli.running_gateway import reachable_host
+from app.cli.running_gateway import address_of
 
 
 @pytest.mark.parametrize(
@@ -58,10 +57,10 @@ def test_the_table_of_models() -> None:
 
 @pytest.mark.parametrize(
     ("host", "called"),
-    [("0.0.0.0", "127.0.0.1"), ("", "127.0.0.1"), ("::", "::1"), ("10.0.0.1", "10.0.0.1")],
+    [("0.0.0.0", "127.0.0.1"), ("", "127.0.0.1"), ("::", "[::1]"), ("10.0.0.1", "10.0.0.1")],
 )
 def test_where_to_call(host: str, called: str) -> None:
-    assert reachable_host(host) == called
+    assert address_of(host, 80) == f"http://{called}:80"
 
 
 def test_every_command_is_there_and_says_what_it_does() -> None:

@@ -1,0 +1,160 @@
+"""Checks of `codex doctor`: each is given what it judges, and returns a `Result`."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import shlex
+import shutil
+import socket
+import ssl
+import stat
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import requests
+
+from app.cli.account import API_KEY, CHATGPT, Login
+from app.cli.checks import Result, fail, ok, skip, warn
+from app.cli.gateway_client import cause_of, unchanged
+from app.codex.config import Upstream, UpstreamKind
+from app.settings import OTHER_DESCRIPTORS
+
+_MB = 1 << 20
+LOW_MB = 1024
+TOO_LOW_MB = 64
+
+_LOG_IN = "flask --app wsgi codex login"
+_EXPIRED = f"If the network is fine (see upstream), the login has expired or was revoked: {_LOG_IN}"
+_LOGIN_AT_FAULT = re.compile(
+    r"\b(401|403|unauthori[sz]ed|expired|revoked|refresh token)\b", re.IGNORECASE
+)
+"""Words of a failure that say that the login itself is at fault."""
+
+_API = "https://api.openai.com"
+_LOGIN_SITES = ("https://chatgpt.com", "https://auth.openai.com")
+_OPENAI = {API_KEY: (_API,), CHATGPT: _LOGIN_SITES}
+
+
+def open_files(limit: int, connections: int) -> Result:
+    """Judge the hard limit of open files, of which each client connection takes one. A negative limit means none."""
+    needed = connections + OTHER_DESCRIPTORS
+    if limit < 0 or limit >= needed:
+        return ok("As many may be open as the clients need.")
+    return warn(
+        f"Only {limit} may be open, which is less than {connections} clients need: fewer are accepted.",
+        f"ulimit -Hn {needed} before the start, or LimitNOFILE={needed} in the service's unit.",
+    )
+
+
+def home(root: Path) -> Result:
+    """Judge CODEX_HOME: whether it is there or can be made, ours, writable, closed to others, without a config.toml."""
+    place = _existing(root)
+    try:
+        tempfile.TemporaryFile(dir=place).close()  # permissions do not tell about the mount
+    except OSError as error:
+        remedy = "Give it to the service's user (chown, chmod 700), or point CODEX_HOME elsewhere."
+        return fail(f"{place} is not writable: {error.strerror}.", remedy)
+    if place != root:
+        return ok(f"{root} does not exist yet; the first start makes it.")
+    found = root.stat()
+    if found.st_uid != os.geteuid():
+        remedy = "Run this as the service's user, or give it the folder (chown)."
+        return fail(f"{root} belongs to another user (uid {found.st_uid}).", remedy)
+    config = root / "config.toml"
+    if os.path.lexists(config):
+        return fail(
+            f"{config} exists; the gateway does not start codex beside settings that it does not know.",
+            "Move it away, or point CODEX_HOME to another folder.",
+        )
+    mode = stat.S_IMODE(found.st_mode)
+    if mode != stat.S_IRWXU:
+        sentence = f"{root} has mode {mode:04o}; the login in it should be nobody else's."
+        return warn(sentence, f"chmod 700 {shlex.quote(str(root))} (the next start does it, too)")
+    return ok(f"{root} is writable and closed to other users.")
+
+
+def disk(root: Path, free_bytes: int | None = None) -> Result:
+    """Judge the room for codex's databases: what is free on the disk that has the folder or will have it."""
+    if free_bytes is None:
+        free_bytes = shutil.disk_usage(_existing(root)).free
+    free = free_bytes // _MB
+    sentence = f"{free} MB free for {root}."
+    if free >= LOW_MB:
+        return ok(sentence)
+    judge = fail if free < TOO_LOW_MB else warn
+    return judge(sentence, "Make room, or point CODEX_HOME to another disk.")
+
+
+def _existing(path: Path) -> Path:
+    """Return the nearest of the path and its parents that exists."""
+    return next(place for place in (path, *path.parents) if place.exists())
+
+
+def login(found: Login, kind: UpstreamKind) -> Result:
+    """Judge the login that codex found, for an upstream that is not configured."""
+    if found.problem:
+        sentence = f"There is a login, but codex could not look it up: {found.problem}"
+        return fail(sentence, _EXPIRED)
+    if found.limits_problem:
+        judge = fail if _LOGIN_AT_FAULT.search(found.limits_problem) else warn
+        return judge(f"{found.account}; its limits: {found.limits_problem}", _EXPIRED)
+    if found.account is not None:
+        return ok(f"{found.account}.")
+    if kind is UpstreamKind.OPENAI:
+        return fail("Nobody is logged in: every request is answered 503.", _LOG_IN)
+    return warn("Nobody ever logged in: the demo upstream serves.", _LOG_IN)
+
+
+def addresses(upstream: Upstream, login_type: str | None) -> tuple[str, ...]:
+    """Return what the child connects to; nothing for the demo upstream, a process of the gateway's."""
+    if upstream.kind is UpstreamKind.CONFIGURED:
+        return (upstream.base_url,)
+    if upstream.kind is UpstreamKind.DEMO:
+        return ()
+    return _OPENAI.get(login_type or "", (_API, *_LOGIN_SITES))
+
+
+def reachable(targets: Sequence[str], timeout_s: float = 5.0) -> Result:
+    """Send a request without a key to each, as codex would: with the shell's proxy and the system's certificates.
+
+    Any answer will do. Blocks, for twice the timeout each at most.
+    """
+    if not targets:
+        return ok("The demo upstream is a process of the gateway's own.")
+    paths = ssl.get_default_verify_paths()  # where SSL_CERT_FILE and SSL_CERT_DIR count, too
+    for target in targets:
+        try:
+            requests.head(
+                target,
+                auth=unchanged,
+                timeout=timeout_s,
+                verify=paths.cafile or paths.capath or True,
+            ).close()
+        except requests.exceptions.InvalidSchema:
+            return skip(f"{target}: not tried through a SOCKS proxy.")
+        except requests.RequestException as error:
+            return fail(
+                f"{target}: {type(error).__name__} ({cause_of(error)}).",
+                "Check the address, the firewall, HTTPS_PROXY and SSL_CERT_FILE; --offline leaves this out.",
+            )
+    return ok(f"Reached {', '.join(targets)}.")
+
+
+def port(host: str, number: int, ours: int | None) -> Result:
+    """Judge the port: free, or used by the gateway whose process id is `ours`. Takes it for a moment if it is free."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        socket.create_server((host, number), family=family).close()
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            remedy = "Set PROXY_HOST to an address that `ip addr` shows, and PORT above 1023."
+            return fail(f"{number} on {host} cannot be had: {error.strerror}.", remedy)
+    else:
+        return ok(f"{number} on {host} is free.")
+    if ours is not None:
+        return ok(f"{number} on {host} is used by our own gateway, pid {ours}.")
+    remedy = f"ss -ltnp 'sport = :{number}' shows which; end it, or set PORT to another number."
+    return fail(f"{number} on {host} is in use by another program.", remedy)
