@@ -28,6 +28,9 @@ log = logging.getLogger("codex_api.traces")
 MAX_WAITING = trace_files.MAX_FILES
 """Traces that wait to be written; more could not be kept anyway."""
 
+_GATHER_S = 0.05
+"""How long the first trace waits for others: each hop to the thread and each pruning costs the loop its time."""
+
 _FLUSH_S = 2.0
 
 
@@ -97,7 +100,8 @@ class TraceBuffer:
     def _run(self) -> None:
         self._write([])
         while self._waiting or not self._is_stopping:
-            self._wake.wait(self._prune_every_s)
+            if self._wake.wait(self._prune_every_s) and not self._is_stopping:
+                gevent.sleep(_GATHER_S)
             self._wake.clear()
             batch, self._waiting = self._waiting, []
             self._write(batch)
