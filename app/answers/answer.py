@@ -121,21 +121,29 @@ class Answer:
         Blocks. Raises `GatewayError` in the endpoint's words; what a client may still see before it was yielded then.
         """
         yield [Began(choice.index) for choice in self._choices]
+        chunks: list[Chunk] = []  # of the batch at hand
         try:
             for index, batch in self._turns.follow():
                 if batch == []:
                     yield None
                 elif not self._choices[index].is_complete:  # else it was on its way when it ended
-                    yield from self._feed(index, batch)
+                    self._feed(index, batch, chunks)
+                    yield chunks
+                    chunks = []
         except GatewayError as error:
             if isinstance(error, UpstreamAuth):
                 self._engine.backend.note_login(accepted=False)
             self._words.put_into(error)
+            if chunks and self._is_committed:
+                yield chunks
             raise
 
-    def _feed(self, index: int, batch: Sequence[Event] | GatewayError) -> Iterator[list[Chunk]]:
-        """Yield what a batch of events adds; close the turns that have done their part."""
-        choice, chunks = self._choices[index], list[Chunk]()
+    def _feed(self, index: int, batch: Sequence[Event] | GatewayError, chunks: list[Chunk]) -> None:
+        """Add to `chunks` what a batch of events adds; close the turns that have done their part.
+
+        Raises `GatewayError`: what came before it in the batch is then in `chunks`.
+        """
+        choice = self._choices[index]
         try:
             if isinstance(batch, GatewayError):
                 raise batch
@@ -145,12 +153,12 @@ class Answer:
             self._reopen(index, again.instruction)
         except GatewayError as error:
             if not error.is_transient or index in self._visible | self._retried:
-                if self._is_committed:
-                    yield chunks
                 raise
+            chunks.clear()
             self._retry(index, error)
-            chunks = [Restarted(index)]
-        yield chunks + self._end(index)
+            chunks.append(Restarted(index))
+        if choice.is_complete:
+            chunks += self._end(index)
 
     def _retry(self, index: int, error: GatewayError) -> None:
         """Run a choice's turn once more. Blocks; raises `GatewayError`."""
@@ -172,9 +180,7 @@ class Answer:
     def _end(self, index: int) -> list[Chunk]:
         """Close the turn of a choice that is complete; after the last one, return what all of them cost."""
         cause = self._choices[index].cause
-        if cause is None:
-            return []
-        passed("answers.choice_ended", choice=index, cause=cause.value)
+        passed("answers.choice_ended", choice=index, cause=cause and cause.value)
         self._turns.close_one(index)
         if not all(choice.is_complete for choice in self._choices):
             return []

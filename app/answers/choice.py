@@ -162,7 +162,8 @@ class Choice:
             return self._finish(Cause.TOKEN_LIMIT)
         self._deltas += 1
         self._open_message = item_id
-        chunks = self._begin_item(ItemKind.MESSAGE, item_id)
+        is_open = self._open is ItemKind.MESSAGE
+        chunks = [] if is_open else self._begin_item(ItemKind.MESSAGE, item_id)
         if passed := self._stop.feed(text):
             chunks += self._emit(Text(self.index, passed))
         if not self._stop.hit:
