@@ -88,6 +88,12 @@ class PromptRefused(InvalidRequest):
     default_code = "invalid_prompt"
 
 
+class ReasoningRefused(InvalidRequest):
+    """The upstream does not take back the encrypted reasoning that is in the conversation."""
+
+    default_code = "invalid_encrypted_content"
+
+
 class InvalidApiKey(InvalidRequest):
     """The bearer key is missing or wrong."""
 

@@ -8,6 +8,9 @@ from typing import Any
 from app.answers.field_errors import invalid_type
 from app.errors import InvalidRequest
 
+PARAGRAPH = "\n\n"
+"""Between the messages of one answer, where there is one text for all of them."""
+
 _MAX_STOPS = 16
 """OpenAI takes 4. Editors shorten their list for that server only: Continue's completions send 6 and more to others."""
 

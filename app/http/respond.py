@@ -16,6 +16,7 @@ from functools import partial
 from flask import Response
 
 from app.answers.answer import Answer
+from app.answers.answer_cache import Owner
 from app.answers.model_names import Resolved, resolve
 from app.answers.plan import AnswerPlan, RequestWords
 from app.backend.admission import SlotRequest
@@ -75,14 +76,15 @@ def respond(plan: AnswerPlan, wire: Wire, *, is_stream: bool) -> Response:
 def _begin(plan: AnswerPlan, *, is_stream: bool) -> Answer:
     """Wait for slots, and a place among the open streams; begin the turns. Blocks."""
     here, record = services(), current_record()
-    owner, mark = record.key_name or "", here.engine.backend.account_mark()
+    key = record.key_name or ""
+    owner = Owner(key, here.engine.backend.account_mark(), plan.resolved.model.id)
     if is_stream:
         with _noting_full_streams(record):
             here.open_streams.check()  # a stream that waits for a slot has no place yet
     with step("answers.prepare", prompts=len(plan.prompts)):
-        plan = here.preparation.prepare(plan, owner, mark)
+        plan = here.preparation.prepare(plan, owner)
     observer = HttpRequestObserver(record, here.metrics, here.traces)
-    slot_request = SlotRequest(owner, record.started + here.pace.total_s - time.monotonic())
+    slot_request = SlotRequest(key, record.started + here.pace.total_s - time.monotonic())
     with here.engine.admit(plan.count, slot_request, observer) as admitted:
         if is_stream:
             with _noting_full_streams(record):
@@ -92,9 +94,12 @@ def _begin(plan: AnswerPlan, *, is_stream: bool) -> Answer:
             here.engine,
             admitted,
             here.pace,
-            owner=owner,
+            owner=key,
             observer=observer,
-            on_complete=partial(here.preparation.keep, owner=owner, account_mark=mark),
+            on_complete=partial(
+                here.preparation.keep, owner=owner, marks=[p.mark for _, p in plan.choices()]
+            ),
+            on_reasoning_refused=partial(here.preparation.forget, owner),
         )
 
 

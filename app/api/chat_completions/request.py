@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from app.answers.constraints import AnswerConstraints
@@ -21,7 +21,7 @@ from app.api.chat_completions.messages import to_items
 from app.api.chat_completions.response_format import parse_format
 from app.api.chat_completions.schemas import check_fields
 from app.api.chat_completions.tools import parse_tools
-from app.api.sampling import choice_count, include_usage, stop_sequences
+from app.api.sampling import PARAGRAPH, choice_count, include_usage, stop_sequences
 from app.backend.request import Item, developer_item, estimate_tokens
 from app.errors import InvalidRequest
 
@@ -38,6 +38,7 @@ class ChatRequest:
 
     model: str | None
     items: tuple[Item, ...]
+    instructions: tuple[Item, ...]
     image_fields: Mapping[str, str]
     stream: bool
     include_usage: bool
@@ -63,22 +64,26 @@ class ToolChoice:
 
 
 def parse_request(
-    body: Mapping[str, Any], *, max_choices: int, shows_reasoning: bool, needs_model: bool = True
+    body: Mapping[str, Any],
+    *,
+    max_choices: int,
+    shows_reasoning: bool,
+    commentary_is_reasoning: bool = False,
+    needs_model: bool = True,
 ) -> ChatRequest:
     """Check the body. Raises `InvalidRequest`, which names the first field that is wrong."""
     given, ignored = check_fields(body, needs_model=needs_model)
     choice = _tool_choice(given)
     output = parse_format(given["response_format"]) if "response_format" in given else TEXT
-    is_stream = given.get("stream", False)
-    is_legacy = bool(given.get("functions")) and not given.get("tools")
     image_fields: ImageFields = {}
     items = to_items(given["messages"], image_fields)
     instructions = [text for text in (choice.instruction, output.instruction) if text]
     return ChatRequest(
         model=given.get("model"),
-        items=(*items, *map(developer_item, instructions)),
+        items=items,
+        instructions=tuple(map(developer_item, instructions)),
         image_fields=image_fields,
-        stream=is_stream,
+        stream=given.get("stream", False),
         include_usage=include_usage(given),
         n=choice_count(given, max_choices),
         effort=given.get("reasoning_effort"),
@@ -86,21 +91,36 @@ def parse_request(
         verbosity=given.get("verbosity"),
         dynamic_tools=tuple(map(to_dynamic_tool, choice.offered)),
         output_schema=output.strict_schema,
-        constraints=AnswerConstraints(
-            stops=stop_sequences(given.get("stop")),
-            max_tokens=given.get("max_completion_tokens", given.get("max_tokens")),
-            names=names_by_alias(tool.name for tool in choice.tools),
-            offers_tools=bool(choice.offered),
-            requires_tool=choice.is_required,
-            parallel_calls=given.get("parallel_tool_calls", True) and not is_legacy,
+        constraints=replace(
+            _constraints(given, choice, output),
             shows_reasoning=shows_reasoning,
-            output=output,
-            checks_output=_checks(output, is_stream=is_stream, has_tools=bool(choice.offered)),
             prompt_tokens=estimate_tokens(items),
+            commentary_is_reasoning=commentary_is_reasoning,
         ),
-        legacy_calls=is_legacy,
+        legacy_calls=_is_legacy(given),
         ignored=ignored,
     )
+
+
+def _constraints(
+    given: Mapping[str, Any], choice: ToolChoice, output: OutputFormat
+) -> AnswerConstraints:
+    is_stream = given.get("stream", False)
+    return AnswerConstraints(
+        stops=stop_sequences(given.get("stop")),
+        max_tokens=given.get("max_completion_tokens", given.get("max_tokens")),
+        names=names_by_alias(tool.name for tool in choice.tools),
+        offers_tools=bool(choice.offered),
+        requires_tool=choice.is_required,
+        parallel_calls=given.get("parallel_tool_calls", True) and not _is_legacy(given),
+        output=output,
+        checks_output=_checks(output, is_stream=is_stream, has_tools=bool(choice.offered)),
+        separator=PARAGRAPH,
+    )
+
+
+def _is_legacy(given: Mapping[str, Any]) -> bool:
+    return bool(given.get("functions")) and not given.get("tools")
 
 
 def _checks(output: OutputFormat, *, is_stream: bool, has_tools: bool) -> bool:

@@ -36,6 +36,7 @@ def create_chat_completion() -> Response:
         read_json_object(),
         max_choices=options.max_choices,
         shows_reasoning=options.shows_reasoning,
+        commentary_is_reasoning=options.commentary_is_reasoning,
         needs_model=not respond.has_default_model(),
     )
     resolved = respond.resolve_model(WORDS, request.model, request.effort)
@@ -48,6 +49,7 @@ def create_chat_completion() -> Response:
         request.constraints,
         request.n,
         request.image_fields,
+        request.instructions,
     )
     plan = AnswerPlan((prompt,), WORDS, resolved, request.ignored)
     return respond.respond(

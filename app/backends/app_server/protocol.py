@@ -20,7 +20,6 @@ UNUSED_NOTIFICATIONS = (
     "thread/settings/updated",
     "turn/started",
     "turn/diff/updated",
-    "item/started",
     "item/completed",
     "item/reasoning/summaryPartAdded",
     "warning",

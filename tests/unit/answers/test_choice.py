@@ -681,11 +681,11 @@ def test_usage_is_what_codex_reported_or_an_estimate_that_says_so(
 # What is given back in the next request
 
 
-def test_reasoning_is_kept_where_it_can_be_given_back() -> None:
+def test_what_the_upstream_made_is_kept_where_it_can_be_given_back() -> None:
     kept = {"type": "reasoning", "id": "rs_1", "encrypted_content": "opaque"}
     items = [kept, {"type": "reasoning"}, {"type": "reasoning", "encrypted_content": ""}]
     chunks, choice = run(TOOLS, *map(RawItem, items), call("f", "a"), call("g", "b"), RESPONSE)
-    assert choice.reasoning_items == [kept]
+    assert choice.items == [*items, call("f", "a").item, call("g", "b").item]
     assert choice.call_ids == ["a", "b"]
     assert len(chunks) == 5
 
@@ -805,7 +805,7 @@ def test_a_choice_that_begins_anew_remembers_nothing_of_its_turn() -> None:
     for event in (TextDelta("i1", "al"), RawItem(sealed), RawItem(call), UsageUpdated(USAGE)):
         choice.feed(event)
     choice.reset()
-    assert (choice.call_ids, choice.reasoning_items, choice.usage) == ([], [], None)
+    assert (choice.call_ids, choice.items, choice.usage) == ([], [], None)
     assert shown(choice.feed(TextDelta("i2", "o"))) == [content("o")]  # not the stop "lo"
     assert shown(choice.feed(TextDelta("i2", "k"))) == [content("k")]
     assert choice.feed(TextDelta("i2", "!"))[-1] == finish(Cause.TOKEN_LIMIT)
