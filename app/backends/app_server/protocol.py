@@ -108,6 +108,18 @@ def unsubscribe_params(thread_id: ThreadId) -> dict[str, Any]:
     return {"threadId": thread_id}
 
 
+def read_params(thread_id: ThreadId) -> dict[str, Any]:
+    """Parameters of `thread/read`, without the thread's turns."""
+    return {"threadId": thread_id}
+
+
+def is_active(result: Any) -> bool:
+    """Return True if `thread/read` says that a turn runs on the thread."""
+    thread = member(result, "thread", dict, "thread/read")
+    status = member(thread, "status", dict, "thread/read")
+    return member(status, "type", str, "thread/read") == "active"
+
+
 def loaded_list_params() -> dict[str, Any]:
     """Parameters of `thread/loaded/list`: the cheapest question, asked for the sake of the answer."""
     return {"limit": 1}

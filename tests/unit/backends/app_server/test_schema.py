@@ -405,6 +405,7 @@ PARAMS: list[tuple[str, dict[str, Any]]] = [
     ("turn/start", protocol.turn_start_params(THREAD, FULL)),
     ("turn/interrupt", protocol.interrupt_params(THREAD, TURN)),
     ("thread/unsubscribe", protocol.unsubscribe_params(THREAD)),
+    ("thread/read", protocol.read_params(THREAD)),
     ("thread/loaded/list", protocol.loaded_list_params()),
     ("model/list", protocol.model_list_params(None)),
     ("model/list", protocol.model_list_params("2")),
@@ -487,6 +488,14 @@ def test_a_thread_has_an_id(schema: Schema) -> None:
     thread = resolve(file["properties"]["thread"], file)
     assert "id" in thread["required"]
     assert protocol.parse_thread_id({"thread": {"id": least(thread["properties"]["id"], file)}})
+
+
+def test_a_thread_says_whether_a_turn_runs_on_it(schema: Schema) -> None:
+    file = schema("v2/ThreadReadResponse")
+    thread = resolve(file["properties"]["thread"], file)
+    assert "status" in thread["required"]
+    kinds = resolve(only(thread["properties"]["status"]), file)["oneOf"]
+    assert {"idle", "active"} <= {kind["properties"]["type"]["enum"][0] for kind in kinds}
 
 
 @pytest.mark.parametrize("field", ["model", "supportedReasoningEfforts", "defaultReasoningEffort"])
