@@ -43,6 +43,7 @@ class ChoiceText:
         self._stop = StopFilter(constraints.stops)
         output = constraints.output
         self._fence = FenceFilter(is_on=output.is_checked and not constraints.checks_output)
+        self._holds = constraints.holds_text
         self._held: list[Chunk] = []  # while it is not certain that the answer will stand
         self._open: ItemKind | None = None  # at most one item is open at a time
         self._message: Message | None = None  # the latest
@@ -85,15 +86,15 @@ class ChoiceText:
             return [*self.begin_message(item_id, None), *self.say(item_id, text)]
         self.pieces += 1
         message.delivered.add(text)
-        return self._say(message, text)
+        return self._pass(message, text) if message.has_content else self._say(message, text)
 
     def _say(self, message: Message, text: str) -> list[Chunk]:
+        if message.has_content:
+            return self._pass(message, text)
         if message.route is Route.REASONING:
             return self.think(text, message.item_id)
         if message.route is Route.HELD:
             return self._let_go() if message.hold(text) else [self._working]
-        if message.has_content:
-            return self._pass(message, text)
         message.has_content = True
         separator = self._constraints.separator if self._has_content else ""
         self._has_content = True
@@ -103,10 +104,9 @@ class ChoiceText:
     def _pass(self, message: Message, text: str) -> list[Chunk]:
         """Let text out as far as no filter holds it back."""
         is_open = self._open is ItemKind.MESSAGE
-        chunks = [] if is_open else self._begin_item(ItemKind.MESSAGE, message.item_id)
-        if passed := self._stop.feed(self._fence.feed(text)):
-            chunks += self._emit(Text(self._index, passed))
-        return chunks
+        began = [] if is_open else self._begin_item(ItemKind.MESSAGE, message.item_id)
+        passed = self._stop.feed(self._fence.feed(text))
+        return [*began, *self._emit(Text(self._index, passed))] if passed else began
 
     def _let_go(self) -> list[Chunk]:
         """Let the latest message out if it was held back until it was known where it goes."""
@@ -208,7 +208,7 @@ class ChoiceText:
 
     def _emit(self, chunk: Chunk) -> list[Chunk]:
         """Return a chunk of a message, unless it has to be held back."""
-        if not self._constraints.holds_text:
+        if not self._holds:
             return [chunk]
         self._held.append(chunk)
         return [self._working]

@@ -30,7 +30,7 @@ class Delivered:
 
     def add(self, text: str) -> None:
         """Note the next piece."""
-        data = _encoded(text)
+        data = text.encode("utf-8", "surrogatepass")
         self._size += len(data)
         self._checksum = crc32(data, self._checksum)
 
@@ -38,14 +38,10 @@ class Delivered:
         """Return what of the whole is still to be delivered; nothing if it does not begin with what was."""
         if not self._size:
             return whole
-        data = _encoded(whole)
+        data = whole.encode("utf-8", "surrogatepass")
         if len(data) <= self._size or crc32(data[: self._size]) != self._checksum:
             return ""
         return data[self._size :].decode("utf-8", "surrogatepass")
-
-
-def _encoded(text: str) -> bytes:
-    return text.encode("utf-8", "surrogatepass")
 
 
 _BEGINNINGS = frozenset('{["`-0123456789')
