@@ -99,7 +99,7 @@ def parse_request(
             prompt_tokens=estimate_tokens(items),
         ),
         legacy_calls=is_legacy,
-        ignored=ignored,
+        ignored=(*ignored, *output.ignored),
     )
 
 
