@@ -133,3 +133,41 @@ def test_a_keyword_of_a_schema_is_in_no_log_and_no_label(
     (line,) = (line for line in gateway.events("request") if line["request_id"] == request_id)
     assert line["ignored_parameters"] == [FIELD]
     assert "private-word" not in gateway.get("/metrics").text
+
+
+STRING = {"type": "string"}
+PARAMETERS: list[dict[str, Any]] = [
+    *(case.schema for case in (*ENFORCED, *INSTRUCTED)),
+    {"properties": {"a": STRING}},
+    {"$ref": "#/definitions/x", "definitions": {"x": {"type": "object"}}},
+    {"type": "object", "anyOf": [{"required": ["a"]}, {"required": ["b"]}]},
+    {"type": "object", "patternProperties": {"^x": STRING}, "title": None},
+    *(
+        {"type": "object", "properties": {"a": entry}}
+        for entry in (
+            {},
+            True,
+            {"type": "array"},
+            {"type": "array", "items": STRING, "minItems": 1.0},
+            {"type": ["array", "null"]},
+            {"type": "integer", "maximum": 2**63},
+            {"enum": ["x", 1, None], "const": {"x": 1}},
+            {"not": STRING},
+            {"$ref": "#/$defs/none"},
+            {**STRING, "x-y": {"z": None}, "$comment": "c", "required": None, "description": None},
+        )
+    ),
+]
+
+
+def test_what_openai_takes_as_parameters_is_taken(gateway: Gateway, upstream: Upstream) -> None:
+    marker = upstream.say("no call")
+    functions = [
+        {"name": f"f{index}", "parameters": schema, "strict": True}
+        for index, schema in enumerate(PARAMETERS)
+    ]
+    tools = [{"type": "function", "function": function} for function in functions]
+    assert content(gateway.post(ask(marker, tools=tools))) == "no call"
+    (request,) = upstream.control.requests(marker)
+    offered = {tool.get("name"): tool for tool in request["body"]["tools"]}
+    assert {function["name"] for function in functions} <= set(offered)
