@@ -11,6 +11,8 @@ from typing import Any
 
 def are_exclusive(alternatives: Sequence[Any]) -> bool:
     """Return True if each certainly excludes all others. References must have been followed."""
+    if len(set(map(id, alternatives))) < len(alternatives):
+        return False  # one definition twice, which may be large
     kinds: dict[str, list[Mapping[str, Any]]] = {}
     for entry in alternatives:
         kind = (
