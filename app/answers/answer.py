@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from gevent import get_hub
 from gevent.util import wrap_errors
@@ -28,6 +28,8 @@ from app.backend.protocols import Pace
 from app.backend.request import developer_item
 from app.errors import GatewayError, ReasoningRefused, UpstreamAuth
 from app.step_log import passed
+
+Result = TypeVar("Result")
 
 
 class AnswerObserver(RequestObserver, Protocol):
@@ -271,10 +273,10 @@ class Answer:
         self._turns.close()
 
 
-def run_in_thread(function: Callable[[str], str | None], args: tuple[str]) -> str | None:
+def run_in_thread(function: Callable[[str], Result], args: tuple[str]) -> Result:
     """Call a function in a native thread, and return or raise what it does. Blocks."""
     # What a thread raises gevent prints, with the function and all that belongs to it: here a caller's schema.
-    guarded: Callable[[str], str | Exception | None] = wrap_errors((Exception,), function)
+    guarded: Callable[[str], Result | Exception] = wrap_errors((Exception,), function)
     result = get_hub().threadpool.apply(guarded, args)
     if isinstance(result, Exception):
         raise result

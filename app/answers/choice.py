@@ -21,6 +21,7 @@ from app.answers.chunks import (
     Working,
 )
 from app.answers.constraints import AnswerConstraints
+from app.answers.output_format import Accepted, Problem
 from app.answers.turn_errors import end_cause
 from app.backend.events import (
     Event,
@@ -41,11 +42,11 @@ _REFUSED = (
 )
 
 
-Run = Callable[[Callable[[str], str | None], tuple[str]], str | None]
+Run = Callable[[Callable[[str], Accepted | Problem], tuple[str]], Accepted | Problem]
 """Calls a function that may take long and returns what it returns; other greenlets may run meanwhile."""
 
 
-def run_here(function: Callable[[str], str | None], args: tuple[str]) -> str | None:
+def run_here(function: Callable[[str], Accepted | Problem], args: tuple[str]) -> Accepted | Problem:
     """Call it in this thread."""
     return function(*args)
 
@@ -194,11 +195,7 @@ class Choice:
         if self._constraints.requires_tool and not self.call_ids:
             missed = "You must call one of the functions now, and say nothing else."
         elif self._constraints.checks_output:
-            problem = self._run(self._constraints.output.problem, (self._text.checked_text(),))
-            missed = (
-                problem
-                and f"Your answer was not accepted: {problem}. Answer again, in the right form."
-            )
+            missed = self._check_output()
         if missed is None:
             return
         if self._has_asked_again:
@@ -208,6 +205,16 @@ class Choice:
             self._spent.append(self.usage)  # the first try was paid for, too
         self.reset()
         raise RetryWithInstruction(missed)
+
+    def _check_output(self) -> str | None:
+        """Return what the model is told of a text in the wrong form; of any other, keep what is the answer."""
+        text = self._text.held_text()
+        verdict = self._run(self._constraints.output.accept, (text,))
+        if isinstance(verdict, Problem):
+            return f"Your answer was not accepted: {verdict.sentence}. Answer again, in the right form."
+        if verdict.text != text:
+            self._text.replace_held(verdict.text)
+        return None
 
     def _finish(self, cause: Cause) -> list[Chunk]:
         """End the choice, maybe before codex does: the turn is then to be closed."""

@@ -181,9 +181,15 @@ class ChoiceText:
         """Pass on what waited for more text; what waits for a check is still held."""
         return [*self._let_go(), *self._flush()]
 
-    def checked_text(self) -> str:
+    def held_text(self) -> str:
         """Return the text that waits for a check."""
         return "".join(chunk.text for chunk in self._held if isinstance(chunk, Text))
+
+    def replace_held(self, text: str) -> None:
+        """Put one text in the place of all that waits for a check."""
+        first = next(place for place, chunk in enumerate(self._held) if isinstance(chunk, Text))
+        others = [chunk for chunk in self._held[first:] if not isinstance(chunk, Text)]
+        self._held = [*self._held[:first], Text(self._index, text), *others]
 
     # Items
 

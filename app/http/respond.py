@@ -26,6 +26,7 @@ from app.http.request_context import current_record
 from app.http.request_lifetime import current_lifetime
 from app.http.services import services
 from app.http.wire import Wire
+from app.observability import labels
 from app.observability.requests import RequestRecord
 from app.observability.turn_observers import HttpRequestObserver
 from app.step_log import step
@@ -65,7 +66,8 @@ def resolve_model(words: RequestWords, name: str | None, effort: str | None = No
 def respond(plan: AnswerPlan, wire: Wire, *, is_stream: bool) -> Response:
     """Answer a plan, whole or as a stream. Blocks; raises `GatewayError` before the response is committed."""
     record = current_record()
-    record.stream, record.ignored_parameters = is_stream, plan.ignored
+    record.stream = is_stream
+    record.ignored_parameters = tuple(dict.fromkeys(map(labels.parameter, plan.ignored)))
     answer = _begin(plan, is_stream=is_stream)
     record.generation = answer.summary().generation
     if is_stream:

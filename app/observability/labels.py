@@ -1,7 +1,7 @@
 """Labels of metrics, from known sets. Pure: any other value is `other`, so no caller can make a new series.
 
-Routes come from the URL map, models from codex's list, ignored parameters from the schemas' tables: those sets are
-bounded where they are made.
+Routes come from the URL map, models from codex's list, ignored parameters from the schemas' tables (but for the
+keywords of a caller's schema): those sets are bounded where they are made.
 """
 
 from __future__ import annotations
@@ -58,12 +58,18 @@ CODES = _FINER_CODES | {
 """Every code of ours. An upstream's own code is passed on to its caller, and may be anything."""
 
 
+_KEYWORD_OF_A_SCHEMA = re.compile(r"(?<=\.schema)\..*", re.DOTALL)
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 
 
 def method(name: str) -> str:
     """Return the HTTP method, or `other`: a request line may hold any word."""
     return name if name in METHODS else OTHER
+
+
+def parameter(name: str) -> str:
+    """Return the name of an ignored parameter, without the keyword of a schema, which may be any word."""
+    return _KEYWORD_OF_A_SCHEMA.sub("", name)
 
 
 def code(name: str | None) -> str:

@@ -98,7 +98,7 @@ def parse_request(
             commentary_is_reasoning=commentary_is_reasoning,
         ),
         legacy_calls=_is_legacy(given),
-        ignored=ignored,
+        ignored=(*ignored, *output.ignored),
     )
 
 

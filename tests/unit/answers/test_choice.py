@@ -25,6 +25,7 @@ from app.answers.chunks import (
     Working,
 )
 from app.answers.constraints import AnswerConstraints
+from app.answers.output_format import Accepted, Problem
 from app.answers.tools import alias_of, names_by_alias
 from app.api.chat_completions.response_format import parse_format
 from app.backend.events import (
@@ -343,6 +344,12 @@ TRANSCRIPTS: list[Transcript] = [
         [content('{"a"'), content(": 1}"), finish(Cause.FINISHED)],
     ),
     (
+        "JSON in a fence is taken out of it",
+        AnswerConstraints(output=parse_format({"type": "json_object"}), checks_output=True),
+        [said("Sure: ```json\n{"), said('"a": 1}\n'), said("```"), message(), DONE],
+        [content('{"a": 1}'), finish(Cause.FINISHED)],
+    ),
+    (
         "JSON that is not checked goes out at once",
         AnswerConstraints(output=parse_format({"type": "json_object"})),
         [said("no JSON"), DONE],
@@ -474,7 +481,7 @@ REQUIRED = AnswerConstraints(offers_tools=True, requires_tool=True)
 def test_the_check_of_an_answer_runs_where_it_is_told_to() -> None:
     checked: list[str] = []
 
-    def run(function: Callable[[str], str | None], args: tuple[str]) -> str | None:
+    def run(function: Callable[[str], Accepted | Problem], args: tuple[str]) -> Accepted | Problem:
         checked.extend(args)
         return function(*args)
 
@@ -487,7 +494,12 @@ def test_the_check_of_an_answer_runs_where_it_is_told_to() -> None:
 
 
 OBJECT = AnswerConstraints(output=parse_format({"type": "json_object"}), checks_output=True)
-SCHEMA = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
+SCHEMA = {
+    "type": "object",
+    "properties": {"a": {"type": "string"}},
+    "required": ["a"],
+    "additionalProperties": True,
+}
 BY_SCHEMA = AnswerConstraints(
     output=parse_format({"type": "json_schema", "json_schema": {"name": "n", "schema": SCHEMA}}),
     checks_output=True,

@@ -169,7 +169,7 @@ def test_a_strange_schema_is_refused_or_checked_and_never_a_defect(schema: Any) 
         assert error.param is not None
         assert error.param.startswith("response_format")
     else:
-        parsed.problem('{"a": 1}')
+        parsed.accept('{"a": 1}')
 
 
 def deep(n: int) -> dict[str, object]:
