@@ -34,6 +34,9 @@ class AnswerObserver(RequestObserver, Protocol):
     def retried(self, facts: TurnFacts, error: GatewayError) -> None:
         """A turn failed before its client saw anything, and another one takes its place."""
 
+    def failed(self, facts: TurnFacts, error: GatewayError) -> None:
+        """The answer fails with the error of this turn."""
+
 
 class Answer:
     """One plan being answered: made by `begin`, iterated by one consumer, ended by `close`."""
@@ -133,6 +136,7 @@ class Answer:
         except GatewayError as error:
             if isinstance(error, UpstreamAuth):
                 self._engine.backend.note_login(accepted=False)
+            self._observer.failed(self._turns.turns[0].facts, error)
             self._words.put_into(error)
             if chunks and self._is_committed:
                 yield chunks

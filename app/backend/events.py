@@ -99,6 +99,8 @@ class Reset:
 class TurnFailure:
     """codex's reason (`TurnError`). `kind` is the name of `codexErrorInfo`, `http_status` what the upstream sent.
 
+    `message` is bounded by the backend: the upstream's body is in it.
+
     `reset` is added to what codex says, where a limit of the account was reached (`app.codex.account.with_reset`).
     """
 

@@ -117,10 +117,15 @@ PARSERS: Mapping[str, Callable[[dict[str, Any], str], Event | None]] = MappingPr
 )
 
 
+MESSAGE_CHARS = 64 * 1024
+"""Longest message of a failure. It holds the upstream's body, which can be of any size, and is looked at with regular
+expressions; one that is cut is no JSON any more."""
+
+
 def parse_failure(error: dict[str, Any]) -> TurnFailure:
     """Read a `TurnError`. `codexErrorInfo` is a bare name, or an object with one name and maybe an HTTP status."""
     message = error.get("message")
-    text = message if isinstance(message, str) else ""
+    text = message[:MESSAGE_CHARS] if isinstance(message, str) else ""
     info = error.get("codexErrorInfo")
     if isinstance(info, str):
         return TurnFailure(text, info)
