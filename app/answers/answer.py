@@ -224,6 +224,7 @@ class Answer:
             usage=None if self._choices[0].usage is None else self._usage(),
             usage_estimated=any(choice.is_usage_estimated for choice in self._choices),
             cause=self._choices[0].cause,
+            rerouted_to=next(filter(None, (it.rerouted_to for it in self._choices)), None),
         )
 
     def _usage(self) -> Usage:
@@ -240,6 +241,7 @@ class Answer:
             output=output,
             reasoning_output=sum(usage.reasoning_output for usage in spent),
             total=paid + output,
+            cache_write_input=sum(usage.cache_write_input for usage in by_prompt.values()),
         )
 
     def close(self) -> None:

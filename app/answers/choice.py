@@ -21,6 +21,7 @@ from app.answers.chunks import (
     ItemKind,
     ReasoningText,
     Refusal,
+    Rerouted,
     Text,
     Working,
 )
@@ -29,6 +30,7 @@ from app.answers.stop_sequences import StopFilter
 from app.answers.turn_errors import end_cause
 from app.backend.events import (
     Event,
+    ModelRerouted,
     RawItem,
     ReasoningDelta,
     ResponseCompleted,
@@ -73,6 +75,7 @@ class Choice:
         self.usage: Usage | None = None
         self.is_usage_estimated = False
         self.cause: Cause | None = None
+        self.rerouted_to: str | None = None
         self.reasoning_items: list[Mapping[str, Any]] = []
         self.call_ids: list[str] = []
         self._constraints, self._run = constraints, run
@@ -93,7 +96,7 @@ class Choice:
 
     def reset(self) -> None:
         """Forget what the turn said: it failed, and another one takes its place."""
-        self.usage = None
+        self.usage = self.rerouted_to = None
         self.reasoning_items, self.call_ids = [], []
         self._begin()
 
@@ -117,9 +120,16 @@ class Choice:
                 return self._on_response(usage)
             case TurnEnded():
                 return self._on_end(event)
-            case UsageUpdated(usage=usage):
-                self.usage = usage
+            case UsageUpdated() | ModelRerouted():
+                return self._on_news(event)
         return []
+
+    def _on_news(self, event: UsageUpdated | ModelRerouted) -> list[Chunk]:
+        if isinstance(event, UsageUpdated):
+            self.usage = event.usage
+            return []
+        self.rerouted_to = event.model
+        return [Rerouted(self.index, event.model)]
 
     # Items: at most one is open at a time
 

@@ -1,13 +1,13 @@
 """Labels of metrics, from known sets. Pure: any other value is `other`, so no caller can make a new series.
 
-Routes come from the URL map, models from codex's list, ignored parameters from the schemas' tables: those sets are
-bounded where they are made.
+Routes come from the URL map, ignored parameters from the schemas' tables: those sets are bounded where they are made.
 """
 
 from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Collection
 
 from app import errors
 
@@ -58,12 +58,20 @@ CODES = _FINER_CODES | {
 """Every code of ours. An upstream's own code is passed on to its caller, and may be anything."""
 
 
+_SNAPSHOT = re.compile(r"-\d{4}-\d{2}-\d{2}\Z")
+
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 
 
 def method(name: str) -> str:
     """Return the HTTP method, or `other`: a request line may hold any word."""
     return name if name in METHODS else OTHER
+
+
+def model(name: str, known: Collection[str]) -> str:
+    """Return the name of a known model, which stands for its dated snapshots too; else `other`."""
+    family = _SNAPSHOT.sub("", name)
+    return next((one for one in (name, family) if one in known), OTHER)
 
 
 def code(name: str | None) -> str:

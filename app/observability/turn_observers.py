@@ -118,8 +118,10 @@ class HttpRequestObserver:
             "thread_id": facts.thread_id,
             "request_id": self._record.request_id,
         }
-        is_outdated = isinstance(error, CodexOutdated)
-        log.warning("codex_outdated" if is_outdated else "upstream_refused", extra=fields)
+        if isinstance(error, CodexOutdated):
+            log.warning("codex_outdated", extra=fields)
+        else:
+            log.warning("upstream_refused", extra=fields)
 
     def turn(self) -> TurnObserver:
         """Return the observer of one more turn."""

@@ -11,7 +11,9 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, NewType, TypeVar
 
 from app.backend.events import (
+    MAX_TOKENS,
     Event,
+    ModelRerouted,
     RawItem,
     ReasoningDelta,
     ResponseCompleted,
@@ -28,6 +30,9 @@ ThreadId = NewType("ThreadId", str)
 TurnId = NewType("TurnId", str)
 
 T = TypeVar("T")
+
+MODEL_CHARS = 100
+"""Longest name of a model that the upstream may bring up."""
 
 
 class ProtocolError(Exception):
@@ -72,6 +77,10 @@ def _reasoning_delta(params: dict[str, Any], where: str) -> ReasoningDelta:
     return ReasoningDelta(member(params, "delta", str, where))
 
 
+def _model_rerouted(params: dict[str, Any], where: str) -> ModelRerouted:
+    return ModelRerouted(member(params, "toModel", str, where)[:MODEL_CHARS])
+
+
 def _usage_updated(params: dict[str, Any], where: str) -> UsageUpdated:
     usage = member(params, "tokenUsage", dict, where)
     return UsageUpdated(_usage(member(usage, "total", dict, where), where))
@@ -109,6 +118,7 @@ PARSERS: Mapping[str, Callable[[dict[str, Any], str], Event | None]] = MappingPr
         "item/agentMessage/delta": _text_delta,
         "item/reasoning/summaryTextDelta": _reasoning_delta,
         "item/reasoning/textDelta": _reasoning_delta,
+        "model/rerouted": _model_rerouted,
         "thread/tokenUsage/updated": _usage_updated,
         "rawResponse/completed": _response_completed,
         "rawResponseItem/completed": _raw_item,
@@ -143,10 +153,21 @@ _USAGE_FIELDS = (
     "reasoningOutputTokens",
     "totalTokens",
 )
+_CACHE_WRITES = "cacheWriteInputTokens"  # not in older versions
 
 
 def _usage(raw: dict[str, Any], where: str) -> Usage:
-    return Usage(*(member(raw, name, int, where) for name in _USAGE_FIELDS))
+    given, cached, output, reasoned, total = (_tokens(raw, name, where) for name in _USAGE_FIELDS)
+    written = _tokens(raw, _CACHE_WRITES, where) if _CACHE_WRITES in raw else 0
+    return Usage(given, cached, output, reasoned, total, written)
+
+
+def _tokens(raw: dict[str, Any], name: str, where: str) -> int:
+    """Return a whole number, whatever it is: the upstream's are passed on unchecked."""
+    value = raw.get(name)
+    if type(value) is float:  # a fraction, or beyond 64 bits
+        return int(min(max(value, -1.0), float(MAX_TOKENS)))
+    return member(raw, name, int, where)
 
 
 def member(parent: Any, name: str, kind: type[T], where: str) -> T:
