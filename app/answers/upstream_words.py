@@ -29,7 +29,7 @@ TELLTALE = re.compile(
 names of organizations, files, stacks."""
 
 _STATUS_SENTENCE = "unexpected status "
-_CUT_MEMBER = re.compile(r'"(?:message|msg|detail)"\s*:\s*"((?:[^"\\]|\\.){1,1000})')
+_CUT_MEMBER = re.compile(r'"(?:message|msg|detail)"\s*:\s*"((?:[^"\\]|\\.){1,1200})')
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,6 +132,26 @@ def test_what_the_upstream_said_is_in_the_log(gateway: Gateway, upstream: Upstre
     assert answer.json()["error"]["message"] == "Ask ... for ...."
 
 
+@pytest.mark.parametrize("form", ['{"error":{"message":"%s"}}', "%s"])
+def test_a_text_of_any_size_is_cut_before_anything_is_done_with_it(
+    gateway: Gateway, upstream: Upstream, form: str
+) -> None:
+    # What looks for paths in it takes time that grows with its square.
+    answer = gateway.post(ask(refuse(upstream, 400, form % ("/a-/b " * 700_000))))
+    error = answer.json()["error"]
+    assert (answer.status_code, error["retryable"]) == (400, False)
+    assert error["message"].startswith("/a-/b ")
+    assert len(error["message"]) <= 1000
+    request_id = answer.headers["x-request-id"]
+    (line,) = wait_until(
+        lambda: [
+            line for line in gateway.events("upstream_refused") if line["request_id"] == request_id
+        ],
+        "it is logged",
+    )
+    assert len(line["upstream_said"]) <= 1000
+
+
 def test_a_model_that_is_too_new_is_the_operator_s_to_mend(
     gateway: Gateway, upstream: Upstream
 ) -> None:

@@ -85,6 +85,8 @@ class Threads:
         self._counters = counters
         self._threads: dict[ThreadId, Thread] = {}
         self._idle = Event()
+        self.begun = 0
+        """How many turns were begun."""
 
     def __len__(self) -> int:
         return len(self._threads)
@@ -126,6 +128,7 @@ class Threads:
             observer=observer,
             lease=lease,
         )
+        self.begun += 1
         # Before turn/start: the first event may overtake its answer.
         self._threads[thread_id] = Thread(turn, counters=self._counters)
         try:
