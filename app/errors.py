@@ -20,13 +20,17 @@ class RequestPart(Enum):
     TOOLS = "tools"
     MODEL = "model"
     EFFORT = "effort"
+    FORMAT = "format"
+    VERBOSITY = "verbosity"
+    SERVICE_TIER = "service_tier"
 
 
 class GatewayError(Exception):
     """The root: abstract, with the fields that every answer in the error envelope has.
 
     `param` names the offending field of the request; code that knows no endpoint gives `part` instead, which
-    `app.answers.plan.RequestWords` turns into the name. `retry_after_s` becomes `Retry-After`.
+    `app.answers.plan.RequestWords` turns into the name. `retry_after_s` becomes `Retry-After`. `upstream_said` is what
+    the upstream itself said of a failure of its own, scrubbed: for the log.
     Where `is_transient`, the gateway itself tries once more, as long as the client has seen nothing of the answer.
     """
 
@@ -52,6 +56,7 @@ class GatewayError(Exception):
         self.part = part
         self.code = code or self.default_code
         self.retry_after_s = retry_after_s or self.default_retry_after_s
+        self.upstream_said: str | None = None
 
     def to_envelope(self) -> dict[str, Any]:
         """Return the one error body: OpenAI's four members and `retryable`, all five always present."""
@@ -89,9 +94,15 @@ class PromptRefused(InvalidRequest):
 
 
 class ReasoningRefused(InvalidRequest):
-    """The upstream does not take back the encrypted reasoning that is in the conversation."""
+    """The upstream cannot read the encrypted reasoning that was given back to it: made for another key, or too old."""
 
     default_code = "invalid_encrypted_content"
+
+
+class CodexOutdated(InvalidRequest):
+    """The model needs a newer codex than the one that this gateway runs."""
+
+    default_code = "CODEX_OUTDATED"
 
 
 class InvalidApiKey(InvalidRequest):
@@ -178,13 +189,26 @@ class UpstreamBrokeOff(UpstreamError):
     is_transient = True
 
 
+class UpstreamRefused(UpstreamError):
+    """The upstream refused for a reason that this gateway does not know: the same again is refused again."""
+
+    retryable = False
+
+
 class UpstreamOverloaded(GatewayError):
     """The upstream says that it has no capacity left."""
 
     status = 503
     default_code = "server_is_overloaded"
     retryable = True
-    default_retry_after_s = 5
+    default_retry_after_s: ClassVar[int | None] = 5
+
+
+class PolicyCapacity(UpstreamOverloaded):
+    """The upstream has no capacity under the policy that the request needs; trying again at once does not help."""
+
+    retryable = False
+    default_retry_after_s: ClassVar[int | None] = None
 
 
 class UpstreamForbidden(GatewayError):

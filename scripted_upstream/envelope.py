@@ -81,7 +81,10 @@ def usage_object(usage: Usage, request: dict[str, Any], rendered: Rendered) -> d
         given = rendered.text_deltas + reasoning
     return {
         "input_tokens": taken,
-        "input_tokens_details": {"cached_tokens": usage.cached_tokens},
+        "input_tokens_details": {
+            "cached_tokens": usage.cached_tokens,
+            "cache_write_tokens": usage.cache_write_tokens,
+        },
         "output_tokens": given,
         "output_tokens_details": {"reasoning_tokens": reasoning},
         "total_tokens": taken + given,

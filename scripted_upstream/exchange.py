@@ -13,6 +13,10 @@ _STREAM_HEADERS = {
 }
 
 
+_HEADER_S = 0.5
+_PIECE = b"x" * (1 << 16)
+
+
 class Exchange:
     """One request being answered."""
 
@@ -69,7 +73,21 @@ class Exchange:
         self.reusable = True
         return "replied"
 
+    def _write_for_ever(self, how: str) -> None:
+        """Ends when the other side leaves."""
+        if how == "endless_head":
+            self._peer.write(b"HTTP/1.1 200 OK\r\n")
+            while True:
+                self._peer.write(b"X-More: and more\r\n")
+                self._peer.pause(_HEADER_S)
+        self._peer.chunk(b"data: ")
+        while True:
+            self._peer.chunk(_PIECE)
+            gevent.sleep(0)
+
     def _leave(self, how: str) -> str:
+        if how.startswith("endless"):
+            self._write_for_ever(how)
         if how == "hang":
             self._peer.pause(None)
         if how == "reset":

@@ -49,9 +49,12 @@ class GarbageLine:
 
 @dataclass(frozen=True, slots=True)
 class WireFailure:
-    """The connection misbehaves: `hang` for ever, `reset` (RST), `eof` (whole body), `cut` (FIN)."""
+    """The connection misbehaves: `hang` for ever, `reset` (RST), `eof` (whole body), `cut` (FIN).
 
-    act: Literal["hang", "reset", "eof", "cut"]
+    `endless` never stops: a head of more and more headers, slowly, or a line of the stream, as fast as it is taken.
+    """
+
+    act: Literal["hang", "reset", "eof", "cut", "endless"]
     place: Literal["before_headers", "after_headers", "mid_stream"]
 
 
@@ -150,6 +153,8 @@ FAILURES: dict[str, Failure] = {
     "eof_before_headers": WireFailure("cut", "before_headers"),
     "eof_mid_stream": WireFailure("eof", "mid_stream"),
     "cut_mid_stream": WireFailure("cut", "mid_stream"),
+    "endless_before_headers": WireFailure("endless", "before_headers"),
+    "endless_mid_stream": WireFailure("endless", "mid_stream"),
 }
 
 

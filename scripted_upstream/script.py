@@ -74,12 +74,13 @@ Item: TypeAlias = Message | Reasoning | FunctionCall | RawItem
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Token counts to report; None means computed from the request and the answer."""
+    """Token counts to report, also impossible ones; None means computed from the request and the answer."""
 
     input_tokens: int | None = None
     cached_tokens: int = 0
     output_tokens: int | None = None
     reasoning_tokens: int | None = None
+    cache_write_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,10 +158,11 @@ def _response(raw: Any, where: str) -> Response:
 def _usage(raw: Any, where: str) -> Usage:
     fields = Fields(raw, where)
     usage = Usage(
-        input_tokens=fields.count("input_tokens", None),
-        cached_tokens=fields.count("cached_tokens", 0),
-        output_tokens=fields.count("output_tokens", None),
-        reasoning_tokens=fields.count("reasoning_tokens", None),
+        input_tokens=fields.take("input_tokens", (int, float), None),
+        cached_tokens=fields.take("cached_tokens", (int, float), 0),
+        cache_write_tokens=fields.take("cache_write_tokens", (int, float), 0),
+        output_tokens=fields.take("output_tokens", (int, float), None),
+        reasoning_tokens=fields.take("reasoning_tokens", (int, float), None),
     )
     fields.done()
     return usage

@@ -74,9 +74,12 @@ class Hold:
 
 @dataclass(frozen=True, slots=True)
 class Leave:
-    """Misbehave, and do nothing more: `hang`, `reset` (RST) or `cut` (FIN, the body unfinished)."""
+    """Misbehave, and do nothing more: `hang`, `reset` (RST) or `cut` (FIN, the body unfinished).
 
-    how: Literal["hang", "reset", "cut"]
+    `endless_head` and `endless_line` write for ever what never becomes a whole head, or a whole line of the stream.
+    """
+
+    how: Literal["hang", "reset", "cut", "endless_head", "endless_line"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +129,9 @@ def _answer(response: Response, request: dict[str, Any], stamp: Stamp) -> Iterat
 
 
 def _leave(failure: WireFailure) -> Act:
+    if failure.act == "endless":
+        is_head = failure.place == "before_headers"
+        return Leave("endless_head" if is_head else "endless_line")
     return End() if failure.act == "eof" else Leave(failure.act)
 
 

@@ -38,6 +38,9 @@ class AnswerObserver(RequestObserver, Protocol):
     def retried(self, facts: TurnFacts, error: GatewayError) -> None:
         """A turn failed before its client saw anything, and another one takes its place."""
 
+    def failed(self, facts: TurnFacts, error: GatewayError) -> None:
+        """The answer fails with the error of this turn."""
+
 
 class Answer:
     """One plan being answered: made by `begin`, iterated by one consumer, ended by `close`."""
@@ -151,6 +154,7 @@ class Answer:
         except GatewayError as error:
             if isinstance(error, UpstreamAuth):
                 self._engine.backend.note_login(accepted=False)
+            self._observer.failed(self._turns.turns[0].facts, error)
             self._words.put_into(error)
             if chunks and self._is_committed:
                 yield chunks
@@ -250,6 +254,7 @@ class Answer:
             usage=None if self._choices[0].usage is None else self._usage(),
             usage_estimated=any(choice.is_usage_estimated for choice in self._choices),
             cause=self._choices[0].cause,
+            rerouted_to=next(filter(None, (it.rerouted_to for it in self._choices)), None),
         )
 
     def _usage(self) -> Usage:
@@ -266,6 +271,7 @@ class Answer:
             output=output,
             reasoning_output=sum(usage.reasoning_output for usage in spent),
             total=paid + output,
+            cache_write_input=sum(usage.cache_write_input for usage in by_prompt.values()),
         )
 
     def close(self) -> None:

@@ -18,6 +18,7 @@ from app.answers.chunks import (
     Chunk,
     Ended,
     ItemEnded,
+    Rerouted,
     Working,
 )
 from app.answers.constraints import AnswerConstraints
@@ -26,6 +27,7 @@ from app.answers.turn_errors import end_cause
 from app.backend.events import (
     Event,
     MessageBegan,
+    ModelRerouted,
     RawItem,
     ReasoningDelta,
     ResponseCompleted,
@@ -71,6 +73,7 @@ class Choice:
         self.usage: Usage | None = None
         self.is_usage_estimated = False
         self.cause: Cause | None = None
+        self.rerouted_to: str | None = None
         self._constraints, self._run = constraints, run
         self._working = Working(index)  # one for all: there may be very many
         self._has_asked_again = False
@@ -79,7 +82,7 @@ class Choice:
 
     def reset(self) -> None:
         """Forget what the turn said: it failed, and another one takes its place."""
-        self.usage = None
+        self.usage = self.rerouted_to = None
         self.items: list[Item] = []
         """What the upstream has made of it, in order; calls have the ids that the client knows them by."""
         self.call_ids: list[str] = []
@@ -104,8 +107,8 @@ class Choice:
                 return self._text.begin_message(item_id, phase)
             case RawItem(item=item):
                 return self._on_item(item)
-            case ResponseCompleted() | UsageUpdated():
-                return self._on_usage(event)
+            case ResponseCompleted() | UsageUpdated() | ModelRerouted():
+                return self._on_news(event)
             case TurnEnded():
                 return self._on_end(event)
         return []
@@ -159,13 +162,18 @@ class Choice:
             return [*chunks, *self._finish(Cause.CALLS)]
         return chunks
 
-    # Ends
+    # News, and ends
 
-    def _on_usage(self, event: ResponseCompleted | UsageUpdated) -> list[Chunk]:
-        if isinstance(event, ResponseCompleted) and not self.call_ids:
-            return []
-        self.usage = event.usage
-        return self._finish(Cause.CALLS) if isinstance(event, ResponseCompleted) else []
+    def _on_news(self, event: ResponseCompleted | UsageUpdated | ModelRerouted) -> list[Chunk]:
+        if isinstance(event, ModelRerouted):
+            self.rerouted_to = event.model
+            return [Rerouted(self.index, event.model)]
+        if isinstance(event, UsageUpdated):
+            self.usage = event.usage
+        elif self.call_ids:
+            self.usage = event.usage
+            return self._finish(Cause.CALLS)
+        return []
 
     def _on_end(self, ended: TurnEnded) -> list[Chunk]:
         cause = end_cause(ended)

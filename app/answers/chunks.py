@@ -7,8 +7,8 @@ needs no address:
            | CallBegan CallArguments* ItemEnded
            | Working )*  Ended
 
-`Restarted` takes back what the choice has said so far; `Cost` is the last chunk of a complete answer. Streams and whole
-answers are both made from the same chunks.
+`Rerouted` may come anywhere. `Restarted` takes back what the choice has said so far; `Cost` is the last chunk of a
+complete answer. Streams and whole answers are both made from the same chunks.
 """
 
 from __future__ import annotations
@@ -127,6 +127,14 @@ class Restarted:
 
 
 @dataclass(frozen=True, slots=True)
+class Rerouted:
+    """Another model than the one that was asked for answers from here on."""
+
+    index: int
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
 class Cost:
     """What the whole answer cost."""
 
@@ -145,13 +153,14 @@ Chunk: TypeAlias = (
     | Working
     | Ended
     | Restarted
+    | Rerouted
     | Cost
 )
 
 VISIBLE = (Text, Refusal, ReasoningText, CallBegan, CallArguments)
 """What a client sees of an answer. `Began` is none of it: it says only that there will be an answer."""
 
-_BOOKKEEPING = (Began, Ended, Restarted, Cost)
+_BOOKKEEPING = (Began, Ended, Restarted, Rerouted, Cost)
 
 
 def is_from_model(chunks: Sequence[Chunk]) -> bool:

@@ -16,7 +16,8 @@ from app.errors import ContextLengthExceeded, GatewayError, RequestPart
 class RequestWords:
     """An endpoint's words for the parts of its request, for errors that are raised where no endpoint is known.
 
-    `fields` names the field of each part; `too_long` is the advice after "The conversation is longer than …".
+    `fields` names the field of each part; `too_long` is the advice where a conversation is too long, in words that
+    clients look for: "Please reduce the length of the messages."
     """
 
     fields: Mapping[RequestPart, str]

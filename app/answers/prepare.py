@@ -39,7 +39,10 @@ class Preparation:
     def keep(self, choices: Sequence[Choice], owner: Owner, marks: Sequence[bytes]) -> None:
         """Keep what the upstream made of each answer, for the request that brings it back."""
         for choice, mark in zip(choices, marks, strict=True):
-            self._answers.keep(owner, mark, choice.items)
+            if (
+                choice.rerouted_to is None
+            ):  # another model's reasoning would go to the one that was asked
+                self._answers.keep(owner, mark, choice.items)
 
     def forget(self, owner: Owner) -> None:
         """Forget the answers of an owner whose kept reasoning the upstream refused."""

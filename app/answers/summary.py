@@ -11,7 +11,10 @@ from app.backend.events import Usage
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """See the module. Ids and generation are those of the first choice's turn; times are milliseconds."""
+    """See the module. Ids and generation are those of the first choice's turn; times are milliseconds.
+
+    `model` is the one that was asked for, `rerouted_to` the one that answers in its place, if there is one.
+    """
 
     thread_id: str
     turn_id: str | None
@@ -25,13 +28,21 @@ class Summary:
     usage: Usage | None
     usage_estimated: bool
     cause: Cause | None
+    rerouted_to: str | None = None
+
+    @property
+    def answered_by(self) -> str:
+        """The model that answers."""
+        return self.rerouted_to or self.model
 
     def metadata(self) -> dict[str, Any]:
         """Return `codex_metadata`, this gateway's own member of an answer."""
+        asked = {} if self.rerouted_to is None else {"requested_model": self.model}
         return {
             "thread_id": self.thread_id,
             "turn_id": self.turn_id,
-            "model": self.model,
+            "model": self.answered_by,
+            **asked,
             "effort": self.effort,
             "ignored_parameters": list(self.ignored_parameters),
             "upstream": self.upstream,

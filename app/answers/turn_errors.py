@@ -1,8 +1,9 @@
 """Turn errors: how a turn ended, as the cause of a choice's end or as one of our errors. Pure.
 
 codex tells failures apart by `codexErrorInfo`, by the upstream's HTTP status, or only by its sentence (protocol notes,
-section 11). Each way is one table below. codex's own sentences can carry the upstream's URL, so they never pass; what
-passes is the upstream's own error body where it is the caller's request that was refused.
+section 11). Each way is one table below. A 400 has neither name nor status: what is no sentence of codex's own is the
+upstream's refusal (`app.answers.refusals`). codex's own sentences can carry the upstream's URL, so they never pass;
+what passes is what the upstream itself said (`app.answers.upstream_words`).
 """
 
 from __future__ import annotations
@@ -13,25 +14,25 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from types import MappingProxyType
 
-import orjson
-
 from app.answers.chunks import Cause
+from app.answers.refusals import ACCOUNT_REFUSED, POLICY, context_length, recognized, refused
+from app.answers.upstream_words import SENTENCE_CHARS, UpstreamWords, read_words
 from app.backend.events import TurnEnded, TurnFailure, TurnStatus
 from app.errors import (
-    ContextLengthExceeded,
     GatewayError,
     InvalidRequest,
     ModelNotFound,
+    PolicyCapacity,
     PromptRefused,
     QuotaExhausted,
     RateLimited,
-    ReasoningRefused,
     RequestPart,
     UpstreamAuth,
     UpstreamBrokeOff,
     UpstreamError,
     UpstreamForbidden,
     UpstreamOverloaded,
+    UpstreamRefused,
 )
 
 _QUOTA_SPENT = (
@@ -40,18 +41,14 @@ _QUOTA_SPENT = (
 )
 _RATE_LIMITED = "The upstream's rate limit for this account was reached (it is not this gateway's limit for your key)."
 _LOGIN_REFUSED = "The upstream refused this service's own login; its operator has to log in again. Your key is fine."
-_REFUSED = "The upstream refused this prompt: it goes against the usage policy of the model."
+_FORBIDDEN = "The upstream does not allow this request."
 _BROKE_OFF = "The upstream broke off its answer."
 _FAILED = "The upstream failed to answer."
 
-
-def _context_length(_: TurnFailure) -> GatewayError:
-    return ContextLengthExceeded(
-        "The conversation is longer than this model's context window.", part=RequestPart.PROMPT
-    )
+ErrorMaker = Callable[[TurnFailure, UpstreamWords], GatewayError]
 
 
-def _quota(failure: TurnFailure) -> GatewayError:
+def _quota(failure: TurnFailure, _: UpstreamWords) -> GatewayError:
     if failure.reset is None:
         return QuotaExhausted(_QUOTA_SPENT)
     again = datetime.fromtimestamp(failure.reset.at, UTC)
@@ -61,17 +58,22 @@ def _quota(failure: TurnFailure) -> GatewayError:
     )
 
 
-def _model_not_found(_: TurnFailure) -> GatewayError:
-    return ModelNotFound("The upstream does not know this model.", part=RequestPart.MODEL)
+def _always(error: type[GatewayError], sentence: str) -> ErrorMaker:
+    return lambda *_: error(sentence)
 
 
-def _always(error: type[GatewayError], sentence: str) -> Callable[[TurnFailure], GatewayError]:
-    return lambda _: error(sentence)
+def _quoting(
+    error: type[GatewayError], sentence: str, part: RequestPart | None = None
+) -> ErrorMaker:
+    return lambda _, words: error(words.quoted(sentence), part=part)
 
 
-BY_KIND: Mapping[str, Callable[[TurnFailure], GatewayError]] = MappingProxyType(
+_LOGIN = _quoting(UpstreamAuth, _LOGIN_REFUSED)
+_NO_MODEL = _quoting(ModelNotFound, "The upstream does not know this model.", RequestPart.MODEL)
+
+BY_KIND: Mapping[str, ErrorMaker] = MappingProxyType(
     {
-        "contextWindowExceeded": _context_length,
+        "contextWindowExceeded": lambda _, words: context_length(words),
         "usageLimitExceeded": _quota,
         "sessionBudgetExceeded": _quota,
         "rateLimitExceeded": _always(RateLimited, _RATE_LIMITED),
@@ -81,29 +83,47 @@ BY_KIND: Mapping[str, Callable[[TurnFailure], GatewayError]] = MappingProxyType(
         "flexUnavailable": _always(
             UpstreamOverloaded, "The upstream has no capacity for this service tier right now."
         ),
+        "policyCapacityUnavailable": _quoting(
+            PolicyCapacity, "The upstream has no capacity under the policy that this request needs."
+        ),
         "internalServerError": _always(
             UpstreamBrokeOff, "The upstream reported an internal error."
         ),
-        "unauthorized": _always(UpstreamAuth, _LOGIN_REFUSED),
-        "modelNotFound": _model_not_found,
+        "unauthorized": _LOGIN,
+        "modelNotFound": _NO_MODEL,
         "responseStreamDisconnected": _always(UpstreamBrokeOff, _BROKE_OFF),
-        "badRequest": _always(InvalidRequest, "The upstream refused this request as not valid."),
-        "cyberPolicy": _always(PromptRefused, _REFUSED),
-        "misalignmentPolicyViolation": _always(PromptRefused, _REFUSED),
+        "badRequest": _quoting(InvalidRequest, "The upstream refused this request as not valid."),
+        "cyberPolicy": _quoting(PromptRefused, POLICY),
+        "bioPolicy": _quoting(PromptRefused, POLICY),
+        "misalignmentPolicyViolation": _quoting(PromptRefused, POLICY),
+        "inferenceHookDenied": _quoting(UpstreamForbidden, _FORBIDDEN),
         "tooManyDenials": _always(UpstreamError, "The model kept asking for what it may not do."),
     }
 )
 """By the name of `codexErrorInfo`. Names with an HTTP status are looked up in `BY_STATUS`."""
 
-BY_STATUS: Mapping[int, Callable[[TurnFailure], GatewayError]] = MappingProxyType(
+BY_STATUS: Mapping[int, ErrorMaker] = MappingProxyType(
     {
-        401: _always(UpstreamAuth, _LOGIN_REFUSED),
-        403: _always(UpstreamForbidden, "The upstream does not allow this request."),
-        404: _model_not_found,
+        401: _LOGIN,
+        402: _quoting(UpstreamAuth, ACCOUNT_REFUSED),
+        403: _quoting(UpstreamForbidden, _FORBIDDEN),
+        404: _NO_MODEL,
+        408: _always(UpstreamBrokeOff, _FAILED),
+        413: _quoting(
+            InvalidRequest,
+            "The upstream refused this request as too large. Send less; images count most.",
+            RequestPart.PROMPT,
+        ),
         429: _always(RateLimited, _RATE_LIMITED),
+        451: _quoting(UpstreamForbidden, _FORBIDDEN),
     }
 )
-"""By the HTTP status that the upstream answered with; any other one is `UpstreamError`."""
+"""By the HTTP status of a refusal. Any other 4xx says that the request is not valid."""
+
+_CONNECTION_KINDS = frozenset(
+    {"httpConnectionFailed", "responseStreamConnectionFailed", "responseTooManyFailedAttempts"}
+)
+"""Names that come with a status, or without one where there was no answer at all."""
 
 _INCOMPLETE_SENTENCE = re.compile(
     r"^(?:stream disconnected before completion: )?Incomplete response returned, reason: (\w+)"
@@ -114,16 +134,23 @@ INCOMPLETE: Mapping[str, Cause] = MappingProxyType(
 )
 """By the reason of the upstream's `response.incomplete`."""
 
-_BY_SENTENCE: tuple[tuple[re.Pattern[str], type[GatewayError], str], ...] = (
-    (re.compile(r"^Invalid prompt"), PromptRefused, _REFUSED),
-    (re.compile(r"^stream disconnected before completion"), UpstreamBrokeOff, _BROKE_OFF),
-    (re.compile(r"^Missing environment variable"), UpstreamAuth, _LOGIN_REFUSED),
+_BY_SENTENCE: tuple[tuple[re.Pattern[str], ErrorMaker], ...] = (
+    (re.compile(r"^stream disconnected before completion"), _always(UpstreamBrokeOff, _BROKE_OFF)),
+    (re.compile(r"^Incomplete response returned"), _always(UpstreamError, _BROKE_OFF)),
+    (re.compile(r"^Missing environment variable"), _always(UpstreamAuth, _LOGIN_REFUSED)),
+    (re.compile(r"access token could not be refreshed|refresh token"), _LOGIN),
     (
-        re.compile(r"error sending request|connection|timed? ?out", re.IGNORECASE),
-        UpstreamBrokeOff,
-        _FAILED,
+        re.compile(
+            r"^unexpected status|error sending request|connection|timed? ?out", re.IGNORECASE
+        ),
+        _always(UpstreamBrokeOff, _FAILED),
+    ),
+    (
+        re.compile(r"^(?:Fatal|internal) error|^unsupported operation|^no thread", re.IGNORECASE),
+        _always(UpstreamRefused, _FAILED),
     ),
 )
+"""By a sentence of codex's own, for a failure that has neither a name nor a status."""
 
 
 def end_cause(ended: TurnEnded) -> Cause:
@@ -139,48 +166,36 @@ def end_cause(ended: TurnEnded) -> Cause:
 
 
 def to_error(failure: TurnFailure) -> GatewayError:
-    """Return the error for a failed turn."""
+    """Return the error for a failed turn. Its `upstream_said` is what the log may show of the upstream's words."""
+    words = read_words(failure.message)
+    error = _error(failure, words)
+    error.upstream_said = words.sentence or words.code or None
+    return error
+
+
+def _error(failure: TurnFailure, words: UpstreamWords) -> GatewayError:
     by_kind = BY_KIND.get(failure.kind)
     if by_kind is not None:
-        return by_kind(failure)
+        return by_kind(failure, words)
     if failure.http_status is not None:
-        is_fault = failure.http_status >= HTTPStatus.INTERNAL_SERVER_ERROR
-        fallback = _always(UpstreamBrokeOff if is_fault else UpstreamError, _FAILED)
-        return BY_STATUS.get(failure.http_status, fallback)(failure)
-    refused = _from_upstream_body(failure.message)
-    if refused is not None:
-        return refused
-    for pattern, error, sentence in _BY_SENTENCE:
-        if pattern.search(failure.message):
-            return error(sentence)
-    return UpstreamError(_FAILED)
-
-
-_TELLTALE = re.compile(
-    r"https?://\S+|\breq_\w+|\bsk-[\w*-]+|\borg-\w+|(?<![\w.])/(?:[\w.-]+/)+[\w-]+\.\w+|Traceback \(most.*",
-    re.DOTALL,
-)
-"""What an upstream's sentence may carry that is none of the caller's business: addresses, its own request ids, keys,
-names of organizations, files, stacks."""
-
-
-def _from_upstream_body(message: str) -> GatewayError | None:
-    """Read the upstream's own 400, which codex hands on raw as its message; None if it is no such body."""
-    try:
-        body = orjson.loads(message)
-    except orjson.JSONDecodeError:
-        return None
-    error = body.get("error") if isinstance(body, dict) else None
-    sentence = error.get("message") if isinstance(error, dict) else None
-    if not isinstance(error, dict) or not isinstance(sentence, str) or not sentence:
-        return None
-    code, param = error.get("code"), error.get("param")
-    if code == "context_length_exceeded":
-        return _context_length(TurnFailure(message))  # the upstream's field is none of the caller's
-    if code == ReasoningRefused.default_code:
-        return ReasoningRefused(_TELLTALE.sub("...", sentence), part=RequestPart.PROMPT)
-    return InvalidRequest(
-        _TELLTALE.sub("...", sentence),
-        code=code if isinstance(code, str) else None,
-        param=param if isinstance(param, str) else None,
+        return _by_status(failure, failure.http_status, words)
+    if failure.kind in _CONNECTION_KINDS:
+        return UpstreamError(_FAILED)
+    if not words.is_json:
+        message = failure.message[:SENTENCE_CHARS]
+        for pattern, make in _BY_SENTENCE:
+            if pattern.search(message):
+                return make(failure, words)
+    is_named = failure.kind != "other"
+    return recognized(words) or (
+        UpstreamRefused(words.quoted(_FAILED)) if is_named else refused(words)
     )
+
+
+def _by_status(failure: TurnFailure, status: int, words: UpstreamWords) -> GatewayError:
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return UpstreamBrokeOff(_FAILED)
+    if error := recognized(words):
+        return error
+    make = BY_STATUS.get(status)
+    return refused(words) if make is None else make(failure, words)

@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from app.answers.chunks import Cause, Chunk
+from app.answers.chunks import Cause, Chunk, Rerouted, Restarted
 from app.answers.summary import Summary
 from app.backend.events import Usage
 from app.errors import GatewayError
@@ -46,6 +46,7 @@ class ChoicesWire(ABC):
 
     def __init__(self, envelope: Envelope, kind: str) -> None:
         self._include_usage = envelope.include_usage
+        self._asked = envelope.model
         self._head = {
             "id": envelope.id,
             "object": kind,
@@ -59,8 +60,18 @@ class ChoicesWire(ABC):
     ) -> Iterator[Payload]:
         """Yield an object for each chunk that has one; `codex_metadata` goes into the finish frames."""
         for chunk in chunks:
+            if isinstance(chunk, Rerouted | Restarted):
+                self.name_model(chunk.model if isinstance(chunk, Rerouted) else self._asked)
             if data := self._render(chunk, summary):
                 yield None, data
+
+    def name_model(self, model: str) -> None:
+        """Let the objects from here on name this model."""
+        self._head["model"] = model
+
+    def _whole_head(self, summary: Summary) -> dict[str, Any]:
+        """Return the members that a whole answer begins with."""
+        return self._head | {"model": summary.rerouted_to or self._asked}
 
     @abstractmethod
     def _render(self, chunk: Chunk, summary: Callable[[], Summary]) -> bytes:
@@ -87,7 +98,11 @@ def render_usage(usage: Usage) -> dict[str, Any]:
         "prompt_tokens": usage.input,
         "completion_tokens": usage.output,
         "total_tokens": usage.total,
-        "prompt_tokens_details": {"cached_tokens": usage.cached_input, "audio_tokens": 0},
+        "prompt_tokens_details": {
+            "cached_tokens": usage.cached_input,
+            "cache_write_tokens": usage.cache_write_input,
+            "audio_tokens": 0,
+        },
         "completion_tokens_details": {
             "reasoning_tokens": usage.reasoning_output,
             "audio_tokens": 0,

@@ -10,16 +10,27 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, TypeAlias
 
+MAX_TOKENS = 2**40
+"""Most tokens that are believed: more than any context window, and a number that every JSON reader knows exactly."""
+
+
+def _bounded(tokens: int) -> int:
+    return min(max(tokens, 0), MAX_TOKENS)
+
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens, as the upstream counted them. `cached_input` is part of `input`, `reasoning_output` of `output`."""
+    """Tokens, as the upstream counted them.
+
+    `cached_input` and `cache_write_input` (what was newly cached) are parts of `input`, `reasoning_output` of `output`.
+    """
 
     input: int
     cached_input: int
     output: int
     reasoning_output: int
     total: int
+    cache_write_input: int = 0
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(
@@ -28,6 +39,7 @@ class Usage:
             self.output + other.output,
             self.reasoning_output + other.reasoning_output,
             self.total + other.total,
+            self.cache_write_input + other.cache_write_input,
         )
 
     def __sub__(self, other: Usage) -> Usage:
@@ -37,7 +49,18 @@ class Usage:
             self.output - other.output,
             self.reasoning_output - other.reasoning_output,
             self.total - other.total,
+            self.cache_write_input - other.cache_write_input,
         )
+
+    def bounded(self) -> Usage:
+        """Return the usage itself where its figures can be true, else the nearest that can: nobody checks upstream."""
+        given, said = _bounded(self.input), _bounded(self.output)
+        cached = min(_bounded(self.cached_input), given)
+        written = min(_bounded(self.cache_write_input), given)
+        reasoned = min(_bounded(self.reasoning_output), said)
+        total = _bounded(self.total)
+        nearest = Usage(given, cached, said, reasoned, max(total, given + said), written)
+        return self if nearest == self else nearest
 
 
 NO_USAGE = Usage(0, 0, 0, 0, 0)
@@ -76,6 +99,13 @@ class ReasoningDelta:
 
     text: str
     part: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRerouted:
+    """Another model than the one that was asked for answers from here on: the upstream decided so."""
+
+    model: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +149,8 @@ class Reset:
 class TurnFailure:
     """codex's reason (`TurnError`). `kind` is the name of `codexErrorInfo`, `http_status` what the upstream sent.
 
+    `message` is bounded by the backend: the upstream's body is in it.
+
     `reset` is added to what codex says, where a limit of the account was reached (`app.codex.account.with_reset`).
     """
 
@@ -147,6 +179,7 @@ Event: TypeAlias = (
     MessageBegan
     | TextDelta
     | ReasoningDelta
+    | ModelRerouted
     | UsageUpdated
     | ResponseCompleted
     | RawItem

@@ -14,8 +14,9 @@ from app.backend.observer import RequestObserver, TurnFacts
 from app.backend.request import Model, TurnRequest
 from app.errors import GatewayError
 
-REPLACEMENTS = ("memory", "login")
-"""Reasons for which a process is replaced without a gap: it has grown, or its login is no longer the present one."""
+REPLACEMENTS = ("memory", "login", "runaway")
+"""Reasons for which a process is replaced without a gap: it has grown, its login is no longer the present one, or it
+works although no turn runs."""
 
 
 @dataclass(frozen=True, slots=True)

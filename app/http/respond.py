@@ -59,7 +59,8 @@ def resolve_model(words: RequestWords, name: str | None, effort: str | None = No
     """
     models, names = services().engine.models(), services().model_names
     resolved = resolve(models, names, words.fields, name, effort)
-    current_record().model = resolved.model.id
+    record = current_record()
+    record.model, record.known_models = resolved.model.id, models
     return resolved
 
 

@@ -1,13 +1,14 @@
 """Labels of metrics, from known sets. Pure: any other value is `other`, so no caller can make a new series.
 
-Routes come from the URL map, models from codex's list, ignored parameters from the schemas' tables (but for the
-keywords of a caller's schema): those sets are bounded where they are made.
+Routes come from the URL map, ignored parameters from the schemas' tables (but for the keywords of a caller's schema):
+those sets are bounded where they are made.
 """
 
 from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Collection
 
 from app import errors
 
@@ -59,6 +60,8 @@ CODES = _FINER_CODES | {
 
 
 _KEYWORD_OF_A_SCHEMA = re.compile(r"(?<=\.schema)\..*", re.DOTALL)
+_SNAPSHOT = re.compile(r"-\d{4}-\d{2}-\d{2}\Z")
+
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 
 
@@ -70,6 +73,12 @@ def method(name: str) -> str:
 def parameter(name: str) -> str:
     """Return the name of an ignored parameter, without the keyword of a schema, which may be any word."""
     return _KEYWORD_OF_A_SCHEMA.sub("", name)
+
+
+def model(name: str, known: Collection[str]) -> str:
+    """Return the name of a known model, which stands for its dated snapshots too; else `other`."""
+    family = _SNAPSHOT.sub("", name)
+    return next((one for one in (name, family) if one in known), OTHER)
 
 
 def code(name: str | None) -> str:

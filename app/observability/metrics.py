@@ -31,6 +31,7 @@ _ANSWER_MS = (50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000, 60_000, 30
 _TOKENS = {
     "prompt": "prompt_tokens",
     "cached": "cached_tokens",
+    "cache_write": "cache_write_tokens",
     "completion": "completion_tokens",
     "reasoning": "reasoning_tokens",
 }
@@ -218,6 +219,8 @@ class Metrics:
             self.ttft_ms.observe(record.ttft_ms)
 
     def _count_tokens(self, record: RequestRecord, model: str) -> None:
+        if record.requested_model is not None:  # the upstream chose this one, of any name
+            model = labels.model(model, {known.id for known in record.known_models})
         for kind, field in _TOKENS.items():
             count: int | None = getattr(record, field)
             if count:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from app.answers.chunks import Cause
 from app.answers.summary import Summary
+from app.backend.request import Model
 from app.observability import labels
 
 log = logging.getLogger("codex_api.http")
@@ -39,6 +40,7 @@ class RequestRecord:
     limited_by: str | None = None
     full_queue: str | None = None
     model: str | None = None
+    requested_model: str | None = None
     stream: bool | None = None
     finish_reason: str | None = None
     thread_id: str | None = None
@@ -49,12 +51,14 @@ class RequestRecord:
     cached_tokens: int | None = None
     completion_tokens: int | None = None
     reasoning_tokens: int | None = None
+    cache_write_tokens: int | None = None
     ignored_parameters: tuple[str, ...] = ()
     request_bytes: int | None = None
     response_bytes: int | None = None
     duration_ms: float | None = None
     is_streaming: bool = False
     is_written: bool = False
+    known_models: Sequence[Model] = ()
     started: float = field(default_factory=time.monotonic)
     listeners: list[Listener] = field(default_factory=list)
 
@@ -79,11 +83,14 @@ class RequestRecord:
     def note_answer(self, summary: Summary, reason: Callable[[Cause], str]) -> None:
         """Note what the request was answered with, and what that cost in tokens; `reason` words the end."""
         self.thread_id, self.ttft_ms = summary.thread_id, summary.ttft_ms
+        if summary.rerouted_to is not None:
+            self.model, self.requested_model = summary.rerouted_to, summary.model
         self.finish_reason = None if summary.cause is None else reason(summary.cause)
         if summary.usage is not None:
             usage = summary.usage
             self.prompt_tokens, self.cached_tokens = usage.input, usage.cached_input
             self.completion_tokens, self.reasoning_tokens = usage.output, usage.reasoning_output
+            self.cache_write_tokens = usage.cache_write_input or None
 
     def fields(self) -> dict[str, object]:
         """Return what is known, by name, without what is about the record itself."""
@@ -102,5 +109,5 @@ class RequestRecord:
             listener.request_ended(self)
 
 
-_HIDDEN = {"is_streaming", "is_written", "started", "listeners"}
+_HIDDEN = {"is_streaming", "is_written", "known_models", "started", "listeners"}
 _SHOWN = tuple(name for name in RequestRecord.__slots__ if name not in _HIDDEN)

@@ -50,6 +50,7 @@ _OPTIONS = ("effort", "summary", "serviceTier")
 _USAGE = {
     "input": "inputTokens",
     "cached_input": "cachedInputTokens",
+    "cache_write_input": "cacheWriteInputTokens",
     "output": "outputTokens",
     "reasoning_output": "reasoningOutputTokens",
     "total": "totalTokens",

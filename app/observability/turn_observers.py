@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from app.backend.observer import NullObserver, TurnFacts, TurnObserver
-from app.errors import GatewayError
+from app.errors import CodexOutdated, GatewayError
 from app.observability import labels
 from app.observability.metrics import Metrics
 from app.observability.requests import RequestRecord
@@ -107,6 +107,21 @@ class HttpRequestObserver:
         """Log it: a stream has left its request context, so the line is given its id here."""
         fields = {"error_code": error.code, "reason": error.message, "thread_id": facts.thread_id}
         log.warning("turn_tried_again", extra=fields | {"request_id": self._record.request_id})
+
+    def failed(self, facts: TurnFacts, error: GatewayError) -> None:
+        """Log what the upstream said, if it said anything: its client may be a program that shows it to nobody."""
+        if error.upstream_said is None:
+            return
+        fields = {
+            "error_code": error.code,
+            "upstream_said": error.upstream_said,
+            "thread_id": facts.thread_id,
+            "request_id": self._record.request_id,
+        }
+        if isinstance(error, CodexOutdated):
+            log.warning("codex_outdated", extra=fields)
+        else:
+            log.warning("upstream_refused", extra=fields)
 
     def turn(self) -> TurnObserver:
         """Return the observer of one more turn."""

@@ -71,7 +71,7 @@ def test_a_failure_names_the_endpoint_s_field(gateway: Gateway, upstream: Upstre
         "context_length_exceeded",
         "text",
     )
-    assert error["message"].endswith("Please shorten the text.")
+    assert error["message"].endswith("Please reduce the length of the text.")
 
 
 def test_a_failure_in_a_stream_is_the_endpoint_s_event(

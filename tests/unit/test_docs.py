@@ -212,7 +212,8 @@ def test_every_label_is_explained() -> None:
 def test_the_codes_that_may_be_a_label_are_the_documented_ones() -> None:
     text = page("errors.md").split("## The tree")[1]
     known = {error.default_code for error in error_classes().values()}
-    finer = {row[0] for row in cells(text.split("## Finer codes")[1])} - {"Code"}
+    section = text.split("## Finer codes")[1].split("\n## ")[0]
+    finer = {row[0] for row in cells(section)} - {"Code"}
     # What is no whole HTTP is answered below the application, and counted nowhere as a request.
     assert known | (finer - {"INVALID_HTTP", "HEAD_TIMEOUT"}) == labels.CODES
 

@@ -23,8 +23,11 @@ WORDS = RequestWords(
         RequestPart.TOOLS: "tools",
         RequestPart.MODEL: "model",
         RequestPart.EFFORT: "reasoning_effort",
+        RequestPart.FORMAT: "response_format",
+        RequestPart.VERBOSITY: "verbosity",
+        RequestPart.SERVICE_TIER: "service_tier",
     },
-    too_long="Please shorten the messages.",
+    too_long="Please reduce the length of the messages.",
 )
 
 

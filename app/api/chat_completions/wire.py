@@ -43,11 +43,16 @@ class ChatWire(ChoicesWire):
     def __init__(self, envelope: Envelope, *, legacy_calls: bool = False) -> None:
         super().__init__(envelope, "chat.completion.chunk")
         self._legacy_calls = legacy_calls
-        # The bytes around a delta's text never change within an answer, so they are made once.
-        self._opening = orjson.dumps(self._head)[:-1] + b',"choices":[{"index":'
+        # The bytes around a delta's text hardly ever change within an answer, so they are made once.
+        self.name_model(envelope.model)
         self._closing = b'},"logprobs":null,"finish_reason":null}]'
         self._closing += b',"usage":null}' if envelope.include_usage else b"}"
         self._calls: Counter[int] = Counter()  # calls begun in each choice
+
+    def name_model(self, model: str) -> None:
+        """Let the objects from here on name this model."""
+        super().name_model(model)
+        self._opening = orjson.dumps(self._head)[:-1] + b',"choices":[{"index":'
 
     # Stream
 
@@ -107,7 +112,7 @@ class ChatWire(ChoicesWire):
             else:
                 messages.setdefault(chunk.index, _Message()).add(chunk)
         return {
-            **self._head,
+            **self._whole_head(summary),
             "object": "chat.completion",
             "choices": [
                 {

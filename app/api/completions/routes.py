@@ -18,7 +18,7 @@ blueprint = Blueprint("completions", __name__)
 
 WORDS = RequestWords(
     {RequestPart.PROMPT: "prompt", RequestPart.MODEL: "model"},
-    too_long="Please shorten the prompt.",
+    too_long="Please reduce the length of the prompt.",
 )
 
 

@@ -48,7 +48,7 @@ class CompletionWire(ChoicesWire):
                     usage = render_usage(counted)
         ends = enumerate(zip(texts, reasons, strict=True))
         return {
-            **self._head,
+            **self._whole_head(summary),
             "choices": [_choice(index, "".join(said), why) for index, (said, why) in ends],
             "usage": usage,
             "codex_metadata": summary.metadata(),

@@ -130,6 +130,7 @@ class AppServerBackend:
             self._limits.health_limits,
             partial(self._on_unhealthy, connection),
             has_old_login=lambda: connection.login != self.login.mark,
+            work=connection.work,
         )
         connection.spawn_background(watchdog.run)
         connection.spawn_background(connection.ask_for_limits)

@@ -19,6 +19,7 @@ from app.backend.account import AccountLimits
 from app.backend.events import TurnEnded
 from app.backend.request import Model
 from app.backends.app_server import protocol
+from app.backends.app_server.idle_work import Work
 from app.backends.app_server.parse_events import Addressed, ProtocolError, ThreadId, parse_event
 from app.backends.app_server.server_requests import PARKED_S, ServerRequests
 from app.backends.app_server.threads import Threads
@@ -27,6 +28,7 @@ from app.codex.account import UPDATED, parse_windows, with_reset
 from app.codex.home import LoginMark
 from app.errors import GatewayError, UpstreamError, WorkerLost
 from app.process.child import Child
+from app.process.memory import cpu_seconds
 from app.rpc.channel import Channel
 from app.rpc.errors import RpcError
 from app.rpc.messages import Notification
@@ -86,6 +88,10 @@ class Connection:
     def spawn_background(self, task: Callable[[], None]) -> None:
         """Run a task in a greenlet for as long as this connection lives."""
         self._background.spawn(task)
+
+    def work(self) -> Work:
+        """Return what the child has done so far, and whether it has anything to do."""
+        return Work(cpu_seconds(self.pid), self.threads.begun, len(self.threads.turns()))
 
     # Handshake
 

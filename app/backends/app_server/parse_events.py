@@ -11,8 +11,10 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, NewType, TypeVar
 
 from app.backend.events import (
+    MAX_TOKENS,
     Event,
     MessageBegan,
+    ModelRerouted,
     RawItem,
     ReasoningDelta,
     ResponseCompleted,
@@ -29,6 +31,9 @@ ThreadId = NewType("ThreadId", str)
 TurnId = NewType("TurnId", str)
 
 T = TypeVar("T")
+
+MODEL_CHARS = 100
+"""Longest name of a model that the upstream may bring up."""
 
 
 class ProtocolError(Exception):
@@ -71,9 +76,8 @@ def _text_delta(params: dict[str, Any], where: str) -> TextDelta:
 
 def _message_began(params: dict[str, Any], where: str) -> MessageBegan | None:
     item = member(params, "item", dict, where)
-    if (
-        item.get("type") != "agentMessage"
-    ):  # others begin with their first delta, or are only told of whole
+    # Others begin with their first delta, or are only told of whole.
+    if item.get("type") != "agentMessage":
         return None
     phase = item.get("phase")
     return MessageBegan(member(item, "id", str, where), phase if isinstance(phase, str) else None)
@@ -85,6 +89,10 @@ def _reasoning_delta(index: str) -> Callable[[dict[str, Any], str], ReasoningDel
         return ReasoningDelta(member(params, "delta", str, where), part)
 
     return parse
+
+
+def _model_rerouted(params: dict[str, Any], where: str) -> ModelRerouted:
+    return ModelRerouted(member(params, "toModel", str, where)[:MODEL_CHARS])
 
 
 def _usage_updated(params: dict[str, Any], where: str) -> UsageUpdated:
@@ -125,6 +133,7 @@ PARSERS: Mapping[str, Callable[[dict[str, Any], str], Event | None]] = MappingPr
         "item/reasoning/summaryTextDelta": _reasoning_delta("summaryIndex"),
         "item/reasoning/textDelta": _reasoning_delta("contentIndex"),
         "item/started": _message_began,
+        "model/rerouted": _model_rerouted,
         "thread/tokenUsage/updated": _usage_updated,
         "rawResponse/completed": _response_completed,
         "rawResponseItem/completed": _raw_item,
@@ -133,10 +142,15 @@ PARSERS: Mapping[str, Callable[[dict[str, Any], str], Event | None]] = MappingPr
 )
 
 
+MESSAGE_CHARS = 64 * 1024
+"""Longest message of a failure. It holds the upstream's body, which can be of any size, and is looked at with regular
+expressions; one that is cut is no JSON any more."""
+
+
 def parse_failure(error: dict[str, Any]) -> TurnFailure:
     """Read a `TurnError`. `codexErrorInfo` is a bare name, or an object with one name and maybe an HTTP status."""
     message = error.get("message")
-    text = message if isinstance(message, str) else ""
+    text = message[:MESSAGE_CHARS] if isinstance(message, str) else ""
     info = error.get("codexErrorInfo")
     if isinstance(info, str):
         return TurnFailure(text, info)
@@ -154,10 +168,21 @@ _USAGE_FIELDS = (
     "reasoningOutputTokens",
     "totalTokens",
 )
+_CACHE_WRITES = "cacheWriteInputTokens"  # not in older versions
 
 
 def _usage(raw: dict[str, Any], where: str) -> Usage:
-    return Usage(*(member(raw, name, int, where) for name in _USAGE_FIELDS))
+    given, cached, output, reasoned, total = (_tokens(raw, name, where) for name in _USAGE_FIELDS)
+    written = _tokens(raw, _CACHE_WRITES, where) if _CACHE_WRITES in raw else 0
+    return Usage(given, cached, output, reasoned, total, written)
+
+
+def _tokens(raw: dict[str, Any], name: str, where: str) -> int:
+    """Return a whole number, whatever it is: the upstream's are passed on unchecked."""
+    value = raw.get(name)
+    if type(value) is float:  # a fraction, or beyond 64 bits
+        return int(min(max(value, -1.0), float(MAX_TOKENS)))
+    return member(raw, name, int, where)
 
 
 def member(parent: Any, name: str, kind: type[T], where: str) -> T:

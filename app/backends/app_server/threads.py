@@ -10,7 +10,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar, cast
 
@@ -20,7 +20,7 @@ from gevent.event import Event
 from gevent.pool import Group
 from gevent.util import wrap_errors
 
-from app.backend.events import NO_USAGE, Usage, UsageUpdated
+from app.backend.events import NO_USAGE, ResponseCompleted, Usage, UsageUpdated
 from app.backend.lease import Lease
 from app.backend.observer import NULL_OBSERVER, TurnObserver
 from app.backend.request import TurnRequest
@@ -48,14 +48,25 @@ class Thread:
 
     turn: Turn
     spent: Usage = NO_USAGE
+    counters: Counter[str] = field(default_factory=Counter)
 
     def deliver(self, addressed: Addressed) -> None:
         """Give the turn an event. codex reports a thread's running total: the turn's usage is how much it grew."""
         event = addressed.event
         if isinstance(event, UsageUpdated):
-            event = UsageUpdated(event.usage - self.spent)
+            event = UsageUpdated(self._bounded(event.usage - self.spent))
+            addressed = Addressed(addressed.thread_id, addressed.turn_id, event)
+        elif isinstance(event, ResponseCompleted) and event.usage is not None:
+            event = ResponseCompleted(self._bounded(event.usage))
             addressed = Addressed(addressed.thread_id, addressed.turn_id, event)
         self.turn.deliver(addressed)
+
+    def _bounded(self, usage: Usage) -> Usage:
+        """Return figures that can be true, and count those that were not: codex passes on what the upstream says."""
+        bounded = usage.bounded()
+        if bounded is not usage:
+            self.counters["impossible_usage"] += 1
+        return bounded
 
 
 class Threads:
@@ -74,6 +85,8 @@ class Threads:
         self._counters = counters
         self._threads: dict[ThreadId, Thread] = {}
         self._idle = Event()
+        self.begun = 0
+        """How many turns were begun."""
 
     def __len__(self) -> int:
         return len(self._threads)
@@ -116,8 +129,9 @@ class Threads:
             lease=lease,
             still_runs=self._still_runs,
         )
+        self.begun += 1
         # Before turn/start: the first event may overtake its answer.
-        self._threads[thread_id] = Thread(turn)
+        self._threads[thread_id] = Thread(turn, counters=self._counters)
         try:
             items = protocol.inject_items_params(thread_id, request)
             self._call("thread/inject_items", items, observer)

@@ -1,4 +1,4 @@
-"""Health probe of one child: whether it answers, how large it is, whose login it has.
+"""Health probe of one child: whether it answers, how large it is, whose login it has, what it does when idle.
 
 A child that hangs keeps its pipe open and says nothing, so it has to be asked. A busy one is told apart by what it
 says meanwhile: as long as bytes come, only a question that stays unanswered for long counts against it.
@@ -16,6 +16,7 @@ from typing import Protocol
 import gevent
 
 from app.backends.app_server import protocol
+from app.backends.app_server.idle_work import IdleWork, Work
 from app.process.memory import resident_bytes
 from app.rpc.channel import Channel
 from app.rpc.errors import CallTimeout, RpcError
@@ -34,6 +35,7 @@ class HealthProblem(Enum):
     MEMORY = "memory"
     MEMORY_TWICE = "memory_twice"
     LOGIN = "login"
+    RUNAWAY = "runaway"
 
     @property
     def is_fatal(self) -> bool:
@@ -81,11 +83,14 @@ class Watchdog:
         limits: HealthLimits,
         on_problem: Callable[[HealthProblem], None],
         has_old_login: Callable[[], bool] = lambda: False,
+        work: Callable[[], Work] = Work,
     ) -> None:
         self._child = child
         self._limits = limits
         self._on_problem = on_problem
         self._has_old_login = has_old_login
+        self._work = work
+        self._idle_work = IdleWork()
 
     def run(self) -> None:
         """Probe the child until it is gone or has to be ended. Blocks."""
@@ -106,7 +111,8 @@ class Watchdog:
             problem = self._limits.check_memory(resident_bytes(self._child.pid), age_s)
         if problem is None and self._has_old_login():
             problem = HealthProblem.LOGIN
-        return problem
+        is_runaway = self._idle_work.is_runaway(self._work(), time.monotonic())
+        return HealthProblem.RUNAWAY if problem is None and is_runaway else problem
 
     def _probe(self) -> HealthProblem | None:
         """Ask for a sign of life; None once there is one."""

@@ -24,7 +24,8 @@ from app.http.wire import Payload
 blueprint = Blueprint("summaries", __name__)
 
 WORDS = RequestWords(
-    {RequestPart.PROMPT: "text", RequestPart.MODEL: "by"}, too_long="Please shorten the text."
+    {RequestPart.PROMPT: "text", RequestPart.MODEL: "by"},
+    too_long="Please reduce the length of the text.",
 )
 REASONS = {Cause.FINISHED: "done", Cause.TOKEN_LIMIT: "cut"}
 

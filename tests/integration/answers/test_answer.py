@@ -113,9 +113,13 @@ class ScriptedBackend(TableBackend):
 class Tries(NullObserver):
     def __init__(self) -> None:
         self.errors: list[GatewayError] = []
+        self.failures: list[GatewayError] = []
 
     def retried(self, facts: TurnFacts, error: GatewayError) -> None:
         self.errors.append(error)
+
+    def failed(self, facts: TurnFacts, error: GatewayError) -> None:
+        self.failures.append(error)
 
 
 @dataclass

@@ -21,7 +21,11 @@ def body(message: str, **more: object) -> str:
     return orjson.dumps({"error": {"message": message, **more}}).decode()
 
 
-def http(status: int | None, sentence: str = "unexpected status") -> TurnFailure:
+def said(text: str) -> str:
+    return f"unexpected status 400 Any: {text}"
+
+
+def http(status: int | None, sentence: str = "unexpected status 400 Any: ") -> TurnFailure:
     return TurnFailure(f"{sentence}{LEAKS}", "httpConnectionFailed", status)
 
 
@@ -38,7 +42,8 @@ def other(sentence: str) -> TurnFailure:
 
 
 WORDS = RequestWords(
-    {RequestPart.PROMPT: "messages", RequestPart.MODEL: "model"}, "Please shorten the messages."
+    {RequestPart.PROMPT: "messages", RequestPart.MODEL: "model"},
+    "Please reduce the length of the messages.",
 )
 DISCONNECTED = "stream disconnected before completion: "
 
@@ -63,16 +68,27 @@ FAILURES: list[tuple[TurnFailure, type[GatewayError], int, str]] = [
     (kind("badRequest"), errors.InvalidRequest, 400, "invalid_value"),
     (kind("cyberPolicy"), errors.PromptRefused, 400, "invalid_prompt"),
     (kind("misalignmentPolicyViolation"), errors.PromptRefused, 400, "invalid_prompt"),
+    (kind("bioPolicy"), errors.PromptRefused, 400, "invalid_prompt"),
+    (kind("inferenceHookDenied"), errors.UpstreamForbidden, 403, "UPSTREAM_FORBIDDEN"),
+    (kind("policyCapacityUnavailable"), errors.PolicyCapacity, 503, "server_is_overloaded"),
     (kind("tooManyDenials"), errors.UpstreamError, 502, "UPSTREAM_ERROR"),
+    (kind("brandNew"), errors.UpstreamRefused, 502, "UPSTREAM_ERROR"),
     # By the upstream's status
     (retried(429), errors.RateLimited, 429, "rate_limit_exceeded"),
     (retried(500), errors.UpstreamBrokeOff, 502, "UPSTREAM_ERROR"),
     (http(401), errors.UpstreamAuth, 503, "UPSTREAM_AUTH"),
+    (http(402), errors.UpstreamAuth, 503, "UPSTREAM_AUTH"),
     (http(403), errors.UpstreamForbidden, 403, "UPSTREAM_FORBIDDEN"),
     (http(404), errors.ModelNotFound, 404, "model_not_found"),
     (http(429), errors.RateLimited, 429, "rate_limit_exceeded"),
     (http(502), errors.UpstreamBrokeOff, 502, "UPSTREAM_ERROR"),
-    (http(418), errors.UpstreamError, 502, "UPSTREAM_ERROR"),
+    (http(503), errors.UpstreamBrokeOff, 502, "UPSTREAM_ERROR"),
+    (http(529), errors.UpstreamBrokeOff, 502, "UPSTREAM_ERROR"),
+    (http(408), errors.UpstreamBrokeOff, 502, "UPSTREAM_ERROR"),
+    (http(413), errors.InvalidRequest, 400, "invalid_value"),
+    (http(418), errors.InvalidRequest, 400, "invalid_value"),
+    (http(422), errors.InvalidRequest, 400, "invalid_value"),
+    (http(451), errors.UpstreamForbidden, 403, "UPSTREAM_FORBIDDEN"),
     # By the sentence
     (http(None), errors.UpstreamError, 502, "UPSTREAM_ERROR"),
     (other("error sending request"), errors.UpstreamBrokeOff, 502, "UPSTREAM_ERROR"),
@@ -92,22 +108,27 @@ FAILURES: list[tuple[TurnFailure, type[GatewayError], int, str]] = [
         503,
         "UPSTREAM_AUTH",
     ),
-    # What is no body of an error
-    (other(""), errors.UpstreamError, 502, "UPSTREAM_ERROR"),
-    (TurnFailure(""), errors.UpstreamError, 502, "UPSTREAM_ERROR"),
-    (kind("brandNew"), errors.UpstreamError, 502, "UPSTREAM_ERROR"),
+    (
+        other("Your access token could not be refreshed. Please sign in again."),
+        errors.UpstreamAuth,
+        503,
+        "UPSTREAM_AUTH",
+    ),
+    (other("Fatal error: no way on"), errors.UpstreamRefused, 502, "UPSTREAM_ERROR"),
+    # A 400 has nothing but its body, which need not say anything
     *(
-        (TurnFailure(message), errors.UpstreamError, 502, "UPSTREAM_ERROR")
+        (TurnFailure(message), errors.InvalidRequest, 400, "invalid_value")
         for message in (
+            "",
             "[]",
             '"text"',
-            "null",
             "{}",
             '{"error":null}',
             '{"error":"text"}',
             '{"error":{}}',
             '{"error":{"message":5}}',
             '{"detail":"http://secret.example/x"}',
+            "<html>no</html>",
         )
     ),
 ]
@@ -153,33 +174,9 @@ def test_the_field_at_fault_is_named_where_there_is_one(
     assert error.param == param
 
 
-@pytest.mark.parametrize(
-    ("message", "code", "param", "sentence"),
-    [
-        (
-            body(message="Bad input.", type="x", code="invalid_input", param="input[0]"),
-            "invalid_input",
-            "input[0]",
-            "Bad input.",
-        ),
-        (body(message="Bad input.", code=None, param=None), "invalid_value", None, "Bad input."),
-        (body(message="Bad input."), "invalid_value", None, "Bad input."),
-        (body(message="Bad input.", code=400, param=["x"]), "invalid_value", None, "Bad input."),
-        (body(message="Bad input.", code=""), "invalid_value", None, "Bad input."),
-    ],
-)
-def test_the_upstream_s_refusal_of_the_request_is_the_caller_s_to_read(
-    message: str, code: str, param: str | None, sentence: str
-) -> None:
-    error = to_error(TurnFailure(message))
-    assert type(error) is errors.InvalidRequest
-    assert (error.status, error.code, error.param) == (400, code, param)
-    assert error.message == sentence
-
-
 def test_a_name_says_more_than_a_status_and_a_status_more_than_a_sentence() -> None:
     assert type(to_error(TurnFailure("", "serverOverloaded", 401))) is errors.UpstreamOverloaded
-    refused = TurnFailure(body(message="Bad input."), "httpConnectionFailed", 401)
+    refused = TurnFailure(body("Bad input."), "httpConnectionFailed", 401)
     assert type(to_error(refused)) is errors.UpstreamAuth
 
 
@@ -260,46 +257,6 @@ def test_a_refused_request_that_quotes_an_incomplete_answer_has_no_end_cause() -
         end_cause(TurnEnded(TurnStatus.FAILED, TurnFailure(quoted)))
 
 
-def test_a_conversation_that_is_too_long_is_the_same_error_however_codex_tells_of_it() -> None:
-    told = to_error(TurnFailure(body("Too long.", code="context_length_exceeded", param="input")))
-    by_name = to_error(TurnFailure("", "contextWindowExceeded"))
-    for error in (told, by_name):
-        WORDS.put_into(error)
-    assert told.to_envelope() == by_name.to_envelope()
-    assert told.param == "messages"
-    assert told.message.endswith(" context window. Please shorten the messages.")
-
-
-def test_no_address_and_no_request_id_of_the_upstream_is_passed_on() -> None:
-    error = to_error(
-        TurnFailure(body("Bad. See http://secret.example/x, request ID req_0123456789abcdef."))
-    )
-    assert "secret.example" not in error.message
-    assert "req_0123456789abcdef" not in error.message
-
-
-@pytest.mark.parametrize(
-    ("said", "passed_on"),
-    [
-        ("Key sk-proj-Ab1_-Cd2 is not allowed.", "Key ... is not allowed."),
-        ("Key sk-ab***********yz is wrong.", "Key ... is wrong."),
-        ("No access in org-AbCdEf123456.", "No access in ...."),
-        ("Failed at /srv/llm/app/server.py, line 5.", "Failed at ..., line 5."),
-        (
-            'Bad.\nTraceback (most recent call last):\n  File "/x/y.py", line 1\nKeyError: 5',
-            "Bad.\n...",
-        ),
-        # What looks alike and says something to the caller.
-        (
-            "Use v1/responses, not /v1/chat/completions: task-1 risk-free, and/or 1/2.5.",
-            "Use v1/responses, not /v1/chat/completions: task-1 risk-free, and/or 1/2.5.",
-        ),
-    ],
-)
-def test_no_key_file_or_stack_of_the_upstream_is_passed_on(said: str, passed_on: str) -> None:
-    assert to_error(TurnFailure(body(said))).message == passed_on
-
-
 @pytest.mark.parametrize(
     ("failure"),
     [
@@ -314,8 +271,10 @@ def test_a_refusal_of_the_prompt_is_the_caller_s(failure: TurnFailure) -> None:
     assert (error.status, error.retryable) == (400, False)
 
 
-def test_a_body_without_a_sentence_is_no_body() -> None:
-    assert to_error(TurnFailure(body(""))).message
+def test_what_the_upstream_said_is_there_for_the_log() -> None:
+    assert to_error(http(403, said("No way."))).upstream_said == "No way."
+    assert to_error(TurnFailure('{"detail":{"code":"gone"}}')).upstream_said == "gone"
+    assert to_error(TurnFailure("")).upstream_said is None
 
 
 def test_a_spent_quota_says_when_it_starts_again_if_that_is_known() -> None:

@@ -123,7 +123,7 @@ DESCRIBED = (
 )
 COUNTED = (
     '],"usage":{"prompt_tokens":50,"completion_tokens":9,"total_tokens":59,'
-    '"prompt_tokens_details":{"cached_tokens":40,"audio_tokens":0},'
+    '"prompt_tokens_details":{"cached_tokens":40,"cache_write_tokens":0,"audio_tokens":0},'
     '"completion_tokens_details":{"reasoning_tokens":3,"audio_tokens":0,'
     '"accepted_prediction_tokens":0,"rejected_prediction_tokens":0}}}'
 )

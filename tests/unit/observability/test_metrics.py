@@ -10,6 +10,7 @@ import pytest
 from app.backend.account import AccountLimits, AccountWindow
 from app.backend.health import Health
 from app.backend.observer import TurnState
+from app.backend.request import Model
 from app.observability.gauges import Gauges
 from app.observability.metrics import Metrics
 from app.observability.requests import RequestRecord
@@ -27,6 +28,8 @@ def finish(metrics: Metrics, *, streams: bool = False, **known: Any) -> RequestR
     record.write()
     return record
 
+
+KNOWN = (Model("m", ("low",), "low"), Model("n", ("low",), "low"))
 
 REQUESTS: list[tuple[dict[str, Any], str, Mapping[str, str], float | None]] = [
     (
@@ -60,6 +63,35 @@ REQUESTS: list[tuple[dict[str, Any], str, Mapping[str, str], float | None]] = [
         2,
     ),
     ({"model": "m", "cached_tokens": 1}, "codex_tokens_total", {"kind": "cached", "model": "m"}, 1),
+    (
+        {"model": "m", "cache_write_tokens": 4},
+        "codex_tokens_total",
+        {"kind": "cache_write", "model": "m"},
+        4,
+    ),
+    (
+        {"model": "n", "requested_model": "m", "known_models": KNOWN, "prompt_tokens": 7},
+        "codex_tokens_total",
+        {"kind": "prompt", "model": "n"},
+        7,
+    ),
+    (
+        {
+            "model": "n-2026-01-02",
+            "requested_model": "m",
+            "known_models": KNOWN,
+            "prompt_tokens": 7,
+        },
+        "codex_tokens_total",
+        {"kind": "prompt", "model": "n"},
+        7,
+    ),
+    (
+        {"model": "any", "requested_model": "m", "known_models": KNOWN, "prompt_tokens": 7},
+        "codex_tokens_total",
+        {"kind": "prompt", "model": "other"},
+        7,
+    ),
     ({"model": "m"}, "codex_tokens_total", {"kind": "prompt", "model": "m"}, None),
     (
         {"ignored_parameters": ("seed", "user")},

@@ -28,6 +28,7 @@ RAW = "rawResponseItem/completed"
 TOKENS = {
     "inputTokens": 5,
     "cachedInputTokens": 1,
+    "cacheWriteInputTokens": 4,
     "outputTokens": 3,
     "reasoningOutputTokens": 2,
     "totalTokens": 8,
@@ -197,6 +198,7 @@ FACTS: list[tuple[Notification, dict[str, Any]]] = [
             "usage": {
                 "input": 5,
                 "cached_input": 1,
+                "cache_write_input": 4,
                 "output": 3,
                 "reasoning_output": 2,
                 "total": 8,

@@ -143,6 +143,7 @@ def test_an_incomplete_response_names_its_reason(reason: str) -> None:
     ("name", "acts"),
     [
         ("hang_before_headers", [Leave("hang")]),
+        ("endless_before_headers", [Leave("endless_head")]),
         ("reset_before_headers", [Leave("reset")]),
         ("eof_before_headers", [Leave("cut")]),
         ("hang_after_headers", [Head(), Leave("hang")]),
@@ -156,6 +157,7 @@ def test_a_failure_before_the_events(name: str, acts: list[Act]) -> None:
     ("name", "last"),
     [
         ("hang_mid_stream", Leave("hang")),
+        ("endless_mid_stream", Leave("endless_line")),
         ("reset_mid_stream", Leave("reset")),
         ("cut_mid_stream", Leave("cut")),
         ("eof_mid_stream", End()),

@@ -1,4 +1,5 @@
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -6,8 +7,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.backend.events import (
+    MAX_TOKENS,
     Event,
     MessageBegan,
+    ModelRerouted,
     RawItem,
     ReasoningDelta,
     ResponseCompleted,
@@ -20,6 +23,7 @@ from app.backend.events import (
     UsageUpdated,
 )
 from app.backends.app_server.parse_events import (
+    MESSAGE_CHARS,
     PARSERS,
     Addressed,
     ProtocolError,
@@ -38,7 +42,9 @@ COUNTS = {
     "outputTokens": 9,
     "reasoningOutputTokens": 3,
 }
-USAGE = Usage(input=50, cached_input=40, output=9, reasoning_output=3, total=59)
+USAGE = Usage(
+    input=50, cached_input=40, output=9, reasoning_output=3, total=59, cache_write_input=1
+)
 CALL = {"type": "function_call", "name": "f", "arguments": '{"a": 1}', "call_id": "c"}
 
 
@@ -91,6 +97,21 @@ EVENTS: list[tuple[str, dict[str, Any], Event]] = [
         UsageUpdated(USAGE),
     ),
     ("rawResponse/completed", {**ADDRESS, "usage": COUNTS}, ResponseCompleted(USAGE)),
+    (
+        "rawResponse/completed",
+        {**ADDRESS, "usage": {**COUNTS, "inputTokens": 50.5, "totalTokens": 1e300}},
+        ResponseCompleted(replace(USAGE, total=MAX_TOKENS)),
+    ),
+    (  # an older version does not say what was newly cached
+        "rawResponse/completed",
+        {**ADDRESS, "usage": {k: v for k, v in COUNTS.items() if k != "cacheWriteInputTokens"}},
+        ResponseCompleted(replace(USAGE, cache_write_input=0)),
+    ),
+    (
+        "model/rerouted",
+        {**ADDRESS, "fromModel": "a", "toModel": "b", "reason": "highRiskCyberActivity"},
+        ModelRerouted("b"),
+    ),
     ("rawResponse/completed", {**ADDRESS, "usage": None}, ResponseCompleted(None)),
     ("rawResponse/completed", ADDRESS, ResponseCompleted(None)),
     ("rawResponseItem/completed", {**ADDRESS, "item": CALL}, RawItem(CALL)),
@@ -153,7 +174,12 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
         if name != "cacheWriteInputTokens"
     ),
     ("rawResponse/completed", {**ADDRESS, "usage": {**COUNTS, "inputTokens": "9"}}, "inputTokens"),
-    ("rawResponse/completed", {**ADDRESS, "usage": {**COUNTS, "totalTokens": 1.5}}, "totalTokens"),
+    (
+        "rawResponse/completed",
+        {**ADDRESS, "usage": {**COUNTS, "cacheWriteInputTokens": None}},
+        "cacheWriteInputTokens",
+    ),
+    ("model/rerouted", {**ADDRESS, "toModel": None}, "toModel"),
     ("rawResponse/completed", {**ADDRESS, "usage": {**COUNTS, "totalTokens": True}}, "totalTokens"),
     ("error", {**ADDRESS, **RETRY}, "error"),
     ("error", {**ADDRESS, **RETRY, "error": "m"}, "error"),
@@ -183,6 +209,7 @@ def test_what_the_schema_does_not_allow_is_named(
     ("error", "failure"),
     [
         ({"message": "m"}, TurnFailure("m")),
+        ({"message": "m" * (MESSAGE_CHARS + 1)}, TurnFailure("m" * MESSAGE_CHARS)),
         ({}, TurnFailure("")),
         ({"message": 5}, TurnFailure("")),
         ({"message": "m", "codexErrorInfo": None}, TurnFailure("m")),

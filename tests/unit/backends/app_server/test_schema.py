@@ -225,6 +225,7 @@ READ: dict[str, list[tuple[str, str]]] = {
         ("turnId", "string"),
         ("delta", "string"),
     ],
+    "model/rerouted": [("threadId", "string"), ("turnId", "string"), ("toModel", "string")],
     "thread/tokenUsage/updated": [
         ("threadId", "string"),
         ("turnId", "string"),
@@ -338,6 +339,9 @@ def test_what_we_opt_out_of_exists(schema: Schema, method: str) -> None:
 # The binary sends them, its schema does not list them (its last alternative allows any name).
 UNDOCUMENTED_KINDS = {"modelNotFound"}
 
+# A newer version, which CODEX_BIN may name, has them.
+NEWER_KINDS = {"bioPolicy", "inferenceHookDenied", "policyCapacityUnavailable"}
+
 
 def error_kinds(schema: Schema) -> set[str]:
     kinds: set[str] = set()
@@ -346,7 +350,7 @@ def error_kinds(schema: Schema) -> set[str]:
     return kinds
 
 
-@pytest.mark.parametrize("kind", BY_KIND)
+@pytest.mark.parametrize("kind", sorted(set(BY_KIND) - NEWER_KINDS))
 def test_a_kind_of_failure_that_we_tell_apart_exists(schema: Schema, kind: str) -> None:
     assert (kind in error_kinds(schema)) is (kind not in UNDOCUMENTED_KINDS)
 

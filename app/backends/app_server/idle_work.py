@@ -1,0 +1,45 @@
+"""Idle work of a child: processor time that no turn accounts for. Pure.
+
+codex reads a stream in a task of its own. A stream that comes faster than it can be parsed (a line without an end)
+leaves that task no moment in which to notice that its turn was given up: it reads on for minutes, and holds a
+connection and a processor. Only the end of the process stops it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+_CHECKS = 3
+_SHARE = 0.25  # of one processor; an idle child uses none
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Work of a child so far: processor time in seconds, if it is known, and its turns, those begun and those now."""
+
+    cpu_s: float | None = None
+    begun: int = 0
+    running: int = 0
+
+
+class IdleWork:
+    """Judge of a child's work from one check to the next."""
+
+    def __init__(self) -> None:
+        self._last: tuple[Work, float] | None = None
+        self._in_a_row = 0
+
+    def is_runaway(self, work: Work, now: float) -> bool:
+        """Return True if the child has worked in three checks in a row and had no turn; `now` is in seconds."""
+        last, self._last = self._last, (work, now)
+        if last is not None and _worked_without_turns(last[0], work, now - last[1]):
+            self._in_a_row += 1
+        else:
+            self._in_a_row = 0
+        return self._in_a_row >= _CHECKS
+
+
+def _worked_without_turns(before: Work, after: Work, elapsed_s: float) -> bool:
+    if before.cpu_s is None or after.cpu_s is None or before.running or after.running:
+        return False
+    return after.begun == before.begun and after.cpu_s - before.cpu_s > _SHARE * elapsed_s

@@ -1,0 +1,36 @@
+"""Work of a child that has nothing to do: three checks in a row, and nothing less."""
+
+import pytest
+
+from app.backends.app_server.idle_work import IdleWork, Work
+
+IDLE, BUSY = 0.01, 0.9
+
+
+def verdicts(*checks: Work) -> list[bool]:
+    watch = IdleWork()
+    return [watch.is_runaway(work, float(second)) for second, work in enumerate(checks)]
+
+
+@pytest.mark.parametrize(
+    ("checks", "expected"),
+    [
+        ([Work(BUSY * n) for n in range(5)], [False, False, False, True, True]),
+        ([Work(IDLE * n) for n in range(5)], [False] * 5),
+        ([Work() for _ in range(5)], [False] * 5),  # the system does not say
+        ([Work(BUSY * n, running=1) for n in range(5)], [False] * 5),
+        ([Work(BUSY * n, begun=n) for n in range(5)], [False] * 5),  # a turn came and went
+        (
+            [Work(0), Work(BUSY), Work(2 * BUSY), Work(2 * BUSY), Work(3 * BUSY), Work(4 * BUSY)],
+            [False] * 6,
+        ),
+        (
+            [Work(0), Work(1, running=1), Work(2), Work(3), Work(4), Work(5)],
+            [False, False, False, False, False, True],
+        ),
+    ],
+)
+def test_only_a_child_that_works_on_without_a_turn_is_a_runaway(
+    checks: list[Work], expected: list[bool]
+) -> None:
+    assert verdicts(*checks) == expected
