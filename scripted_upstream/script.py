@@ -85,7 +85,10 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """One scripted answer. Times are milliseconds; 0 means as fast as possible. `headers` are the stream's."""
+    """One scripted answer. Times are milliseconds; 0 means as fast as possible. `headers` are the stream's.
+
+    `hold_after` holds after so many deltas, `hold` after the last one or before the end.
+    """
 
     items: tuple[Item, ...] = ()
     delay_ms: float = 0
@@ -99,6 +102,7 @@ class Response:
     split_seed: int | None = None
     hold_before_headers: bool = False
     hold: Literal["deltas", "end"] | None = None
+    hold_after: int = 0
     from_request: bool = False
     headers: Headers = ()
 
@@ -146,6 +150,7 @@ def _response(raw: Any, where: str) -> Response:
         hold=fields.choice(
             "hold", {False: None, True: "deltas", "deltas": "deltas", "end": "end"}, False
         ),
+        hold_after=int(fields.count("hold_after", 0)),
         from_request=fields.take("from_request", bool, False),
         headers=tuple(_headers(fields).items()),
     )

@@ -169,6 +169,7 @@ def _middle(response: Response) -> tuple[Act, ...]:
 def _paced(response: Response) -> Iterator[Act]:
     frames = _streamed(response)
     hold_at = sum(frame.is_delta for frame in frames) if response.hold == "deltas" else None
+    hold_at = response.hold_after or hold_at
     deltas = 0
     for frame in frames:
         pause = response.interval_ms if deltas else response.first_delta_ms

@@ -19,6 +19,7 @@ from app.answers.chunks import (
     Refusal,
     Text,
     Working,
+    in_pieces,
 )
 from app.answers.constraints import AnswerConstraints
 from app.answers.fence import FenceFilter
@@ -69,7 +70,7 @@ class ChoiceText:
         if before is None or not before.held:
             return []
         # It was not the last one, so it is no part of a structured answer.
-        return self.think(before.let_go(), before.item_id)
+        return [c for text in before.let_go() for c in self.think(text, before.item_id)]
 
     def _route(self, phase: str | None) -> Route:
         if self._constraints.is_structured:
@@ -114,7 +115,7 @@ class ChoiceText:
         if message is None or not message.held:
             return []
         message.route = Route.CONTENT
-        chunks = self._say(message, message.let_go())
+        chunks = [chunk for text in message.let_go() for chunk in self._say(message, text)]
         return chunks if message.raw is None else [*chunks, *self._end_item(message.raw)]
 
     def end_message(self, item: Item) -> list[Chunk]:
@@ -126,9 +127,10 @@ class ChoiceText:
             return [*began, *self.end_message(item)]
         message.raw = item
         chunks: list[Chunk] = []
-        if rest := message.delivered.rest("".join(texts_of(item.get("content")))):
+        rest = message.delivered.rest("".join(texts_of(item.get("content"))))
+        for piece in in_pieces(rest) if rest else ():
             self.pieces += 1
-            chunks += self._say(message, rest)
+            chunks += self._say(message, piece)
         if refusals := texts_of(item.get("content"), "refusal"):
             return [*chunks, *self.refuse(*refusals), *self._end_item(item)]
         # A client sees one text: a stop sequence may begin in one message and end in the next.
@@ -166,7 +168,9 @@ class ChoiceText:
         texts = texts_of(item.get("summary")) or texts_of(item.get("content"))
         rest = self._thought.rest(self._constraints.separator.join(texts))
         part = self._thought_part if self._thought else None
-        chunks = self.think(rest, part or str(item.get("id"))) if rest else []
+        part = part or str(item.get("id"))
+        pieces = in_pieces(rest) if rest else ()
+        chunks = [chunk for piece in pieces for chunk in self.think(piece, part)]
         self._thought = Delivered()
         ended = self._end_item(item) if self._open is ItemKind.REASONING else [self._working]
         return [*chunks, *ended]

@@ -13,7 +13,7 @@ complete answer. Streams and whole answers are both made from the same chunks.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias
@@ -160,6 +160,9 @@ Chunk: TypeAlias = (
 VISIBLE = (Text, Refusal, ReasoningText, CallBegan, CallArguments)
 """What a client sees of an answer. `Began` is none of it: it says only that there will be an answer."""
 
+_PIECE = 16 * 1024 // 6
+"""Characters of a piece. Each is at most six bytes of JSON (an escape), so that a piece is at most 16 KiB."""
+
 _BOOKKEEPING = (Began, Ended, Restarted, Rerouted, Cost)
 
 
@@ -180,3 +183,12 @@ def without_discarded(chunks: Sequence[Chunk]) -> list[Chunk]:
         for place, chunk in enumerate(chunks)
         if isinstance(chunk, Began | Cost) or place > begins.get(chunk.index, -1)
     ]
+
+
+def in_pieces(text: str) -> Iterator[str]:
+    """Yield a text that was handed over whole in pieces of at most 16 KiB as JSON, at least one.
+
+    A message of a stream is one line, and readers have limits for a line, mostly of 64 KiB.
+    """
+    for start in range(0, len(text) or 1, _PIECE):
+        yield text[start : start + _PIECE]

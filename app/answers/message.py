@@ -76,8 +76,7 @@ class Message:
         self._is_prose = begun[0] not in _BEGINNINGS
         return not self._is_prose
 
-    def let_go(self) -> str:
-        """Return the text that was held back, which is then held no more."""
-        text = "".join(self.held)
-        self.held.clear()
-        return text
+    def let_go(self) -> list[str]:
+        """Return the pieces that were held back, which are then held no more."""
+        held, self.held = self.held, []
+        return held

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -47,6 +47,7 @@ class ChoicesWire(ABC):
     def __init__(self, envelope: Envelope, kind: str) -> None:
         self._include_usage = envelope.include_usage
         self._asked = envelope.model
+        self._open: set[int] = set()  # choices that have begun and not ended
         self._head = {
             "id": envelope.id,
             "object": kind,
@@ -56,13 +57,13 @@ class ChoicesWire(ABC):
         }
 
     def payloads(
-        self, chunks: Iterable[Chunk], summary: Callable[[], Summary]
+        self, chunks: Sequence[Chunk], summary: Callable[[], Summary]
     ) -> Iterator[Payload]:
-        """Yield an object for each chunk that has one; `codex_metadata` goes into the finish frames."""
+        """Yield the objects of each chunk, mostly one; `codex_metadata` goes into the finish frames."""
         for chunk in chunks:
             if isinstance(chunk, Rerouted | Restarted):
                 self.name_model(chunk.model if isinstance(chunk, Rerouted) else self._asked)
-            if data := self._render(chunk, summary):
+            for data in self._render(chunk, chunks, summary):
                 yield None, data
 
     def name_model(self, model: str) -> None:
@@ -74,8 +75,19 @@ class ChoicesWire(ABC):
         return self._head | {"model": summary.rerouted_to or self._asked}
 
     @abstractmethod
-    def _render(self, chunk: Chunk, summary: Callable[[], Summary]) -> bytes:
-        """Return the object of one chunk, empty where it has none."""
+    def _render(
+        self, chunk: Chunk, batch: Sequence[Chunk], summary: Callable[[], Summary]
+    ) -> Iterable[bytes]:
+        """Return the objects of one chunk, if it has any; `batch` is what goes out together with it."""
+
+    def sign_of_life(self) -> Payload:
+        """Return an object in which a choice that is still open says nothing."""
+        # Not any choice: many clients take the last `finish_reason` that they read, here null, for the choice's.
+        return None, self._object([self._silence(min(self._open, default=0))])
+
+    @abstractmethod
+    def _silence(self, index: int) -> dict[str, Any]:
+        """Return a choice of a stream's object that adds nothing."""
 
     def _object(self, choices: list[dict[str, Any]], **members: Any) -> bytes:
         chunk: dict[str, Any] = {**self._head, "choices": choices}

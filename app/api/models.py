@@ -17,6 +17,9 @@ blueprint = Blueprint("models", __name__)
 
 log = logging.getLogger("codex_api.models")
 
+_CREATED = 1_767_225_600
+"""1 January 2026: OpenAI's type asks for a time, codex's catalog has none, and clients show 0 as a day in 1970."""
+
 _FIELDS = {RequestPart.MODEL: "model"}
 
 
@@ -42,10 +45,9 @@ def warn_of_dangling(models: Sequence[Model], names: Names) -> None:
 
 
 def _render(name: str) -> dict[str, Any]:
-    # codex's catalog has no date; OpenAI's type asks for one, in whole seconds.
     return {
         "id": name,
         "object": "model",
-        "created": 0,
+        "created": _CREATED,
         "owned_by": f"codex-{services().engine.backend.upstream}",
     }

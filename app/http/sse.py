@@ -23,13 +23,18 @@ from app.step_log import step
 
 log = logging.getLogger("codex_api.http")
 
-KEEP_ALIVE = b": keepalive\n\n"
+_LINE_ENDS = tuple((end.encode(), b"\\u%04x" % ord(end)) for end in "\x85\u2028\u2029")
+"""Characters that end a line for many readers and that JSON leaves as they are: their bytes, and their escapes."""
+
+_NEL, _SEPARATOR = 0xC2, 0xE2
+"""Their first bytes: a single one is found ten times as fast as all of them."""
 
 
 def respond(answer: Answer, wire: Wire, tick_s: float) -> Response:
     """Wait until the model answers (for the commit time of the answer's pace), then answer with a stream.
 
-    After `tick_s` without a message a comment is sent. Blocks; raises `GatewayError` for a failure before the commit.
+    After `tick_s` without a message the wire's sign of life is sent. Blocks; raises `GatewayError` for a failure before
+    the commit.
     """
     record = current_record()
     body = SseBody(answer, wire, tick_s, record)
@@ -40,7 +45,7 @@ def respond(answer: Answer, wire: Wire, tick_s: float) -> Response:
         body.close()
         raise
     record.begin_stream()
-    response = Response(body, content_type="text/event-stream")
+    response = Response(body, content_type="text/event-stream; charset=utf-8")
     response.headers["Cache-Control"] = "no-cache, no-transform"
     response.headers["X-Accel-Buffering"] = "no"
     return response
@@ -49,9 +54,21 @@ def respond(answer: Answer, wire: Wire, tick_s: float) -> Response:
 def frame(payload: Payload) -> bytes:
     """Return one server-sent event (WHATWG HTML, section 9.2)."""
     event, data = payload
+    if _SEPARATOR in data or _NEL in data:
+        data = _in_one_line(data)
     if event is None:
         return b"data: %b\n\n" % data
     return b"event: %b\ndata: %b\n\n" % (event.encode(), data)
+
+
+def _in_one_line(data: bytes) -> bytes:
+    """Escape what is no line end in JSON but for many readers, Python's `str.splitlines` among them."""
+    # Outside of its strings JSON is ASCII, and no other character of UTF-8 has these bytes in it: what is replaced is
+    # always a character of a string, where an escape is the same character.
+    for end, escape in _LINE_ENDS:
+        if end[-1] in data:  # dashes and typographic quotes share only the other bytes
+            data = data.replace(end, escape)
+    return data
 
 
 class SseBody(Iterator[bytes]):
@@ -81,7 +98,8 @@ class SseBody(Iterator[bytes]):
             chunks += more
             if is_from_model(more):
                 break
-        self._head = self._frames(without_discarded(chunks))
+        # Whoever carries the stream is to see bytes now, also where no chunk has a message of its own yet.
+        self._head = self._frames(without_discarded(chunks)) or self._sign_of_life()
 
     def __next__(self) -> bytes:
         if self._head:
@@ -105,17 +123,20 @@ class SseBody(Iterator[bytes]):
     def _next_frames(self) -> bytes:
         for chunks in self._chunks:
             if chunks is None:
-                return KEEP_ALIVE
+                return self._sign_of_life()
             if frames := self._frames(chunks):
                 return frames
             # Chunks that show nothing (hidden reasoning, held text) are silence to a client that waits for bytes.
             if time.monotonic() - self._written_at >= self._tick_s:
-                return KEEP_ALIVE
+                return self._sign_of_life()
         return self._end()
 
     def _frames(self, chunks: Sequence[Chunk]) -> bytes:
         self._answer.commit(chunks)
         return b"".join(map(frame, self._wire.payloads(chunks, self._answer.summary)))
+
+    def _sign_of_life(self) -> bytes:
+        return frame(self._wire.sign_of_life())
 
     def _end(self) -> bytes:
         self._is_over = True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol, TypeAlias
 
 from app.answers.chunks import Cause, Chunk
@@ -20,9 +20,12 @@ class Wire(Protocol):
     """The message after the last one, if the endpoint has one."""
 
     def payloads(
-        self, chunks: Iterable[Chunk], summary: Callable[[], Summary]
+        self, chunks: Sequence[Chunk], summary: Callable[[], Summary]
     ) -> Iterable[Payload]:
         """Return the messages that the chunks add to a stream; `summary` says what the answer is so far."""
+
+    def sign_of_life(self) -> Payload:
+        """Return a message that adds nothing, for a time of silence. Never before the first chunks were rendered."""
 
     def error(self, error: GatewayError) -> Payload:
         """Return the message about a failure after the response was committed."""

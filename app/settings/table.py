@@ -70,7 +70,7 @@ class Settings:
     cors_origins: tuple[str, ...] = _var("PROXY_CORS_ALLOWED_ORIGINS", "*", values.origins, "Web origins whose pages may call from a browser, separated by commas; * for all, off for none.")
     trusted_proxies: str = _var("PROXY_TRUSTED_PROXIES", "127.0.0.1", values.text, "Addresses whose X-Forwarded-* headers are believed, separated by commas.")
     stream_commit_ms: int = _var("PROXY_STREAM_COMMIT_MS", "300", values.milliseconds, "How long a stream waits for its first event before the 200 is sent; a failure in that time is an ordinary HTTP error.")
-    sse_keepalive_ms: int = _var("PROXY_SSE_KEEPALIVE_MS", "15000", values.milliseconds, "Silence after which a stream sends a comment, so that proxies keep it open.")
+    sse_keepalive_ms: int = _var("PROXY_SSE_KEEPALIVE_MS", "15000", values.milliseconds, "Silence after which a stream sends a frame that adds nothing, so that proxies and clients keep it open.")
     sse_max_concurrency: int = _var("PROXY_SSE_MAX_CONCURRENCY", "256", values.whole(1, 100_000), "Streams that are open at once; one more is answered 429.")
     timeout_ms: int = _var("PROXY_TIMEOUT_MS", "1800000", values.milliseconds, "Longest time for a whole request.")
     keepalive_s: int = _var("PROXY_KEEPALIVE_S", "95", values.whole(1, 3600), "How long an idle client connection stays open.")

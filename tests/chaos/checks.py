@@ -114,13 +114,11 @@ def _unchunk(data: bytes) -> tuple[bytes, bool]:
 
 
 def parse_frames(body: bytes) -> list[Any]:
-    """Split server-sent events; comments are skipped. Raises `Malformed`."""
+    """Split server-sent events: one `data` line each, no comments. Raises `Malformed`."""
     if not body.endswith(b"\n\n"):
         raise Malformed(f"a stream that ends in the middle of a frame: {body[-60:]!r}")
     frames: list[Any] = []
     for block in body[:-2].split(b"\n\n"):
-        if block.startswith(b":"):
-            continue
         if not block.startswith(b"data: ") or b"\n" in block:
             raise Malformed(f"no frame: {block[:60]!r}")
         data = block.removeprefix(b"data: ")

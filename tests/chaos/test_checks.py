@@ -56,7 +56,7 @@ def stream(*frames: bytes, end: bytes = END) -> bytes:
 
 SAID = [chunk(text) for text in DELTAS]
 FINISH = chunk(reason="stop")
-GOOD = stream(*SAID, b": keepalive\n\n", FINISH, DONE)
+GOOD = stream(*SAID, chunk(), FINISH, DONE)
 
 
 @pytest.mark.parametrize(
@@ -91,6 +91,7 @@ END_IS_BROKEN = [
     stream(frame(ENVELOPE), frame(ENVELOPE), DONE),
     stream(*SAID, b"data: {", FINISH, DONE),
     stream(*SAID, b"event: x\n\n", FINISH, DONE),
+    stream(*SAID, b": keepalive\n\n", FINISH, DONE),
     answer(b"<html>", 500, "text/html"),
     answer(b"Bad gateway", 502),
     answer({"error": {"message": "m"}}, 500),

@@ -37,7 +37,7 @@ class Seen:
 
 
 class Mix:
-    """Kinds of requests, each a method. The gateway must write keep-alive comments often, to find out who has left."""
+    """Kinds of requests, each a method. The gateway must write signs of life often, to find out who has left."""
 
     def __init__(self, gateway: Gateway, upstream: Upstream) -> None:
         self._gateway = gateway

@@ -53,12 +53,10 @@ def stream_frames(gateway: Gateway, body: dict[str, Any]) -> tuple[dict[str, str
 
 
 def parse_frames(raw: bytes) -> list[Any]:
-    """Split server-sent events strictly: one data line a frame, nothing else but comments."""
+    """Split server-sent events strictly: one data line a frame, and nothing else."""
     assert raw.endswith(b"\n\n"), raw[-200:]
     frames: list[Any] = []
     for block in raw[:-2].split(b"\n\n"):
-        if block.startswith(b":"):
-            continue
         assert block.startswith(b"data: "), block
         assert b"\n" not in block, block
         data = block.removeprefix(b"data: ")

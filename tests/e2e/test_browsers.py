@@ -144,7 +144,7 @@ def test_any_page_may_chat(
 
 def test_any_page_may_read_a_stream(gateway: Gateway, upstream: Upstream) -> None:
     answer = Page(gateway, "app://obsidian.md").post(ask(upstream.say("Hel", "lo"), stream=True))
-    assert answer.headers["Content-Type"] == "text/event-stream"
+    assert answer.headers["Content-Type"] == "text/event-stream; charset=utf-8"
     frames = parse_frames(answer.content)
     assert frames[-1] == "[DONE]"
     text = [frame["choices"][0]["delta"].get("content", "") for frame in frames[:-1]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import openai
@@ -38,7 +39,10 @@ def test_a_prompt_is_completed(sdk: openai.OpenAI, upstream: Upstream) -> None:
 
 
 @pytest.mark.parametrize("include_usage", [True, False])
-def test_every_frame_of_a_stream(gateway: Gateway, upstream: Upstream, include_usage: bool) -> None:
+def test_every_frame_of_a_stream(
+    lend_gateway: Callable[..., Gateway], upstream: Upstream, include_usage: bool
+) -> None:
+    gateway = lend_gateway(PROXY_STREAM_COMMIT_MS="60000")
     body = {
         "model": MODEL,
         "prompt": upstream.say("a", "b"),
@@ -47,7 +51,7 @@ def test_every_frame_of_a_stream(gateway: Gateway, upstream: Upstream, include_u
     }
     sent = request_bytes("POST", "/v1/completions", json.dumps(body).encode())
     status, headers, raw = exchange(gateway, sent)
-    assert (status, headers["content-type"]) == (200, "text/event-stream")
+    assert (status, headers["content-type"]) == (200, "text/event-stream; charset=utf-8")
     *frames, done = parse_frames(raw)
     assert done == "[DONE]"
     for frame in frames:
@@ -62,6 +66,25 @@ def test_every_frame_of_a_stream(gateway: Gateway, upstream: Upstream, include_u
     choices = [frame["choices"][0] for frame in frames]
     assert [choice["text"] for choice in choices] == ["a", "b", ""]
     assert [choice["finish_reason"] for choice in choices] == [None, None, "stop"]
+
+
+def test_a_stream_is_there_before_its_text(gateway: Gateway, upstream: Upstream) -> None:
+    marker = upstream.play(
+        {"hold_before_headers": True, "items": [{"type": "message", "text": "x"}]}
+    )
+    body = {"model": MODEL, "prompt": marker, "stream": True}
+    with requests.post(
+        f"{gateway.url}/v1/completions",
+        json=body,
+        headers=gateway.headers,
+        stream=True,
+        timeout=DEADLINE_S,
+    ) as response:
+        lines = filter(None, response.iter_lines())
+        first = json.loads(next(lines).removeprefix(b"data: "))
+        upstream.control.release(marker)
+        assert list(lines)[-1] == b"data: [DONE]"
+    assert first["choices"] == [{"index": 0, "text": "", "logprobs": None, "finish_reason": None}]
 
 
 def test_prompts_and_choices_have_their_indices(gateway: Gateway, upstream: Upstream) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -26,21 +27,37 @@ METADATA = {
 }
 
 
+TOOL = {"type": "function", "function": {"name": "look", "parameters": {}}}
+OF_TEXT = {"role": "assistant", "content": ""}
+OF_NO_TEXT = {"role": "assistant", "content": None}
+UNDECIDED = {"role": "assistant"}
+
+TEXT = {"type": "message", "deltas": ["a", "b"]}
+CALL = {"type": "function_call", "name": "look", "arguments": "{}", "call_id": "call_1"}
+REASONING = {"type": "reasoning", "summary_deltas": ["hm"]}
+
+
 def test_the_headers_of_a_stream(gateway: Gateway, upstream: Upstream) -> None:
     headers, _ = stream_frames(gateway, ask(upstream.say("x")))
-    assert headers["content-type"] == "text/event-stream"
+    assert headers["content-type"] == "text/event-stream; charset=utf-8"
     assert headers["cache-control"] == "no-cache, no-transform"
     assert headers["x-accel-buffering"] == "no"
     assert headers["x-request-id"].startswith("req_")
 
 
+@pytest.fixture
+def patient(lend_gateway: Callable[..., Gateway]) -> Gateway:
+    """A gateway that waits until something is known of the answer, however slow the machine is."""
+    return lend_gateway(PROXY_STREAM_COMMIT_MS="60000")
+
+
 @pytest.mark.parametrize("include_usage", [True, False, None])
 def test_every_frame_of_a_stream(
-    gateway: Gateway, upstream: Upstream, include_usage: bool | None
+    patient: Gateway, upstream: Upstream, include_usage: bool | None
 ) -> None:
     options = {} if include_usage is None else {"stream_options": {"include_usage": include_usage}}
     before = int(time.time())
-    _, frames = stream_frames(gateway, ask(upstream.say("a", "a", "b"), **options))
+    _, frames = stream_frames(patient, ask(upstream.say("a", "a", "b"), **options))
     assert frames.pop() == "[DONE]"
     usage_frames = [frames.pop()] if include_usage else []
     role, *contents, finish = frames
@@ -69,6 +86,45 @@ def test_every_frame_of_a_stream(
         assert usage_frames[0]["usage"]["completion_tokens"] == 3
 
 
+@pytest.mark.parametrize(
+    ("items", "more", "roles"),
+    [
+        ([TEXT], {}, [OF_TEXT]),
+        ([TEXT, CALL], {"tools": [TOOL]}, [OF_TEXT]),
+        ([CALL], {"tools": [TOOL]}, [OF_NO_TEXT]),
+        ([CALL], {"tools": [TOOL], "tool_choice": "required"}, [OF_NO_TEXT]),
+        ([CALL], {"functions": [TOOL["function"]]}, [OF_NO_TEXT]),
+        ([REASONING, TEXT], {}, [UNDECIDED]),
+        ([REASONING, CALL], {"tools": [TOOL]}, [UNDECIDED]),
+    ],
+)
+def test_the_role_frame_says_of_the_content_what_is_known(
+    patient: Gateway, upstream: Upstream, items: list[Any], more: Any, roles: list[Any]
+) -> None:
+    _, frames = stream_frames(patient, ask(upstream.play({"items": items}), **more))
+    assert [delta for delta in deltas(frames) if "role" in delta] == roles
+    assert choice(frames[0])["delta"] == roles[0]
+    if TEXT not in items:
+        assert all(delta.get("content") is None for delta in deltas(frames))
+
+
+def test_every_choice_begins_with_a_role_frame(gateway: Gateway, upstream: Upstream) -> None:
+    body = ask(upstream.play({"items": [CALL]}), n=3, tools=[TOOL])
+    _, frames = stream_frames(gateway, body)
+    choices = [one for frame in frames[:-1] for one in frame["choices"]]
+    for index in range(3):
+        first, *rest = [one["delta"] for one in choices if one["index"] == index]
+        assert first in (UNDECIDED, OF_NO_TEXT)
+        assert all("role" not in delta and "content" not in delta for delta in rest)
+
+
+def test_a_refusal_is_no_text(gateway: Gateway, upstream: Upstream) -> None:
+    item = {"type": "message", "deltas": [], "refusal": "I can't."}
+    _, frames = stream_frames(gateway, ask(upstream.play({"items": [item]})))
+    assert deltas(frames)[0]["role"] == "assistant"
+    assert all(delta.get("content") is None for delta in deltas(frames))
+
+
 def test_a_whole_answer_is_what_the_openai_types_say(gateway: Gateway, upstream: Upstream) -> None:
     answer = gateway.post(ask(upstream.say("a", "b"), temperature=0.3, seed=7)).json()
     checked = ChatCompletion.model_validate(answer, strict=True)
@@ -87,21 +143,35 @@ def test_the_role_frame_goes_out_while_the_upstream_is_still_silent(
     with gateway.post(ask(marker, stream=True), stream=True) as response:
         lines = response.iter_lines()
         first = json.loads(next(lines).removeprefix(b"data: "))
-        assert choice(first)["delta"] == {"role": "assistant", "content": ""}
+        assert choice(first)["delta"] == UNDECIDED
         upstream.control.release(marker)
         assert list(lines)[-2:] == [b"data: [DONE]", b""]
 
 
-def test_a_quiet_stream_is_kept_open_by_comments(make_gateway: Any, upstream: Upstream) -> None:
-    gateway = make_gateway(PROXY_SSE_KEEPALIVE_MS="50", PROXY_STREAM_COMMIT_MS="20")
-    marker = upstream.play({"hold": True, "items": [{"type": "message", "deltas": ["a", "b"]}]})
-    with gateway.post(ask(marker, stream=True), stream=True) as response:
-        comments = 0
-        for line in response.iter_lines():
-            comments += line == b": keepalive"
-            if comments == 3:
+@pytest.mark.parametrize("include_usage", [True, False])
+@pytest.mark.parametrize("held", [{"hold_before_headers": True}, {"hold_after": 1}])
+def test_a_quiet_stream_is_kept_open_by_frames_that_add_nothing(
+    lend_gateway: Any, upstream: Upstream, held: dict[str, Any], include_usage: bool
+) -> None:
+    gateway = lend_gateway(PROXY_SSE_KEEPALIVE_MS="50", PROXY_STREAM_COMMIT_MS="50")
+    marker = upstream.play({**held, "items": [TEXT]})
+    options = {"stream_options": {"include_usage": include_usage}}
+    frames, signs = [], 0
+    with gateway.post(ask(marker, stream=True, **options), stream=True) as response:
+        for line in filter(None, response.iter_lines()):
+            if line == b"data: [DONE]":
+                break
+            frames.append(json.loads(line.removeprefix(b"data: ")))
+            signs += frames[-1] == sign_of_life(frames[0])
+            if signs == 3:
                 upstream.control.release(marker)
-    assert comments >= 3
+    assert signs >= 3
+    role, *heard = [delta for delta in deltas(frames) if delta]
+    assert heard == [{"content": "a"}, {"content": "b"}]
+    if "hold_before_headers" in held:
+        assert role == UNDECIDED
+    for frame in frames:
+        strict_chunk(frame)
 
 
 def test_a_failure_after_the_first_text_is_one_error_frame(
@@ -118,7 +188,7 @@ def test_a_failure_after_the_first_text_is_one_error_frame(
     assert set(error) == {"error"}
     assert error["error"]["code"] == "UPSTREAM_ERROR"
     assert error["error"]["retryable"] is True
-    assert [choice(frame)["delta"].get("content") for frame in contents] == ["", "a", "b"]
+    assert [delta["content"] for delta in deltas(contents) if delta.get("content")] == ["a", "b"]
     assert all(choice(frame)["finish_reason"] is None for frame in contents)
 
 
@@ -170,6 +240,16 @@ def test_the_key_is_accepted_whatever_the_case_of_its_scheme(gateway: Gateway) -
         gateway, request_bytes("GET", "/v1/models", Authorization=f"bearer {KEY}")
     )
     assert status == 200
+
+
+def deltas(frames: list[Any]) -> list[dict[str, Any]]:
+    return [choice(frame)["delta"] for frame in frames if frame != "[DONE]" and frame["choices"]]
+
+
+def sign_of_life(first: dict[str, Any]) -> dict[str, Any]:
+    """What keeps a stream open whose first frame is this one."""
+    silent = {"index": 0, "delta": {}, "logprobs": None, "finish_reason": None}
+    return {**first, "choices": [silent]}
 
 
 def choice(frame: dict[str, Any]) -> dict[str, Any]:

@@ -80,7 +80,7 @@ def test_a_model_is_shown_under_the_name_that_was_asked_for(
 ) -> None:
     answer = gateway.get(f"/v1/models/{name}{slash}")
     assert answer.status_code == 200
-    shown = {"id": name, "object": "model", "created": 0, "owned_by": "codex-custom"}
+    shown = {"id": name, "object": "model", "created": 1_767_225_600, "owned_by": "codex-custom"}
     assert answer.json() == shown
     assert answer.headers["X-Request-Id"]
 

@@ -7,7 +7,7 @@ Shapes: OpenAI API reference, "The chat completion chunk object" and "The chat c
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -25,14 +25,28 @@ from app.answers.chunks import (
     Refusal,
     Restarted,
     Text,
+    Working,
+    in_pieces,
 )
 from app.answers.summary import Summary
 from app.api.choices_wire import ChoicesWire, Envelope, render_usage
 
-_ROLE = {"role": "assistant", "content": ""}
+_ROLE = {"role": "assistant"}
+_ROLES: Mapping[type[Chunk], dict[str, Any]] = MappingProxyType(
+    {
+        Text: {**_ROLE, "content": ""},
+        CallBegan: {**_ROLE, "content": None},
+        Refusal: {**_ROLE, "content": None},
+        # Whether text will follow, nobody knows; also not where it happens to be there by now.
+        ReasoningText: _ROLE,
+        Working: _ROLE,
+        Ended: {**_ROLE, "content": ""},  # as in the whole answer
+    }
+)
+"""First delta of a choice, by the first chunk that tells what comes: SDKs take any string for the beginning of text."""
 
 _MEMBERS: Mapping[type[Chunk], bytes] = MappingProxyType(
-    {Text: b"content", ReasoningText: b"reasoning_content", Refusal: b"refusal"}
+    {Text: b"content", ReasoningText: b"reasoning_content"}
 )
 """The member of a delta that has the text."""
 
@@ -56,22 +70,31 @@ class ChatWire(ChoicesWire):
 
     # Stream
 
-    def _render(self, chunk: Chunk, summary: Callable[[], Summary]) -> bytes:
+    def _render(
+        self, chunk: Chunk, batch: Sequence[Chunk], summary: Callable[[], Summary]
+    ) -> Iterable[bytes]:
         match chunk:
-            case Text() | ReasoningText() | Refusal():
-                return self._text(chunk.index, _MEMBERS[type(chunk)], chunk.text)
-            case CallBegan() | CallArguments():
-                return self._object([_choice(chunk.index, self._call(chunk), None)])
+            case Text() | ReasoningText():
+                return (self._text(chunk.index, _MEMBERS[type(chunk)], chunk.text),)
+            case Refusal(index=index, text=text):
+                return [self._text(index, b"refusal", piece) for piece in in_pieces(text)]
+            case CallBegan(index=index) | CallArguments(index=index):
+                return [self._object([_choice(index, part, None)]) for part in self._call(chunk)]
             case Began(index=index):
-                return self._object([_choice(index, _ROLE, None)])
+                self._open.add(index)
+                return (self._object([_choice(index, _role(index, batch), None)]),)
             case Ended(index=index, cause=cause):
+                self._open.discard(index)
                 choice = _choice(index, {}, self._finish_reason(cause))
-                return self._object([choice], codex_metadata=summary().metadata())
+                return (self._object([choice], codex_metadata=summary().metadata()),)
             case Cost(usage=usage) if self._include_usage:
-                return self._object([], usage=render_usage(usage))
+                return (self._object([], usage=render_usage(usage)),)
             case Restarted(index=index):
                 del self._calls[index]
-        return b""
+        return ()
+
+    def _silence(self, index: int) -> dict[str, Any]:
+        return _choice(index, {}, None)
 
     def _text(self, index: int, member: bytes, text: str) -> bytes:
         return b'%b%d,"delta":{"%b":%b%b' % (
@@ -82,19 +105,21 @@ class ChatWire(ChoicesWire):
             self._closing,
         )
 
-    def _call(self, chunk: CallBegan | CallArguments) -> dict[str, Any]:
-        """Return the delta of a call: who it is once, then its arguments."""
+    def _call(self, chunk: CallBegan | CallArguments) -> Iterator[dict[str, Any]]:
+        """Yield the deltas of a call: who it is once, then its arguments."""
         if isinstance(chunk, CallBegan):
             self._calls[chunk.index] += 1
-        number = self._calls[chunk.index] - 1
-        if isinstance(chunk, CallBegan):
-            function = {"name": chunk.name, "arguments": ""}
-            who = {"index": number, "id": chunk.call_id, "type": "function"}
+            who = {"id": chunk.call_id, "type": "function"}
+            functions = [{"name": chunk.name, "arguments": ""}]
         else:
-            function, who = {"arguments": chunk.text}, {"index": number}
-        if self._legacy_calls:
-            return {"function_call": function}
-        return {"tool_calls": [who | {"function": function}]}
+            who = {}
+            functions = [{"arguments": piece} for piece in in_pieces(chunk.text)]
+        number = self._calls[chunk.index] - 1
+        for function in functions:
+            if self._legacy_calls:
+                yield {"function_call": function}
+            else:
+                yield {"tool_calls": [{"index": number, **who, "function": function}]}
 
     def _finish_reason(self, cause: Cause) -> str:
         is_legacy = self._legacy_calls and cause is Cause.CALLS
@@ -175,6 +200,12 @@ class _Message:
                 for call_id, function in calls
             ]
         return message
+
+
+def _role(index: int, batch: Sequence[Chunk]) -> dict[str, Any]:
+    """Return the first delta of a choice, as far as is known of it."""
+    own = (chunk for chunk in batch if not isinstance(chunk, Cost) and chunk.index == index)
+    return next((_ROLES[type(chunk)] for chunk in own if type(chunk) in _ROLES), _ROLE)
 
 
 def _choice(index: int, delta: dict[str, Any], reason: str | None) -> dict[str, Any]:

@@ -5,10 +5,10 @@ Shapes: OpenAI API reference, "The completion object".
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from app.answers.chunks import Began, Chunk, Cost, Ended, Refusal, Text
+from app.answers.chunks import Began, Chunk, Cost, Ended, Refusal, Text, in_pieces
 from app.answers.summary import Summary
 from app.api.choices_wire import ChoicesWire, Envelope, render_usage
 
@@ -20,18 +20,31 @@ class CompletionWire(ChoicesWire):
         super().__init__(envelope, "text_completion")
         self._echoes = echoes
 
-    def _render(self, chunk: Chunk, summary: Callable[[], Summary]) -> bytes:
+    def _render(
+        self, chunk: Chunk, batch: Sequence[Chunk], summary: Callable[[], Summary]
+    ) -> Iterable[bytes]:
         match chunk:
-            case Began(index=index) if self._echoes[index]:
-                return self._object([_choice(index, self._echoes[index], None)])
-            case Text(index=index, text=text) | Refusal(index=index, text=text):
-                return self._object([_choice(index, text, None)])
+            case Began(index=index):
+                self._open.add(index)
+                if echo := self._echoes[index]:
+                    return self._whole_text(index, echo)
+            case Text(index=index, text=text):
+                return (self._object([_choice(index, text, None)]),)
+            case Refusal(index=index, text=text):
+                return self._whole_text(index, text)
             case Ended(index=index, cause=cause):
+                self._open.discard(index)
                 choice = _choice(index, "", self.reason(cause))
-                return self._object([choice], codex_metadata=summary().metadata())
+                return (self._object([choice], codex_metadata=summary().metadata()),)
             case Cost(usage=usage) if self._include_usage:
-                return self._object([], usage=render_usage(usage))
-        return b""
+                return (self._object([], usage=render_usage(usage)),)
+        return ()
+
+    def _whole_text(self, index: int, text: str) -> Iterable[bytes]:
+        return [self._object([_choice(index, piece, None)]) for piece in in_pieces(text)]
+
+    def _silence(self, index: int) -> dict[str, Any]:
+        return _choice(index, "", None)
 
     def whole(self, chunks: Iterable[Chunk], summary: Summary) -> dict[str, Any]:
         """Return the whole answer that the chunks add up to."""

@@ -12,7 +12,8 @@ settings, and what is asked in which order. `exchange`, `records` and `scrapes` 
 and of the metrics, `volatile` what is replaced. `surface` alone knows modules of `app`. `document` puts all together,
 `compare` finds what differs between two of them.
 
-Besides what `volatile` names, these are left to the machine: keep-alive comments, how the frames of several choices
-mix, the order of methods in `Allow`, whether a killed child is called `child_recycled` before it is `child_exited`,
-metrics of health checks that were polled, and durations and sizes among the metrics.
+Besides what `volatile` names, these are left to the machine: signs of life, how the frames of several choices
+mix, what role frames know of the content, the order of methods in `Allow`, whether a killed child is called
+`child_recycled` before it is `child_exited`, metrics of health checks that were polled, and
+durations and sizes among the metrics.
 """

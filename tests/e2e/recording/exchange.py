@@ -24,8 +24,11 @@ _HEADERS = {
 }
 """Headers whose value is volatile, and the form that it must have."""
 
-_KEEP_ALIVE = ": keepalive"
-"""A comment that says how long nothing has come, and so is no part of an answer."""
+_SIGN_OF_LIFE = re.compile(r'"(delta":\{\}|text":""),"logprobs":null,"finish_reason":null\}\]')
+"""In a frame that says how long nothing has come, and so is no part of an answer."""
+
+_ROLE = re.compile(r'(?<="role":"assistant")(,"content":(""|null))?')
+"""What a role frame knows of the content, which is more if the upstream is fast."""
 
 _ALL = "all"
 """In place of a choice, for the frames that belong to none."""
@@ -149,8 +152,8 @@ def _hide_header(case: Case, name: str, value: str, body_size: int) -> str:
 
 def _frames(text: str, names: Names) -> list[str] | dict[str, list[str]]:
     """Return the frames as they stand; those of several choices by choice, for how they mix is up to the upstream."""
-    *blocks, rest = names.hide(text).split("\n\n")
-    frames = [block for block in blocks if block != _KEEP_ALIVE]
+    *blocks, rest = names.hide(_ROLE.sub("", text)).split("\n\n")
+    frames = [block for block in blocks if not _SIGN_OF_LIFE.search(block)]
     if rest:
         frames.append(f"<cut off> {rest}")
     by_choice: dict[str, list[str]] = {}

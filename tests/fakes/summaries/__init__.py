@@ -5,7 +5,7 @@ Takes `{"text", "by", "stream"?, "max_words"?}`; streams events with names and n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import orjson
@@ -39,7 +39,7 @@ class SummaryWire:
         return REASONS.get(cause, "other")
 
     def payloads(
-        self, chunks: Iterable[Chunk], summary: Callable[[], Summary]
+        self, chunks: Sequence[Chunk], summary: Callable[[], Summary]
     ) -> Iterator[Payload]:
         for chunk in chunks:
             match chunk:
@@ -47,6 +47,9 @@ class SummaryWire:
                     yield "summary.piece", orjson.dumps({"piece": text})
                 case Ended(cause=cause):
                     yield "summary.over", orjson.dumps({"end": self.reason(cause)})
+
+    def sign_of_life(self) -> Payload:
+        return "summary.piece", orjson.dumps({"piece": ""})
 
     def error(self, error: GatewayError) -> Payload:
         return "summary.failed", orjson.dumps(error.to_envelope())

@@ -116,20 +116,20 @@ ROWS: list[Row] = [
         [],
     ),
     # A structured answer is the last message alone
-    ("strict", STRICT, [*LOOK, *JSON], ['{"a":', " 1}"], ["Let me look."]),
-    ("strict, no phases", STRICT, [*WORDS, *PLAIN], ['\n{"a":', " 1}"], ["Let me look."]),
-    ("loose", LOOSE, [*LOOK, *JSON], ['{"a":', " 1}"], ["Let me look."]),
-    ("checked", CHECKED, [*WORDS, *PLAIN], ['\n{"a":', " 1}"], []),
-    ("only words", STRICT, WORDS, ["Let me look."], []),
-    ("only commentary", STRICT, LOOK, ["Let me look."], []),
+    ("strict", STRICT, [*LOOK, *JSON], ['{"a":', " 1}"], ["Let me ", "look."]),
+    ("strict, no phases", STRICT, [*WORDS, *PLAIN], ["\n", '{"a":', " 1}"], ["Let me ", "look."]),
+    ("loose", LOOSE, [*LOOK, *JSON], ['{"a":', " 1}"], ["Let me ", "look."]),
+    ("checked", CHECKED, [*WORDS, *PLAIN], ["\n", '{"a":', " 1}"], []),
+    ("only words", STRICT, WORDS, ["Let me ", "look."], []),
+    ("only commentary", STRICT, LOOK, ["Let me ", "look."], []),
     (
         "words before a call",
         STRICT,
         [*WORDS, call(), ResponseCompleted(None)],
-        ["Let me look."],
+        ["Let me ", "look."],
         [],
     ),
-    ("JSON and more", STRICT, [*PLAIN, *message("m3", "Well?")], ['\n{"a":', " 1}"], ["Well?"]),
+    ("JSON and more", STRICT, [*PLAIN, *message("m3", "Well?")], ["\n", '{"a":', " 1}"], ["Well?"]),
     (
         "commentary that looks like JSON",
         STRICT,
@@ -245,7 +245,7 @@ def test_a_refusal_after_words_that_were_held_back_comes_after_them() -> None:
 def test_what_was_held_back_is_not_lost_where_the_answer_is_cut() -> None:
     cut = TurnFailure("Incomplete response returned, reason: max_output_tokens")
     events = [*WORDS[:-1], TurnEnded(TurnStatus.FAILED, cut)]
-    assert heard(STRICT, events) == (["Let me look."], [])
+    assert heard(STRICT, events) == (["Let me ", "look."], [])
 
 
 # Delivered

@@ -1,3 +1,4 @@
+import orjson
 import pytest
 
 from app.answers.chunks import (
@@ -9,6 +10,7 @@ from app.answers.chunks import (
     ReasoningText,
     Restarted,
     Text,
+    in_pieces,
     without_discarded,
 )
 from app.backend.events import Usage
@@ -48,3 +50,17 @@ CASES: list[tuple[list[Chunk], list[Chunk]]] = [
 @pytest.mark.parametrize(("said", "stands"), CASES)
 def test_what_was_taken_back_does_not_stand(said: list[Chunk], stands: list[Chunk]) -> None:
     assert without_discarded(said) == stands
+
+
+@pytest.mark.parametrize("character", ["a", '"', "\0", "\x85", "é", "\u2028", "\U0001f680"])
+@pytest.mark.parametrize("length", [1, 2730, 2731, 200_000])
+def test_pieces_are_short_also_as_json_and_add_up(character: str, length: int) -> None:
+    text = character * length
+    pieces = list(in_pieces(text))
+    assert "".join(pieces) == text
+    assert max(len(orjson.dumps(piece)) for piece in pieces) <= 16 * 1024 + 2
+    assert all(pieces)
+
+
+def test_an_empty_text_is_one_piece() -> None:
+    assert list(in_pieces("")) == [""]

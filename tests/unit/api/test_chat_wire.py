@@ -133,8 +133,10 @@ CALL = call(0, "call_A", "get_weather", '{"city": "é"}')
 
 # chunk, the deltas of its frames
 PLAIN: list[tuple[Chunk | list[Chunk], list[str]]] = [
-    (Began(0), ['{"role":"assistant","content":""}']),
-    (Began(2), ['{"role":"assistant","content":""}']),
+    (Began(0), ['{"role":"assistant"}']),
+    (Began(2), ['{"role":"assistant"}']),
+    ([Began(1), Text(1, "a")], ['{"role":"assistant","content":""}', '{"content":"a"}']),
+    ([Began(1), Refusal(1, "a")], ['{"role":"assistant","content":null}', '{"refusal":"a"}']),
     (Text(0, AWKWARD_TEXT), ['{"content":' + AWKWARD_JSON + "}"]),
     (Text(1, "%b %s {}"), ['{"content":"%b %s {}"}']),
     (Text(127, ""), ['{"content":""}']),
@@ -219,6 +221,14 @@ def test_calls_are_counted_anew_where_a_choice_begins_anew() -> None:
     assert numbers == [0, 0, 0, 0]
 
 
+@pytest.mark.parametrize(("include_usage", "closing"), [(False, "}"), (True, ',"usage":null}')])
+def test_a_sign_of_life_is_exactly_these_bytes(closing: str, *, include_usage: bool) -> None:
+    made = wire(include_usage=include_usage)
+    rendered(made, [Began(0)])
+    frame = f"{OPENING}{DELTA % (0, '{}')}{closing}\n\n"
+    assert sse.frame(made.sign_of_life()) == frame.encode()
+
+
 # The stream
 
 HELLO: list[Chunk] = [
@@ -277,6 +287,79 @@ def test_every_frame_has_the_same_head(chunks: list[Chunk], *, include_usage: bo
 
 def test_the_role_comes_first_and_only_then() -> None:
     assert [delta.get("role") for delta in deltas(HELLO)] == ["assistant", None, None, None]
+
+
+OF_TEXT = {"role": "assistant", "content": ""}
+OF_NO_TEXT = {"role": "assistant", "content": None}
+UNDECIDED = {"role": "assistant"}
+
+
+@pytest.mark.parametrize(
+    ("chunks", "role"),
+    [
+        ([Text(0, "a")], OF_TEXT),
+        ([ItemBegan(0, ItemKind.MESSAGE), Text(0, "a"), *CALL], OF_TEXT),
+        ([Ended(0, Cause.FINISHED)], OF_TEXT),  # the whole answer is an empty text, too
+        (CALL, OF_NO_TEXT),
+        ([*CALL, Text(0, "a")], OF_NO_TEXT),
+        ([ItemBegan(0, ItemKind.MESSAGE), Refusal(0, "no")], OF_NO_TEXT),
+        ([], UNDECIDED),
+        ([Working(0)], UNDECIDED),
+        ([Working(0), Text(0, "a")], UNDECIDED),
+        ([Working(0), *CALL], UNDECIDED),
+        ([ItemBegan(0, ItemKind.MESSAGE)], UNDECIDED),  # the text is held back, and may be cut
+        ([ReasoningText(0, "a"), Text(0, "a")], UNDECIDED),
+        ([ItemBegan(0, ItemKind.REASONING), ReasoningText(0, "a"), *CALL], UNDECIDED),
+        ([Text(1, "of another"), *call(1, "a", "f", "{}")], UNDECIDED),
+    ],
+)
+@pytest.mark.parametrize("legacy_calls", [True, False])
+def test_the_role_frame_says_of_the_content_what_is_known(
+    chunks: list[Chunk], role: dict[str, Any], *, legacy_calls: bool
+) -> None:
+    first = streamed([Began(0), Began(1), *chunks], legacy_calls=legacy_calls)[0]["choices"][0]
+    assert first == {"index": 0, "delta": role, "logprobs": None, "finish_reason": None}
+
+
+def test_each_choice_has_a_role_frame_of_its_own() -> None:
+    began: list[Chunk] = [Began(0), Began(1), Began(2)]
+    said: list[Chunk] = [*call(2, "a", "f", "{}"), Text(0, "a"), Text(2, "b")]
+    assert deltas([*began, *said])[:3] == [OF_TEXT, UNDECIDED, OF_NO_TEXT]
+
+
+def test_a_sign_of_life_is_about_a_choice_that_is_open() -> None:
+    made, of = wire(), []
+    batches: list[list[Chunk]] = [
+        [Began(0), Began(1), Text(1, "a")],
+        [Ended(0, Cause.FINISHED)],
+        [Text(1, "b")],
+    ]
+    for chunks in batches:
+        rendered(made, chunks)
+        of += frames_of(sse.frame(made.sign_of_life()))[0]["choices"]
+    assert [choice["index"] for choice in of] == [0, 1, 1]
+    assert [choice["delta"] for choice in of] == [{}, {}, {}]
+
+
+@pytest.mark.parametrize("legacy_calls", [True, False])
+@pytest.mark.parametrize("character", ["a", '"', "\0", "\u2028", "\U0001f680", "\x85"])
+def test_what_codex_hands_over_whole_goes_out_in_pieces(
+    character: str, *, legacy_calls: bool
+) -> None:
+    text = character * 200_000
+    data = rendered(wire(legacy_calls=legacy_calls), [*call(0, "a", "f", text), Refusal(0, text)])
+    assert max(map(len, data.splitlines())) < 17 * 1024
+    found = [frame["choices"][0]["delta"] for frame in frames_of(data)]
+    functions = [
+        delta.get("function_call") or delta["tool_calls"][0]["function"]
+        for delta in found
+        if "refusal" not in delta
+    ]
+    assert "".join(function["arguments"] for function in functions) == text
+    assert "".join(delta.get("refusal", "") for delta in found) == text
+    assert whole([*call(0, "a", "f", text)])["choices"][0]["message"]["tool_calls"] == [
+        call_of("a", "f", text)
+    ]
 
 
 @pytest.mark.parametrize("chunks", ANSWERS, ids=NAMES)
@@ -496,7 +579,7 @@ def put_together(frames: list[dict[str, Any]]) -> dict[int, dict[str, Any]]:
             message = messages.setdefault(choice["index"], {"tool_calls": []})
             delta = choice["delta"]
             for name in ("role", "content", "reasoning_content", "refusal"):
-                if name in delta:
+                if delta.get(name) is not None:
                     message[name] = message.get(name, "") + delta[name]
             for call in delta.get("tool_calls", []):
                 if "id" in call:
@@ -524,7 +607,7 @@ def test_the_whole_answer_is_the_stream_put_together(
     assert [choice["index"] for choice in folded["choices"]] == sorted(together) == [0, 1, 2]
     for choice in folded["choices"]:
         message, heard = choice["message"], together[choice["index"]]
-        assert (message["content"] or "") == heard["content"]
+        assert (message["content"] or "") == heard.get("content", "")
         assert message.get("reasoning_content", "") == heard.get("reasoning_content", "")
         assert (message["refusal"] or "") == heard.get("refusal", "")
         assert message.get("tool_calls", []) == heard["tool_calls"]
@@ -548,8 +631,11 @@ def test_each_delta_is_one_frame_and_comes_back_exactly(
 @given(SAID, st.integers(0, 24))
 def test_how_the_chunks_are_batched_into_writes_does_not_show(said: list[Any], cut: int) -> None:
     made, chunks = wire(include_usage=True), answer_of(said)
-    apart = rendered(made, chunks[:cut]) + rendered(made, chunks[cut:])
-    assert apart == rendered(wire(include_usage=True), chunks)
+    apart = frames_of(rendered(made, chunks[:cut]) + rendered(made, chunks[cut:]))
+    together = frames_of(rendered(wire(include_usage=True), chunks))
+    # But for what the role frames, three here, can know of the content.
+    assert apart[3:] == together[3:]
+    assert [frame["choices"][0]["delta"]["role"] for frame in apart[:3]] == ["assistant"] * 3
 
 
 # OpenAI's own types

@@ -58,6 +58,7 @@ def failing(failure: Any) -> tuple[Act, ...]:
         ({"interval_ms": 5}, "Head Send Send Pause Send Send End"),
         ({"hold": "deltas"}, "Head Send Send Hold Send Send End"),
         ({"hold": "end"}, "Head Send Send Hold Send End"),
+        ({"hold_after": 1}, "Head Send Send Hold Send Send End"),
     ],
 )
 def test_settings_become_acts(settings: dict[str, Any], acts: str) -> None:
