@@ -23,6 +23,7 @@ class Health:
     generation: int = 0
     pid: int | None = None
     user_agent: str = ""
+    codex_version: str = ""
     restarts: int = 0
     failures: int = 0
     backoff_ms: int = 0

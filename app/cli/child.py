@@ -15,11 +15,12 @@ from gevent import subprocess
 
 from app.backends.app_server.connection import Connection
 from app.backends.app_server.parse_events import ProtocolError
+from app.backends.app_server.protocol import codex_version as codex_version
 from app.cli.exit_codes import CheckFailed, without_secrets
 from app.codex.config import Upstream, UpstreamKind
 from app.codex.home import Home
 from app.codex.launch import Launcher
-from app.process.child import Child, StopLadder
+from app.process.child import Child, StopLadder, failed_start
 from app.rpc.errors import CallRefused, RpcError
 from app.settings import Settings
 from app.version import VERSION
@@ -60,7 +61,9 @@ def conversation(
         try:
             connection.shake_hands(VERSION, startup_s, home.silence_log_database)
         except (RpcError, ProtocolError) as error:
-            raise ChildFailed("codex did not shake hands: ", error) from error
+            child.end(_LADDER, connection.detach)  # after that its last words are whole
+            why = OSError(failed_start(str(error), child.last_words))
+            raise ChildFailed("codex did not shake hands: ", why) from error
         yield connection
     finally:
         child.end(_LADDER, connection.detach)
@@ -73,8 +76,3 @@ def ask(connection: Connection, method: str, params: object, timeout_s: float) -
     except RpcError as error:
         raise ChildFailed("", error) from error
 
-
-def codex_version(user_agent: str) -> str:
-    """Return codex's version from `name/1.2.3 (system) …`; the whole text if it looks otherwise."""
-    name, _, rest = user_agent.partition("/")
-    return rest.split(" ", 1)[0] if name and rest else user_agent

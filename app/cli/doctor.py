@@ -10,7 +10,6 @@ import resource
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from importlib import metadata
 from pathlib import Path
 
 import click
@@ -22,6 +21,7 @@ from app.cli.checks import Check, Result, fail, ok, report, run_checks, skip, wa
 from app.cli.child import codex_version, conversation
 from app.cli.output import json_option
 from app.cli.running_gateway import pid_of
+from app.codex.binary import tested_version
 from app.codex.config import Upstream, UpstreamKind
 from app.codex.home import Home
 from app.codex.upstream import choose_upstream
@@ -85,7 +85,7 @@ def _child(site: Site) -> Result:
     ):
         found, models = codex_version(connection.user_agent), len(connection.models)
     sentence = f"codex {found} starts, shakes hands and lists {models} models"
-    pinned = metadata.version("openai-codex-cli-bin")
+    pinned = tested_version()
     if found == pinned:
         return ok(f"{sentence}.")
     remedy = "Unset CODEX_BIN; make run installs the binary that requirements.txt names."

@@ -14,6 +14,7 @@ from pathlib import Path
 import certifi
 from gevent import subprocess
 
+from app.codex.binary import CHILD_PATH, check_binary
 from app.codex.config import (
     UPSTREAM_KEY_VARIABLE,
     Upstream,
@@ -22,7 +23,8 @@ from app.codex.config import (
     to_arguments,
 )
 from app.codex.home import Home
-from app.process.child import ChildSpec, before_exec
+from app.process.child import ChildSpec, before_exec, failed_start
+from app.process.stderr import last_words
 
 _CATALOG_TIMEOUT_S = 20
 
@@ -42,6 +44,7 @@ class Launcher:
 
     def prepare(self) -> ChildSpec:
         """Return what to start. Raises `OSError` or `ValueError`. Blocks while the binary prints its catalog."""
+        check_binary(self.binary)
         self.home.prepare()
         env = self.environment(os.environ)
         catalog = self.home.write_catalog(self._print_catalog(env))
@@ -64,7 +67,7 @@ class Launcher:
             names += [*_PROXIES, *(name.lower() for name in _PROXIES)]
         env = {name: ours[name] for name in names if name in ours}
         env |= {
-            "PATH": "/usr/bin:/bin",
+            "PATH": CHILD_PATH,
             "HOME": str(self.home.root),
             "CODEX_HOME": str(self.home.root),
             "TMPDIR": str(self.home.tmp),
@@ -85,5 +88,7 @@ class Launcher:
             check=False,
         )
         if done.returncode != 0:
-            raise OSError(f"the codex binary could not print its models (exit {done.returncode})")
+            problem = f"the codex binary could not print its models (exit {done.returncode})"
+            said = last_words(done.stderr.decode(errors="replace").splitlines())
+            raise OSError(failed_start(problem, said))
         return bytes(done.stdout)

@@ -22,6 +22,7 @@ from app.backends.app_server.rpc_errors import mapped
 from app.backends.app_server.status import health_of
 from app.backends.app_server.turn import Turn
 from app.backends.app_server.watchdog import HealthProblem, Watchdog
+from app.codex.binary import tested_version
 from app.codex.home import LoginMark
 from app.codex.launch import Launcher
 from app.codex.login import Login
@@ -50,6 +51,7 @@ class AppServerBackend:
         self._limits = limits
         self._version = version
         self._connections = 0
+        self._other_version = ""  # that the log has already named
         self._is_draining = False
         self._is_stopped = False
         self._alive: WeakSet[Connection] = WeakSet()  # those that retire, too
@@ -124,6 +126,7 @@ class AppServerBackend:
             raise
         if self.connection is None:
             self.hooks.on_models(connection.models)
+        self._note_version(connection.codex_version)
         self._alive.add(connection)
         watchdog = Watchdog(
             connection,
@@ -137,6 +140,13 @@ class AppServerBackend:
         awaited, self._next = self._next, Event()
         awaited.set()
         return connection
+
+    def _note_version(self, found: str) -> None:
+        """Say once that the child is not of the version that was tested."""
+        if found not in (tested_version(), self._other_version):
+            self._other_version = found
+            fields = {"codex_version": found, "tested": tested_version()}
+            log.warning("codex_version_differs", extra=fields)
 
     def _on_restart(self) -> None:
         self.hooks.on_restart()

@@ -79,6 +79,11 @@ class Connection:
             self._turn_of, self.threads.cleanup, self.counters, parked_s
         )
 
+    @property
+    def codex_version(self) -> str:
+        """The child's version, as it said in its handshake."""
+        return protocol.codex_version(self.user_agent)
+
     def kill(self) -> None:
         """End the child at once; what runs on it fails when its pipe closes."""
         self._child.kill()
@@ -93,6 +98,7 @@ class Connection:
         """`initialize`, `initialized`, and the model list. Blocks; raises `RpcError`, `ProtocolError`."""
         result = self.channel.call("initialize", protocol.initialize_params(version), timeout_s)
         self.user_agent = protocol.parse_user_agent(result)
+        self._child.notes["codex_version"] = self.codex_version
         self.channel.notify("initialized")
         self.models = tuple(self._list_models())
         try:

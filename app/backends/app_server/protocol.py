@@ -50,6 +50,12 @@ def parse_user_agent(result: Any) -> str:
     return member(result, "userAgent", str, "initialize")
 
 
+def codex_version(user_agent: str) -> str:
+    """Return codex's version from `name/1.2.3 (system) …`; the whole text if it looks otherwise."""
+    name, _, rest = user_agent.partition("/")
+    return rest.split(" ", 1)[0] if name and rest else user_agent
+
+
 def thread_start_params(request: TurnRequest) -> dict[str, Any]:
     """Parameters of `thread/start` for a thread that is nothing but the caller's conversation."""
     params: dict[str, Any] = {

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from app.backend.health import Health
 from app.backends.app_server.connection import Connection
+from app.codex.binary import BinaryRefused
 from app.codex.home import DiskFull, HomeRefused, HomeUnwritable
 from app.codex.login import Login
 from app.process.lifecycle import LastExit, Lifecycle, State
 from app.process.supervisor import Supervisor
 
-_NEEDS_A_PERSON = frozenset({HomeRefused.reason, HomeUnwritable.reason, DiskFull.reason})
+_NEEDS_A_PERSON = frozenset(
+    {HomeRefused.reason, HomeUnwritable.reason, DiskFull.reason, BinaryRefused.reason}
+)
 
 
 def unready_reason(
@@ -52,6 +55,7 @@ def health_of(
         generation=connection.number if connection else 0,
         pid=child.pid if child else None,
         user_agent=connection.user_agent if connection else "",
+        codex_version=connection.codex_version if connection else "",
         restarts=life.restarts,
         failures=life.failures,
         backoff_ms=life.backoff_ms,
