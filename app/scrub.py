@@ -12,7 +12,9 @@ MOST = 600
 """Characters of a sentence that are kept."""
 
 _HIDDEN = "[hidden]"
-_ADDRESS = re.compile(r"\b([a-z][a-z0-9+.-]*://)(?:[^\s/@]*@)?([^\s?#'\"<>]*)(?:[?#][^\s'\"<>]*)?", re.I)
+_ADDRESS = re.compile(
+    r"\b([a-z][a-z0-9+.-]*://)(?:[^\s/@]*@)?([^\s?#'\"<>]*)(?:[?#][^\s'\"<>]*)?", re.IGNORECASE
+)
 _SECRETS = re.compile(r"\b(?:sk|rt|sess)[-_][\w.-]{4,}|\beyJ[\w.-]{8,}|(?i:bearer)\s+\S+")
 _NAMED = re.compile(
     r"((?:api[-_ ]?key|access[-_]?token|refresh[-_]?token|id[-_]?token|password|passwd|secret|authorization)"

@@ -7,8 +7,6 @@ from typing import NoReturn
 
 import click
 
-from app.scrub import without_secrets as without_secrets
-
 
 class Exit(IntEnum):
     """Exit code of a command. USAGE, the command was typed wrongly, is click's own, too."""

@@ -23,7 +23,7 @@ class BinaryRefused(StartRefused):
 
 
 @cache
-def tested_version() -> str:
+def pinned_version() -> str:
     """Return the version of the binary that `requirements.txt` brings."""
     return metadata.version("openai-codex-cli-bin")
 
@@ -36,8 +36,8 @@ def check_binary(binary: Path) -> None:
     interpreter = _env_interpreter(binary)
     if interpreter and shutil.which(interpreter, path=CHILD_PATH) is None:
         raise BinaryRefused(
-            f"CODEX_BIN is a script for {interpreter}, which is not on the child's PATH ({CHILD_PATH}). Name the native "
-            "binary instead: npm puts it beside its launcher, as vendor/<platform>/bin/codex in the package of the platform."
+            f"CODEX_BIN is a script for {interpreter}, which is not on the child's PATH ({CHILD_PATH}). Name the "
+            "native binary: npm puts it into the platform's package, as vendor/<platform>/bin/codex."
         )
 
 

@@ -107,6 +107,10 @@ class Gateway:
     def events(self, name: str) -> list[dict[str, Any]]:
         return [entry for entry in self.log() if entry["event"] == name]
 
+    def health(self) -> Any:
+        """What a caller with a key is told about the child."""
+        return self.get("/healthz").json()["child"]
+
     def wait_ready(self) -> None:
         wait_until(lambda: self.get("/readyz").status_code == 200, "the gateway is ready")
 

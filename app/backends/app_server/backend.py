@@ -7,6 +7,7 @@ import time
 from functools import partial
 from weakref import WeakSet
 
+import gevent
 from gevent.event import Event
 
 from app.backend.account import AccountLimits
@@ -22,16 +23,21 @@ from app.backends.app_server.rpc_errors import mapped
 from app.backends.app_server.status import health_of
 from app.backends.app_server.turn import Turn
 from app.backends.app_server.watchdog import HealthProblem, Watchdog
-from app.codex.binary import tested_version
+from app.codex.binary import pinned_version
 from app.codex.home import LoginMark
 from app.codex.launch import Launcher
 from app.codex.login import Login
+from app.codex.upstream_failures import UpstreamFailures
+from app.codex.upstream_models import UpstreamModels
 from app.errors import Draining, GatewayError, WorkerUnavailable
 from app.process.child import Child, ChildSpec
 from app.process.lifecycle import BackoffPolicy
 from app.process.supervisor import Supervisor
 
 log = logging.getLogger("codex_api.codex")
+
+_MODELS_EVERY = 6
+"""How many probes' time lies between two looks at the upstream's list of models."""
 
 _NEXT_S = 0.25
 """How long is waited for the next connection before it is asked for once more."""
@@ -46,6 +52,7 @@ class AppServerBackend:
         self.account = AccountLimits()
         self.hooks = BackendHooks()
         self.login = Login(launcher.home, launcher.upstream.kind)
+        self._failures = UpstreamFailures(launcher.upstream, launcher.http)
         self.connection: Connection | None = None
         """The one that new turns begin on."""
         self._limits = limits
@@ -95,7 +102,11 @@ class AppServerBackend:
     def health(self) -> Health:
         """Return where the child is now. Does not block."""
         return health_of(
-            self.supervisor, self.connection, self.login, is_draining=self._is_draining
+            self.supervisor,
+            self.connection,
+            self.login,
+            self._failures,
+            is_draining=self._is_draining,
         )
 
     # The child
@@ -113,6 +124,7 @@ class AppServerBackend:
             on_lost=self._on_channel_closed,
             account=self.account,
             login=self._mark,
+            on_event=self._failures.note,
         )
         try:
             connection.shake_hands(
@@ -124,7 +136,7 @@ class AppServerBackend:
             child.kill()
             connection.detach()
             raise
-        if self.connection is None:
+        if self.connection is None or self.connection.models != connection.models:
             self.hooks.on_models(connection.models)
         self._note_version(connection.codex_version)
         self._alive.add(connection)
@@ -136,6 +148,10 @@ class AppServerBackend:
         )
         connection.spawn_background(watchdog.run)
         connection.spawn_background(connection.ask_for_limits)
+        if self.launcher.models is not None and self.launcher.models.is_read:
+            connection.spawn_background(
+                partial(self._watch_models, connection, self.launcher.models)
+            )
         self.connection = connection
         awaited, self._next = self._next, Event()
         awaited.set()
@@ -143,10 +159,18 @@ class AppServerBackend:
 
     def _note_version(self, found: str) -> None:
         """Say once that the child is not of the version that was tested."""
-        if found not in (tested_version(), self._other_version):
+        if found not in (pinned_version(), self._other_version):
             self._other_version = found
-            fields = {"codex_version": found, "tested": tested_version()}
+            fields = {"codex_version": found, "tested": pinned_version()}
             log.warning("codex_version_differs", extra=fields)
+
+    def _watch_models(self, connection: Connection, models: UpstreamModels) -> None:
+        """Read the upstream's list now and then; a child that offers another one is replaced. Blocks."""
+        while not connection.channel.is_closed:
+            models.refresh()
+            if connection is self.connection and models.offer() != self.launcher.offered:
+                self.supervisor.replace("models")
+            gevent.sleep(_MODELS_EVERY * self._limits.probe_interval_ms / 1000)
 
     def _on_restart(self) -> None:
         self.hooks.on_restart()

@@ -121,14 +121,17 @@ def parse_failure(error: dict[str, Any]) -> TurnFailure:
     """Read a `TurnError`. `codexErrorInfo` is a bare name, or an object with one name and maybe an HTTP status."""
     message = error.get("message")
     text = message if isinstance(message, str) else ""
+    more = error.get("additionalDetails")
+    details = more if isinstance(more, str) else ""
     info = error.get("codexErrorInfo")
     if isinstance(info, str):
-        return TurnFailure(text, info)
+        return TurnFailure(text, info, details=details)
     if isinstance(info, dict) and info:
         kind, detail = next(iter(info.items()))
         status = detail.get("httpStatusCode") if isinstance(detail, dict) else None
-        return TurnFailure(text, str(kind), status if isinstance(status, int) else None)
-    return TurnFailure(text)
+        status = status if isinstance(status, int) else None
+        return TurnFailure(text, str(kind), status, details=details)
+    return TurnFailure(text, details=details)
 
 
 _USAGE_FIELDS = (

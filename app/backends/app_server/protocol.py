@@ -135,8 +135,11 @@ def parse_models(result: Any) -> tuple[list[Model], str | None]:
 
 def _parse_model(entry: Any, where: str) -> Model:
     options = member(entry, "supportedReasoningEfforts", list, where)
+    efforts = tuple(member(option, "reasoningEffort", str, where) for option in options)
+    default = member(entry, "defaultReasoningEffort", str, where)
+    # codex says "none" of a model without a default, and then sends no effort.
     return Model(
         id=member(entry, "model", str, where),
-        efforts=tuple(member(option, "reasoningEffort", str, where) for option in options),
-        default_effort=member(entry, "defaultReasoningEffort", str, where),
+        efforts=efforts,
+        default_effort=default if default in efforts else None,
     )

@@ -7,6 +7,7 @@ from app.backends.app_server.connection import Connection
 from app.codex.binary import BinaryRefused
 from app.codex.home import DiskFull, HomeRefused, HomeUnwritable
 from app.codex.login import Login
+from app.codex.upstream_failures import UpstreamFailures
 from app.process.lifecycle import LastExit, Lifecycle, State
 from app.process.supervisor import Supervisor
 
@@ -36,7 +37,12 @@ def unready_reason(
 
 
 def health_of(
-    supervisor: Supervisor, connection: Connection | None, login: Login, *, is_draining: bool
+    supervisor: Supervisor,
+    connection: Connection | None,
+    login: Login,
+    failures: UpstreamFailures,
+    *,
+    is_draining: bool,
 ) -> Health:
     """Return where the child is now. Does not block."""
     life, child = supervisor.lifecycle, supervisor.child
@@ -61,6 +67,7 @@ def health_of(
         backoff_ms=life.backoff_ms,
         handshake_ms=supervisor.handshake_ms,
         last_exit=supervisor.last_exit,
+        last_upstream_failure=failures.last,
         retiring=supervisor.retiring,
         counters=dict(connection.counters + connection.channel.counters) if connection else {},
     )
