@@ -152,6 +152,7 @@ def _upstream(site: Site) -> Result:
     stored = type_in_file(site.home.auth_file)
     http = UpstreamHttp(site.settings.ca_certificate)
     result = checks.reachable(checks.addresses(site.upstream, stored), http=http)
+    result = checks.as_the_gateway_sees_it(result, site.running)
     if result.level is Level.OK and AUTO in site.settings.upstream_models:
         return checks.model_list(site.settings, http) or result
     return result

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from app.cli.account import API_KEY, CHATGPT, Login
-from app.cli.checks import Result, fail, ok, skip, warn
+from app.cli.checks import Level, Result, fail, ok, skip, warn
 from app.cli.running_gateway import Running
 from app.codex.config import Upstream, UpstreamKind
 from app.codex.upstream_failures import API, CHATGPT_SITES
@@ -133,7 +133,7 @@ def reachable(
                 return skip(f"{target}: not tried through a SOCKS proxy.")
             return fail(f"{target}: {error.cause}. {error}", _WAY_OUT)
     reached = f"Reached {', '.join(targets)}."
-    if odd := odd_proxies(os.environ):
+    if odd := odd_proxies():
         sentence = f"{reached} {', '.join(odd)}: no address of a proxy, so codex ignores it."
         return warn(sentence, "Correct it (http://host:port), or unset it.")
     return ok(reached)
@@ -143,6 +143,17 @@ _WAY_OUT = (
     "Check the address, the firewall, HTTPS_PROXY, CODEX_CA_CERTIFICATE and SSL_CERT_FILE; "
     "--offline leaves this out."
 )
+
+
+def as_the_gateway_sees_it(result: Result, running: Running) -> Result:
+    """Return the result of trying the upstream; a warning where the running gateway could not reach it lately."""
+    failure = (running.child or {}).get("last_upstream_failure")
+    if result.level is not Level.OK or not failure:
+        return result
+    return warn(
+        f"{result.sentence} The running gateway did not at {failure['at']}: {failure['cause']}.",
+        "If it still does not: compare its proxies and certificates with those of this shell.",
+    )
 
 
 def model_list(settings: Settings, http: UpstreamHttp) -> Result | None:

@@ -33,16 +33,16 @@ def check_binary(binary: Path) -> None:
 
     Whatever else is wrong with the file, the system says by itself.
     """
-    interpreter = _env_interpreter(binary)
+    interpreter = _interpreter(binary)
     if interpreter and shutil.which(interpreter, path=CHILD_PATH) is None:
         raise BinaryRefused(
-            f"CODEX_BIN is a script for {interpreter}, which is not on the child's PATH ({CHILD_PATH}). Name the "
+            f"CODEX_BIN is a script for {interpreter}, which the child's PATH ({CHILD_PATH}) does not have. Name the "
             "native binary: npm puts it into the platform's package, as vendor/<platform>/bin/codex."
         )
 
 
-def _env_interpreter(binary: Path) -> str:
-    """Return the program that `#!/usr/bin/env` looks for; empty where the file does not begin like that."""
+def _interpreter(binary: Path) -> str:
+    """Return the program that a script names on its first line, itself or through `env`; empty for any other file."""
     try:
         with binary.open("rb") as file:
             first = file.readline(_FIRST_LINE)
@@ -55,5 +55,5 @@ def _env_interpreter(binary: Path) -> str:
     except ValueError:
         return ""
     if not words or Path(words[0]).name != "env":
-        return ""
+        return words[0] if words else ""
     return next((word for word in words[1:] if not word.startswith("-") and "=" not in word), "")

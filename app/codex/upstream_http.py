@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import ipaddress
-import os
 import socket
 import ssl
 import time
@@ -19,6 +18,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+from urllib.request import getproxies_environment
 
 import gevent
 import requests
@@ -110,7 +110,7 @@ class _Exchange:
         session.trust_env = False
         session.mount("https://", _TrustingAdapter(self._way.ca_certificate))
         scheme = urlsplit(self._url).scheme
-        proxy = proxy_for(self._url, os.environ)
+        proxy = proxy_for(self._url, getproxies_environment())
         paths = ssl.get_default_verify_paths()  # where SSL_CERT_FILE and SSL_CERT_DIR count, too
         return session.request(
             self._method,
@@ -149,27 +149,28 @@ class _TrustingAdapter(HTTPAdapter):
 # Proxies, as the child reads them
 
 
-def proxy_for(url: str, environment: Mapping[str, str]) -> str | None:
-    """Return the proxy for an address; None for a direct way. One that is no address is ignored, as codex does."""
+def proxy_for(url: str, proxies: Mapping[str, str]) -> str | None:
+    """Return the proxy for an address; None for a direct way. One that is no address is ignored, as codex does.
+
+    `proxies` are those of the environment, as `getproxies_environment` gives them: `http` is HTTP_PROXY.
+    """
     parts = urlsplit(url)
-    if _is_direct(parts.hostname or "", _variable(environment, "NO_PROXY")):
+    if _is_direct(parts.hostname or "", proxies.get("no", "")):
         return None
-    for name in (f"{parts.scheme.upper()}_PROXY", "ALL_PROXY"):
-        value = _variable(environment, name)
+    for kind in (parts.scheme, "all"):
+        value = proxies.get(kind, "").strip()
         if value and _is_proxy(value):
             return value if "://" in value else f"http://{value}"
     return None
 
 
-def odd_proxies(environment: Mapping[str, str]) -> list[str]:
-    """Return the names of the variables that should hold a proxy's address, and do not."""
-    names = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
-    values = {name: _variable(environment, name) for name in names}
-    return [name for name, value in values.items() if value and not _is_proxy(value)]
-
-
-def _variable(environment: Mapping[str, str], name: str) -> str:
-    return (environment.get(name.lower()) or environment.get(name) or "").strip()
+def odd_proxies(proxies: Mapping[str, str] | None = None) -> list[str]:
+    """Return the names of the environment's variables that should hold a proxy's address, and do not."""
+    found = getproxies_environment() if proxies is None else proxies
+    values = {kind: found.get(kind, "").strip() for kind in ("http", "https", "all")}
+    return [
+        f"{kind.upper()}_PROXY" for kind, value in values.items() if value and not _is_proxy(value)
+    ]
 
 
 def _is_proxy(value: str) -> bool:

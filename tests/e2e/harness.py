@@ -27,6 +27,10 @@ ROOT = Path(__file__).resolve().parents[2]
 KEY = "sk-e2e-9fQ2mV7xK4tB1wZ8cR5y"
 MODEL = "gpt-5.5"
 DEADLINE_S = 30
+PIXEL = (
+    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5Er"
+    "kJggg=="
+)
 
 
 class Upstream:

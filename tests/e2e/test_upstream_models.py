@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.harness import MODEL, Gateway, Upstream, end, start_gateway, wait_until
+from tests.e2e.harness import MODEL, PIXEL, Gateway, Upstream, end, start_gateway, wait_until
 
 LLAMA, QWEN, TUNED = "meta-llama/Llama-3.3-70B-Instruct", "qwen2.5-coder:32b", "ft:own-high"
 LISTED = (LLAMA, QWEN, MODEL)
@@ -95,17 +95,18 @@ def test_efforts_and_names(
 
 
 def test_whatever_else_is_asked_for_reaches_it(named: Gateway, other: Upstream) -> None:
-    png = "data:image/png;base64,iVBORw0KGgo="
-    parts = [{"type": "image_url", "image_url": {"url": png}}]
     marker = other.say("x")
-    parts.append({"type": "text", "text": marker})  # type: ignore[dict-item]
+    parts = [
+        {"type": "image_url", "image_url": {"url": PIXEL}},
+        {"type": "text", "text": marker},
+    ]
     more = {"service_tier": "flex", "verbosity": "low"}
     messages = [{"role": "user", "content": parts}]
     assert named.post({"model": QWEN, "messages": messages, **more}).status_code == 200
     (request,) = other.control.requests(marker)
     body = request["body"]
     assert (body["service_tier"], body["text"]["verbosity"]) == ("flex", "low")
-    assert png in str(body["input"])
+    assert PIXEL in str(body["input"])
 
 
 def test_what_is_not_named_is_not_found(named: Gateway) -> None:

@@ -1,4 +1,4 @@
-"""TLS in front of a plain server, with a certificate of a private CA: what many upstreams look like within a company."""
+"""TLS in front of a plain server, with a certificate of a private CA, as upstreams within a company have it."""
 
 from __future__ import annotations
 

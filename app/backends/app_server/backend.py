@@ -148,10 +148,7 @@ class AppServerBackend:
         )
         connection.spawn_background(watchdog.run)
         connection.spawn_background(connection.ask_for_limits)
-        if self.launcher.models is not None and self.launcher.models.is_read:
-            connection.spawn_background(
-                partial(self._watch_models, connection, self.launcher.models)
-            )
+        connection.spawn_background(partial(self._watch_models, connection))
         self.connection = connection
         awaited, self._next = self._next, Event()
         awaited.set()
@@ -164,10 +161,11 @@ class AppServerBackend:
             fields = {"codex_version": found, "tested": pinned_version()}
             log.warning("codex_version_differs", extra=fields)
 
-    def _watch_models(self, connection: Connection, models: UpstreamModels) -> None:
-        """Read the upstream's list now and then; a child that offers another one is replaced. Blocks."""
-        while not connection.channel.is_closed:
-            models.refresh()
+    def _watch_models(self, connection: Connection) -> None:
+        """Read the upstream's list of models now and then; replace a child that offers another one. Blocks."""
+        models = self.launcher.models
+        while models is not None and models.is_read:
+            models.refresh()  # at once: the child may have been given the list of long ago
             if connection is self.connection and models.offer() != self.launcher.offered:
                 self.supervisor.replace("models")
             gevent.sleep(_MODELS_EVERY * self._limits.probe_interval_ms / 1000)
