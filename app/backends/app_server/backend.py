@@ -28,7 +28,6 @@ from app.codex.home import LoginMark
 from app.codex.launch import Launcher
 from app.codex.login import Login
 from app.codex.upstream_failures import UpstreamFailures
-from app.codex.upstream_models import UpstreamModels
 from app.errors import Draining, GatewayError, WorkerUnavailable
 from app.process.child import Child, ChildSpec
 from app.process.lifecycle import BackoffPolicy
