@@ -43,7 +43,8 @@ def unreachable_words(event: Event) -> str:
     Only a sentence of codex's own: that of an upstream could quote a prompt.
     """
     if isinstance(event, Retrying):
-        said = event.failure.details or event.failure.message
+        details, message = event.failure.details, event.failure.message
+        said = details if _NOT_SENT.search(details) else message or "it waits for the network"
     elif isinstance(event, TurnEnded) and event.failure and event.failure.http_status is None:
         said = event.failure.message if _NOT_SENT.search(event.failure.message) else ""
     else:

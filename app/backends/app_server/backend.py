@@ -165,8 +165,8 @@ class AppServerBackend:
         models = self.launcher.models
         while models is not None and models.is_read:
             models.refresh()  # at once: the child may have been given the list of long ago
-            if connection is self.connection and models.offer() != self.launcher.offered:
-                self.supervisor.replace("models")
+            if models.offer() != self.launcher.offered:
+                self._on_unhealthy(connection, HealthProblem.MODELS)
             gevent.sleep(_MODELS_EVERY * self._limits.probe_interval_ms / 1000)
 
     def _on_restart(self) -> None:

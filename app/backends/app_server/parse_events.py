@@ -7,6 +7,7 @@ every version. Field names follow the schema that the pinned binary generates (`
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, NamedTuple, NewType, TypeVar
 
@@ -90,7 +91,11 @@ def _retrying(params: dict[str, Any], where: str) -> Retrying | None:
     # Without a retry the same failure ends the turn, so this says nothing new.
     if params.get("willRetry") is not True:
         return None
-    return Retrying(parse_failure(member(params, "error", dict, where)))
+    error = member(params, "error", dict, where)
+    # Only here is it codex's own sentence, and the only one that says something.
+    details = error.get("additionalDetails")
+    said = details if isinstance(details, str) else ""
+    return Retrying(replace(parse_failure(error), details=said))
 
 
 def _turn_ended(params: dict[str, Any], where: str) -> TurnEnded:
@@ -121,17 +126,14 @@ def parse_failure(error: dict[str, Any]) -> TurnFailure:
     """Read a `TurnError`. `codexErrorInfo` is a bare name, or an object with one name and maybe an HTTP status."""
     message = error.get("message")
     text = message if isinstance(message, str) else ""
-    more = error.get("additionalDetails")
-    details = more if isinstance(more, str) else ""
     info = error.get("codexErrorInfo")
     if isinstance(info, str):
-        return TurnFailure(text, info, details=details)
+        return TurnFailure(text, info)
     if isinstance(info, dict) and info:
         kind, detail = next(iter(info.items()))
         status = detail.get("httpStatusCode") if isinstance(detail, dict) else None
-        status = status if isinstance(status, int) else None
-        return TurnFailure(text, str(kind), status, details=details)
-    return TurnFailure(text, details=details)
+        return TurnFailure(text, str(kind), status if isinstance(status, int) else None)
+    return TurnFailure(text)
 
 
 _USAGE_FIELDS = (

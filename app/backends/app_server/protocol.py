@@ -137,9 +137,9 @@ def _parse_model(entry: Any, where: str) -> Model:
     options = member(entry, "supportedReasoningEfforts", list, where)
     efforts = tuple(member(option, "reasoningEffort", str, where) for option in options)
     default = member(entry, "defaultReasoningEffort", str, where)
-    # codex says "none" of a model without a default, and then sends no effort.
+    is_none = default == "none" and default not in efforts  # so codex says that it sends no effort
     return Model(
         id=member(entry, "model", str, where),
         efforts=efforts,
-        default_effort=default if default in efforts else None,
+        default_effort=None if is_none else default,
     )

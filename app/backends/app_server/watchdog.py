@@ -34,6 +34,7 @@ class HealthProblem(Enum):
     MEMORY = "memory"
     MEMORY_TWICE = "memory_twice"
     LOGIN = "login"
+    MODELS = "models"
 
     @property
     def is_fatal(self) -> bool:

@@ -23,6 +23,10 @@ def failed(message: str, status: int | None = None) -> TurnEnded:
     [
         (Retrying(WAITING), f"Connection failed: {SENDING}"),
         (Retrying(TurnFailure("Reconnecting... 1/5")), "Reconnecting... 1/5"),
+        (
+            Retrying(TurnFailure("Reconnecting... 1/5", details="a user's words")),
+            "Reconnecting... 1/5",
+        ),
         (failed(BROKEN), BROKEN),
         (failed(f"{SENDING} for url (http://me:pw@h/v1?k=v)"), f"{SENDING} for url (http://h/v1)"),
         (failed("unexpected status 502: error sending request", 502), ""),
