@@ -31,7 +31,7 @@ from app.process.stderr import last_words
 
 _CATALOG_TIMEOUT_S = 20
 
-_PASSED_ON = ("LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR", "CODEX_CA_CERTIFICATE")
+_PASSED_ON = ("LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR")
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 
 
@@ -91,9 +91,8 @@ class Launcher:
             names += [*_PROXIES, *(name.lower() for name in _PROXIES)]
         env = {name: ours[name] for name in names if name in ours}
         if self.ca_certificate is not None:
-            env["CODEX_CA_CERTIFICATE"] = str(
-                self.ca_certificate
-            )  # of the setting: it may be in `.env`
+            # The setting's: it may be in `.env`, and relative to the checkout.
+            env["CODEX_CA_CERTIFICATE"] = str(self.ca_certificate)
         env |= {
             "PATH": CHILD_PATH,
             "HOME": str(self.home.root),
