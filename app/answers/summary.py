@@ -20,7 +20,7 @@ class Summary:
     turn_id: str | None
     generation: int
     model: str
-    effort: str
+    effort: str | None
     ignored_parameters: tuple[str, ...]
     upstream: str
     ttft_ms: int | None

@@ -85,5 +85,5 @@ def _details(status: Health, maintenance: Maintenance) -> dict[str, Any]:
         "child": details,
         "maintenance": maintenance.to_json(),
         "reload": here.reload_report(),
-        "versions": dict(here.options.versions),
+        "versions": {**here.options.versions, "codex": status.codex_version or None},
     }

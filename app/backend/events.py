@@ -151,13 +151,15 @@ class TurnFailure:
 
     `message` is bounded by the backend: the upstream's body is in it.
 
-    `reset` is added to what codex says, where a limit of the account was reached (`app.codex.account.with_reset`).
+    `details` is what codex adds where it only waits for the network. `reset` is added to what codex says, where a limit
+    of the account was reached (`app.codex.account.with_reset`).
     """
 
     message: str
     kind: str = "other"
     http_status: int | None = None
     reset: Reset | None = None
+    details: str = ""
 
 
 @dataclass(frozen=True, slots=True)

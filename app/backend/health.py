@@ -8,6 +8,15 @@ from app.process.lifecycle import LastExit
 
 
 @dataclass(frozen=True, slots=True)
+class UpstreamFailure:
+    """The upstream could not be reached: when (ISO-8601, UTC), a word for the cause, and what was said and found."""
+
+    at: str
+    cause: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
 class Health:
     """State of a backend. `reason` says in a word why it is not ready; `degraded` that it keeps failing.
 
@@ -23,11 +32,13 @@ class Health:
     generation: int = 0
     pid: int | None = None
     user_agent: str = ""
+    codex_version: str = ""
     restarts: int = 0
     failures: int = 0
     backoff_ms: int = 0
     handshake_ms: int | None = None
     last_exit: LastExit | None = None
+    last_upstream_failure: UpstreamFailure | None = None
     retiring: int = 0
     running: int = 0
     waiting: int = 0

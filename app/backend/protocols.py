@@ -14,9 +14,9 @@ from app.backend.observer import RequestObserver, TurnFacts
 from app.backend.request import Model, TurnRequest
 from app.errors import GatewayError
 
-REPLACEMENTS = ("memory", "login", "runaway")
-"""Reasons for which a process is replaced without a gap: it has grown, its login is no longer the present one, or it
-works although no turn runs."""
+REPLACEMENTS = ("memory", "login", "models", "runaway")
+"""Reasons for which a process is replaced without a gap: it has grown, its login is no longer the present one, the
+upstream lists other models, or it works although no turn runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +64,9 @@ class Turn(Protocol):
 class BackendHooks:
     """Callbacks about a backend as a whole; they must not block and must not raise.
 
-    `on_models` is given the models once, when they are first known; `on_restart` is called for every process that is
-    started in place of one that ended, `on_replaced` (with the reason) where another took over without a gap.
+    `on_models` is given the models when they are first known, and when they have changed; `on_restart`
+    is called for every process that is started in place of one that ended, `on_replaced` (with the reason) where
+    another took over without a gap.
     """
 
     on_models: Callable[[tuple[Model, ...]], None] = lambda _: None

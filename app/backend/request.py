@@ -33,11 +33,11 @@ class TurnRequest:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """One entry of `model/list`."""
+    """One entry of `model/list`. Without a default none is sent where nobody asks for an effort."""
 
     id: str
     efforts: tuple[str, ...]
-    default_effort: str
+    default_effort: str | None
 
 
 _CHARACTERS_PER_TOKEN = 4

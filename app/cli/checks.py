@@ -16,8 +16,9 @@ from typing import Generic, NoReturn, TypeVar
 
 import click
 
-from app.cli.exit_codes import CheckFailed, Exit, without_secrets
+from app.cli.exit_codes import CheckFailed, Exit
 from app.cli.output import say, waiting
+from app.scrub import without_secrets
 
 T = TypeVar("T")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from codex_cli_bin import bundled_codex_path
@@ -15,12 +16,13 @@ from gevent import subprocess
 
 from app.backends.app_server.connection import Connection
 from app.backends.app_server.parse_events import ProtocolError
-from app.cli.exit_codes import CheckFailed, without_secrets
+from app.cli.exit_codes import CheckFailed
 from app.codex.config import Upstream, UpstreamKind
 from app.codex.home import Home
 from app.codex.launch import Launcher
-from app.process.child import Child, StopLadder
+from app.process.child import Child, StopLadder, failed_start
 from app.rpc.errors import CallRefused, RpcError
+from app.scrub import without_secrets
 from app.settings import Settings
 from app.version import VERSION
 
@@ -39,17 +41,31 @@ class ChildFailed(CheckFailed):
 
 
 def launcher_of(settings: Settings, home: Home, upstream: Upstream = _OPENAI) -> Launcher:
-    """Return how to start a child like the service's, without the key of its upstream."""
-    binary = settings.codex_bin or Path(bundled_codex_path())
-    return Launcher(home, binary, upstream, "", settings.request_timeout_ms)
+    """Return how to start a child like the service's. Without a key of its upstream's: `has_key` is left out."""
+    return Launcher(
+        home,
+        settings.codex_bin or Path(bundled_codex_path()),
+        replace(upstream, has_key=False),
+        settings.upstream_api_key,  # for the list of its models alone
+        settings.request_timeout_ms,
+        settings.ca_certificate,
+        settings.upstream_models if upstream.kind is UpstreamKind.CONFIGURED else (),
+    )
 
 
 @contextmanager
 def conversation(
-    settings: Settings, home: Home, upstream: Upstream = _OPENAI
+    settings: Settings,
+    home: Home,
+    upstream: Upstream = _OPENAI,
+    databases: Path | None = None,
 ) -> Iterator[Connection]:
-    """Start a child, shake hands within the service's own limits, and end it afterwards. Raises `ChildFailed`."""
+    """Start a child, shake hands within the service's own limits, and end it afterwards. Raises `ChildFailed`.
+
+    `databases` is a folder whose databases it opens, in place of those in `home`.
+    """
     launcher = launcher_of(settings, home, upstream)
+    launcher.databases = databases
     try:
         child = Child(launcher.prepare())
     except (OSError, ValueError, subprocess.SubprocessError) as error:
@@ -60,7 +76,9 @@ def conversation(
         try:
             connection.shake_hands(VERSION, startup_s, home.silence_log_database)
         except (RpcError, ProtocolError) as error:
-            raise ChildFailed("codex did not shake hands: ", error) from error
+            child.end(_LADDER, connection.detach)  # after that its last words are whole
+            why = OSError(failed_start(str(error), child.last_words))
+            raise ChildFailed("codex did not shake hands: ", why) from error
         yield connection
     finally:
         child.end(_LADDER, connection.detach)
@@ -72,9 +90,3 @@ def ask(connection: Connection, method: str, params: object, timeout_s: float) -
         return connection.channel.call(method, params, timeout_s)
     except RpcError as error:
         raise ChildFailed("", error) from error
-
-
-def codex_version(user_agent: str) -> str:
-    """Return codex's version from `name/1.2.3 (system) …`; the whole text if it looks otherwise."""
-    name, _, rest = user_agent.partition("/")
-    return rest.split(" ", 1)[0] if name and rest else user_agent

@@ -1,30 +1,35 @@
 """`codex doctor`: a check of everything that the service needs, with what to do where something is missing.
 
-Nothing is repaired, and a running gateway is not disturbed: the child that is tried lives in a temporary CODEX_HOME.
-Only to look up the login, a child is started beside the gateway's own, as a reload does.
+Nothing is repaired, and a running gateway is not disturbed: it is asked how its child does. Where none runs, a child is
+tried in a temporary CODEX_HOME with the databases of the real one. Only to look up a login that no gateway uses, one is
+started in the real one.
 """
 
 from __future__ import annotations
 
+import os
 import resource
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from importlib import metadata
 from pathlib import Path
 
 import click
 import psutil
 
+from app.answers.model_names import Names, dangling
 from app.cli import doctor_checks as checks
 from app.cli.account import CHATGPT, Login, look_up, type_in_file
-from app.cli.checks import Check, Result, fail, ok, report, run_checks, skip, warn
-from app.cli.child import codex_version, conversation
+from app.cli.checks import Check, Level, Result, fail, ok, report, run_checks, skip, warn
+from app.cli.child import conversation
 from app.cli.output import json_option
-from app.cli.running_gateway import pid_of
+from app.cli.running_gateway import Running, pid_of, probe
+from app.codex.binary import pinned_version
 from app.codex.config import Upstream, UpstreamKind
 from app.codex.home import Home
 from app.codex.upstream import choose_upstream
+from app.codex.upstream_http import UpstreamHttp
+from app.codex.upstream_models import AUTO
 from app.settings import (
     ROOT,
     Settings,
@@ -41,7 +46,7 @@ _NOBODY = "http://127.0.0.1:9/v1"
 
 @dataclass(slots=True)
 class Site:
-    """What the checks are given; the last three are there once the settings are accepted."""
+    """What the checks are given; the last four are there once the settings are accepted."""
 
     variables: Mapping[str, str]
     env_file: Path
@@ -49,6 +54,7 @@ class Site:
     settings: Settings = field(init=False)
     home: Home = field(init=False)
     upstream: Upstream = field(init=False)
+    running: Running = field(init=False)
 
 
 def _settings(site: Site) -> Result:
@@ -59,6 +65,7 @@ def _settings(site: Site) -> Result:
         return fail(" ".join(error.problems), remedy)
     site.home = Home(site.settings.codex_home)
     site.upstream = choose_upstream(site.settings, site.home).upstream
+    site.running = probe(pid_of(site.home.pid_file), site.settings)
     notes = [
         *(sentence for _, sentence in advice(site.settings)),
         *(f"{name} is no setting and has no effect." for name in unknown_names(site.variables)),
@@ -76,18 +83,49 @@ def _open_files(site: Site) -> Result:
 
 
 def _child(site: Site) -> Result:
-    upstream = replace(site.upstream, has_key=False)
+    if site.running.child is not None:
+        found = str(site.running.child.get("codex_version") or "?")
+        return _of_version(checks.child_of(site.running, found), found)
+    upstream, settings = site.upstream, site.settings
     if upstream.kind is UpstreamKind.DEMO:
         upstream = replace(upstream, base_url=_NOBODY)
+    if site.offline:
+        named = tuple(word for word in settings.upstream_models if word != AUTO)
+        settings = replace(settings, upstream_models=named)
     with (
         tempfile.TemporaryDirectory() as folder,
-        conversation(site.settings, Home(Path(folder)), upstream) as connection,
+        conversation(settings, Home(Path(folder)), upstream, _databases(site)) as connection,
     ):
-        found, models = codex_version(connection.user_agent), len(connection.models)
-    sentence = f"codex {found} starts, shakes hands and lists {models} models"
-    pinned = metadata.version("openai-codex-cli-bin")
-    if found == pinned:
-        return ok(f"{sentence}.")
+        found, models = connection.codex_version, len(connection.models)
+        wrong = dangling(connection.models, Names(settings.model_aliases, settings.default_model))
+    result = ok(f"codex {found} starts, shakes hands and lists {models} models.")
+    if wrong and not (site.offline and AUTO in site.settings.upstream_models):
+        sentence = f"{result.sentence[:-1]}, but not those that are named here: {', '.join(wrong)}."
+        result = warn(
+            sentence, "Correct PROXY_MODEL_ALIASES, PROXY_DEFAULT_MODEL or CODEX_UPSTREAM_MODELS."
+        )
+    return _of_version(result, found)
+
+
+def _databases(site: Site) -> Path | None:
+    """Return the home whose databases the child opens: the real one's, if they are there and ours.
+
+    The rest of it is a temporary home: a child that found a login there could renew it, and would be ended meanwhile.
+    """
+    root = site.home.root
+    try:
+        are_there = any(root.glob("*.sqlite")) and root.stat().st_uid == os.geteuid()
+    except OSError:
+        return None
+    return root if are_there else None
+
+
+def _of_version(result: Result, found: str) -> Result:
+    """Return the result; a child of another version than the tested one is worth a warning."""
+    pinned = pinned_version()
+    if found in (pinned, "?") or result.level is Level.FAIL:
+        return result
+    sentence = result.sentence[:-1]
     remedy = "Unset CODEX_BIN; make run installs the binary that requirements.txt names."
     return warn(f"{sentence}; tested is {pinned}: the protocol may differ.", remedy)
 
@@ -98,6 +136,8 @@ def _login(site: Site) -> Result:
     stored = type_in_file(site.home.auth_file)
     if stored is None:
         return checks.login(Login(), site.upstream.kind)
+    if site.running.child is not None and stored == CHATGPT:
+        return checks.login_in_use(site.running)
     if site.offline and stored == CHATGPT:
         return skip("A ChatGPT login is in CODEX_HOME; whether it is still good was not tried.")
     with conversation(site.settings, site.home) as connection:
@@ -110,7 +150,12 @@ def _upstream(site: Site) -> Result:
     if site.offline:
         return skip("Not tried: --offline.")
     stored = type_in_file(site.home.auth_file)
-    return checks.reachable(checks.addresses(site.upstream, stored))
+    http = UpstreamHttp(site.settings.ca_certificate)
+    result = checks.reachable(checks.addresses(site.upstream, stored), http=http)
+    result = checks.as_the_gateway_sees_it(result, site.running)
+    if result.level is Level.OK and AUTO in site.settings.upstream_models:
+        return checks.model_list(site.settings, http) or result
+    return result
 
 
 def _port(site: Site) -> Result:

@@ -8,19 +8,20 @@ import re
 import shlex
 import shutil
 import socket
-import ssl
 import stat
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-import requests
-
 from app.cli.account import API_KEY, CHATGPT, Login
-from app.cli.checks import Result, fail, ok, skip, warn
-from app.cli.gateway_client import cause_of, unchanged
+from app.cli.checks import Level, Result, fail, ok, skip, warn
+from app.cli.running_gateway import Running
 from app.codex.config import Upstream, UpstreamKind
-from app.settings import OTHER_DESCRIPTORS
+from app.codex.upstream_failures import API, CHATGPT_SITES
+from app.codex.upstream_http import Unreachable, UpstreamHttp, odd_proxies
+from app.codex.upstream_models import read_list
+from app.process.lifecycle import State
+from app.settings import OTHER_DESCRIPTORS, Settings
 
 _MB = 1 << 20
 LOW_MB = 1024
@@ -33,9 +34,7 @@ _LOGIN_AT_FAULT = re.compile(
 )
 """Words of a failure that say that the login itself is at fault."""
 
-_API = "https://api.openai.com"
-_LOGIN_SITES = ("https://chatgpt.com", "https://auth.openai.com")
-_OPENAI = {API_KEY: (_API,), CHATGPT: _LOGIN_SITES}
+_OPENAI = {API_KEY: (API,), CHATGPT: CHATGPT_SITES}
 
 
 def open_files(limit: int, connections: int) -> Result:
@@ -114,33 +113,81 @@ def addresses(upstream: Upstream, login_type: str | None) -> tuple[str, ...]:
         return (upstream.base_url,)
     if upstream.kind is UpstreamKind.DEMO:
         return ()
-    return _OPENAI.get(login_type or "", (_API, *_LOGIN_SITES))
+    return _OPENAI.get(login_type or "", (API, *CHATGPT_SITES))
 
 
-def reachable(targets: Sequence[str], timeout_s: float = 5.0) -> Result:
-    """Send a request without a key to each, as codex would: with the shell's proxy and the system's certificates.
+def reachable(
+    targets: Sequence[str], timeout_s: float = 5.0, http: UpstreamHttp | None = None
+) -> Result:
+    """Send a request without a key to each, as codex would: with the shell's proxy and the same certificates.
 
     Any answer will do. Blocks, for twice the timeout each at most.
     """
     if not targets:
         return ok("The demo upstream is a process of the gateway's own.")
-    paths = ssl.get_default_verify_paths()  # where SSL_CERT_FILE and SSL_CERT_DIR count, too
     for target in targets:
         try:
-            requests.head(
-                target,
-                auth=unchanged,
-                timeout=timeout_s,
-                verify=paths.cafile or paths.capath or True,
-            ).close()
-        except requests.exceptions.InvalidSchema:
-            return skip(f"{target}: not tried through a SOCKS proxy.")
-        except requests.RequestException as error:
-            return fail(
-                f"{target}: {type(error).__name__} ({cause_of(error)}).",
-                "Check the address, the firewall, HTTPS_PROXY and SSL_CERT_FILE; --offline leaves this out.",
-            )
-    return ok(f"Reached {', '.join(targets)}.")
+            (http or UpstreamHttp()).touch(target, timeout_s)
+        except Unreachable as error:
+            if error.cause == "untried":
+                return skip(f"{target}: not tried through a SOCKS proxy.")
+            return fail(f"{target}: {error.cause}. {error}", _WAY_OUT)
+    reached = f"Reached {', '.join(targets)}."
+    if odd := odd_proxies():
+        sentence = f"{reached} {', '.join(odd)}: no address of a proxy, so codex ignores it."
+        return warn(sentence, "Correct it (http://host:port), or unset it.")
+    return ok(reached)
+
+
+_WAY_OUT = (
+    "Check the address, the firewall, HTTPS_PROXY, CODEX_CA_CERTIFICATE and SSL_CERT_FILE; "
+    "--offline leaves this out."
+)
+
+
+def as_the_gateway_sees_it(result: Result, running: Running) -> Result:
+    """Return the result of trying the upstream; a warning where the running gateway could not reach it lately."""
+    failure = (running.child or {}).get("last_upstream_failure")
+    if result.level is not Level.OK or not failure:
+        return result
+    return warn(
+        f"{result.sentence} The running gateway did not at {failure['at']}: {failure['cause']}.",
+        "If it still does not: compare its proxies and certificates with those of this shell.",
+    )
+
+
+def model_list(settings: Settings, http: UpstreamHttp) -> Result | None:
+    """Read the upstream's list of models; a warning where that fails, and the last known one serves."""
+    try:
+        read_list(settings.upstream_url, settings.upstream_api_key, http)
+    except Unreachable as error:
+        return warn(
+            f"Its models could not be read ({error.cause}): {error} The last known list is offered, if there is one.",
+            "Name them in CODEX_UPSTREAM_MODELS, or correct CODEX_UPSTREAM_API_KEY.",
+        )
+    return None
+
+
+def child_of(running: Running, found: str) -> Result:
+    """Judge the child of the gateway that runs, from what its `/healthz` says; `found` is its version."""
+    child = running.child or {}
+    if child.get("state") == State.READY.value:
+        return ok(f"codex {found} serves in the running gateway, pid {child.get('pid')}.")
+    last = child.get("last_exit") or {}
+    why = last.get("detail") or last.get("reason") or running.reason or child.get("state")
+    return fail(f"The running gateway's child does not serve: {why}", _NO_CHILD)
+
+
+_NO_CHILD = "docs/runbooks/operational.md: The child does not start."
+
+
+def login_in_use(running: Running) -> Result:
+    """Judge a ChatGPT login that a running gateway uses. No second child is asked: it might renew it meanwhile."""
+    if running.reason == "upstream_auth":
+        return fail(
+            "ChatGPT; the running gateway says that it was refused or is unusable.", _EXPIRED
+        )
+    return ok("ChatGPT, in use by the running gateway.")
 
 
 def port(host: str, number: int, ours: int | None) -> Result:

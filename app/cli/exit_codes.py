@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from enum import IntEnum
 from typing import NoReturn
 
@@ -30,11 +29,3 @@ def give_up(message: str, code: int = Exit.FAILED) -> NoReturn:
     """Say on standard error why the command cannot do what it was asked, and end it."""
     click.echo(message, err=True)
     raise click.exceptions.Exit(code)
-
-
-_SECRETS = re.compile(r"\b(?:sk|rt|sess)[-_][\w.-]{4,}|\beyJ[\w.-]{8,}|(?i:bearer)\s+\S+")
-
-
-def without_secrets(text: str) -> str:
-    """Return the text with keys and tokens hidden: an upstream may quote the key that it refused."""
-    return _SECRETS.sub("[hidden]", text)

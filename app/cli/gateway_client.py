@@ -14,7 +14,8 @@ from typing import Any
 import orjson
 import requests
 
-from app.cli.exit_codes import CheckFailed, without_secrets
+from app.cli.exit_codes import CheckFailed
+from app.scrub import without_secrets
 
 CHECK_PROXY = "Look at the proxy in between, and at the address."
 _BLOCK_BYTES = 1024

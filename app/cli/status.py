@@ -9,8 +9,9 @@ from typing import Any
 import click
 
 from app.backend.account import AccountWindow
+from app.backends.app_server.protocol import codex_version
 from app.cli.account import Limit, Login, look_up
-from app.cli.child import ChildFailed, codex_version, conversation
+from app.cli.child import ChildFailed, conversation
 from app.cli.exit_codes import Exit
 from app.cli.output import columns, json_option, say, waiting, words
 from app.cli.running_gateway import Running, pid_of, probe

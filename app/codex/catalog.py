@@ -8,6 +8,7 @@ each entry is rewritten: no tools, no instructions, a window that no conversatio
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
@@ -36,6 +37,63 @@ STRIPPED: Mapping[str, Any] = MappingProxyType(
         "supports_image_detail_original": True,
     }
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """The models that the child offers: those that codex knows by itself, the named ones, or both."""
+
+    names: tuple[str, ...] = ()
+    has_own: bool = True
+
+
+OWN_MODELS = Offer()
+
+EFFORTS = ("low", "medium", "high")
+"""What a model may be asked for of which nothing is known: the words that every server with efforts has."""
+
+UNKNOWN: Mapping[str, Any] = MappingProxyType(
+    {
+        "description": None,
+        # None by default: then no effort is sent, and a model without reasoning is not asked for it.
+        "default_reasoning_level": None,
+        "supported_reasoning_levels": [{"effort": word, "description": ""} for word in EFFORTS],
+        "upgrade": None,
+        "availability_nux": None,
+        # What a model is not said to have, codex drops from the request without a word.
+        "support_verbosity": True,
+        "service_tiers": [
+            {"id": word, "name": word, "description": ""} for word in ("priority", "flex")
+        ],
+        "input_modalities": ["text", "image"],
+    }
+)
+"""Members of an entry for a model that codex does not know; the rest is that of one it knows."""
+
+
+def offering(stripped: Mapping[str, Any], offer: Offer) -> dict[str, Any]:
+    """Return a stripped catalog that holds the models of the offer, the named ones in their order.
+
+    A named model that codex knows keeps what codex knows of it, also where codex itself hides it.
+    """
+    own = {str(model.get("slug")): model for model in stripped["models"]}
+    template = next((model for model in own.values() if model.get("visibility") == "list"), None)
+    if template is None or not offer.names:
+        return dict(stripped)
+    named = [
+        _named(own.get(name) or {**template, **UNKNOWN}, name, place)
+        for place, name in enumerate(offer.names)
+    ]
+    before = [own[slug] for slug in own if slug not in offer.names] if offer.has_own else []
+    return {**stripped, "models": [*before, *named]}
+
+
+_AFTER_CODEX = 1000
+
+
+def _named(entry: Mapping[str, Any], name: str, place: int) -> dict[str, Any]:
+    shown = {"visibility": "list", "supported_in_api": True, "priority": _AFTER_CODEX + place}
+    return {**entry, "slug": name, "display_name": name, **shown}
 
 
 def strip(catalog: Any) -> dict[str, Any]:

@@ -4,6 +4,7 @@
       gunicorn.pid
       gateway/
         catalog-<hash>.json   the stripped model catalog; its name is its content, so it never changes
+        upstream-models.json  what the upstream's `/models` listed last, where that is asked for
         no-roots-<hash>.pem   one certificate, for a child that only ever speaks plain HTTP
         login-seen            written once a login was found: after that, there is no demo
         workspace/            the child's working directory, empty
@@ -144,9 +145,12 @@ class Home:
             self.private.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.login_marker.touch(mode=0o600)
 
-    def write_catalog(self, printed: bytes) -> Path:
-        """Store the stripped form of the catalog that `codex debug models` printed; return its path."""
-        content = orjson.dumps(catalog.strip(orjson.loads(printed)))
+    def write_catalog(self, printed: bytes, offer: catalog.Offer = catalog.OWN_MODELS) -> Path:
+        """Store the stripped form of the catalog that `codex debug models` printed; return its path.
+
+        It holds the models of the offer.
+        """
+        content = orjson.dumps(catalog.offering(catalog.strip(orjson.loads(printed)), offer))
         path = self._write_once("catalog", ".json", content)
         self._forget_old_catalogs(path)
         return path

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import certifi
 from gevent import subprocess
 
+from app.codex.binary import CHILD_PATH, check_binary
+from app.codex.catalog import OWN_MODELS, Offer
 from app.codex.config import (
     UPSTREAM_KEY_VARIABLE,
     Upstream,
@@ -22,7 +24,10 @@ from app.codex.config import (
     to_arguments,
 )
 from app.codex.home import Home
-from app.process.child import ChildSpec, before_exec
+from app.codex.upstream_http import UpstreamHttp
+from app.codex.upstream_models import UpstreamModels
+from app.process.child import ChildSpec, before_exec, failed_start
+from app.process.stderr import last_words
 
 _CATALOG_TIMEOUT_S = 20
 
@@ -30,24 +35,46 @@ _PASSED_ON = ("LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR")
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Launcher:
-    """Prepares CODEX_HOME and says how to start the child in it."""
+    """Prepares CODEX_HOME and says how to start the child in it.
+
+    `model_words` are those of CODEX_UPSTREAM_MODELS; without any, codex's own models are offered.
+    """
 
     home: Home
     binary: Path
     upstream: Upstream
     upstream_key: str
     stream_idle_timeout_ms: int
+    ca_certificate: Path | None = None
+    model_words: tuple[str, ...] = ()
+    databases: Path | None = None
+    """Where the child keeps its databases, if not in CODEX_HOME."""
+    http: UpstreamHttp = field(init=False)
+    models: UpstreamModels | None = field(init=False, default=None)
+    offered: Offer = field(init=False, default=OWN_MODELS)
+    """The models of the child that was prepared last."""
+
+    def __post_init__(self) -> None:
+        self.http = UpstreamHttp(self.ca_certificate)
+        if self.model_words:
+            self.models = UpstreamModels(
+                self.model_words, self.upstream.base_url, self.upstream_key, self.home, self.http
+            )
 
     def prepare(self) -> ChildSpec:
         """Return what to start. Raises `OSError` or `ValueError`. Blocks while the binary prints its catalog."""
+        check_binary(self.binary)
         self.home.prepare()
         env = self.environment(os.environ)
-        catalog = self.home.write_catalog(self._print_catalog(env))
+        self.offered = self.models.offer() if self.models is not None else OWN_MODELS
+        catalog = self.home.write_catalog(self._print_catalog(env), self.offered)
         config = child_config(
             self.upstream, catalog=catalog, stream_idle_timeout_ms=self.stream_idle_timeout_ms
         )
+        if self.databases is not None:
+            config["sqlite_home"] = str(self.databases)
         if not self.upstream.needs_tls:
             env["SSL_CERT_FILE"] = str(self.home.write_certificates(Path(certifi.where())))
         return ChildSpec(
@@ -63,8 +90,11 @@ class Launcher:
         if self.upstream.kind is not UpstreamKind.DEMO:  # that one is on loopback
             names += [*_PROXIES, *(name.lower() for name in _PROXIES)]
         env = {name: ours[name] for name in names if name in ours}
+        if self.ca_certificate is not None:
+            # The setting's: it may be in `.env`, and relative to the checkout.
+            env["CODEX_CA_CERTIFICATE"] = str(self.ca_certificate)
         env |= {
-            "PATH": "/usr/bin:/bin",
+            "PATH": CHILD_PATH,
             "HOME": str(self.home.root),
             "CODEX_HOME": str(self.home.root),
             "TMPDIR": str(self.home.tmp),
@@ -85,5 +115,7 @@ class Launcher:
             check=False,
         )
         if done.returncode != 0:
-            raise OSError(f"the codex binary could not print its models (exit {done.returncode})")
+            problem = f"the codex binary could not print its models (exit {done.returncode})"
+            said = last_words(done.stderr.decode(errors="replace").splitlines())
+            raise OSError(failed_start(problem, said))
         return bytes(done.stdout)

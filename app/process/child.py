@@ -13,6 +13,7 @@ import logging
 import os
 import signal
 import sys
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +29,8 @@ log = logging.getLogger("codex_api.process")
 
 _PR_SET_PDEATHSIG = 1
 _STDERR_LINE_LIMIT = 64 * 1024
+_TAIL_LINES = 40
+_TAIL_LINE_LENGTH = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +95,10 @@ class Child:
             theirs.close()
         self.name = spec.name
         self.socket = ours
+        self.notes: dict[str, str] = {}
+        """What its handshake told of it, for the log."""
         self._log_limiter = LogRateLimiter()
+        self._tail: deque[str] = deque(maxlen=_TAIL_LINES)
         self._stderr = gevent.spawn(self._drain_stderr, self._popen.stderr)
 
     @property
@@ -105,6 +111,14 @@ class Child:
         """None while it runs; negative for the signal that ended it."""
         code = self._popen.poll()
         return None if code is None else int(code)
+
+    @property
+    def last_words(self) -> str:
+        """What it said on stderr at last, scrubbed: the reason why it could not start. Whole once it has been closed.
+
+        Only for a child that never shook hands: one that has served may quote prompts.
+        """
+        return stderr_lines.last_words(self._tail)
 
     def wait(self, timeout_s: float | None = None) -> int | None:
         """Block until it exits or the time is up; return the exit code, or None if it still runs."""
@@ -171,7 +185,9 @@ class Child:
                 self._note_line(line)
 
     def _note_line(self, line: bytes) -> None:
-        category = stderr_lines.classify(line.decode(errors="replace"))
+        text = line.decode(errors="replace")
+        self._tail.append(text[:_TAIL_LINE_LENGTH])
+        category = stderr_lines.classify(text)
         withheld = self._log_limiter.allow(category.name)
         if withheld is None:
             return
@@ -189,6 +205,11 @@ class Child:
     def __repr__(self) -> str:
         code = self.exit_code
         return f"<Child {self.name} pid={self.pid} {'running' if code is None else f'exit={code}'}>"
+
+
+def failed_start(problem: str, last_words: str) -> str:
+    """Return why a child did not come up: what we saw of it and, where it said something, its own words."""
+    return f"{problem}; it said: {last_words}" if last_words else problem
 
 
 def before_exec(parent: int) -> Callable[[], None]:

@@ -1,13 +1,17 @@
 """Classes of stderr lines of a child, which may be logged where the lines may not. Pure.
 
 Raw stderr is never logged: it can quote prompts, URLs and keys. Each line is matched against a short table, and only
-its category and its length go on.
+its category and its length go on. The one exception is a child that never shook hands: it has been told nothing that
+it could quote, and what it says is the only reason there is.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import NamedTuple
+
+from app.scrub import one_line
 
 
 class Category(NamedTuple):
@@ -47,6 +51,23 @@ def classify(line: str) -> Category:
             return category
     return UNCLASSIFIED
 
+
+_AT_EVERY_START = frozenset({"sandbox_unavailable", "path_aliases"})
+_STACK = re.compile(r"^\s*\d+: |stack backtrace|RUST_BACKTRACE", re.IGNORECASE)
+
+
+def last_words(lines: Iterable[str]) -> str:
+    """Return what a child that could not start said about it, as one line without secrets; empty if nothing."""
+    said = [
+        line
+        for line in lines
+        if line.strip() and not _STACK.search(line) and classify(line).name not in _AT_EVERY_START
+    ]
+    return one_line(" ".join(said[-_WORDS:]))
+
+
+_WORDS = 4
+"""Lines that are kept of the last words: the reason comes last."""
 
 CATEGORIES: frozenset[str] = frozenset(
     {category.name for _, category in _TABLE} | {UNCLASSIFIED.name}

@@ -16,7 +16,7 @@ from gevent.event import Event
 from gevent.pool import Group
 from gevent.util import wrap_errors
 
-from app.process.child import Child, ChildSpec, StartRefused, StopLadder
+from app.process.child import Child, ChildSpec, StartRefused, StopLadder, failed_start
 from app.process.lifecycle import (
     DEGRADED_AFTER,
     BackoffPolicy,
@@ -173,6 +173,7 @@ class Supervisor:
                 "pid": child.pid,
                 "handshake_ms": self.handshake_ms,
                 "restart_count": self.lifecycle.restarts,
+                **child.notes,
             },
         )
 
@@ -214,11 +215,13 @@ class Supervisor:
         try:
             return ChildSession(child, self._attach(child))
         # A handshake can fail in any way a peer can be wrong; each is a failed start, none ends the supervisor.
-        except Exception:
+        except Exception as error:
             log.exception("child_handshake_failed", extra={"child": self.name, "pid": child.pid})
+            problem = str(error)
         finally:
             self._starting = None
-        return LastExit(child.end(self._ladder), "handshake_failed")
+        code = child.end(self._ladder)
+        return LastExit(code, "handshake_failed", failed_start(problem, child.last_words))
 
     def _prepare_spec(self) -> ChildSpec | None:
         """Return what to start; None once the supervisor stops, however long the preparation would still take."""
@@ -278,6 +281,7 @@ class Supervisor:
             "child": self.name,
             "reason": ended.reason,
             "exit_code": ended.exit_code,
+            "detail": ended.detail,
             "backoff_ms": life.backoff_ms,
             "failures": life.failures,
             "restart_count": life.restarts,

@@ -56,6 +56,8 @@ def app_server(settings: Settings, upstream: Upstream) -> Backend:
         upstream,
         settings.upstream_api_key,
         settings.request_timeout_ms,
+        settings.ca_certificate,
+        settings.upstream_models,
     )
     limits = Limits(
         rpc_timeout_ms=settings.rpc_timeout_ms,

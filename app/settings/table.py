@@ -102,6 +102,8 @@ class Settings:
     upstream_url: str = _var("CODEX_UPSTREAM_URL", "", values.upstream_url, "A Responses API to use instead of OpenAI's, like http://host/v1.")
     upstream_api_key: str = _var("CODEX_UPSTREAM_API_KEY", "", values.text, "The key for CODEX_UPSTREAM_URL.", secret=True)
     upstream_websockets: bool = _var("CODEX_UPSTREAM_WEBSOCKETS", "false", values.flag, "Whether that upstream also speaks the WebSocket variant.")
+    upstream_models: tuple[str, ...] = _var("CODEX_UPSTREAM_MODELS", "", values.model_words, "The models of that upstream: names, auto for what its /models lists, codex for codex's own; codex's own if empty.")
+    ca_certificate: Path | None = _var("CODEX_CA_CERTIFICATE", "", values.certificates, "Certificates (PEM) that codex trusts beside the system's, for an upstream or a proxy with a private CA.")
     trace_buffer: bool = _var("PROXY_TRACE_BUFFER", "true", values.flag, "Keep a trace of each of the last turns below CODEX_HOME, without content.")
     trace_content: bool = _var("PROXY_TRACE_CONTENT", "false", values.flag, "Write prompts, answers and tool arguments into the traces, too; refused where PROXY_ENV is prod.")
     log_level: str = _var("LOG_LEVEL", "info", values.one_of("debug", "info", "warning", "error"), "Least severe level that is logged.")
@@ -177,6 +179,7 @@ def _conflicts(parsed: Mapping[str, Any]) -> list[str]:
     if parsed.get("admin_key") and parsed["admin_key"] in named.values():
         problems.append("PROXY_ADMIN_KEY must differ from every key in PROXY_API_KEYS.")
     problems += _strangers(parsed.get("rate_limits", {}), named)
+    problems += _without_upstream(parsed)
     keys = [parsed.get("api_key", ""), *named.values()]
     if len(set(keys)) != len(keys):
         problems.append("PROXY_API_KEYS: every key must differ from every other.")
@@ -189,6 +192,13 @@ def advice(settings: Settings) -> list[tuple[str, str]]:
     """Return the settings that are allowed and perhaps not meant: the variable, and a sentence about it."""
     parsed = {variable.name: getattr(settings, variable.name) for variable in VARIABLES}
     return [(name, f"{name} {rest}") for name, rest in profiles.advice(parsed)]
+
+
+def _without_upstream(parsed: Mapping[str, Any]) -> list[str]:
+    """Check that models are named only where an upstream is."""
+    if not parsed.get("upstream_models") or parsed.get("upstream_url") != "":
+        return []
+    return ["CODEX_UPSTREAM_MODELS needs CODEX_UPSTREAM_URL: it names the models of that upstream."]
 
 
 def _strangers(limited: Mapping[str, Any], named: Mapping[str, str]) -> list[str]:

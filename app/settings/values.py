@@ -5,6 +5,7 @@ A message never quotes the text: one of the values may be a key.
 
 from __future__ import annotations
 
+import binascii
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -92,6 +93,39 @@ def upstream_url(value: str) -> str:
     if parts.username or parts.password:
         raise ValueError("an address without a key in it (CODEX_UPSTREAM_API_KEY is for that)")
     return value.rstrip("/")
+
+
+_PEM = re.compile(
+    rb"-----BEGIN (?:TRUSTED )?CERTIFICATE-----\s+(.+?)-----END (?:TRUSTED )?CERTIFICATE-----",
+    re.DOTALL,
+)
+_SEQUENCE = 0x30  # what the DER of a certificate begins with
+
+
+def certificates(value: str) -> Path | None:
+    """Take the path of a file that can be read and has a certificate in PEM, or nothing."""
+    if not value:
+        return None
+    file = path(value)
+    try:
+        # Not by `ssl`: gunicorn's master, which loads this, must not import it before gevent has patched it.
+        found = [binascii.a2b_base64(block) for block in _PEM.findall(file.read_bytes())]
+    except (OSError, ValueError):
+        found = []
+    if not found or not all(der[:1] == bytes([_SEQUENCE]) for der in found):
+        raise ValueError("a file that can be read and holds certificates in PEM")
+    return file
+
+
+_MODEL_NAME = 200
+
+
+def model_words(value: str) -> tuple[str, ...]:
+    """Take names of models, `auto` and `codex`, separated by commas."""
+    given = tuple(dict.fromkeys(filter(None, (part.strip() for part in value.split(",")))))
+    if not all(len(name) <= _MODEL_NAME and name.isprintable() for name in given):
+        raise ValueError("auto, codex, or names of models, separated by commas")
+    return given
 
 
 def named(what: str) -> Callable[[str], Mapping[str, str]]:

@@ -27,6 +27,10 @@ ROOT = Path(__file__).resolve().parents[2]
 KEY = "sk-e2e-9fQ2mV7xK4tB1wZ8cR5y"
 MODEL = "gpt-5.5"
 DEADLINE_S = 30
+PIXEL = (
+    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5Er"
+    "kJggg=="
+)
 
 
 class Upstream:
@@ -106,6 +110,10 @@ class Gateway:
 
     def events(self, name: str) -> list[dict[str, Any]]:
         return [entry for entry in self.log() if entry["event"] == name]
+
+    def health(self) -> Any:
+        """What a caller with a key is told about the child."""
+        return self.get("/healthz").json()["child"]
 
     def wait_ready(self) -> None:
         wait_until(lambda: self.get("/readyz").status_code == 200, "the gateway is ready")

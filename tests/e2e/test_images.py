@@ -6,12 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.harness import MODEL, Gateway, Upstream
-
-PIXEL = (
-    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5Er"
-    "kJggg=="
-)
+from tests.e2e.harness import MODEL, PIXEL, Gateway, Upstream
 
 
 def picture(marker: str, url: Any) -> dict[str, Any]:

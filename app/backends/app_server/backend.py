@@ -7,6 +7,7 @@ import time
 from functools import partial
 from weakref import WeakSet
 
+import gevent
 from gevent.event import Event
 
 from app.backend.account import AccountLimits
@@ -22,15 +23,20 @@ from app.backends.app_server.rpc_errors import mapped
 from app.backends.app_server.status import health_of
 from app.backends.app_server.turn import Turn
 from app.backends.app_server.watchdog import HealthProblem, Watchdog
+from app.codex.binary import pinned_version
 from app.codex.home import LoginMark
 from app.codex.launch import Launcher
 from app.codex.login import Login
+from app.codex.upstream_failures import UpstreamFailures
 from app.errors import Draining, GatewayError, WorkerUnavailable
 from app.process.child import Child, ChildSpec
 from app.process.lifecycle import BackoffPolicy
 from app.process.supervisor import Supervisor
 
 log = logging.getLogger("codex_api.codex")
+
+_MODELS_EVERY = 6
+"""How many probes' time lies between two looks at the upstream's list of models."""
 
 _NEXT_S = 0.25
 """How long is waited for the next connection before it is asked for once more."""
@@ -45,11 +51,13 @@ class AppServerBackend:
         self.account = AccountLimits()
         self.hooks = BackendHooks()
         self.login = Login(launcher.home, launcher.upstream.kind)
+        self._failures = UpstreamFailures(launcher.upstream, launcher.http)
         self.connection: Connection | None = None
         """The one that new turns begin on."""
         self._limits = limits
         self._version = version
         self._connections = 0
+        self._other_version = ""  # that the log has already named
         self._is_draining = False
         self._is_stopped = False
         self._alive: WeakSet[Connection] = WeakSet()  # those that retire, too
@@ -93,7 +101,11 @@ class AppServerBackend:
     def health(self) -> Health:
         """Return where the child is now. Does not block."""
         return health_of(
-            self.supervisor, self.connection, self.login, is_draining=self._is_draining
+            self.supervisor,
+            self.connection,
+            self.login,
+            self._failures,
+            is_draining=self._is_draining,
         )
 
     # The child
@@ -111,6 +123,7 @@ class AppServerBackend:
             on_lost=self._on_channel_closed,
             account=self.account,
             login=self._mark,
+            on_event=self._failures.note,
         )
         try:
             connection.shake_hands(
@@ -122,8 +135,9 @@ class AppServerBackend:
             child.kill()
             connection.detach()
             raise
-        if self.connection is None:
+        if self.connection is None or self.connection.models != connection.models:
             self.hooks.on_models(connection.models)
+        self._note_version(connection.codex_version)
         self._alive.add(connection)
         watchdog = Watchdog(
             connection,
@@ -134,10 +148,27 @@ class AppServerBackend:
         )
         connection.spawn_background(watchdog.run)
         connection.spawn_background(connection.ask_for_limits)
+        connection.spawn_background(partial(self._watch_models, connection))
         self.connection = connection
         awaited, self._next = self._next, Event()
         awaited.set()
         return connection
+
+    def _note_version(self, found: str) -> None:
+        """Say once that the child is not of the version that was tested."""
+        if found not in (pinned_version(), self._other_version):
+            self._other_version = found
+            fields = {"codex_version": found, "tested": pinned_version()}
+            log.warning("codex_version_differs", extra=fields)
+
+    def _watch_models(self, connection: Connection) -> None:
+        """Read the upstream's list of models now and then; replace a child that offers another one. Blocks."""
+        models = self.launcher.models
+        while models is not None and models.is_read:
+            models.refresh()  # at once: the child may have been given the list of long ago
+            if models.offer() != self.launcher.offered:
+                self._on_unhealthy(connection, HealthProblem.MODELS)
+            gevent.sleep(_MODELS_EVERY * self._limits.probe_interval_ms / 1000)
 
     def _on_restart(self) -> None:
         self.hooks.on_restart()

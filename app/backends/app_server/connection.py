@@ -16,7 +16,7 @@ from contextlib import suppress
 from gevent.pool import Group
 
 from app.backend.account import AccountLimits
-from app.backend.events import TurnEnded
+from app.backend.events import Event, TurnEnded
 from app.backend.request import Model
 from app.backends.app_server import protocol
 from app.backends.app_server.idle_work import Work
@@ -42,7 +42,8 @@ _MAX_MODEL_PAGES = 50
 class Connection:
     """One child, spoken to. `on_lost` is called once when the channel closes while the child may still run.
 
-    Reports about the account's limits go into `account`. `login` says with which login the child was started;
+    Reports about the account's limits go into `account`; `on_event` is given every event of a turn, and must not block.
+    `login` says with which login the child was started;
     `began` is when (monotonic seconds).
     """
 
@@ -56,6 +57,7 @@ class Connection:
         parked_s: float = PARKED_S,
         account: AccountLimits | None = None,
         login: LoginMark | None = None,
+        on_event: Callable[[Event], None] = lambda _: None,
     ) -> None:
         self.number = number
         self.pid = child.pid
@@ -68,6 +70,7 @@ class Connection:
         self._rpc_timeout_s = rpc_timeout_s
         self._on_lost = on_lost
         self._account = account or AccountLimits()
+        self._on_event = on_event
         self._background = Group()
         # Its reader begins only when this greenlet yields, and by then everything below exists.
         self.channel = Channel(
@@ -80,6 +83,11 @@ class Connection:
         self._requests = ServerRequests(
             self._turn_of, self.threads.cleanup, self.counters, parked_s
         )
+
+    @property
+    def codex_version(self) -> str:
+        """The child's version, as it said in its handshake."""
+        return protocol.codex_version(self.user_agent)
 
     def kill(self) -> None:
         """End the child at once; what runs on it fails when its pipe closes."""
@@ -99,6 +107,7 @@ class Connection:
         """`initialize`, `initialized`, and the model list. Blocks; raises `RpcError`, `ProtocolError`."""
         result = self.channel.call("initialize", protocol.initialize_params(version), timeout_s)
         self.user_agent = protocol.parse_user_agent(result)
+        self._child.notes["codex_version"] = self.codex_version
         self.channel.notify("initialized")
         self.models = tuple(self._list_models())
         try:
@@ -149,6 +158,7 @@ class Connection:
             self.counters["orphan_event"] += 1
             return
         thread.turn.observer.notified(notification)
+        self._on_event(addressed.event)
         if isinstance(addressed.event, TurnEnded):
             ended = with_reset(addressed.event, self._account, time.time())
             addressed = Addressed(addressed.thread_id, addressed.turn_id, ended)

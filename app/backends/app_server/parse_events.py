@@ -7,6 +7,7 @@ every version. Field names follow the schema that the pinned binary generates (`
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, NamedTuple, NewType, TypeVar
 
@@ -113,7 +114,11 @@ def _retrying(params: dict[str, Any], where: str) -> Retrying | None:
     # Without a retry the same failure ends the turn, so this says nothing new.
     if params.get("willRetry") is not True:
         return None
-    return Retrying(parse_failure(member(params, "error", dict, where)))
+    error = member(params, "error", dict, where)
+    # Only here is it codex's own sentence, and the only one that says something.
+    details = error.get("additionalDetails")
+    said = details if isinstance(details, str) else ""
+    return Retrying(replace(parse_failure(error), details=said))
 
 
 def _turn_ended(params: dict[str, Any], where: str) -> TurnEnded:

@@ -49,6 +49,12 @@ def parse_user_agent(result: Any) -> str:
     return member(result, "userAgent", str, "initialize")
 
 
+def codex_version(user_agent: str) -> str:
+    """Return codex's version from `name/1.2.3 (system) …`; the whole text if it looks otherwise."""
+    name, _, rest = user_agent.partition("/")
+    return rest.split(" ", 1)[0] if name and rest else user_agent
+
+
 def thread_start_params(request: TurnRequest) -> dict[str, Any]:
     """Parameters of `thread/start` for a thread that is nothing but the caller's conversation."""
     params: dict[str, Any] = {
@@ -140,8 +146,11 @@ def parse_models(result: Any) -> tuple[list[Model], str | None]:
 
 def _parse_model(entry: Any, where: str) -> Model:
     options = member(entry, "supportedReasoningEfforts", list, where)
+    efforts = tuple(member(option, "reasoningEffort", str, where) for option in options)
+    default = member(entry, "defaultReasoningEffort", str, where)
+    is_none = default == "none" and default not in efforts  # so codex says that it sends no effort
     return Model(
         id=member(entry, "model", str, where),
-        efforts=tuple(member(option, "reasoningEffort", str, where) for option in options),
-        default_effort=member(entry, "defaultReasoningEffort", str, where),
+        efforts=efforts,
+        default_effort=None if is_none else default,
     )

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from app.backend.health import Health
 from app.backends.app_server.connection import Connection
+from app.codex.binary import BinaryRefused
 from app.codex.home import DiskFull, HomeRefused, HomeUnwritable
 from app.codex.login import Login
+from app.codex.upstream_failures import UpstreamFailures
 from app.process.lifecycle import LastExit, Lifecycle, State
 from app.process.supervisor import Supervisor
 
-_NEEDS_A_PERSON = frozenset({HomeRefused.reason, HomeUnwritable.reason, DiskFull.reason})
+_NEEDS_A_PERSON = frozenset(
+    {HomeRefused.reason, HomeUnwritable.reason, DiskFull.reason, BinaryRefused.reason}
+)
 
 
 def unready_reason(
@@ -33,7 +37,12 @@ def unready_reason(
 
 
 def health_of(
-    supervisor: Supervisor, connection: Connection | None, login: Login, *, is_draining: bool
+    supervisor: Supervisor,
+    connection: Connection | None,
+    login: Login,
+    failures: UpstreamFailures,
+    *,
+    is_draining: bool,
 ) -> Health:
     """Return where the child is now. Does not block."""
     life, child = supervisor.lifecycle, supervisor.child
@@ -52,11 +61,13 @@ def health_of(
         generation=connection.number if connection else 0,
         pid=child.pid if child else None,
         user_agent=connection.user_agent if connection else "",
+        codex_version=connection.codex_version if connection else "",
         restarts=life.restarts,
         failures=life.failures,
         backoff_ms=life.backoff_ms,
         handshake_ms=supervisor.handshake_ms,
         last_exit=supervisor.last_exit,
+        last_upstream_failure=failures.last,
         retiring=supervisor.retiring,
         counters=dict(connection.counters + connection.channel.counters) if connection else {},
     )

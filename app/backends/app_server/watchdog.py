@@ -35,6 +35,7 @@ class HealthProblem(Enum):
     MEMORY = "memory"
     MEMORY_TWICE = "memory_twice"
     LOGIN = "login"
+    MODELS = "models"
     RUNAWAY = "runaway"
 
     @property

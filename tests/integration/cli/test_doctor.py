@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.tls_front import CA, TlsFront
 from tests.integration.cli.conftest import FakeCodex, Operator
 
 SECRET = "sk-operator-secret-0123456789"
@@ -166,3 +167,105 @@ def test_a_home_that_cannot_be_written_to_keeps_no_command_from_speaking(
     (operator.home / "gateway").touch()
     done = operator.types("doctor", "--offline")
     assert done.returncode == 1
+
+
+# The real home
+
+
+def test_a_broken_database_in_the_real_home_is_found_in_codexs_words(operator: Operator) -> None:
+    (operator.home / "state_5.sqlite").mkdir(parents=True)
+    operator.home.chmod(0o700)
+    found = operator.examine("--offline")["codex child"]
+    assert found["level"] == "fail"
+    assert "it said: Error: failed to initialize sqlite state runtime" in found["sentence"]
+
+
+def test_the_databases_of_the_real_home_are_tried_and_its_login_is_not(operator: Operator) -> None:
+    operator.json("models")  # makes them
+    login = '{"OPENAI_API_KEY": "sk-0123456789abcdef"}'
+    (operator.home / "auth.json").write_text(login)
+    before = {path.name for path in operator.home.iterdir() if ".sqlite-" not in path.name}
+    assert operator.examine("--offline", "--json")["codex child"]["level"] == "ok"
+    after = {path.name for path in operator.home.iterdir() if ".sqlite-" not in path.name}
+    assert after == before
+    assert (operator.home / "auth.json").read_text() == login
+
+
+def test_a_launcher_for_a_program_that_the_child_has_not(
+    operator: Operator, tmp_path: Path
+) -> None:
+    launcher = tmp_path / "codex.js"
+    launcher.write_text("#!/usr/bin/env no-such-node\n")
+    launcher.chmod(0o755)
+    found = operator.examine("--offline", CODEX_BIN=str(launcher))["codex child"]
+    assert found["level"] == "fail"
+    assert "a script for no-such-node" in found["sentence"]
+
+
+# The way to the upstream
+
+
+@pytest.mark.parametrize(
+    ("proxies", "level"),
+    [
+        ({"HTTP_PROXY": "http://127.0.0.1:9", "NO_PROXY": "10.0.0.0/8,127.0.0.0/8"}, "ok"),
+        ({"HTTP_PROXY": "http://127.0.0.1:9", "NO_PROXY": "::1/128"}, "fail"),
+        ({"HTTP_PROXY": "::::no address", "HTTPS_PROXY": "http://a:b:c"}, "warn"),
+        ({"HTTP_PROXY": "http://[::1"}, "warn"),
+        ({"HTTP_PROXY": "http://127.0.0.1:9"}, "fail"),
+    ],
+)
+def test_odd_proxies(
+    operator: Operator, upstream_port: int, proxies: dict[str, str], level: str
+) -> None:
+    url = f"http://127.0.0.1:{upstream_port}/v1"
+    found = operator.examine(CODEX_UPSTREAM_URL=url, **proxies)["upstream"]
+    assert (found["level"], "not what belongs there" in found["sentence"]) == (level, False)
+    assert ("HTTP_PROXY" in found["sentence"]) is (level == "warn")
+
+
+@pytest.mark.parametrize("content", [None, "no certificate", ""])
+def test_certificates_that_are_none(
+    operator: Operator, tmp_path: Path, content: str | None
+) -> None:
+    path = tmp_path / "ca.pem"
+    if content is not None:
+        path.write_text(content)
+    found = operator.examine("--offline", CODEX_CA_CERTIFICATE=str(path))["settings"]
+    assert found["level"] == "fail"
+    assert "CODEX_CA_CERTIFICATE must be a file that can be read" in found["sentence"]
+
+
+def test_a_private_ca(operator: Operator, upstream_port: int) -> None:
+    front = TlsFront(upstream_port)
+    try:
+        url = f"https://localhost:{front.port}/v1"
+        without = operator.examine(CODEX_UPSTREAM_URL=url)["upstream"]
+        assert (without["level"], ": tls." in without["sentence"]) == ("fail", True)
+        with_it = operator.examine(CODEX_UPSTREAM_URL=url, CODEX_CA_CERTIFICATE=str(CA))
+        assert levels(with_it, "upstream", "settings") == ["ok", "ok"]
+    finally:
+        front.close()
+
+
+# Models of the upstream's
+
+
+def test_names_that_lead_nowhere_are_a_finding(operator: Operator) -> None:
+    settings = {
+        "CODEX_UPSTREAM_URL": NO_UPSTREAM,
+        "CODEX_UPSTREAM_MODELS": "a/b:c",
+        "PROXY_MODEL_ALIASES": "fine=a/b:c-high",
+    }
+    assert operator.examine("--offline", **settings)["codex child"]["level"] == "ok"
+    assert [model["id"] for model in operator.json("models", **settings)] == ["a/b:c"]
+    settings["PROXY_MODEL_ALIASES"] = "dead=gpt-5.5"
+    found = operator.examine("--offline", **settings)["codex child"]
+    assert (found["level"], "dead=gpt-5.5" in found["sentence"]) == ("warn", True)
+
+
+def test_a_list_of_models_that_cannot_be_read(operator: Operator, upstream_port: int) -> None:
+    url = f"http://127.0.0.1:{upstream_port}/v1"
+    found = operator.examine(CODEX_UPSTREAM_URL=url, CODEX_UPSTREAM_MODELS="auto")["upstream"]
+    assert found["level"] == "warn"
+    assert "Its models could not be read (status)" in found["sentence"]

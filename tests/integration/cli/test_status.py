@@ -271,3 +271,12 @@ def test_the_key_is_not_sent_to_a_stranger(operator: Operator) -> None:
         with pytest.raises(TimeoutError):
             sock.accept()
     assert found["gateway"]["pid"] is None
+
+
+def test_the_doctor_asks_a_running_gateway_and_starts_no_second_child(
+    beside: Operator, running: Gateway
+) -> None:
+    """Its databases can be broken without harm: it has them open."""
+    found = beside.examine("--offline", CODEX_BIN="/nowhere/codex")["codex child"]
+    assert found["level"] == "ok"
+    assert f"serves in the running gateway, pid {running.child().pid}." in found["sentence"]

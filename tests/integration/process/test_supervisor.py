@@ -134,7 +134,7 @@ def test_a_handshake_that_hangs_fails_by_its_own_deadline(supervised: Supervised
     supervised.handshake = hang
     supervisor = supervised.run()
     eventually(lambda: supervisor.lifecycle.restarts >= 1)
-    assert supervisor.last_exit == LastExit(0, "handshake_failed")
+    assert supervisor.last_exit == LastExit(0, "handshake_failed", "it said nothing")
 
 
 def test_a_child_that_dies_in_the_handshake_is_tried_again(supervised: SupervisedProcess) -> None:
@@ -145,7 +145,9 @@ def test_a_child_that_dies_in_the_handshake_is_tried_again(supervised: Supervise
     supervised.handshake = die
     supervisor = supervised.run()
     eventually(lambda: supervisor.lifecycle.restarts >= 1)
-    assert supervisor.last_exit == LastExit(-signal.SIGKILL, "handshake_failed")
+    assert supervisor.last_exit == LastExit(
+        -signal.SIGKILL, "handshake_failed", "not the answer we hoped for"
+    )
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ import responses
 
 from app.cli import doctor_checks as checks
 from app.cli.account import API_KEY, CHATGPT, Account, Login
-from app.cli.checks import Level
+from app.cli.checks import Level, Result
+from app.cli.running_gateway import Running
 from app.codex.config import Upstream, UpstreamKind
 
 OPENAI, DEMO = UpstreamKind.OPENAI, UpstreamKind.DEMO
@@ -180,7 +181,9 @@ def test_one_that_is_not_reached_is_named() -> None:
         closed = f"http://127.0.0.1:{sock.getsockname()[1]}/v1"
     result = checks.reachable([closed])
     assert result.level is Level.FAIL
-    assert result.sentence == f"{closed}: ConnectionError (Connection refused)."
+    assert result.sentence == (
+        f"{closed}: refused. Its address refused the connection (Connection refused)."
+    )
     assert "--offline" in result.remedy
 
 
@@ -194,12 +197,53 @@ def test_a_proxys_password_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv("https_proxy", f"http://me:hunter2@{place}")
     result = checks.reachable(["https://up.invalid/v1"])
     assert result.level is Level.FAIL
-    assert result.sentence == "https://up.invalid/v1: ProxyError (Connection refused)."
+    assert result.sentence == (
+        "https://up.invalid/v1: proxy. The proxy in between did not let the request through (Connection refused)."
+    )
 
 
 def test_a_way_through_socks_is_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("https_proxy", "socks5://127.0.0.1:9")
     assert checks.reachable(["https://up.invalid/v1"]).level is Level.SKIP
+
+
+@responses.activate
+def test_a_proxy_that_is_no_address_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+    responses.add(responses.HEAD, "https://up/v1")
+    monkeypatch.setenv("HTTPS_PROXY", "http://me:hunter2@[::1")
+    result = checks.reachable(["https://up/v1"])
+    assert result.level is Level.WARN
+    assert "HTTPS_PROXY: no address of a proxy" in result.sentence
+    assert "hunter2" not in result.sentence
+
+
+# Beside a running gateway
+
+FAILURE = {"at": "2026-12-01T10:00:00Z", "cause": "proxy", "detail": "…"}
+
+
+def running(reason: str | None = None, **child: object) -> Running:
+    return Running(1, reason=reason, child=child)
+
+
+def test_the_child_of_a_running_gateway() -> None:
+    assert checks.child_of(running(state="ready", pid=7), "0.163.0").level is Level.OK
+    last = {"reason": "handshake_failed", "detail": "it said: Error: no."}
+    result = checks.child_of(running("degraded", state="backing_off", last_exit=last), "?")
+    assert (result.level, "it said: Error: no." in result.sentence) == (Level.FAIL, True)
+    assert "starting" in checks.child_of(running("starting", state="starting"), "?").sentence
+
+
+def test_a_login_that_a_running_gateway_uses() -> None:
+    assert checks.login_in_use(running()).level is Level.OK
+    assert checks.login_in_use(running("upstream_auth")).level is Level.FAIL
+
+
+def test_what_the_gateway_does_not_reach_is_told_although_the_shell_does() -> None:
+    fine = Result("", Level.OK, "Reached x.")
+    assert checks.as_the_gateway_sees_it(fine, running(last_upstream_failure=None)) is fine
+    result = checks.as_the_gateway_sees_it(fine, running(last_upstream_failure=FAILURE))
+    assert (result.level, "proxy" in result.sentence) == (Level.WARN, True)
 
 
 # The port

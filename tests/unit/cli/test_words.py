@@ -6,12 +6,12 @@ import click
 import pytest
 
 from app.backend.request import Model
-from app.cli.child import codex_version
-from app.cli.exit_codes import without_secrets
+from app.backends.app_server.protocol import codex_version
 from app.cli.group import COMMANDS, commands_only, group
 from app.cli.models import table
 from app.cli.output import columns
 from app.cli.running_gateway import address_of
+from app.scrub import without_secrets
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from typing import Any
 import orjson
 import pytest
 
-from app.codex.catalog import STRIPPED, strip
+from app.codex.catalog import STRIPPED, Offer, offering, strip
 
 SPOKEN_FOR: dict[str, Any] = {
     "apply_patch_tool_type": "freeform",
@@ -81,3 +81,41 @@ def test_a_catalog_without_models_is_refused(catalog: dict[str, Any]) -> None:
 def test_a_catalog_of_another_shape_is_refused(catalog: Any) -> None:
     with pytest.raises(ValueError, match="catalog"):
         strip(catalog)
+
+
+# What is offered
+
+OWN = [
+    {"slug": "m", "visibility": "list", "priority": 3, "default_reasoning_level": "low", "x": 1},
+    {"slug": "hidden", "visibility": "hide", "priority": 4, "default_reasoning_level": "high"},
+]
+
+
+def offered(*names: str, has_own: bool = False) -> list[dict[str, Any]]:
+    models: list[dict[str, Any]] = offering({"models": OWN}, Offer(names, has_own))["models"]
+    return models
+
+
+def test_without_names_the_catalog_is_codexs_own() -> None:
+    assert offering({"models": OWN}, Offer()) == {"models": OWN}
+    assert offering({"models": [{}]}, Offer(("a",))) == {"models": [{}]}  # nothing to build it from
+
+
+def test_a_model_that_codex_does_not_know_has_no_effort_of_its_own() -> None:
+    (entry,) = offered("a/b:c")
+    assert (entry["slug"], entry["display_name"], entry["x"]) == ("a/b:c", "a/b:c", 1)
+    assert entry["default_reasoning_level"] is None
+    efforts = [level["effort"] for level in entry["supported_reasoning_levels"]]
+    assert efforts == ["low", "medium", "high"]
+    assert entry["input_modalities"] == ["text", "image"]
+
+
+def test_a_named_model_that_codex_knows_keeps_what_it_knows() -> None:
+    first, second = offered("hidden", "m")
+    assert (first["slug"], first["default_reasoning_level"]) == ("hidden", "high")
+    assert first["visibility"] == second["visibility"] == "list"
+    assert first["priority"] < second["priority"]
+
+
+def test_codexs_own_come_before_the_named_ones_and_once() -> None:
+    assert [entry["slug"] for entry in offered("a", "m", has_own=True)] == ["hidden", "a", "m"]

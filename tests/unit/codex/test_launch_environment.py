@@ -99,6 +99,14 @@ def test_no_variable_of_the_gateway_reaches_the_child(upstream: Upstream) -> Non
     assert not any(name.startswith(("PROXY_", "WORKER_")) for name in child)
 
 
+def test_certificates_are_those_of_the_setting_which_may_be_in_the_file() -> None:
+    ca = Path("/etc/ca.pem")
+    home, binary = Home(Path("/srv/codex")), Path("/opt/codex")
+    launcher = Launcher(home, binary, KEYLESS, "", 300_000, ca_certificate=ca)
+    expected = ALWAYS | {"CODEX_CA_CERTIFICATE": "/etc/ca.pem"}
+    assert launcher.environment({"CODEX_CA_CERTIFICATE": "relative.pem"}) == expected
+
+
 def test_our_own_environment_is_left_alone() -> None:
     ours = dict(OURS)
     environment(KEYED, ours)

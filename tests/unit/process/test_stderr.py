@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.process.stderr import CATEGORIES, UNCLASSIFIED, Category, classify
+from app.process.stderr import CATEGORIES, UNCLASSIFIED, Category, classify, last_words
 
 DISK = Category("disk_full", "error")
 READ_ONLY = Category("not_writable", "error")
@@ -67,3 +67,18 @@ def test_the_graver_category_wins_over_the_plainer_word() -> None:
 @given(st.text())
 def test_no_line_says_more_than_one_of_the_known_words(line: str) -> None:
     assert classify(line).name in CATEGORIES
+
+
+def test_the_last_words_are_the_reason_and_nothing_that_every_child_says() -> None:
+    lines = [
+        "WARNING: proceeding, even though we could not create PATH aliases: refused\n",
+        "2026-01-01 ERROR codex_app_server: Codex could not find bubblewrap on PATH.\n",
+        "Error: Codex executable path is not configured\n",
+        "\n",
+        "Stack backtrace:\n",
+        "   0: <unknown>\n",
+        "  12: main\n",
+    ]
+    assert last_words(lines) == "Error: Codex executable path is not configured"
+    assert last_words(lines[:2]) == ""
+    assert last_words(["a\n", "b", "c", "d", "sk-0123456789\n"]) == "b c d [hidden]"

@@ -16,6 +16,7 @@ from app.settings import (
     read_environment,
     unknown_names,
 )
+from tests.e2e.tls_front import CA
 
 KEY = "q7Vd0m2XvK9sLw4Tz1Bn8RcJ"
 OTHER_KEY = KEY[::-1]
@@ -73,6 +74,8 @@ DEFAULTS: dict[str, tuple[str, Any]] = {
     "CODEX_UPSTREAM_URL": ("upstream_url", ""),
     "CODEX_UPSTREAM_API_KEY": ("upstream_api_key", ""),
     "CODEX_UPSTREAM_WEBSOCKETS": ("upstream_websockets", False),
+    "CODEX_UPSTREAM_MODELS": ("upstream_models", ()),
+    "CODEX_CA_CERTIFICATE": ("ca_certificate", None),
     "PROXY_TRACE_BUFFER": ("trace_buffer", True),
     "PROXY_TRACE_CONTENT": ("trace_content", False),
     "LOG_LEVEL": ("log_level", "info"),
@@ -174,6 +177,8 @@ VALID: list[tuple[str, str, Any]] = [
     ("CODEX_UPSTREAM_URL", "https://host:8443/v1//", "https://host:8443/v1"),
     ("CODEX_UPSTREAM_API_KEY", "sk-1", "sk-1"),
     ("CODEX_UPSTREAM_WEBSOCKETS", "true", True),
+    ("CODEX_UPSTREAM_MODELS", ",", ()),
+    ("CODEX_CA_CERTIFICATE", str(CA), CA),
     ("PROXY_TRACE_BUFFER", "no", False),
     ("PROXY_TRACE_CONTENT", "yes", True),
     ("LOG_LEVEL", "WARNING", "warning"),
@@ -186,6 +191,8 @@ NAMED_SENTENCE = "name=key,name=key with every name once."
 MODELS_SENTENCE = "name=model,name=model with every name once."
 ORIGINS_SENTENCE = "*, off, or origins like https://host:port without a path, and commas."
 FLAG_SENTENCE = "true or false."
+WORDS_SENTENCE = "auto, codex, or names of models, separated by commas."
+PEM_SENTENCE = "a file that can be read and holds certificates in PEM."
 RATE_SENTENCE = (
     "off, or limits like 60/minute;1000/hour: 1 to 100000 requests in a second, minute, hour or day, "
     "or in several of them (10/5 minutes, at most 31 days), each length once."
@@ -285,6 +292,9 @@ INVALID: list[tuple[str, str, str]] = [
         for text in ("http://canary@host/v1", "https://me:canary@host/v1")
     ),
     ("CODEX_UPSTREAM_WEBSOCKETS", "ja", FLAG_SENTENCE),
+    ("CODEX_UPSTREAM_MODELS", "x" * 201, WORDS_SENTENCE),
+    ("CODEX_UPSTREAM_MODELS", "a\nb", WORDS_SENTENCE),
+    *(("CODEX_CA_CERTIFICATE", text, PEM_SENTENCE) for text in ("/nowhere/ca.pem", "/", __file__)),
     *((name, "perhaps", FLAG_SENTENCE) for name in ("PROXY_TRACE_BUFFER", "PROXY_TRACE_CONTENT")),
     ("LOG_LEVEL", "trace", "one of debug, info, warning, error."),
 ]
@@ -600,3 +610,11 @@ def test_prod_refuses_short_keys_of_operators(variable: str) -> None:
 def test_what_opens_internal(env: str, admin_key: str, opens: str) -> None:
     given = {"PROXY_ENV": env, "PROXY_API_KEY": KEY, "PROXY_ADMIN_KEY": admin_key}
     assert load_settings(given).operator_key == opens
+
+
+def test_models_of_an_upstream_need_an_upstream() -> None:
+    given = {"PROXY_API_KEY": "k", "CODEX_UPSTREAM_MODELS": "auto, codex,meta/Llama-3.3:70b,auto"}
+    with pytest.raises(SettingsError, match="CODEX_UPSTREAM_MODELS needs CODEX_UPSTREAM_URL"):
+        load_settings(given)
+    settings = load_settings({**given, "CODEX_UPSTREAM_URL": "http://host/v1"})
+    assert settings.upstream_models == ("auto", "codex", "meta/Llama-3.3:70b")

@@ -23,6 +23,7 @@ from app.backend.observer import TurnState
 from app.backends.app_server.backend import AppServerBackend
 from app.backends.app_server.limits import Limits
 from app.backends.app_server.turn import Turn
+from app.codex.binary import pinned_version
 from app.codex.config import UPSTREAM_KEY_VARIABLE, Upstream, UpstreamKind
 from app.codex.home import Home
 from app.codex.launch import Launcher
@@ -495,3 +496,21 @@ def test_an_answer_that_makes_no_sense_is_the_upstreams_fault_and_costs_no_slot(
     with deadline():
         codex.backend.stop()
     assert result(running) is None
+
+
+def test_another_version_than_the_tested_one_is_one_warning(
+    home: Home, caplog: pytest.LogCaptureFixture
+) -> None:
+    upstream = Upstream(UpstreamKind.CONFIGURED, "http://127.0.0.1:9/v1")
+    codex = AppServerEngine(
+        AppServerBackend(FakeLauncher(home, Path("codex"), upstream, "", 1000), LIMITS, "0")
+    )
+    running = in_background(codex.backend.run)
+    assert codex.supervisor.wait_ready(DEADLINE_S)
+    os.kill(child_pid(codex), signal.SIGKILL)
+    eventually(lambda: codex.health().generation == 2 and codex.health().ready)
+    with deadline():
+        codex.backend.stop()
+    assert result(running) is None
+    (warning,) = [line for line in caplog.records if line.getMessage() == "codex_version_differs"]
+    assert (vars(warning)["codex_version"], vars(warning)["tested"]) == ("1.2.3", pinned_version())

@@ -61,9 +61,17 @@ EVENTS: list[tuple[str, dict[str, Any], Event]] = [
             "error": {
                 "message": "m",
                 "codexErrorInfo": {"responseStreamDisconnected": {"httpStatusCode": 502}},
+                "additionalDetails": "Connection failed: error sending request",
             },
         },
-        Retrying(TurnFailure("m", "responseStreamDisconnected", 502)),
+        Retrying(
+            TurnFailure(
+                "m",
+                "responseStreamDisconnected",
+                502,
+                details="Connection failed: error sending request",
+            )
+        ),
     ),
     (
         "item/agentMessage/delta",

@@ -144,6 +144,11 @@ def test_no_notification_is_opted_out_of_twice() -> None:
             {"data": [ENTRY, {**ENTRY, "supportedReasoningEfforts": []}], "nextCursor": "2"},
             ([Model("gpt", ("low", "high"), "low"), Model("gpt", (), "low")], "2"),
         ),
+        (
+            parse_models,
+            {"data": [{**ENTRY, "defaultReasoningEffort": "none"}]},
+            ([Model("gpt", ("low", "high"), None)], None),
+        ),
     ],
 )
 def test_a_result_is_read(parse: Callable[[Any], Any], result: Any, expected: Any) -> None:

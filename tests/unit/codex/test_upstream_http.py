@@ -1,0 +1,119 @@
+"""The gateway's own way to an upstream: proxies as codex reads them, causes in a word, bounds."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+
+import pytest
+import responses
+
+from app.codex.upstream_http import Unreachable, UpstreamHttp, odd_proxies, proxy_for
+from tests.e2e.tls_front import CA, TlsFront
+
+PROXY = "http://proxy:1"
+V4, V6, NAMED = "http://127.0.0.1:8/v1", "http://[::1]:8/v1", "http://up.example.com/v1"
+
+
+@pytest.mark.parametrize(
+    ("url", "no_proxy", "is_direct"),
+    [
+        (V4, "", False),
+        (V4, "127.0.0.0/8", True),
+        (V4, "10.0.0.0/8, 127.0.0.0/8", True),
+        (V4, "10.0.0.0/8,fd00::/8", False),
+        (V4, "127.0.0.1", True),
+        (V4, "*", True),
+        (V4, "127.0.0.0/33,nonsense/,/8", False),
+        (V6, "::1/128", True),
+        (V6, "::1", True),
+        (V6, "10.0.0.0/8", False),
+        (NAMED, "example.com", True),
+        (NAMED, ".example.com", True),
+        (NAMED, "ample.com", False),
+        (NAMED, "127.0.0.0/8", False),
+        (NAMED, ",, .", False),
+    ],
+)
+def test_what_needs_no_proxy(url: str, no_proxy: str, *, is_direct: bool) -> None:
+    found = proxy_for(url, {"http": PROXY, "no": no_proxy})
+    assert found == (None if is_direct else PROXY)
+
+
+@pytest.mark.parametrize(
+    ("proxies", "expected"),
+    [
+        ({}, None),
+        ({"https": PROXY}, None),
+        ({"http": "proxy:1"}, PROXY),
+        ({"all": PROXY}, PROXY),
+        ({"all": "socks5://proxy:1", "http": PROXY}, PROXY),
+        ({"http": "::::no url"}, None),
+        ({"http": "http://a:b:c"}, None),
+        ({"http": "http://[::1"}, None),
+        ({"http": "ftp://x"}, None),
+        ({"http": "http://"}, None),
+        ({"http": "http://127.0.0.1:99999"}, None),
+    ],
+)
+def test_the_proxy(proxies: dict[str, str], expected: str | None) -> None:
+    assert proxy_for(NAMED, proxies) == expected
+    is_odd = expected is None and "http" in proxies
+    assert odd_proxies(proxies) == (["HTTP_PROXY"] if is_odd else [])
+
+
+def cause_of(url: str, way: UpstreamHttp | None = None, timeout_s: float = 5.0) -> tuple[str, str]:
+    with pytest.raises(Unreachable) as caught:
+        (way or UpstreamHttp()).touch(url, timeout_s)
+    return caught.value.cause, str(caught.value)
+
+
+@pytest.fixture
+def silent() -> Iterator[str]:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        yield f"http://127.0.0.1:{sock.getsockname()[1]}"
+
+
+def test_causes(silent: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        closed = f"http://127.0.0.1:{sock.getsockname()[1]}"
+    assert cause_of(closed) == (
+        "refused",
+        "Its address refused the connection (Connection refused).",
+    )
+    assert cause_of("http://no-such-host.invalid")[0] == "dns"
+    assert cause_of(silent, timeout_s=0.05)[0] == "timeout"
+    monkeypatch.setenv("http_proxy", closed.replace("http://", "http://me:hunter2@"))
+    assert cause_of("http://up.invalid") == (
+        "proxy",
+        "The proxy in between did not let the request through (Connection refused).",
+    )
+    monkeypatch.setenv("http_proxy", "socks5://127.0.0.1:9")
+    assert cause_of("http://up.invalid")[0] == "untried"
+
+
+def test_certificates(silent: str) -> None:
+    front = TlsFront(int(silent.rpartition(":")[2]))
+    try:
+        cause, sentence = cause_of(f"https://localhost:{front.port}")
+        assert (cause, "certificate" in sentence) == ("tls", True)
+        # Trusted, it is the server behind it that says nothing.
+        trusting = UpstreamHttp(CA)
+        assert cause_of(f"https://localhost:{front.port}", trusting, 0.2)[0] == "timeout"
+    finally:
+        front.close()
+
+
+@responses.activate
+def test_reading_is_bounded_and_takes_no_other_answer() -> None:
+    responses.add(responses.GET, "http://up/long", body=b"x" * 100)
+    responses.add(responses.GET, "http://up/no", status=401, body=b"sk-0123456789")
+    responses.add(responses.GET, "http://up/elsewhere", status=302, headers={"Location": "/long"})
+    way = UpstreamHttp()
+    assert way.read("http://up/long", "k", timeout_s=5, most_bytes=100) == b"x" * 100
+    assert responses.calls[0].request.headers["Authorization"] == "Bearer k"
+    for path, cause in (("long", "other"), ("no", "status"), ("elsewhere", "status")):
+        with pytest.raises(Unreachable) as caught:
+            way.read(f"http://up/{path}", "", timeout_s=5, most_bytes=99)
+        assert caught.value.cause == cause
+        assert "sk-" not in str(caught.value)
