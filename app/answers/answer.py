@@ -26,7 +26,7 @@ from app.backend.events import NO_USAGE, Event, Usage
 from app.backend.observer import RequestObserver, TurnFacts
 from app.backend.protocols import Pace
 from app.backend.request import developer_item
-from app.errors import GatewayError, ReasoningRefused, UpstreamAuth
+from app.errors import GatewayError, ReasoningRefused, RequestPart, UpstreamAuth
 from app.step_log import passed
 
 Result = TypeVar("Result")
@@ -146,7 +146,8 @@ class Answer:
         try:
             for index, batch in self._turns.follow():
                 if batch == []:
-                    yield None
+                    if not all(choice.is_complete for choice in self._choices):
+                        yield None
                 elif not self._choices[index].is_complete:  # else it was on its way when it ended
                     self._feed(index, batch, chunks)
                     yield chunks
@@ -189,6 +190,10 @@ class Answer:
             self._on_reasoning_refused()
             request = self._requests[index]
             self._requests[index] = replace(request, items=without_reasoning(request.items))
+            return True
+        if error.part is RequestPart.FORMAT and (order := self._choices[index].fall_back()):
+            request = replace(self._requests[index], output_schema=None)
+            self._requests[index] = request.with_item(developer_item(order))
             return True
         if not error.is_transient or index in self._retried:
             return False

@@ -7,6 +7,7 @@ answer once the model's tool calls are complete, and insists on a tool call or o
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from app.answers.call_ids import stand_in
@@ -88,6 +89,14 @@ class Choice:
         self.call_ids: list[str] = []
         self._called = 0  # characters of calls, for the estimate
         self._text = ChoiceText(self.index, self._constraints)
+
+    def fall_back(self) -> str | None:
+        """Take the output format for upstreams that refuse the first, if there is one; return its instruction."""
+        otherwise = self._constraints.output.otherwise
+        if otherwise is None:
+            return None
+        self._constraints = replace(self._constraints, output=otherwise)
+        return otherwise.instruction
 
     @property
     def holds_text(self) -> bool:

@@ -25,7 +25,9 @@ class AnswerConstraints:
     parallel_calls: bool = True
     shows_reasoning: bool = False
     output: OutputFormat = TEXT
-    checks_output: bool = False
+    can_check: bool = False
+    """The answer is given whole, and without tools: it can be held against its format before anybody sees it."""
+
     prompt_tokens: int = 0
     separator: str = ""
     commentary_is_reasoning: bool = False
@@ -34,6 +36,11 @@ class AnswerConstraints:
     def is_structured(self) -> bool:
         """True if the answer is to be JSON: then it is the model's last message alone."""
         return self.output.strict_schema is not None or self.output.is_checked
+
+    @property
+    def checks_output(self) -> bool:
+        """True if the whole answer is held against its format here."""
+        return self.can_check and self.output.is_checked
 
     @property
     def holds_text(self) -> bool:

@@ -51,13 +51,15 @@ class OutputFormat:
     """Form of an answer. `strict_schema` goes to the upstream, which enforces it; `instruction` goes to the model.
 
     Without a strict schema nothing enforces the instruction, so `accept` checks the answer. `ignored` names the
-    keywords of the schema that have no effect.
+    keywords of the schema that have no effect. `otherwise` takes its place where the upstream refuses a strict schema
+    that its caller had not declared strict.
     """
 
     strict_schema: Mapping[str, Any] | None = None
     instruction: str | None = None
     schema: Mapping[str, Any] | None = None
     ignored: tuple[str, ...] = ()
+    otherwise: OutputFormat | None = None
 
     @property
     def is_checked(self) -> bool:
@@ -110,12 +112,15 @@ def from_schema(
                 param=fields.schema,
                 code="invalid_json_schema",
             ) from complaint
-    else:
-        return OutputFormat(strict_schema=sent, instruction=meaning, ignored=ignored)
+        sent = None
     only = _ONLY_JSON.format("object" if schema.get("type") == "object" else "value")
     order = f"{only} It must follow this JSON schema ({name}): {orjson.dumps(schema).decode()}"
     instruction = f"{meaning}\n{order}" if meaning else order
-    return OutputFormat(instruction=instruction, schema=schema, ignored=ignored)
+    instructed = OutputFormat(instruction=instruction, schema=schema, ignored=ignored)
+    if sent is None:
+        return instructed
+    otherwise = None if strict else instructed
+    return OutputFormat(sent, instruction=meaning, ignored=ignored, otherwise=otherwise)
 
 
 def _check_schema(schema: Mapping[str, Any], where: str) -> None:

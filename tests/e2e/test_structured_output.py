@@ -11,6 +11,7 @@ from jsonschema import Draft202012Validator
 from pydantic import BaseModel, Field
 
 from tests.e2e.harness import MODEL, Gateway, Upstream, ask
+from tests.e2e.raw_http import stream_frames
 from tests.fakes.library_schemas import ENFORCED, INSTRUCTED, LibrarySchema
 
 FIELD = "response_format.json_schema.schema"
@@ -171,3 +172,41 @@ def test_what_openai_takes_as_parameters_is_taken(gateway: Gateway, upstream: Up
     (request,) = upstream.control.requests(marker)
     offered = {tool.get("name"): tool for tool in request["body"]["tools"]}
     assert {function["name"] for function in functions} <= set(offered)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("strict", [False, True])
+def test_a_schema_that_an_upstream_refuses_is_an_instruction_unless_it_was_declared_strict(
+    gateway: Gateway, upstream: Upstream, *, strict: bool, stream: bool
+) -> None:
+    """What this gateway closes of its own accord, some upstream may have a rule of its own against."""
+    error = {
+        "message": "Invalid schema for response_format 'codex_output_schema': no.",
+        "param": "text.format.schema",
+        "code": "invalid_json_schema",
+    }
+    refused = {"failure": {"name": "bad_request", "body": {"error": error}}}
+    said = {"items": [{"type": "message", "text": '```json\n{"a": 1}\n```', "chunk": 3}]}
+    marker = upstream.play([refused, said])
+    schema: dict[str, Any] = {
+        "type": "object",
+        "properties": {"a": {"type": "integer"}},
+        "required": ["a"],
+    }
+    if strict:
+        schema["additionalProperties"] = False
+    body = ask(marker, response_format=wanted(schema, strict))
+    if strict:
+        answer = gateway.post({**body, "stream": stream})
+        assert (answer.status_code, answer.json()["error"]["param"]) == (400, "response_format")
+        return
+    if stream:
+        _, frames = stream_frames(gateway, body)
+        texts = [frame["choices"][0]["delta"].get("content") or "" for frame in frames[:-1]]
+        assert "".join(texts) == '{"a": 1}'
+    else:
+        assert content(gateway.post(body)) == '{"a": 1}'
+    first, second = (request["body"] for request in upstream.control.requests(marker))
+    assert "format" in first["text"]
+    assert "format" not in second.get("text", {})
+    assert "JSON schema" in second["input"][-1]["content"][0]["text"]

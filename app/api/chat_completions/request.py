@@ -105,7 +105,6 @@ def parse_request(
 def _constraints(
     given: Mapping[str, Any], choice: ToolChoice, output: OutputFormat
 ) -> AnswerConstraints:
-    is_stream = given.get("stream", False)
     return AnswerConstraints(
         stops=stop_sequences(given.get("stop")),
         max_tokens=given.get("max_completion_tokens", given.get("max_tokens")),
@@ -114,18 +113,14 @@ def _constraints(
         requires_tool=choice.is_required,
         parallel_calls=given.get("parallel_tool_calls", True) and not _is_legacy(given),
         output=output,
-        checks_output=_checks(output, is_stream=is_stream, has_tools=bool(choice.offered)),
+        # A stream is gone before it could be checked, and a model that may call tools may do that instead.
+        can_check=not given.get("stream", False) and not choice.offered,
         separator=PARAGRAPH,
     )
 
 
 def _is_legacy(given: Mapping[str, Any]) -> bool:
     return bool(given.get("functions")) and not given.get("tools")
-
-
-def _checks(output: OutputFormat, *, is_stream: bool, has_tools: bool) -> bool:
-    """A stream is gone before it could be checked, and a model that may call tools may do that instead."""
-    return output.is_checked and not is_stream and not has_tools
 
 
 # Tools

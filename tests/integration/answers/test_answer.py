@@ -243,7 +243,7 @@ def test_a_refused_login_is_told_to_the_backend() -> None:
 
 
 def test_a_missed_task_is_asked_for_once_more_on_the_same_slot() -> None:
-    constraints = AnswerConstraints(output=JSON_OBJECT, checks_output=True)
+    constraints = AnswerConstraints(output=JSON_OBJECT, can_check=True)
     stage = Stage(ScriptedBackend([[said("no"), DONE]], [[said("{}"), DONE]]), constraints)
     stage.admission = Admission(1, 0)
     chunks, error = read(stage.answer(), commit=False)

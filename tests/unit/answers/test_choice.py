@@ -320,7 +320,7 @@ TRANSCRIPTS: list[Transcript] = [
     ),
     (
         "a refusal is no JSON and need not be",
-        AnswerConstraints(output=parse_format({"type": "json_object"}), checks_output=True),
+        AnswerConstraints(output=parse_format({"type": "json_object"}), can_check=True),
         [said("x"), message(refused("no")), DONE],
         [content("x"), Refusal(INDEX, "no"), finish(Cause.FINISHED)],
     ),
@@ -339,13 +339,13 @@ TRANSCRIPTS: list[Transcript] = [
     # JSON
     (
         "JSON that was checked comes in the pieces that it came in",
-        AnswerConstraints(output=parse_format({"type": "json_object"}), checks_output=True),
+        AnswerConstraints(output=parse_format({"type": "json_object"}), can_check=True),
         [said('{"a"'), said(": 1}"), DONE],
         [content('{"a"'), content(": 1}"), finish(Cause.FINISHED)],
     ),
     (
         "JSON in a fence is taken out of it",
-        AnswerConstraints(output=parse_format({"type": "json_object"}), checks_output=True),
+        AnswerConstraints(output=parse_format({"type": "json_object"}), can_check=True),
         [said("Sure: ```json\n{"), said('"a": 1}\n'), said("```"), message(), DONE],
         [content('{"a": 1}'), finish(Cause.FINISHED)],
     ),
@@ -357,7 +357,7 @@ TRANSCRIPTS: list[Transcript] = [
     ),
     (
         "JSON that was cut off is not checked",
-        AnswerConstraints(output=parse_format({"type": "json_object"}), checks_output=True),
+        AnswerConstraints(output=parse_format({"type": "json_object"}), can_check=True),
         [said('{"a"'), incomplete("max_output_tokens")],
         [content('{"a"'), finish(Cause.TOKEN_LIMIT)],
     ),
@@ -493,7 +493,7 @@ def test_the_check_of_an_answer_runs_where_it_is_told_to() -> None:
     assert checked == ["{}"]
 
 
-OBJECT = AnswerConstraints(output=parse_format({"type": "json_object"}), checks_output=True)
+OBJECT = AnswerConstraints(output=parse_format({"type": "json_object"}), can_check=True)
 SCHEMA = {
     "type": "object",
     "properties": {"a": {"type": "string"}},
@@ -502,7 +502,7 @@ SCHEMA = {
 }
 BY_SCHEMA = AnswerConstraints(
     output=parse_format({"type": "json_schema", "json_schema": {"name": "n", "schema": SCHEMA}}),
-    checks_output=True,
+    can_check=True,
 )
 
 MISSES: list[tuple[AnswerConstraints, str, str]] = [
@@ -574,9 +574,7 @@ def test_of_the_first_try_nothing_is_left(
 
 
 def test_the_deltas_of_the_first_try_do_not_count_for_the_second() -> None:
-    rules = AnswerConstraints(
-        output=OBJECT.output, checks_output=True, max_tokens=2, stops=("END",)
-    )
+    rules = AnswerConstraints(output=OBJECT.output, can_check=True, max_tokens=2, stops=("END",))
     choice = Choice(INDEX, rules)
     choice.feed(said("a"))
     choice.feed(said("bEN"))

@@ -35,7 +35,7 @@ STRICT = AnswerConstraints(
     output=OutputFormat(strict_schema={"type": "object"}),
 )
 LOOSE = AnswerConstraints(separator="\n\n", shows_reasoning=True, output=JSON_OBJECT)
-CHECKED = AnswerConstraints(separator="\n\n", output=JSON_OBJECT, checks_output=True)
+CHECKED = AnswerConstraints(separator="\n\n", output=JSON_OBJECT, can_check=True)
 
 
 def began(item_id: str, phase: str | None = None) -> MessageBegan:

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -44,14 +45,17 @@ CLOSABLE: dict[str, Any] = {"type": "object", "properties": {"a": STRING}, "requ
 @pytest.mark.parametrize("strict", [True, False])
 def test_a_strict_schema_goes_to_the_upstream(strict: bool) -> None:
     parsed = read(closed(a=STRING), strict=strict)
-    assert parsed == OutputFormat(strict_schema=closed(a=STRING))
+    assert replace(parsed, otherwise=None) == OutputFormat(strict_schema=closed(a=STRING))
     assert parsed.accept("no JSON at all") == Accepted("no JSON at all")  # the upstream sees to it
 
 
 def test_a_schema_that_is_strict_once_it_is_closed_goes_to_the_upstream() -> None:
     parsed = read(CLOSABLE)
-    assert parsed == OutputFormat(strict_schema=closed(a=STRING))
+    assert parsed.strict_schema == closed(a=STRING)
     assert not parsed.is_checked
+    assert parsed.otherwise is not None  # should that upstream not take it
+    assert parsed.otherwise.schema == CLOSABLE
+    assert parsed.otherwise.is_checked
 
 
 @pytest.mark.parametrize(
@@ -81,7 +85,7 @@ def test_keywords_without_effect_are_told(schema: dict[str, Any]) -> None:
 
 
 def test_what_a_form_is_for_is_told_to_the_model() -> None:
-    strict = read(closed(a=STRING), description="A city.")
+    strict = read(closed(a=STRING), strict=True, description="A city.")
     assert strict == OutputFormat(closed(a=STRING), "The form of your answer (n): A city.")
     assert not strict.is_checked
     assert strict.accept("no JSON at all") == Accepted("no JSON at all")

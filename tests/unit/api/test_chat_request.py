@@ -54,7 +54,7 @@ def test_the_least_request_is_this() -> None:
         verbosity=None,
         dynamic_tools=(),
         output_schema=None,
-        constraints=AnswerConstraints(names={}, prompt_tokens=1, separator="\n\n"),
+        constraints=AnswerConstraints(names={}, can_check=True, prompt_tokens=1, separator="\n\n"),
         legacy_calls=False,
         ignored=(),
     )

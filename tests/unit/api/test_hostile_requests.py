@@ -212,7 +212,7 @@ def test_a_wide_schema_does_not_hold_up_the_worker() -> None:
 
 DONE = TurnEnded(TurnStatus.COMPLETED)
 OBJECT = AnswerConstraints(
-    output=parse_format({"type": "json_object"}), checks_output=True, max_tokens=2, prompt_tokens=7
+    output=parse_format({"type": "json_object"}), can_check=True, max_tokens=2, prompt_tokens=7
 )
 
 
@@ -243,7 +243,7 @@ def test_a_stop_sequence_is_no_way_around_a_required_call() -> None:
 
 
 def test_an_answer_that_a_stop_cut_is_checked_too() -> None:
-    choice = Choice(0, AnswerConstraints(output=OBJECT.output, checks_output=True, stops=("END",)))
+    choice = Choice(0, AnswerConstraints(output=OBJECT.output, can_check=True, stops=("END",)))
     choice.feed(TextDelta("i", "no JSON END"))
     with pytest.raises((RetryWithInstruction, UpstreamError)):
         choice.feed(DONE)

@@ -1,4 +1,5 @@
 import copy
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -36,7 +37,9 @@ def wrapped(schema: Any, **members: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("members", [{}, {"strict": True}, {"strict": False}, {"strict": None}])
 def test_a_strict_schema_goes_to_the_upstream_asked_for_or_not(members: dict[str, Any]) -> None:
     schema = closed(a=STRING)
-    assert parse_format(wrapped(schema, **members)) == OutputFormat(strict_schema=schema)
+    parsed = parse_format(wrapped(schema, **members))
+    assert replace(parsed, otherwise=None) == OutputFormat(strict_schema=schema)
+    assert (parsed.otherwise is None) is (members.get("strict") is True)
 
 
 @pytest.mark.parametrize("members", [{"strict": False}, {"strict": None}, {"description": None}])
