@@ -11,7 +11,7 @@ import openai
 import pytest
 import requests
 
-from tests.e2e.harness import KEY, MODEL, Gateway, Upstream, end, start_gateway, wait_until
+from tests.e2e.harness import KEY, MODEL, Gateway, Upstream, ask, end, start_gateway, wait_until
 from tests.e2e.raw_http import exchange, request_bytes
 
 GOOD = json.dumps({"model": MODEL, "messages": [{"role": "user", "content": "x"}]}).encode()
@@ -69,6 +69,23 @@ def test_another_content_type_is_refused(gateway: Gateway, kind: str) -> None:
 def test_a_compressed_body_is_refused(gateway: Gateway) -> None:
     sent = request_bytes("POST", CHAT, GOOD, Content_Encoding="gzip")
     check(exchange(gateway, sent), 415, "unsupported_content_type", None)
+
+
+@pytest.mark.parametrize("encoding", [" ", "identity", "IDENTITY"])
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_a_body_may_begin_with_a_mark_and_name_no_encoding(
+    gateway: Gateway, upstream: Upstream, encoding: str, mark: bytes
+) -> None:
+    body = mark + json.dumps(ask(upstream.say("x"))).encode()
+    sent = request_bytes("POST", CHAT, body, Content_Encoding=encoding)
+    assert exchange(gateway, sent)[0] == 200
+
+
+@pytest.mark.parametrize(
+    "body", [b"\xef\xbb\xbf", b"\xef\xbb\xbf" * 2 + GOOD, b" \xef\xbb\xbf" + GOOD]
+)
+def test_a_mark_stands_once_and_first(gateway: Gateway, body: bytes) -> None:
+    check(exchange(gateway, request_bytes("POST", CHAT, body)), 400, "INVALID_JSON", None)
 
 
 @pytest.mark.parametrize(
