@@ -88,6 +88,16 @@ class PromptRefused(InvalidRequest):
     default_code = "invalid_prompt"
 
 
+class ToolRefused(InvalidRequest):
+    """codex does not take a tool, whatever this gateway did to make it fit.
+
+    `alias` is the tool's name in codex, empty where codex named none, `reason` what codex says of it.
+    """
+
+    alias: str = ""
+    reason: str = ""
+
+
 class InvalidApiKey(InvalidRequest):
     """The bearer key is missing or wrong."""
 

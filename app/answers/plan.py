@@ -9,7 +9,7 @@ from types import MappingProxyType
 from app.answers.constraints import AnswerConstraints
 from app.answers.model_names import Resolved
 from app.backend.request import TurnRequest
-from app.errors import ContextLengthExceeded, GatewayError, RequestPart
+from app.errors import ContextLengthExceeded, GatewayError, RequestPart, ToolRefused
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,13 +17,19 @@ class RequestWords:
     """An endpoint's words for the parts of its request, for errors that are raised where no endpoint is known.
 
     `fields` names the field of each part; `too_long` is the advice after "The conversation is longer than …".
+    `tools` has the caller's own name for each tool that codex knows by another or the same, and the field of that name.
     """
 
     fields: Mapping[RequestPart, str]
     too_long: str
+    tools: Mapping[str, tuple[str, str]] = field(default_factory=lambda: MappingProxyType({}))
 
     def put_into(self, error: GatewayError) -> None:
         """Let the error name the field of the part that it is about."""
+        if isinstance(error, ToolRefused) and error.alias in self.tools:
+            name, error.param = self.tools[error.alias]
+            reason = error.reason.replace(error.alias, name)
+            error.message = f"The tool '{name}' was refused by codex: {reason}."
         if error.part is not None and error.param is None:
             error.param = self.fields.get(error.part)
             if isinstance(error, ContextLengthExceeded):

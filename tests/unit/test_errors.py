@@ -14,6 +14,7 @@ TABLE: dict[type[GatewayError], tuple[int, str, str, bool, int | None]] = {
     errors.InvalidJson: (400, REQUEST, "INVALID_JSON", False, None),
     errors.PromptRefused: (400, REQUEST, "invalid_prompt", False, None),
     errors.ContextLengthExceeded: (400, REQUEST, "context_length_exceeded", False, None),
+    errors.ToolRefused: (400, REQUEST, "invalid_value", False, None),
     errors.InvalidApiKey: (401, REQUEST, "invalid_api_key", False, None),
     errors.UnknownUrl: (404, REQUEST, "unknown_url", False, None),
     errors.ModelNotFound: (404, REQUEST, "model_not_found", False, None),

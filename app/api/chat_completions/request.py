@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from app.answers.constraints import AnswerConstraints
@@ -33,7 +34,8 @@ _CALL_THIS = "You must call the function {} in this turn; do not answer in words
 class ChatRequest:
     """A checked request. `model` is None where the gateway's default is meant.
 
-    `image_fields` has the address of each remote image in `items`, and the field that names it first.
+    `image_fields` has the address of each remote image in `items`, and the field that names it first. `tool_fields` has
+    the name of each tool and the field of that name, by the name that codex knows.
     """
 
     model: str | None
@@ -50,6 +52,7 @@ class ChatRequest:
     constraints: AnswerConstraints
     legacy_calls: bool
     ignored: tuple[str, ...]
+    tool_fields: Mapping[str, tuple[str, str]] = field(default_factory=lambda: MappingProxyType({}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +103,7 @@ def parse_request(
         ),
         legacy_calls=is_legacy,
         ignored=ignored,
+        tool_fields=_tool_fields(choice.tools, is_legacy=is_legacy),
     )
 
 
@@ -165,6 +169,11 @@ def _allowed(tools: tuple[Tool, ...], given: Any) -> ToolChoice:
     if mode == "auto" or not offered:
         return ToolChoice(tools, offered)
     return ToolChoice(tools, offered, is_required=True, instruction=_CALL_ONE)
+
+
+def _tool_fields(tools: tuple[Tool, ...], *, is_legacy: bool) -> Mapping[str, tuple[str, str]]:
+    field = "functions[{}].name" if is_legacy else "tools[{}].function.name"
+    return {tool.alias: (tool.name, field.format(index)) for index, tool in enumerate(tools)}
 
 
 def _without_tools(given: Mapping[str, Any]) -> ToolChoice:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from flask import Blueprint, Response
 
 from app.answers.model_names import Resolved
@@ -49,7 +51,8 @@ def create_chat_completion() -> Response:
         request.n,
         request.image_fields,
     )
-    plan = AnswerPlan((prompt,), WORDS, resolved, request.ignored)
+    words = replace(WORDS, tools=request.tool_fields)
+    plan = AnswerPlan((prompt,), words, resolved, request.ignored)
     return respond.respond(
         plan, ChatWire(envelope, legacy_calls=request.legacy_calls), is_stream=request.stream
     )
