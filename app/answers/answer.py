@@ -220,6 +220,7 @@ class Answer:
             usage=None if self._choices[0].usage is None else self._usage(),
             usage_estimated=any(choice.is_usage_estimated for choice in self._choices),
             cause=self._choices[0].cause,
+            adjusted_parameters=resolved.adjusted,
         )
 
     def _usage(self) -> Usage:

@@ -17,11 +17,13 @@ class RequestWords:
     """An endpoint's words for the parts of its request, for errors that are raised where no endpoint is known.
 
     `fields` names the field of each part; `too_long` is the advice after "The conversation is longer than …".
+    `images` is what `ignored_parameters` calls images that were left out.
     `tools` has the caller's own name for each tool that codex knows by another or the same, and the field of that name.
     """
 
     fields: Mapping[RequestPart, str]
     too_long: str
+    images: str = ""
     tools: Mapping[str, tuple[str, str]] = field(default_factory=lambda: MappingProxyType({}))
 
     def put_into(self, error: GatewayError) -> None:
@@ -40,13 +42,15 @@ class RequestWords:
 class Prompt:
     """One question, and how many answers it gets: `n` choices under the same constraints.
 
-    `image_fields` has the request's field for every image address in the items.
+    `image_fields` has the request's field for every image address in the items. One that is in `past_images` alone may
+    fail: the model has answered after it, and is told so in words.
     """
 
     request: TurnRequest
     constraints: AnswerConstraints
     n: int = 1
     image_fields: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    past_images: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from app.answers.choice import Choice
 from app.answers.plan import AnswerPlan, Prompt
 from app.answers.reasoning_cache import ReasoningCache
 from app.errors import RequestPart
-from app.images.fetcher import ImageFetcher
+from app.images.fetcher import LEFT_OUT, ImageFetcher
 
 
 class Preparation:
@@ -29,10 +29,12 @@ class Preparation:
 
         def prepared(prompt: Prompt) -> Prompt:
             items = self._reasoning.with_reasoning(reasoning_owner, prompt.request.items)
-            items = self._images.inline(items, owner, prompt.image_fields, default)
+            past = prompt.past_images
+            items = self._images.inline(items, owner, prompt.image_fields, default, past)
             return replace(prompt, request=replace(prompt.request, items=items))
 
-        return replace(plan, prompts=tuple(map(prepared, plan.prompts)))
+        prompts = tuple(map(prepared, plan.prompts))
+        return replace(plan, prompts=prompts, ignored=_ignored(plan, prompts))
 
     def keep(self, choices: Sequence[Choice], owner: str, account_mark: str) -> None:
         """Keep what the model thought before its calls, for the request that brings their results."""
@@ -45,3 +47,12 @@ class Preparation:
 def _reasoning_owner(owner: str, account_mark: str) -> str:
     """Reasoning is encrypted for an account, and belongs to the key that asked for it."""
     return f"{owner} {account_mark}"
+
+
+def _ignored(plan: AnswerPlan, prompts: tuple[Prompt, ...]) -> tuple[str, ...]:
+    """Return what is ignored, and images if some of the past could not be had."""
+    name = plan.words.images
+    items = (item for prompt in prompts if prompt.past_images for item in prompt.request.items)
+    if name in plan.ignored or not any(LEFT_OUT in item.get("content", ()) for item in items):
+        return plan.ignored
+    return (*plan.ignored, name)

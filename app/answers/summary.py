@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from app.answers.chunks import Cause
@@ -25,6 +27,7 @@ class Summary:
     usage: Usage | None
     usage_estimated: bool
     cause: Cause | None
+    adjusted_parameters: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
     def metadata(self) -> dict[str, Any]:
         """Return `codex_metadata`, this gateway's own member of an answer."""
@@ -34,6 +37,7 @@ class Summary:
             "model": self.model,
             "effort": self.effort,
             "ignored_parameters": list(self.ignored_parameters),
+            "adjusted_parameters": dict(self.adjusted_parameters),
             "upstream": self.upstream,
             "ttft_ms": self.ttft_ms,
             "duration_ms": self.duration_ms,

@@ -203,14 +203,14 @@ def parse_function(function: Any, where: str) -> Tool:
 def _as_object(parameters: Mapping[str, Any], where: str) -> Mapping[str, Any]:
     """Return the schema with the members that codex and the upstream ask of every object."""
     check_size(parameters, where, _BAD_PARAMETERS)
-    kind = parameters.get("type", "object")
+    given = {name: value for name, value in parameters.items() if value is not None}
+    kind = given.get("type", "object")
     if kind != "object":
         raise InvalidRequest(
             f"Invalid schema for '{where}': its type must be 'object', but is {kind!r:.40}.",
             param=where,
             code=_BAD_PARAMETERS,
         )
-    given = {name: value for name, value in parameters.items() if value is not None}
     if wrong := first_violation(given, where, READ_BY_CODEX):
         at, reason = wrong
         param = _ENTRY_OF_REQUIRED.sub("", at)  # names in it are no fields

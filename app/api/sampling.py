@@ -6,7 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from app.answers.field_errors import invalid_type
+from app.api.members import Members
 from app.errors import InvalidRequest
+
+STREAM_OPTIONS = Members(frozenset({"include_usage"}), harmless={"include_obfuscation": (False,)})
+"""What of `stream_options` is read."""
 
 _MAX_STOPS = 16
 """OpenAI takes 4. Editors shorten their list for that server only: Continue's completions send 6 and more to others."""

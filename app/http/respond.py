@@ -81,6 +81,7 @@ def _begin(plan: AnswerPlan, *, is_stream: bool) -> Answer:
             here.open_streams.check()  # a stream that waits for a slot has no place yet
     with step("answers.prepare", prompts=len(plan.prompts)):
         plan = here.preparation.prepare(plan, owner, mark)
+    record.ignored_parameters = plan.ignored
     observer = HttpRequestObserver(record, here.metrics, here.traces)
     slot_request = SlotRequest(owner, record.started + here.pace.total_s - time.monotonic())
     with here.engine.admit(plan.count, slot_request, observer) as admitted:

@@ -27,6 +27,7 @@ WORDS = RequestWords(
         RequestPart.EFFORT: "reasoning_effort",
     },
     too_long="Please shorten the messages.",
+    images="messages.content.image_url",
 )
 
 
@@ -40,7 +41,8 @@ def create_chat_completion() -> Response:
         shows_reasoning=options.shows_reasoning,
         needs_model=not respond.has_default_model(),
     )
-    resolved = respond.resolve_model(WORDS, request.model, request.effort)
+    words = _words_for(request)
+    resolved = respond.resolve_model(words, request.model, request.effort)
     who = respond.identity("chatcmpl")
     envelope = Envelope(
         who.id, who.created, resolved.name, who.system_fingerprint, request.include_usage
@@ -50,12 +52,17 @@ def create_chat_completion() -> Response:
         request.constraints,
         request.n,
         request.image_fields,
+        request.past_images,
     )
-    words = replace(WORDS, tools=request.tool_fields)
     plan = AnswerPlan((prompt,), words, resolved, request.ignored)
     return respond.respond(
         plan, ChatWire(envelope, legacy_calls=request.legacy_calls), is_stream=request.stream
     )
+
+
+def _words_for(request: ChatRequest) -> RequestWords:
+    fields = {**WORDS.fields, RequestPart.EFFORT: request.fields.effort}
+    return replace(WORDS, fields=fields, tools=request.fields.tools)
 
 
 def to_turn_request(request: ChatRequest, resolved: Resolved) -> TurnRequest:

@@ -8,7 +8,7 @@ from app.rpc.errors import CallRefused
 WORDS = RequestWords(
     {RequestPart.TOOLS: "tools"},
     "",
-    {"mcp": ("mcp", "tools[0].function.name"), "fn_a_b_1": ("a.b", "tools[3].function.name")},
+    tools={"mcp": ("mcp", "tools[0].function.name"), "fn_a_b_1": ("a.b", "tools[3].function.name")},
 )
 
 
