@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.gateway_pool import EVERY_KEY
-from tests.e2e.harness import Gateway
+from tests.e2e.harness import Gateway, Upstream, ask
 from tests.e2e.raw_http import request_bytes
 
 CHAT = "/v1/chat/completions"
@@ -121,6 +121,22 @@ def test_a_body_that_is_still_sent_costs_nobody_the_answer(
     if headers.get("Connection") != "close":
         end.append(NEXT)
     Conversation(gateway, head, [*pieces, *end], pause_s).check(status)
+
+
+@pytest.mark.parametrize(
+    ("status", "settings"),
+    [
+        (429, {"PROXY_RATE_LIMIT": "1/hour"}),
+        (503, {"PROXY_MAINTENANCE_MODE": "true"}),
+    ],
+)
+def test_so_it_is_where_nothing_is_served_now(
+    make_gateway: Any, upstream: Upstream, status: int, settings: dict[str, str]
+) -> None:
+    gateway: Gateway = make_gateway(**settings)
+    gateway.post(ask(upstream.say("x")))
+    head = head_of("POST", CHAT, JSON, {"Transfer_Encoding": "chunked"})
+    Conversation(gateway, head, [*chunks(b" " * 4000), b"0\r\n\r\n", NEXT], 0).check(status)
 
 
 @pytest.mark.parametrize("is_chunked", [True, False])
