@@ -98,6 +98,12 @@ class ToolRefused(InvalidRequest):
     reason: str = ""
 
 
+class ReasoningRefused(InvalidRequest):
+    """The upstream does not take back the encrypted reasoning that is in the conversation."""
+
+    default_code = "invalid_encrypted_content"
+
+
 class InvalidApiKey(InvalidRequest):
     """The bearer key is missing or wrong."""
 

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from flask import Flask
 
 from app import api
+from app.answers.answer_cache import AnswerCache
 from app.answers.model_names import Names
 from app.answers.prepare import Preparation
-from app.answers.reasoning_cache import ReasoningCache
 from app.api.models import warn_of_dangling
 from app.backend.protocols import BackendHooks, Pace
 from app.cli import group
@@ -111,7 +111,7 @@ def _services(settings: Settings, worker: WorkerServices) -> Services:
             tick_s=settings.sse_keepalive_ms / 1000,
         ),
         model_names=names,
-        preparation=Preparation(_images(settings), ReasoningCache()),
+        preparation=Preparation(_images(settings), AnswerCache()),
         bodies=BodyBudget(bodies, BODIES_AT_ONCE),
         open_streams=OpenStreams(settings.sse_max_concurrency),
         maintenance=worker.maintenance,
@@ -146,6 +146,7 @@ def _options(settings: Settings) -> Options:
     return Options(
         max_choices=min(settings.max_choices, settings.max_concurrency),
         shows_reasoning=settings.reasoning == "reasoning_content",
+        commentary_is_reasoning=settings.commentary == "reasoning_content",
         max_body_bytes=settings.max_body_bytes,
         body_timeout_s=settings.body_timeout_ms / 1000,
         log_level=settings.log_level,

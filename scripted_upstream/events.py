@@ -12,6 +12,7 @@ from typing import Any
 
 import orjson
 
+from scripted_upstream.items import seal
 from scripted_upstream.script import FunctionCall, Item, Message, RawItem, Reasoning, Response
 
 NONCE = "\0nonce-of-this-answer\0"
@@ -109,24 +110,24 @@ class _Place:
 
 def _message(place: _Place, item: Message) -> dict[str, Any]:
     identity = {"id": place.item_id("msg"), "type": "message", "role": "assistant"}
+    if item.phase is not None:
+        identity["phase"] = item.phase
     place.added({**identity, "status": "in_progress", "content": []})
     content: list[dict[str, Any]] = []
-    if item.deltas or item.refusal is None:
-        _text_part(place, identity["id"], content, item.deltas)
+    if item.deltas or item.unsent or item.refusal is None:
+        _text_part(place, identity["id"], content, item)
     if item.refusal is not None:
         _refusal_part(place, identity["id"], content, item.refusal)
     return place.done({**identity, "status": place.status, "content": content})
 
 
-def _text_part(
-    place: _Place, item_id: str, content: list[dict[str, Any]], deltas: tuple[str, ...]
-) -> None:
+def _text_part(place: _Place, item_id: str, content: list[dict[str, Any]], item: Message) -> None:
     where = {"item_id": item_id, "output_index": place.index, "content_index": len(content)}
-    text = "".join(deltas)
+    text = "".join(item.deltas) + item.unsent
     part = {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
     tape = place.tape
     tape.add("response.content_part.added", {**where, "part": {**part, "text": ""}})
-    tape.add_deltas("response.output_text.delta", {**where, "logprobs": []}, deltas)
+    tape.add_deltas("response.output_text.delta", {**where, "logprobs": []}, item.deltas)
     tape.add("response.output_text.done", {**where, "text": text, "logprobs": []})
     tape.add("response.content_part.done", {**where, "part": part})
     content.append(part)
@@ -149,8 +150,8 @@ def _reasoning(place: _Place, item: Reasoning) -> dict[str, Any]:
     place.added({**identity, "summary": [], "content": [], "encrypted_content": None})
     summary, content = [], []
     tape = place.tape
-    if item.summary_deltas:
-        part = {"type": "summary_text", "text": "".join(item.summary_deltas)}
+    if item.summary_deltas or item.unsent:
+        part = {"type": "summary_text", "text": "".join(item.summary_deltas) + item.unsent}
         inside = {**where, "summary_index": 0}
         tape.add("response.reasoning_summary_part.added", {**inside, "part": {**part, "text": ""}})
         tape.add_deltas("response.reasoning_summary_text.delta", inside, item.summary_deltas)
@@ -168,14 +169,16 @@ def _reasoning(place: _Place, item: Reasoning) -> dict[str, Any]:
             **identity,
             "summary": summary,
             "content": content,
-            "encrypted_content": item.encrypted_content,
+            "encrypted_content": item.encrypted_content
+            if item.sealed is None
+            else seal(item.sealed, identity["id"]),
         }
     )
 
 
 def _function_call(place: _Place, item: FunctionCall) -> dict[str, Any]:
     # 40 characters, the most that OpenAI's chat API takes back.
-    call_id = item.call_id or f"call_{NONCE}{place.index:03d}"
+    call_id = f"call_{NONCE}{place.index:03d}" if item.call_id is None else item.call_id
     identity = {
         "id": place.item_id("fc"),
         "type": "function_call",

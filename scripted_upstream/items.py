@@ -6,7 +6,7 @@ A complaint is a message, the parameter it is about, and a code or None.
 from collections.abc import Iterator
 from typing import Any, TypeAlias
 
-Complaint: TypeAlias = tuple[str, str, str | None]
+Complaint: TypeAlias = tuple[str, str | None, str | None]
 
 ROLES = ("assistant", "system", "developer", "user")
 
@@ -38,6 +38,9 @@ _OTHER_TYPES = (
     "additional_tools",
     "compaction",
 )
+_SEAL = "sealed:"
+_LONGEST_CALL_ID = 64
+
 ITEM_TYPES = (*_OTHER_TYPES, *_CALLS, *_OUTPUTS)
 
 
@@ -64,6 +67,8 @@ def _item(entry: Any, where: str) -> Iterator[Complaint]:
         yield from _message(entry, where)
     elif kind not in ITEM_TYPES:
         yield _value(kind, ITEM_TYPES, where)
+    elif kind == "reasoning":
+        yield from _reasoning(entry)
     elif kind in _CALLS or kind in _OUTPUTS:
         yield from _paired(entry, where)
 
@@ -77,9 +82,36 @@ def _message(entry: dict[str, Any], where: str) -> Iterator[Complaint]:
     yield from _parts(entry.get("content"), allowed, f"{where}.content")
 
 
+def seal(text: str, item_id: str) -> str:
+    """Return encrypted content that is good only in the item of this id."""
+    return f"{_SEAL}{text}:{item_id}"
+
+
+def _reasoning(entry: dict[str, Any]) -> Iterator[Complaint]:
+    sealed, item_id = str(entry.get("encrypted_content")), str(entry.get("id"))
+    if sealed.startswith(_SEAL) and not sealed.endswith(f":{item_id}"):
+        message = (
+            f"The encrypted content for item {item_id} could not be verified. Reason: Encrypted content item_id did "
+            "not match the target item id."
+        )
+        yield message, None, "invalid_encrypted_content"
+
+
 def _paired(entry: dict[str, Any], where: str) -> Iterator[Complaint]:
-    if not isinstance(entry.get("call_id"), str):
+    call_id = entry.get("call_id")
+    if not isinstance(call_id, str):
         yield _missing(f"{where}.call_id")
+    elif not call_id:
+        message = (
+            f"Invalid '{where}.call_id': empty string. Expected a string with minimum length 1."
+        )
+        yield message, f"{where}.call_id", "empty_string"
+    elif len(call_id) > _LONGEST_CALL_ID:
+        message = (
+            f"Invalid '{where}.call_id': string too long. Expected a string with maximum length {_LONGEST_CALL_ID}, "
+            f"but got a string with length {len(call_id)} instead."
+        )
+        yield message, f"{where}.call_id", "string_above_max_length"
     if entry["type"] not in _OUTPUTS:
         return
     if "output" not in entry:
@@ -124,6 +156,9 @@ def _unpaired(entries: list[dict[str, Any]]) -> Iterator[Complaint]:
     for entry in entries:
         kind, call_id = str(entry.get("type")), str(entry.get("call_id"))
         if kind in _CALLS:
+            if (kind, call_id) in open_calls or (kind, call_id) in answered:
+                message = f"Duplicate call_id found in input: '{call_id}' belongs to more than one {_words(kind)}."
+                yield message, "input", None
             open_calls[kind, call_id] = None
         elif kind in _OUTPUTS:
             asked = (_OUTPUTS[kind], call_id)

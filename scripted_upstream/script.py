@@ -27,19 +27,29 @@ from scripted_upstream.fields import Fields, ScriptError
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """An assistant message: text in deltas, then perhaps a refusal part."""
+    """An assistant message: text in deltas, then perhaps a refusal part.
+
+    `unsent` is text that only the whole item has: it follows the deltas there and is never sent as one.
+    """
 
     deltas: tuple[str, ...] = ()
     refusal: str | None = None
+    phase: str | None = None
+    unsent: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Reasoning:
-    """A reasoning item: its summary, its raw text, its opaque encrypted content."""
+    """A reasoning item: its summary, its raw text, its opaque encrypted content.
+
+    `sealed` is encrypted content that is good only under the item's own id; `unsent` ends the summary without a delta.
+    """
 
     summary_deltas: tuple[str, ...] = ()
     text_deltas: tuple[str, ...] = ()
     encrypted_content: str | None = None
+    sealed: str | None = None
+    unsent: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +219,12 @@ def _message(fields: Fields) -> Message:
     chunk = int(fields.count("chunk", max(1, len(text)), least=1))
     repeat = int(fields.count("repeat", 1, least=1))
     deltas += tuple(text[start : start + chunk] for start in range(0, len(text), chunk))
-    return Message(deltas=deltas * repeat, refusal=fields.take("refusal", str, None))
+    return Message(
+        deltas=deltas * repeat,
+        refusal=fields.take("refusal", str, None),
+        phase=fields.take("phase", str, None),
+        unsent=fields.take("unsent", str, ""),
+    )
 
 
 def _reasoning(fields: Fields) -> Reasoning:
@@ -217,6 +232,8 @@ def _reasoning(fields: Fields) -> Reasoning:
         summary_deltas=fields.texts("summary_deltas"),
         text_deltas=fields.texts("text_deltas"),
         encrypted_content=fields.take("encrypted_content", str, None),
+        sealed=fields.take("sealed", str, None),
+        unsent=fields.take("unsent", str, ""),
     )
 
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
+from dataclasses import replace
+from typing import Protocol, TypeVar
 
 from gevent import get_hub
 from gevent.util import wrap_errors
 
+from app.answers.answer_cache import without_reasoning
 from app.answers.choice import Choice, RetryWithInstruction
 from app.answers.chunks import VISIBLE, Began, Chunk, Cost, Restarted
 from app.answers.plan import AnswerPlan
@@ -24,8 +26,10 @@ from app.backend.events import NO_USAGE, Event, Usage
 from app.backend.observer import RequestObserver, TurnFacts
 from app.backend.protocols import Pace
 from app.backend.request import developer_item
-from app.errors import GatewayError, UpstreamAuth
+from app.errors import GatewayError, ReasoningRefused, UpstreamAuth
 from app.step_log import passed
+
+Result = TypeVar("Result")
 
 
 class AnswerObserver(RequestObserver, Protocol):
@@ -45,9 +49,11 @@ class Answer:
         "_is_committed",
         "_observer",
         "_on_complete",
+        "_on_reasoning_refused",
         "_owner",
         "_pace",
         "_prompts",
+        "_recalled",
         "_requests",
         "_resolved",
         "_retried",
@@ -66,6 +72,7 @@ class Answer:
         owner: str,
         observer: AnswerObserver,
         on_complete: Callable[[Sequence[Choice]], None],
+        on_reasoning_refused: Callable[[], None],
     ) -> None:
         self._turns = turns
         # Not the plan itself: a stream should not hold a conversation once no other try can need it.
@@ -75,9 +82,11 @@ class Answer:
         self._owner = owner
         self._observer = observer
         self._on_complete = on_complete
+        self._on_reasoning_refused = on_reasoning_refused
         prompts = list(plan.choices())
         self._prompts = [number for number, _ in prompts]
         self._requests = {index: prompt.request for index, (_, prompt) in enumerate(prompts)}
+        self._recalled = {index for index, (_, prompt) in enumerate(prompts) if prompt.is_recalled}
         self._choices = [
             Choice(index, prompt.constraints, run_in_thread)
             for index, (_, prompt) in enumerate(prompts)
@@ -97,10 +106,12 @@ class Answer:
         owner: str,
         observer: AnswerObserver,
         on_complete: Callable[[Sequence[Choice]], None] = lambda _: None,
+        on_reasoning_refused: Callable[[], None] = lambda: None,
     ) -> Answer:
         """Begin the turns of a plan, on the slots that it was given. Blocks; raises `GatewayError`.
 
-        `on_complete` is given the choices when the last has ended.
+        `on_complete` is given the choices when the last has ended; `on_reasoning_refused` is called where the upstream
+        refused what had been kept of the model's thoughts.
         """
         try:
             requests = [prompt.request for _, prompt in plan.choices()]
@@ -109,7 +120,14 @@ class Answer:
             plan.words.put_into(error)
             raise
         return cls(
-            plan, turns, engine, pace, owner=owner, observer=observer, on_complete=on_complete
+            plan,
+            turns,
+            engine,
+            pace,
+            owner=owner,
+            observer=observer,
+            on_complete=on_complete,
+            on_reasoning_refused=on_reasoning_refused,
         )
 
     # What comes up
@@ -152,7 +170,7 @@ class Answer:
         except RetryWithInstruction as again:
             self._reopen(index, again.instruction)
         except GatewayError as error:
-            if not error.is_transient or index in self._visible | self._retried:
+            if index in self._visible or not self._may_try_again(index, error):
                 raise
             chunks.clear()
             self._retry(index, error)
@@ -160,9 +178,21 @@ class Answer:
         if choice.is_complete:
             chunks += self._end(index)
 
+    def _may_try_again(self, index: int, error: GatewayError) -> bool:
+        """Return True where another try may do better, once for each reason; its request is then made ready."""
+        if isinstance(error, ReasoningRefused) and index in self._recalled:
+            self._recalled.discard(index)
+            self._on_reasoning_refused()
+            request = self._requests[index]
+            self._requests[index] = replace(request, items=without_reasoning(request.items))
+            return True
+        if not error.is_transient or index in self._retried:
+            return False
+        self._retried.add(index)
+        return True
+
     def _retry(self, index: int, error: GatewayError) -> None:
         """Run a choice's turn once more. Blocks; raises `GatewayError`."""
-        self._retried.add(index)
         self._observer.retried(self._turns.turns[index].facts, error)
         self._choices[index].reset()
         self._reopen(index)
@@ -244,10 +274,10 @@ class Answer:
         self._turns.close()
 
 
-def run_in_thread(function: Callable[[str], str | None], args: tuple[str]) -> str | None:
+def run_in_thread(function: Callable[[str], Result], args: tuple[str]) -> Result:
     """Call a function in a native thread, and return or raise what it does. Blocks."""
     # What a thread raises gevent prints, with the function and all that belongs to it: here a caller's schema.
-    guarded: Callable[[str], str | Exception | None] = wrap_errors((Exception,), function)
+    guarded: Callable[[str], Result | Exception] = wrap_errors((Exception,), function)
     result = get_hub().threadpool.apply(guarded, args)
     if isinstance(result, Exception):
         raise result

@@ -11,7 +11,11 @@ from app.answers.output_format import TEXT, OutputFormat
 
 @dataclass(frozen=True, slots=True)
 class AnswerConstraints:
-    """What the caller asked of every choice. `prompt_tokens` is our estimate, for usage that codex cannot report."""
+    """What the caller asked of every choice. `prompt_tokens` is our estimate, for usage that codex cannot report.
+
+    `separator` parts the messages of an answer, and the parts of its reasoning, where the endpoint has one text for
+    them; it is empty where each has a place of its own. `commentary_is_reasoning`: so is what is said on the way.
+    """
 
     stops: tuple[str, ...] = ()
     max_tokens: int | None = None
@@ -23,3 +27,15 @@ class AnswerConstraints:
     output: OutputFormat = TEXT
     checks_output: bool = False
     prompt_tokens: int = 0
+    separator: str = ""
+    commentary_is_reasoning: bool = False
+
+    @property
+    def is_structured(self) -> bool:
+        """True if the answer is to be JSON: then it is the model's last message alone."""
+        return self.output.strict_schema is not None or self.output.is_checked
+
+    @property
+    def holds_text(self) -> bool:
+        """Text is held back while it is not certain that the answer will stand."""
+        return self.requires_tool or self.checks_output

@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from app.answers.constraints import AnswerConstraints
 from app.answers.model_names import Resolved
-from app.backend.request import TurnRequest
+from app.backend.request import Item, TurnRequest
 from app.errors import ContextLengthExceeded, GatewayError, RequestPart, ToolRefused
 
 
@@ -43,13 +43,18 @@ class Prompt:
     """One question, and how many answers it gets: `n` choices under the same constraints.
 
     `image_fields` has the request's field for every image address in the items. One that is in `past_images` alone may
-    fail: the model has answered after it, and is told so in words.
+    fail: the model has answered after it, and is told so in words. `instructions` are of this gateway:
+    they follow the caller's items, and are no part of the conversation. What preparation finds out: the `mark` of the
+    conversation, and whether it `is_recalled`, that is, has something in it that the caller did not send.
     """
 
     request: TurnRequest
     constraints: AnswerConstraints
     n: int = 1
     image_fields: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    instructions: tuple[Item, ...] = ()
+    mark: bytes = b""
+    is_recalled: bool = False
     past_images: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
 

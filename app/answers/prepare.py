@@ -1,13 +1,13 @@
-"""Preparation of a plan: remote images and kept reasoning are put into its items, before any turn is asked for."""
+"""Preparation of a plan: remote images and kept answers are put into its items, before any turn is asked for."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
 
+from app.answers.answer_cache import AnswerCache, Owner
 from app.answers.choice import Choice
 from app.answers.plan import AnswerPlan, Prompt
-from app.answers.reasoning_cache import ReasoningCache
 from app.errors import RequestPart
 from app.images.fetcher import LEFT_OUT, ImageFetcher
 
@@ -15,38 +15,38 @@ from app.images.fetcher import LEFT_OUT, ImageFetcher
 class Preparation:
     """One for the whole worker: what it downloads and keeps serves later requests of the same owner."""
 
-    def __init__(self, images: ImageFetcher, reasoning: ReasoningCache) -> None:
+    def __init__(self, images: ImageFetcher, answers: AnswerCache) -> None:
         self._images = images
-        self._reasoning = reasoning
+        self._answers = answers
 
-    def prepare(self, plan: AnswerPlan, owner: str, account_mark: str) -> AnswerPlan:
-        """Return the plan with everything in it that its items name. `owner` is the name of a key.
+    def prepare(self, plan: AnswerPlan, owner: Owner) -> AnswerPlan:
+        """Return the plan with everything in it that its items name.
 
         Blocks where images are to be downloaded. Raises `InvalidRequest` (with the field), `WorkerBusy`.
         """
-        reasoning_owner = _reasoning_owner(owner, account_mark)
         default = plan.words.fields[RequestPart.PROMPT]
 
         def prepared(prompt: Prompt) -> Prompt:
-            items = self._reasoning.with_reasoning(reasoning_owner, prompt.request.items)
-            past = prompt.past_images
-            items = self._images.inline(items, owner, prompt.image_fields, default, past)
-            return replace(prompt, request=replace(prompt.request, items=items))
+            recalled = self._answers.recall(owner, prompt.request.items)
+            items = self._images.inline(
+                recalled.items, owner.key, prompt.image_fields, default, prompt.past_images
+            )
+            request = replace(prompt.request, items=(*items, *prompt.instructions))
+            return replace(
+                prompt, request=request, mark=recalled.mark, is_recalled=recalled.is_changed
+            )
 
         prompts = tuple(map(prepared, plan.prompts))
         return replace(plan, prompts=prompts, ignored=_ignored(plan, prompts))
 
-    def keep(self, choices: Sequence[Choice], owner: str, account_mark: str) -> None:
-        """Keep what the model thought before its calls, for the request that brings their results."""
-        for choice in choices:
-            if choice.call_ids:
-                reasoning_owner = _reasoning_owner(owner, account_mark)
-                self._reasoning.keep(reasoning_owner, choice.call_ids[0], choice.reasoning_items)
+    def keep(self, choices: Sequence[Choice], owner: Owner, marks: Sequence[bytes]) -> None:
+        """Keep what the upstream made of each answer, for the request that brings it back."""
+        for choice, mark in zip(choices, marks, strict=True):
+            self._answers.keep(owner, mark, choice.items)
 
-
-def _reasoning_owner(owner: str, account_mark: str) -> str:
-    """Reasoning is encrypted for an account, and belongs to the key that asked for it."""
-    return f"{owner} {account_mark}"
+    def forget(self, owner: Owner) -> None:
+        """Forget the answers of an owner whose kept reasoning the upstream refused."""
+        self._answers.forget(owner)
 
 
 def _ignored(plan: AnswerPlan, prompts: tuple[Prompt, ...]) -> tuple[str, ...]:

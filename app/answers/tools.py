@@ -153,6 +153,9 @@ def loses_something(schema: Any, *, is_keyword_level: bool = True) -> bool:
         return any(loses_something(entry) for entry in schema.values())
     if not set(schema) <= _KEPT_KEYWORDS:
         return True
+    kind = schema.get("type")
+    if "items" not in schema and "array" in (kind if isinstance(kind, list) else [kind]):
+        return True  # codex says that they are strings
     return any(
         loses_something(value, is_keyword_level=keyword not in {"properties", "$defs"})
         for keyword, value in schema.items()
@@ -217,8 +220,25 @@ def _as_object(parameters: Mapping[str, Any], where: str) -> Mapping[str, Any]:
         raise InvalidRequest(
             f"Invalid schema: at '{at}' {reason}.", param=param, code=_BAD_PARAMETERS
         )
-    return {"type": "object", "properties": {}, **given}
+    return {"type": "object", "properties": {}, **_with_whole_counts(given)}
 
 
+def _with_whole_counts(schema: Any) -> Any:
+    """Return the schema with `minItems: 1.0` as 1: the same to JSON Schema, and not to codex."""
+    if isinstance(schema, list):
+        return [_with_whole_counts(entry) for entry in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    return {
+        name: int(value) if name == "minItems" and _is_whole(value) else _with_whole_counts(value)
+        for name, value in schema.items()
+    }
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, float) and value.is_integer() and value <= _MOST_ITEMS
+
+
+_MOST_ITEMS = 1 << 53
 _BAD_PARAMETERS = "invalid_function_parameters"
 _ENTRY_OF_REQUIRED = re.compile(r"(?<=\.required)\[[0-9]+\]$")

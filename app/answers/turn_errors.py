@@ -25,6 +25,7 @@ from app.errors import (
     PromptRefused,
     QuotaExhausted,
     RateLimited,
+    ReasoningRefused,
     RequestPart,
     UpstreamAuth,
     UpstreamBrokeOff,
@@ -176,6 +177,8 @@ def _from_upstream_body(message: str) -> GatewayError | None:
     code, param = error.get("code"), error.get("param")
     if code == "context_length_exceeded":
         return _context_length(TurnFailure(message))  # the upstream's field is none of the caller's
+    if code == ReasoningRefused.default_code:
+        return ReasoningRefused(_TELLTALE.sub("...", sentence), part=RequestPart.PROMPT)
     return InvalidRequest(
         _TELLTALE.sub("...", sentence),
         code=code if isinstance(code, str) else None,

@@ -11,6 +11,8 @@ from app.errors import InvalidRequest
 
 STREAM_OPTIONS = Members(frozenset({"include_usage"}), harmless={"include_obfuscation": (False,)})
 """What of `stream_options` is read."""
+PARAGRAPH = "\n\n"
+"""Between the messages of one answer, where there is one text for all of them."""
 
 _MAX_STOPS = 16
 """OpenAI takes 4. Editors shorten their list for that server only: Continue's completions send 6 and more to others."""

@@ -43,9 +43,25 @@ class Usage:
 NO_USAGE = Usage(0, 0, 0, 0, 0)
 
 
+COMMENTARY = "commentary"
+FINAL_ANSWER = "final_answer"
+"""Phases of a message that make a difference; `partial_answer`, and what is not known yet, do not."""
+
+
+@dataclass(frozen=True, slots=True)
+class MessageBegan:
+    """A message of the model begins: an answer may hold several. `phase` is the upstream's word, None for no word.
+
+    A backend that does not know when a message begins leaves it out: the message is then one without a phase.
+    """
+
+    item_id: str
+    phase: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class TextDelta:
-    """A piece of the answer, exactly as the upstream sent it."""
+    """A piece of a message, exactly as the upstream sent it."""
 
     item_id: str
     text: str
@@ -53,9 +69,13 @@ class TextDelta:
 
 @dataclass(frozen=True, slots=True)
 class ReasoningDelta:
-    """A piece of the model's reasoning (a summary, or the raw text where the upstream gives it)."""
+    """A piece of the model's reasoning (a summary, or the raw text where the upstream gives it).
+
+    `part` tells one part of it from another: a summary has several, each a paragraph of its own.
+    """
 
     text: str
+    part: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,5 +144,12 @@ class TurnEnded:
 
 
 Event: TypeAlias = (
-    TextDelta | ReasoningDelta | UsageUpdated | ResponseCompleted | RawItem | Retrying | TurnEnded
+    MessageBegan
+    | TextDelta
+    | ReasoningDelta
+    | UsageUpdated
+    | ResponseCompleted
+    | RawItem
+    | Retrying
+    | TurnEnded
 )

@@ -16,6 +16,7 @@ from functools import partial
 from flask import Response
 
 from app.answers.answer import Answer
+from app.answers.answer_cache import Owner
 from app.answers.model_names import Resolved, resolve
 from app.answers.plan import AnswerPlan, RequestWords
 from app.backend.admission import SlotRequest
@@ -25,6 +26,7 @@ from app.http.request_context import current_record
 from app.http.request_lifetime import current_lifetime
 from app.http.services import services
 from app.http.wire import Wire
+from app.observability import labels
 from app.observability.requests import RequestRecord
 from app.observability.turn_observers import HttpRequestObserver
 from app.step_log import step
@@ -64,7 +66,8 @@ def resolve_model(words: RequestWords, name: str | None, effort: str | None = No
 def respond(plan: AnswerPlan, wire: Wire, *, is_stream: bool) -> Response:
     """Answer a plan, whole or as a stream. Blocks; raises `GatewayError` before the response is committed."""
     record = current_record()
-    record.stream, record.ignored_parameters = is_stream, plan.ignored
+    record.stream = is_stream
+    _note_ignored(record, plan)
     answer = _begin(plan, is_stream=is_stream)
     record.generation = answer.summary().generation
     if is_stream:
@@ -75,15 +78,16 @@ def respond(plan: AnswerPlan, wire: Wire, *, is_stream: bool) -> Response:
 def _begin(plan: AnswerPlan, *, is_stream: bool) -> Answer:
     """Wait for slots, and a place among the open streams; begin the turns. Blocks."""
     here, record = services(), current_record()
-    owner, mark = record.key_name or "", here.engine.backend.account_mark()
+    key = record.key_name or ""
+    owner = Owner(key, here.engine.backend.account_mark(), plan.resolved.model.id)
     if is_stream:
         with _noting_full_streams(record):
             here.open_streams.check()  # a stream that waits for a slot has no place yet
     with step("answers.prepare", prompts=len(plan.prompts)):
-        plan = here.preparation.prepare(plan, owner, mark)
-    record.ignored_parameters = plan.ignored
+        plan = here.preparation.prepare(plan, owner)
+    _note_ignored(record, plan)
     observer = HttpRequestObserver(record, here.metrics, here.traces)
-    slot_request = SlotRequest(owner, record.started + here.pace.total_s - time.monotonic())
+    slot_request = SlotRequest(key, record.started + here.pace.total_s - time.monotonic())
     with here.engine.admit(plan.count, slot_request, observer) as admitted:
         if is_stream:
             with _noting_full_streams(record):
@@ -93,10 +97,17 @@ def _begin(plan: AnswerPlan, *, is_stream: bool) -> Answer:
             here.engine,
             admitted,
             here.pace,
-            owner=owner,
+            owner=key,
             observer=observer,
-            on_complete=partial(here.preparation.keep, owner=owner, account_mark=mark),
+            on_complete=partial(
+                here.preparation.keep, owner=owner, marks=[p.mark for _, p in plan.choices()]
+            ),
+            on_reasoning_refused=partial(here.preparation.forget, owner),
         )
+
+
+def _note_ignored(record: RequestRecord, plan: AnswerPlan) -> None:
+    record.ignored_parameters = tuple(dict.fromkeys(map(labels.parameter, plan.ignored)))
 
 
 @contextmanager

@@ -29,6 +29,7 @@ class Options:
 
     max_choices: int
     shows_reasoning: bool
+    commentary_is_reasoning: bool
     max_body_bytes: int
     body_timeout_s: float
     log_level: str

@@ -66,6 +66,7 @@ IGNORED_PARAMETERS = frozenset(
         *("top_k", "min_p", "repetition_penalty", "thinking", "extra_body", "think", "options"),
         *("reasoning.effort", "reasoning.summary", "reasoning.max_tokens", "reasoning.exclude"),
         *("stream_options.include_obfuscation", "tools.function.strict", "tools.cache_control"),
+        "response_format.json_schema.schema",
         *("messages.name", "messages.thinking", "messages.reasoning", "messages.cache_control"),
         *("messages.content.cache_control", "messages.content.image_url.detail"),
         *("messages.content.file", "messages.content.image_url", "messages.content.input_audio"),
@@ -73,6 +74,7 @@ IGNORED_PARAMETERS = frozenset(
 )
 """What clients are known to send in vain."""
 
+_KEYWORD_OF_A_SCHEMA = re.compile(r"(?<=\.schema)\..*", re.DOTALL)
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 _MEMBER = re.compile(r"[A-Za-z0-9_.$-]{1,128}")
 
@@ -80,6 +82,16 @@ _MEMBER = re.compile(r"[A-Za-z0-9_.$-]{1,128}")
 def method(name: str) -> str:
     """Return the HTTP method, or `other`: a request line may hold any word."""
     return name if name in METHODS else OTHER
+
+
+def parameter(name: str) -> str:
+    """Return the name of an ignored parameter, without the keyword of a schema, which may be any word."""
+    return _KEYWORD_OF_A_SCHEMA.sub("", name)
+
+
+def ignored_parameter(name: str) -> str:
+    """Return the dotted name of a field, `other` for one that is not known: a body may hold any."""
+    return name if name in IGNORED_PARAMETERS else OTHER
 
 
 def code(name: str | None) -> str:
@@ -92,11 +104,6 @@ def code(name: str | None) -> str:
 def loggable_code(name: str | None) -> str | None:
     """Return the error code as the log may show it: any single word, for an upstream's code is worth knowing."""
     return name if name is None or _WORD.fullmatch(name) else OTHER
-
-
-def ignored_parameter(name: str) -> str:
-    """Return the dotted name of a field, `other` for one that is not known: a body may hold any."""
-    return name if name in IGNORED_PARAMETERS else OTHER
 
 
 def loggable_parameter(name: str) -> str:

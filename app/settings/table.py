@@ -81,6 +81,7 @@ class Settings:
     image_cache_bytes: int = _var("PROXY_IMAGE_CACHE_BYTES", "67108864", values.whole(0, 1 << 32), "Memory for downloaded images, so that the next turn needs no download; 0 keeps none.")
     max_choices: int = _var("PROXY_MAX_CHOICES", "8", values.whole(1, 128), "Most choices (n) that one request may ask for; each is a turn, so never more than WORKER_MAX_CONCURRENCY.")
     reasoning: str = _var("PROXY_REASONING", "reasoning_content", values.one_of("reasoning_content", "off"), "Where the model's reasoning is shown: in reasoning_content beside the content, or not at all (off).")
+    commentary: str = _var("PROXY_COMMENTARY", "content", values.one_of("content", "reasoning_content"), "Where it is shown what the model says on its way to an answer: as paragraphs of the content, or as reasoning (reasoning_content).")
     max_body_bytes: int = _var("PROXY_MAX_BODY_BYTES", "33554432", values.whole(1024, 1 << 30), "Longest request body.")
     body_memory_bytes: int = _var("PROXY_BODY_MEMORY_BYTES", "268435456", values.whole(1 << 20, 1 << 40), "Bodies of all requests that are read or answered at the same time; one more is answered 429.")
     max_concurrency: int = _var("WORKER_MAX_CONCURRENCY", "64", values.whole(1, 1024), "Turns that run at once.")

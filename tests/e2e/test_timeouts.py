@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.e2e.harness import Gateway, Upstream, ask, end, start_gateway, wait_until
+from tests.e2e.harness import ROOT, Gateway, Upstream, ask, end, start_gateway, wait_until
 from tests.e2e.raw_http import stream_frames
 
 
@@ -63,6 +66,71 @@ def test_a_whole_request_has_a_deadline_too(hasty: Gateway, upstream: Upstream) 
     answer = hasty.post(ask(marker))
     assert answer.status_code == 504
     upstream.control.wait("peer_closed", marker)
+
+
+@pytest.fixture
+def forgetful(make_gateway: Any, tmp_path: Path) -> Callable[[str], Gateway]:
+    """Gateways whose child loses some of its notifications, and that are not patient."""
+
+    def make(lost: str) -> Gateway:
+        shim = ROOT / "tests" / "fakes" / "forgetful_codex.py"
+        wrapper = tmp_path / "codex"
+        wrapper.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{shim}" "{lost}" "$@"\n')
+        wrapper.chmod(0o755)
+        gateway: Gateway = make_gateway(CODEX_BIN=str(wrapper), WORKER_REQUEST_TIMEOUT_MS="300")
+        return gateway
+
+    return make
+
+
+LOST = [
+    ("turn/completed", False),
+    ("turn/completed,rawResponse/completed", False),
+    ("turn/completed,rawResponse/completed,thread/tokenUsage/updated", True),
+]
+
+
+@pytest.mark.parametrize(("lost", "is_estimated"), LOST)
+@pytest.mark.parametrize("with_tools", [False, True])
+def test_an_answer_is_whole_although_codex_lost_its_end(
+    forgetful: Any, upstream: Upstream, lost: str, *, is_estimated: bool, with_tools: bool
+) -> None:
+    gateway = forgetful(lost)
+    body = ask(upstream.say("Hel", "l", "lo"))
+    if with_tools:
+        body["tools"] = [{"type": "function", "function": {"name": "f"}}]
+    answer = gateway.post(body).json()
+    assert answer["choices"][0]["message"]["content"] == "Helllo"
+    assert answer["choices"][0]["finish_reason"] == "stop"
+    assert answer["codex_metadata"]["usage_estimated"] is is_estimated
+    _, frames = stream_frames(gateway, body)
+    assert frames[-2]["choices"][0]["finish_reason"] == "stop"
+    wait_until(lambda: gateway.get("/healthz").json()["child"]["running"] == 0, "no turn runs")
+    assert len(gateway.events("turn_end_lost")) == 2
+    assert gateway.get("/healthz").json()["child"]["counters"]["turn_end_lost"] >= 2
+
+
+def test_an_answer_whose_half_was_lost_is_not_waited_for_either(
+    forgetful: Any, upstream: Upstream
+) -> None:
+    gateway = forgetful("turn/completed,rawResponse/completed,rawResponseItem/completed")
+    answer = gateway.post(ask(upstream.say("Hel", "lo")))
+    assert (answer.status_code, answer.json()["error"]["code"]) == (504, "WORKER_TIMEOUT")
+
+
+def test_a_call_that_the_model_writes_for_long_is_waited_for(
+    lend_gateway: Any, upstream: Upstream
+) -> None:
+    """codex tells nothing of a call before its arguments are whole."""
+    gateway = lend_gateway(WORKER_REQUEST_TIMEOUT_MS="200")
+    call = {"type": "function_call", "name": "f", "argument_chunks": 40}
+    arguments = json.dumps({"text": "x" * 80})
+    items = [{"type": "message", "deltas": ["Look."]}, {**call, "arguments": arguments}]
+    marker = upstream.play({"items": items, "interval_ms": 80})
+    body = ask(marker, tools=[{"type": "function", "function": {"name": "f"}}])
+    message = gateway.post(body).json()["choices"][0]["message"]
+    assert message["tool_calls"][0]["function"]["arguments"] == arguments
+    assert gateway.events("turn_end_lost") == []
 
 
 def test_an_upstream_that_cannot_be_reached_is_told_at_once(make_gateway: Any) -> None:

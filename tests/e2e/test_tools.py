@@ -425,23 +425,3 @@ def test_streams_with_tools_are_never_mixed_up(gateway: Gateway, upstream: Upstr
         opening, arguments = (f["choices"][0]["delta"]["tool_calls"][0] for f in frames[1:-2])
         assert opening["id"] == f"call_{i}"
         assert json.loads(arguments["function"]["arguments"]) == {"city": str(i)}
-
-
-def test_reasoning_is_given_back_to_the_model_in_the_next_round(
-    gateway: Gateway, upstream: Upstream
-) -> None:
-    thought = {"type": "reasoning", "summary_deltas": ["hm"], "encrypted_content": "opaque-1"}
-    first = upstream.play({"items": [thought, call("get_weather", "{}", "call_thought")]})
-    message = gateway.post(ask(first, tools=[WEATHER])).json()["choices"][0]["message"]
-    second = upstream.say("sunny")
-    messages = [
-        {"role": "user", "content": second},
-        message,
-        {"role": "tool", "tool_call_id": "call_thought", "content": "42"},
-    ]
-    gateway.post({"model": MODEL, "messages": messages, "tools": [WEATHER]})
-    (request,) = upstream.control.requests(second)
-    kinds = [item["type"] for item in request["body"]["input"]]
-    assert kinds == ["message", "reasoning", "function_call", "function_call_output"]
-    assert request["body"]["input"][1]["encrypted_content"] == "opaque-1"
-    assert "opaque-1" not in json.dumps(message)

@@ -13,6 +13,7 @@ TABLE: dict[type[GatewayError], tuple[int, str, str, bool, int | None]] = {
     errors.InvalidRequest: (400, REQUEST, "invalid_value", False, None),
     errors.InvalidJson: (400, REQUEST, "INVALID_JSON", False, None),
     errors.PromptRefused: (400, REQUEST, "invalid_prompt", False, None),
+    errors.ReasoningRefused: (400, REQUEST, "invalid_encrypted_content", False, None),
     errors.ContextLengthExceeded: (400, REQUEST, "context_length_exceeded", False, None),
     errors.ToolRefused: (400, REQUEST, "invalid_value", False, None),
     errors.InvalidApiKey: (401, REQUEST, "invalid_api_key", False, None),
@@ -41,6 +42,7 @@ TABLE: dict[type[GatewayError], tuple[int, str, str, bool, int | None]] = {
 }
 
 OPENAI_CODES = {
+    "invalid_encrypted_content",
     "context_length_exceeded",
     "insufficient_quota",
     "invalid_api_key",

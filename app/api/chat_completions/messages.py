@@ -7,10 +7,12 @@ both are refused here. Every refusal names the field.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
+from app.answers.call_ids import CallIds
 from app.answers.field_errors import invalid_type, invalid_value, missing, required_string
 from app.answers.tools import alias_of
 from app.api.chat_completions.content import (
@@ -59,8 +61,9 @@ class _Conversation:
         self._all_past = past
         self._past: Past | None = None
         """Set while a message is read that the model has answered already."""
-        self._open: dict[str, str] = {}
-        """Call id to where the call stands."""
+        self._call_ids = CallIds()
+        self._open: dict[str, deque[tuple[str, str]]] = {}
+        """The caller's id to the calls that it stands for: each one's id upstream, and where the call stands."""
 
     def add(self, message: Any, where: str, *, is_past: bool) -> None:
         if not isinstance(message, dict):
@@ -78,7 +81,8 @@ class _Conversation:
 
     def check_answered(self) -> None:
         if self._open:
-            call_id, where = next(iter(self._open.items()))
+            call_id, waiting = next(iter(self._open.items()))
+            _, where = waiting[0]
             raise InvalidRequest(
                 f"An assistant message with tool calls must be followed by a tool message for each of them: "
                 f"there is none for '{call_id[:80]}'.",
@@ -128,8 +132,6 @@ class _Conversation:
         if kind not in (None, "function"):
             raise invalid_value(f"{where}.type", kind, ("function",))
         call_id = required_string(call, "id", where)
-        if call_id in self._open:
-            raise InvalidRequest(f"Invalid '{where}.id': it is there twice.", param=f"{where}.id")
         function = call.get("function")
         if function is None:
             raise missing(f"{where}.function")
@@ -138,16 +140,17 @@ class _Conversation:
     def _function_call(self, function: Any, call_id: str, where: str) -> None:
         if not isinstance(function, dict):
             raise invalid_type(where, "an object", function)
+        upstream_id = self._call_ids.next(call_id)
         self.items.append(
             {
                 "type": "function_call",
                 # Any name: the model may have made one up, and the client gives back what it was given.
                 "name": alias_of(required_string(function, "name", where)),
                 "arguments": required_string(function, "arguments", where),
-                "call_id": call_id,
+                "call_id": upstream_id,
             }
         )
-        self._open[call_id] = where.rpartition(".")[0]
+        self._open.setdefault(call_id, deque()).append((upstream_id, where.rpartition(".")[0]))
 
     def tool(self, message: Mapping[str, Any], where: str) -> None:
         self._result(
@@ -159,7 +162,8 @@ class _Conversation:
         self._result(message, next(iter(self._open), ""), f"{where}.role")
 
     def _result(self, message: Mapping[str, Any], call_id: str, where: str) -> None:
-        if self._open.pop(call_id, None) is None:
+        waiting = self._open.get(call_id)
+        if not waiting:
             raise InvalidRequest(
                 "A tool result must answer a call of the assistant message before it; "
                 "there is no such call.",
@@ -169,7 +173,12 @@ class _Conversation:
         at = where.rpartition(".")[0] + ".content"
         # A function that returned nothing: clients say so in all of these ways.
         output = to_text(content, at, self._past) if content not in (None, []) else ""
-        self.items.append({"type": "function_call_output", "call_id": call_id, "output": output})
+        upstream_id, _ = waiting.popleft()  # results of one id come in the order of its calls
+        if not waiting:
+            del self._open[call_id]
+        self.items.append(
+            {"type": "function_call_output", "call_id": upstream_id, "output": output}
+        )
 
 
 ROLES: Mapping[str, Callable[[_Conversation, Mapping[str, Any], str], None]] = MappingProxyType(

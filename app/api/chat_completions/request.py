@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -23,7 +23,7 @@ from app.api.chat_completions.response_format import parse_format
 from app.api.chat_completions.schemas import check_fields
 from app.api.chat_completions.tools import parse_tools
 from app.api.members import with_names
-from app.api.sampling import choice_count, include_usage, stop_sequences
+from app.api.sampling import PARAGRAPH, choice_count, include_usage, stop_sequences
 from app.backend.request import Item, developer_item, estimate_tokens
 from app.errors import InvalidRequest
 
@@ -52,6 +52,7 @@ class ChatRequest:
 
     model: str | None
     items: tuple[Item, ...]
+    instructions: tuple[Item, ...]
     image_fields: Mapping[str, str]
     stream: bool
     include_usage: bool
@@ -79,19 +80,24 @@ class ToolChoice:
 
 
 def parse_request(
-    body: Mapping[str, Any], *, max_choices: int, shows_reasoning: bool, needs_model: bool = True
+    body: Mapping[str, Any],
+    *,
+    max_choices: int,
+    shows_reasoning: bool,
+    commentary_is_reasoning: bool = False,
+    needs_model: bool = True,
 ) -> ChatRequest:
     """Check the body. Raises `InvalidRequest`, which names the first field that is wrong."""
     given, ignored = check_fields(body, needs_model=needs_model)
     choice = _tool_choice(given)
     output = parse_format(given["response_format"]) if "response_format" in given else TEXT
-    is_legacy = bool(given.get("functions")) and not given.get("tools")
     image_fields, past = ImageFields(), Past()
     items = to_items(given["messages"], image_fields, past)
     instructions = [text for text in (choice.instruction, output.instruction) if text]
     return ChatRequest(
         model=given.get("model"),
-        items=(*items, *map(developer_item, instructions)),
+        items=items,
+        instructions=tuple(map(developer_item, instructions)),
         image_fields=image_fields,
         stream=given.get("stream", False),
         include_usage=include_usage(given),
@@ -101,23 +107,37 @@ def parse_request(
         verbosity=given.get("verbosity"),
         dynamic_tools=tuple(map(to_dynamic_tool, choice.offered)),
         output_schema=output.strict_schema,
-        constraints=AnswerConstraints(
-            stops=stop_sequences(given.get("stop")),
-            max_tokens=given.get("max_completion_tokens", given.get("max_tokens")),
-            names=names_by_alias(tool.name for tool in choice.tools),
-            offers_tools=bool(choice.offered),
-            requires_tool=choice.is_required,
-            parallel_calls=given.get("parallel_tool_calls", True) and not is_legacy,
+        constraints=replace(
+            _constraints(given, choice, output),
             shows_reasoning=shows_reasoning,
-            output=output,
-            checks_output=_checks(output, given, has_tools=bool(choice.offered)),
             prompt_tokens=estimate_tokens(items),
+            commentary_is_reasoning=commentary_is_reasoning,
         ),
-        legacy_calls=is_legacy,
-        ignored=with_names(ignored, past.unread),
+        legacy_calls=_is_legacy(given),
+        ignored=with_names(ignored, (*output.ignored, *past.unread)),
         fields=_fields(given, choice.tools),
         past_images=past.images,
     )
+
+
+def _constraints(
+    given: Mapping[str, Any], choice: ToolChoice, output: OutputFormat
+) -> AnswerConstraints:
+    return AnswerConstraints(
+        stops=stop_sequences(given.get("stop")),
+        max_tokens=given.get("max_completion_tokens", given.get("max_tokens")),
+        names=names_by_alias(tool.name for tool in choice.tools),
+        offers_tools=bool(choice.offered),
+        requires_tool=choice.is_required,
+        parallel_calls=given.get("parallel_tool_calls", True) and not _is_legacy(given),
+        output=output,
+        checks_output=_checks(output, given, has_tools=bool(choice.offered)),
+        separator=PARAGRAPH,
+    )
+
+
+def _is_legacy(given: Mapping[str, Any]) -> bool:
+    return bool(given.get("functions")) and not given.get("tools")
 
 
 def _checks(output: OutputFormat, given: Mapping[str, Any], *, has_tools: bool) -> bool:

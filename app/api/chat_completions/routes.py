@@ -39,6 +39,7 @@ def create_chat_completion() -> Response:
         read_json_object(),
         max_choices=options.max_choices,
         shows_reasoning=options.shows_reasoning,
+        commentary_is_reasoning=options.commentary_is_reasoning,
         needs_model=not respond.has_default_model(),
     )
     words = _words_for(request)
@@ -52,7 +53,8 @@ def create_chat_completion() -> Response:
         request.constraints,
         request.n,
         request.image_fields,
-        request.past_images,
+        request.instructions,
+        past_images=request.past_images,
     )
     plan = AnswerPlan((prompt,), words, resolved, request.ignored)
     return respond.respond(

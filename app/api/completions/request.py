@@ -16,7 +16,13 @@ from marshmallow import fields
 from app.answers.constraints import AnswerConstraints
 from app.answers.field_errors import invalid_type, missing, unsupported
 from app.api.members import BodyPass, BodyShape, Members
-from app.api.sampling import STREAM_OPTIONS, choice_count, include_usage, stop_sequences
+from app.api.sampling import (
+    PARAGRAPH,
+    STREAM_OPTIONS,
+    choice_count,
+    include_usage,
+    stop_sequences,
+)
 from app.backend.request import Item, estimate_tokens
 from app.errors import InvalidRequest
 from app.http.fields import Ranged, SamplingSchema, Typed
@@ -79,6 +85,7 @@ class CompletionRequest:
             stops=self.stops,
             max_tokens=self.max_tokens,
             prompt_tokens=estimate_tokens(self.items(prompt)),
+            separator=PARAGRAPH,
         )
 
 

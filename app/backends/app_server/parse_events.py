@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, NewType, TypeVar
 
 from app.backend.events import (
     Event,
+    MessageBegan,
     RawItem,
     ReasoningDelta,
     ResponseCompleted,
@@ -68,8 +69,22 @@ def _text_delta(params: dict[str, Any], where: str) -> TextDelta:
     return TextDelta(member(params, "itemId", str, where), member(params, "delta", str, where))
 
 
-def _reasoning_delta(params: dict[str, Any], where: str) -> ReasoningDelta:
-    return ReasoningDelta(member(params, "delta", str, where))
+def _message_began(params: dict[str, Any], where: str) -> MessageBegan | None:
+    item = member(params, "item", dict, where)
+    if (
+        item.get("type") != "agentMessage"
+    ):  # others begin with their first delta, or are only told of whole
+        return None
+    phase = item.get("phase")
+    return MessageBegan(member(item, "id", str, where), phase if isinstance(phase, str) else None)
+
+
+def _reasoning_delta(index: str) -> Callable[[dict[str, Any], str], ReasoningDelta]:
+    def parse(params: dict[str, Any], where: str) -> ReasoningDelta:
+        part = f"{params.get('itemId')}/{index}/{params.get(index)}"
+        return ReasoningDelta(member(params, "delta", str, where), part)
+
+    return parse
 
 
 def _usage_updated(params: dict[str, Any], where: str) -> UsageUpdated:
@@ -107,8 +122,9 @@ PARSERS: Mapping[str, Callable[[dict[str, Any], str], Event | None]] = MappingPr
     {
         "error": _retrying,
         "item/agentMessage/delta": _text_delta,
-        "item/reasoning/summaryTextDelta": _reasoning_delta,
-        "item/reasoning/textDelta": _reasoning_delta,
+        "item/reasoning/summaryTextDelta": _reasoning_delta("summaryIndex"),
+        "item/reasoning/textDelta": _reasoning_delta("contentIndex"),
+        "item/started": _message_began,
         "thread/tokenUsage/updated": _usage_updated,
         "rawResponse/completed": _response_completed,
         "rawResponseItem/completed": _raw_item,

@@ -20,7 +20,6 @@ UNUSED_NOTIFICATIONS = (
     "thread/settings/updated",
     "turn/started",
     "turn/diff/updated",
-    "item/started",
     "item/completed",
     "item/reasoning/summaryPartAdded",
     "warning",
@@ -107,6 +106,18 @@ def interrupt_params(thread_id: ThreadId, turn_id: TurnId) -> dict[str, Any]:
 def unsubscribe_params(thread_id: ThreadId) -> dict[str, Any]:
     """Parameters of `thread/unsubscribe`, after which codex unloads the thread."""
     return {"threadId": thread_id}
+
+
+def read_params(thread_id: ThreadId) -> dict[str, Any]:
+    """Parameters of `thread/read`, without the thread's turns."""
+    return {"threadId": thread_id}
+
+
+def is_active(result: Any) -> bool:
+    """Return True if `thread/read` says that a turn runs on the thread."""
+    thread = member(result, "thread", dict, "thread/read")
+    status = member(thread, "status", dict, "thread/read")
+    return member(status, "type", str, "thread/read") == "active"
 
 
 def loaded_list_params() -> dict[str, Any]:

@@ -114,6 +114,7 @@ class Threads:
             has_tools=bool(request.tools),
             observer=observer,
             lease=lease,
+            still_runs=self._still_runs,
         )
         # Before turn/start: the first event may overtake its answer.
         self._threads[thread_id] = Thread(turn)
@@ -137,6 +138,9 @@ class Threads:
     def _finish(self, turn: Turn) -> None:
         if turn.ended.is_set():
             turn.lease.turn_finished()
+        if turn.is_end_lost:
+            self._counters["turn_end_lost"] += 1
+            log.warning("turn_end_lost", extra={"thread_id": turn.thread_id})
         self.cleanup.spawn(self._end, turn)
 
     def _end(self, turn: Turn) -> None:
@@ -172,6 +176,8 @@ class Threads:
                 except CallRefused:
                     self._counters["interrupt_refused"] += 1
                     slot_grace.kill(block=False)
+                    if turn.is_end_lost:
+                        return
                 except CallTimeout:
                     break  # asking again would only keep the slot; the thread is still given back
                 if turn.ended.wait(_PAUSE_S):
@@ -180,6 +186,14 @@ class Threads:
             slot_grace.kill(block=False)
         self._counters["interrupt_failed"] += 1
         log.error("turn_not_interrupted", extra={"thread_id": turn.thread_id})
+
+    def _still_runs(self, turn: Turn) -> bool:
+        """Ask codex whether a turn goes on. Blocks; where it gives no answer, the turn does not."""
+        params = protocol.read_params(turn.thread_id)
+        try:
+            return protocol.is_active(self._call("thread/read", params, turn.observer))
+        except (RpcError, ProtocolError):
+            return False
 
     def _roll_back(self, thread_id: ThreadId, turn_id: TurnId | None = None) -> None:
         """End what began after its deadline; does not block."""

@@ -27,6 +27,7 @@ from app.backend.lease import Lease
 from app.backend.observer import NULL_OBSERVER, TurnFacts, TurnObserver, TurnState
 from app.backend.protocols import Pace
 from app.backends.app_server.parse_events import Addressed, ThreadId, TurnId
+from app.backends.app_server.progress import Progress
 from app.errors import GatewayError, SlowReader, UpstreamBrokeOff, UpstreamError, WorkerTimeout
 from app.step_log import passed
 
@@ -35,6 +36,12 @@ QUEUE_BYTES = 2 * 1024 * 1024
 
 MAX_RESPONSES = 4
 """Most upstream responses in one turn: codex asks again by itself after a call of a tool that was not offered."""
+
+LOST_END_S = 10.0
+"""How long the end of a turn is waited for once nothing else can come."""
+
+IDLE_GRACE_S = 2.0
+"""codex has a limit of its own for an upstream that falls silent, and says more about it: it may speak first."""
 
 _EVENT_COST = 200  # bytes that an event costs beside its text, about
 
@@ -62,7 +69,9 @@ class Turn:
         has_tools: bool = False,
         observer: TurnObserver = NULL_OBSERVER,
         lease: Lease | None = None,
+        still_runs: Callable[[Turn], bool] = lambda _: False,
     ) -> None:
+        """`still_runs` asks codex whether the turn goes on; it blocks."""
         self.thread_id = thread_id
         self.generation = generation
         self.has_tools = has_tools
@@ -72,10 +81,15 @@ class Turn:
         self.state = TurnState.PENDING
         self.started = time.monotonic()
         self.first_event_at: float | None = None
+        self.is_end_lost = False
+        """True once the turn was taken for over without a word of codex's."""
         self.ended = Flag()  # codex said turn/completed, or the child is gone
         self._queue: deque[Addressed] = deque()
         self._queued_bytes = 0
         self._responses = 0
+        self._progress = Progress()
+        self._heard_at = self.started
+        self._still_runs = still_runs
         self._error: GatewayError | None = None
         self._wake = Flag()
         self._on_close: Callable[[Turn], None] | None = on_close
@@ -107,6 +121,9 @@ class Turn:
             return
         self._queue.append(addressed)
         self._wake.set()
+        if self._is_ours(addressed):
+            self._progress.note(event)
+            self._heard_at = time.monotonic()
         if isinstance(event, TurnEnded):
             self._give_back()  # now, not when a slow client has read it all
 
@@ -149,8 +166,8 @@ class Turn:
         """Yield what happened, in batches, until the turn has ended; an empty batch for each quiet tick.
 
         `since` is when the first turn of the request was started, if that was another one.
-        Raises `WorkerTimeout` at the deadlines of `pace`; `WorkerLost`, `Draining`, `SlowReader` if the turn was
-        ended from our side. Blocks.
+        An end that codex does not tell is made up for where the answer is whole. Raises `WorkerTimeout` at the
+        deadlines of `pace`; `WorkerLost`, `Draining`, `SlowReader` if the turn was ended from our side. Blocks.
         """
         tick_ends = time.monotonic() + pace.commit_s
         total_ends = (self.started if since is None else since) + pace.total_s
@@ -158,16 +175,17 @@ class Turn:
             if self.state is TurnState.ABANDONED:
                 return  # closed by us: nothing more is of interest
             batch = self.take(min(tick_ends, self._deadline(pace, total_ends)) - time.monotonic())
-            if not batch:
-                self._check_deadlines(pace, total_ends)
-                if time.monotonic() < tick_ends:
-                    continue
+            batch = batch or self._at_deadline(pace, total_ends)
+            if not batch and time.monotonic() < tick_ends:
+                continue
             tick_ends = time.monotonic() + pace.tick_s
             yield batch
             if any(isinstance(event, TurnEnded) for event in batch):
                 return
-            if self._on_close is not None:  # not closed meanwhile
-                self._check_deadlines(pace, total_ends)  # also where events never pause
+            # Not closed meanwhile; also where events never pause.
+            if self._on_close is not None and time.monotonic() >= total_ends:
+                yield self._at_deadline(pace, total_ends)
+                return
 
     def take(self, timeout_s: float) -> list[Event]:
         """Return everything queued; wait for the first for at most `timeout_s`. Raises what `fail` was given."""
@@ -190,14 +208,33 @@ class Turn:
         return addressed.turn_id == self.turn_id
 
     def _deadline(self, pace: Pace, total_ends: float) -> float:
-        return total_ends if self.first_event_at else min(total_ends, self.started + pace.first_s)
+        if not self.first_event_at:
+            return min(total_ends, self.started + pace.first_s)
+        patience_s = pace.first_s + IDLE_GRACE_S
+        if self._progress.is_settled:
+            patience_s = min(LOST_END_S, pace.first_s)
+        return min(total_ends, self._heard_at + patience_s)
 
-    def _check_deadlines(self, pace: Pace, total_ends: float) -> None:
-        if time.monotonic() < self._deadline(pace, total_ends):
-            return
-        if self.first_event_at is None:
+    def _at_deadline(self, pace: Pace, total_ends: float) -> list[Event]:
+        """Return nothing before a deadline, and the end that codex did not tell after it. Raises `WorkerTimeout`."""
+        now = time.monotonic()
+        if now < self._deadline(pace, total_ends):
+            return []
+        if now >= total_ends and not self._progress.is_whole:
+            raise WorkerTimeout(f"The answer took longer than {pace.total_s:g} seconds.")
+        # Of a call codex tells nothing before its arguments are whole, and the model may write them for long.
+        if self.first_event_at and now < total_ends and self._is_writing_a_call():
+            self._heard_at = time.monotonic()
+            return []
+        if not self._progress.is_whole:
             raise WorkerTimeout(f"The upstream stayed silent for {pace.first_s:g} seconds.")
-        raise WorkerTimeout(f"The answer took longer than {pace.total_s:g} seconds.")
+        self.is_end_lost = True
+        self.state = TurnState.COMPLETED
+        self._give_back()
+        return [TurnEnded(TurnStatus.COMPLETED)]
+
+    def _is_writing_a_call(self) -> bool:
+        return self.has_tools and not self._progress.is_settled and self._still_runs(self)
 
     def close(self) -> None:
         """Give everything back; interrupts the turn if it still runs. Idempotent, does not block."""

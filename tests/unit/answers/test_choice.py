@@ -25,6 +25,7 @@ from app.answers.chunks import (
     Working,
 )
 from app.answers.constraints import AnswerConstraints
+from app.answers.output_format import Accepted, Problem
 from app.answers.tools import alias_of, names_by_alias
 from app.api.chat_completions.response_format import parse_format
 from app.backend.events import (
@@ -343,6 +344,12 @@ TRANSCRIPTS: list[Transcript] = [
         [content('{"a"'), content(": 1}"), finish(Cause.FINISHED)],
     ),
     (
+        "JSON in a fence is taken out of it",
+        AnswerConstraints(output=parse_format({"type": "json_object"}), checks_output=True),
+        [said("Sure: ```json\n{"), said('"a": 1}\n'), said("```"), message(), DONE],
+        [content('{"a": 1}'), finish(Cause.FINISHED)],
+    ),
+    (
         "JSON that is not checked goes out at once",
         AnswerConstraints(output=parse_format({"type": "json_object"})),
         [said("no JSON"), DONE],
@@ -474,7 +481,7 @@ REQUIRED = AnswerConstraints(offers_tools=True, requires_tool=True)
 def test_the_check_of_an_answer_runs_where_it_is_told_to() -> None:
     checked: list[str] = []
 
-    def run(function: Callable[[str], str | None], args: tuple[str]) -> str | None:
+    def run(function: Callable[[str], Accepted | Problem], args: tuple[str]) -> Accepted | Problem:
         checked.extend(args)
         return function(*args)
 
@@ -487,7 +494,12 @@ def test_the_check_of_an_answer_runs_where_it_is_told_to() -> None:
 
 
 OBJECT = AnswerConstraints(output=parse_format({"type": "json_object"}), checks_output=True)
-SCHEMA = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
+SCHEMA = {
+    "type": "object",
+    "properties": {"a": {"type": "string"}},
+    "required": ["a"],
+    "additionalProperties": True,
+}
 BY_SCHEMA = AnswerConstraints(
     output=parse_format({"type": "json_schema", "json_schema": {"name": "n", "schema": SCHEMA}}),
     checks_output=True,
@@ -681,11 +693,11 @@ def test_usage_is_what_codex_reported_or_an_estimate_that_says_so(
 # What is given back in the next request
 
 
-def test_reasoning_is_kept_where_it_can_be_given_back() -> None:
+def test_what_the_upstream_made_is_kept_where_it_can_be_given_back() -> None:
     kept = {"type": "reasoning", "id": "rs_1", "encrypted_content": "opaque"}
     items = [kept, {"type": "reasoning"}, {"type": "reasoning", "encrypted_content": ""}]
     chunks, choice = run(TOOLS, *map(RawItem, items), call("f", "a"), call("g", "b"), RESPONSE)
-    assert choice.reasoning_items == [kept]
+    assert choice.items == [*items, call("f", "a").item, call("g", "b").item]
     assert choice.call_ids == ["a", "b"]
     assert len(chunks) == 5
 
@@ -805,7 +817,7 @@ def test_a_choice_that_begins_anew_remembers_nothing_of_its_turn() -> None:
     for event in (TextDelta("i1", "al"), RawItem(sealed), RawItem(call), UsageUpdated(USAGE)):
         choice.feed(event)
     choice.reset()
-    assert (choice.call_ids, choice.reasoning_items, choice.usage) == ([], [], None)
+    assert (choice.call_ids, choice.items, choice.usage) == ([], [], None)
     assert shown(choice.feed(TextDelta("i2", "o"))) == [content("o")]  # not the stop "lo"
     assert shown(choice.feed(TextDelta("i2", "k"))) == [content("k")]
     assert choice.feed(TextDelta("i2", "!"))[-1] == finish(Cause.TOKEN_LIMIT)

@@ -7,12 +7,13 @@ from hypothesis import strategies as st
 
 from app.answers.output_format import (
     JSON_OBJECT,
+    Accepted,
     FormatFields,
     OutputFormat,
+    Problem,
     check,
     from_schema,
 )
-from app.answers.strict_schema import why_not_strict
 from app.errors import InvalidRequest
 
 FIELDS = FormatFields("text.format", "text.format.schema")
@@ -35,99 +36,37 @@ def read(schema: Any, *, strict: bool = False, description: str = "") -> OutputF
     return from_schema("n", schema, strict=strict, description=description, fields=FIELDS)
 
 
-# Which schemas OpenAI takes as strict
+# Which schemas go where; which ones are strict is in test_strict_schema.py
 
-STRICT: list[dict[str, Any]] = [
-    closed(),
-    closed(a=STRING),
-    {**closed(a=STRING, b={"type": "integer"}), "required": ["b", "a"]},
-    {**closed(a=STRING), "title": "t", "description": "d", "$schema": "x", "$id": "y"},
-    closed(a={"type": ["string", "null"]}),
-    closed(a={"enum": ["x", 1, None]}, b={"const": 1}),
-    closed(a={"type": "string", "pattern": "^a$", "format": "date"}),
-    closed(a={"type": "number", "multipleOf": 2, "minimum": 0, "maximum": 9}),
-    closed(a={"type": "integer", "exclusiveMinimum": 0, "exclusiveMaximum": 9}),
-    closed(a={"type": "array", "items": STRING, "minItems": 1, "maxItems": 2}),
-    closed(a={"type": "array", "items": closed(b=STRING)}),
-    closed(a={"anyOf": [STRING, {"type": "null"}, closed(b=STRING)]}),
-    closed(a=closed(b=closed(c=STRING))),
-    {**closed(a={"$ref": "#/$defs/k"}), "$defs": {"k": closed(b=STRING)}},
-    {**closed(a={"$ref": "#/definitions/k"}), "definitions": {"k": STRING}},
-    closed(a={"anyOf": [{"$ref": "#"}, {"type": "null"}]}),
-    # Keywords that are only names here.
-    closed(allOf=STRING, additionalProperties=STRING, default=STRING),
-]
-
-NOT_STRICT: list[dict[str, Any]] = [
-    {},
-    {"type": "object"},
-    STRING,
-    {"type": "array", "items": STRING},
-    {"type": ["object", "null"], **{k: v for k, v in closed().items() if k != "type"}},
-    OPEN,
-    {**closed(a=STRING), "required": []},
-    {k: v for k, v in closed(a=STRING).items() if k != "required"},
-    {**closed(a=STRING), "required": ["a", "b"]},
-    {**closed(a=STRING), "additionalProperties": True},
-    {**closed(a=STRING), "additionalProperties": STRING},
-    {k: v for k, v in closed(a=STRING).items() if k != "additionalProperties"},
-    {**closed(a=STRING), "anyOf": [closed()]},
-    closed(a=OPEN),
-    closed(a={"properties": {"b": STRING}}),
-    closed(a={"type": "object"}),
-    closed(a={"anyOf": [STRING, OPEN]}),
-    closed(a={"type": "array", "items": OPEN}),
-    {**closed(a=STRING), "$defs": {"k": OPEN}},
-    {**closed(a=STRING), "definitions": {"k": OPEN}},
-    closed(a=True),
-    *(
-        closed(a={**STRING, keyword: value})
-        for keyword, value in {
-            "minLength": 1,
-            "maxLength": 2,
-            "default": "x",
-            "examples": [],
-            "allOf": [{}],
-            "oneOf": [{}],
-            "not": {},
-            "if": {},
-            "then": {},
-            "else": {},
-            "uniqueItems": True,
-            "contains": {},
-            "prefixItems": [{}],
-            "patternProperties": {},
-            "propertyNames": {},
-            "minProperties": 1,
-            "dependentRequired": {},
-            "unevaluatedProperties": False,
-            "brandNew": 1,
-        }.items()
-    ),
-]
+CLOSABLE: dict[str, Any] = {"type": "object", "properties": {"a": STRING}, "required": ["a"]}
 
 
-@pytest.mark.parametrize("schema", STRICT)
-def test_a_schema_that_openai_takes_as_strict_goes_to_the_upstream(schema: dict[str, Any]) -> None:
-    assert why_not_strict(schema, "") is None
-    for strict in (True, False):
-        parsed = read(schema, strict=strict)
-        assert parsed == OutputFormat(strict_schema=schema)
-        assert parsed.problem("no JSON at all") is None  # the upstream sees to it
+@pytest.mark.parametrize("strict", [True, False])
+def test_a_strict_schema_goes_to_the_upstream(strict: bool) -> None:
+    parsed = read(closed(a=STRING), strict=strict)
+    assert parsed == OutputFormat(strict_schema=closed(a=STRING))
+    assert parsed.accept("no JSON at all") == Accepted("no JSON at all")  # the upstream sees to it
 
 
-@pytest.mark.parametrize("schema", NOT_STRICT)
-def test_any_other_schema_becomes_an_instruction(schema: dict[str, Any]) -> None:
-    assert why_not_strict(schema, "") is not None
+def test_a_schema_that_is_strict_once_it_is_closed_goes_to_the_upstream() -> None:
+    parsed = read(CLOSABLE)
+    assert parsed == OutputFormat(strict_schema=closed(a=STRING))
+    assert not parsed.is_checked
+
+
+@pytest.mark.parametrize(
+    ("schema", "word"), [(OPEN, "object"), ({"type": "array"}, "value"), ({}, "value")]
+)
+def test_any_other_schema_becomes_an_instruction(schema: dict[str, Any], word: str) -> None:
     parsed = read(schema)
     assert (parsed.strict_schema, parsed.schema) == (None, schema)
     assert parsed.instruction is not None
     told, _, written = parsed.instruction.partition(" It must follow this JSON schema (n): ")
-    assert told == "Answer with one JSON object and nothing else: no prose, no code fence."
+    assert told == f"Answer with one JSON {word} and nothing else: no prose, no code fence."
     assert json.loads(written) == schema
 
 
-@pytest.mark.parametrize("schema", NOT_STRICT)
+@pytest.mark.parametrize("schema", [OPEN, CLOSABLE, {"type": "array"}])
 def test_who_asks_for_strict_gets_it_or_a_refusal(schema: dict[str, Any]) -> None:
     with pytest.raises(InvalidRequest) as raised:
         read(schema, strict=True)
@@ -135,11 +74,17 @@ def test_who_asks_for_strict_gets_it_or_a_refusal(schema: dict[str, Any]) -> Non
     assert raised.value.message.startswith("Invalid schema for text.format 'n', ")
 
 
+@pytest.mark.parametrize("schema", [closed(a={**STRING, "nullable": True}), {**OPEN, "x-y": 1}])
+def test_keywords_without_effect_are_told(schema: dict[str, Any]) -> None:
+    word = "x-y" if "x-y" in schema else "nullable"
+    assert read(schema).ignored == (f"text.format.schema.{word}",)
+
+
 def test_what_a_form_is_for_is_told_to_the_model() -> None:
     strict = read(closed(a=STRING), description="A city.")
     assert strict == OutputFormat(closed(a=STRING), "The form of your answer (n): A city.")
     assert not strict.is_checked
-    assert strict.problem("no JSON at all") is None
+    assert strict.accept("no JSON at all") == Accepted("no JSON at all")
     loose = read(OPEN, description="A city.")
     order = read(OPEN).instruction
     assert loose.instruction == f"The form of your answer (n): A city.\n{order}"
@@ -152,7 +97,20 @@ def test_what_a_form_is_for_is_told_to_the_model() -> None:
 
 @pytest.mark.parametrize("text", ["{}", ' {"a": [1, null]}\n', '{"a": "é"}'])
 def test_one_object_is_what_was_asked_for(text: str) -> None:
-    assert JSON_OBJECT.problem(text) is None
+    assert JSON_OBJECT.accept(text) == Accepted(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "taken"),
+    [
+        ('```json\n{"a": 1}\n```', '{"a": 1}'),
+        ("```json\n{}\n```", "{}"),
+        ('Here it is: {"a" :1.0} I hope that helps.', '{"a" :1.0}'),
+    ],
+)
+def test_the_only_object_in_a_text_is_the_answer(text: str, taken: str) -> None:
+    assert JSON_OBJECT.accept(text) == Accepted(taken)
+    assert read(OPEN | {"properties": {"a": {"type": "number"}}}).accept(text) == Accepted(taken)
 
 
 @pytest.mark.parametrize(
@@ -160,12 +118,13 @@ def test_one_object_is_what_was_asked_for(text: str) -> None:
     [
         ("", "it is not valid JSON"),
         ("hello", "it is not valid JSON"),
-        ("```json\n{}\n```", "it is not valid JSON"),
         ("{} {}", "it is not valid JSON"),
+        ('{"a": 1} {"a": 1}', "it is not valid JSON"),
         ('{"a": 1', "it is not valid JSON"),
         ('{"a": NaN}', "it is not valid JSON"),
         ("{'a': 1}", "it is not valid JSON"),
         ("[" * 5000, "it is not valid JSON"),
+        ("Here: [1]", "it is not valid JSON"),
         ("[]", "it is not a JSON object"),
         ('"{}"', "it is not a JSON object"),
         ("null", "it is not a JSON object"),
@@ -173,14 +132,31 @@ def test_one_object_is_what_was_asked_for(text: str) -> None:
     ],
 )
 def test_what_is_wrong_with_an_object_is_said(text: str, problem: str) -> None:
-    assert JSON_OBJECT.problem(text) == problem
+    assert JSON_OBJECT.accept(text) == Problem(problem)
 
 
 @given(st.text())
 def test_any_text_is_some_answer(text: str) -> None:
     for form in (JSON_OBJECT, read(OPEN)):
-        problem = form.problem(text)
-        assert problem is None or problem
+        verdict = form.accept(text)
+        assert verdict.text in text if isinstance(verdict, Accepted) else verdict.sentence
+
+
+def test_what_is_taken_out_is_checked() -> None:
+    assert read(OPEN).accept('So: {"a": 5}.') == Problem("at $.a: 5 is not of type 'string'")
+
+
+@pytest.mark.parametrize(
+    ("schema", "text", "taken"),
+    [
+        ({"type": "integer"}, "```\n42\n```", "42"),
+        ({"type": ["string", "null"]}, "```json\nnull\n```", "null"),
+        ({"enum": [True]}, "```\ntrue\n```", "true"),
+        ({"type": "array"}, "They are [1, 2]; see {x}.", "[1, 2]"),
+    ],
+)
+def test_an_answer_need_not_be_an_object(schema: dict[str, Any], text: str, taken: str) -> None:
+    assert read(schema).accept(text) == Accepted(taken)
 
 
 PERSON = {
@@ -214,8 +190,13 @@ PERSON = {
     ],
 )
 def test_an_answer_is_held_against_its_schema(answer: Any, where: str | None) -> None:
-    problem = read(PERSON).problem(json.dumps(answer))
-    assert (problem is None) if where is None else str(problem).startswith(f"at {where}: ")
+    text = json.dumps(answer)
+    verdict = read(PERSON).accept(text)
+    if where is None:
+        assert verdict == Accepted(text)
+    else:
+        assert isinstance(verdict, Problem)
+        assert verdict.sentence.startswith(f"at {where}: ")
 
 
 def test_a_problem_is_short() -> None:

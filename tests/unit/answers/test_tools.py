@@ -153,6 +153,17 @@ def test_a_property_that_is_named_like_a_keyword_is_none() -> None:
     assert taken_for_one == []
 
 
+@pytest.mark.parametrize("kind", ["array", ["array", "null"]])
+def test_an_array_of_anything_is_a_loss_since_codex_says_of_strings(kind: Any) -> None:
+    assert loses_something({"type": "object", "properties": {"a": {"type": kind}}})
+    assert not loses_something({"type": kind, "items": {}})
+
+
+@pytest.mark.parametrize("kind", [None, 5, {}, "arrays", [None]])
+def test_a_type_that_is_none_is_no_array(kind: Any) -> None:
+    assert not loses_something({"type": kind})
+
+
 @pytest.mark.parametrize("schema", [PERSON, {}, {"type": "object"}, True, {"$ref": "#/$defs/a"}])
 def test_what_codex_keeps_is_no_loss(schema: Any) -> None:
     assert not loses_something(schema)
@@ -210,6 +221,14 @@ EMPTY = {"type": "object", "properties": {}}
             Tool("f", "", {"type": "object", "properties": {"a": {}}}),
         ),
         ({"name": "f", "parameters": {"type": "object"}}, Tool("f", "", EMPTY)),
+        (
+            {"name": "f", "parameters": {"properties": {"minItems": {"minItems": 1.0}}}},
+            Tool("f", "", {"type": "object", "properties": {"minItems": {"minItems": 1}}}),
+        ),
+        (
+            {"name": "f", "parameters": {"const": {"minItems": 1.5}, "items": {"minItems": 1e30}}},
+            Tool("f", "", {**EMPTY, "const": {"minItems": 1.5}, "items": {"minItems": 1e30}}),
+        ),
         ({"name": "a.b:c-d_E9"}, Tool("a.b:c-d_E9", "", EMPTY)),
     ],
 )

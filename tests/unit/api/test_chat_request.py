@@ -44,6 +44,7 @@ def test_the_least_request_is_this() -> None:
     assert parse() == ChatRequest(
         model="gpt",
         items=(ITEM,),
+        instructions=(),
         image_fields={},
         stream=False,
         include_usage=False,
@@ -53,7 +54,7 @@ def test_the_least_request_is_this() -> None:
         verbosity=None,
         dynamic_tools=(),
         output_schema=None,
-        constraints=AnswerConstraints(names={}, prompt_tokens=1),
+        constraints=AnswerConstraints(names={}, prompt_tokens=1, separator="\n\n"),
         legacy_calls=False,
         ignored=(),
     )
@@ -251,7 +252,8 @@ def test_a_choice_of_tools_is_read(
     assert request.dynamic_tools == offered
     assert request.constraints.offers_tools is bool(offered)
     assert request.constraints.requires_tool is is_required
-    assert request.items == ((ITEM,) if instruction is None else (ITEM, instruction))
+    assert request.items == (ITEM,)
+    assert request.instructions == (() if instruction is None else (instruction,))
     # Also of what is not offered now: the model may know it from the history.
     assert dict(request.constraints.names) == NAMES
     assert request.legacy_calls is is_legacy
@@ -380,7 +382,7 @@ def test_another_format_is_asked_for_and_checked(given: dict[str, Any]) -> None:
     output = parse_format(given)
     assert output.instruction is not None
     request = parse(response_format=given)
-    assert request.items == (ITEM, told(output.instruction))
+    assert request.instructions == (told(output.instruction),)
     assert request.output_schema is None
     assert request.constraints.output == output
     assert request.constraints.checks_output
@@ -405,10 +407,10 @@ def test_text_is_no_format() -> None:
 
 def test_an_instruction_is_the_last_thing_that_is_said() -> None:
     request = parse(response_format=OBJECT, tools=BOTH, tool_choice="required")
-    assert request.items[0] == ITEM
-    assert request.items[1] == CALL_ONE
-    assert request.items[2]["role"] == "developer"
-    assert len(request.items) == 3
+    assert request.items == (ITEM,)
+    assert request.instructions[0] == CALL_ONE
+    assert request.instructions[1]["role"] == "developer"
+    assert len(request.instructions) == 2
 
 
 # stream_options

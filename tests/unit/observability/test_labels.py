@@ -32,3 +32,16 @@ def test_a_code_that_is_not_ours_is_other(code: str | None, label: str) -> None:
 
 def test_no_code_of_ours_is_called_like_the_two_words_for_the_rest() -> None:
     assert not labels.CODES & {labels.NONE, labels.OTHER}
+
+
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [
+        ("temperature", "temperature"),
+        ("messages.name", "messages.name"),
+        ("response_format.json_schema.schema.nullable", "response_format.json_schema.schema"),
+        ("response_format.json_schema.schema.a.schema.b\nc", "response_format.json_schema.schema"),
+    ],
+)
+def test_a_keyword_of_a_schema_is_no_label(name: str, label: str) -> None:
+    assert labels.parameter(name) == label

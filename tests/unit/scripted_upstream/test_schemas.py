@@ -16,6 +16,10 @@ def closed(**properties: Any) -> dict[str, Any]:
     }
 
 
+def deep(levels: int) -> dict[str, Any]:
+    return closed(a=deep(levels - 1)) if levels else closed()
+
+
 def opened(**properties: Any) -> dict[str, Any]:
     return {"type": "object", "properties": properties}
 
@@ -29,6 +33,11 @@ def opened(**properties: Any) -> dict[str, Any]:
         closed(a={"type": "array", "items": closed(b=TEXT)}),
         closed(a={"anyOf": [closed(b=TEXT), {"type": "null"}]}),
         {**closed(a={"$ref": "#/$defs/x"}), "$defs": {"x": closed(b=TEXT)}},
+        closed(a={"anyOf": [{"$ref": "#"}, {"type": "null"}], "description": "d", "title": "t"}),
+        closed(
+            a={**TEXT, "minLength": 1, "pattern": "x", "format": "date"}, b={**TEXT, "const": "x"}
+        ),
+        deep(10),
     ],
 )
 def test_a_strict_schema_passes(schema: Any) -> None:
@@ -51,6 +60,22 @@ def test_a_strict_schema_passes(schema: Any) -> None:
         ({**closed(), "$defs": {"x": opened()}}, "('$defs', 'x')"),
         (closed(a={"oneOf": [TEXT]}), "'oneOf' is not permitted"),
         (closed(a={"type": "array"}), "array schema missing items"),
+        (closed(a={"type": ["array", "null"]}), "array schema missing items"),
+        (closed(a={"type": "array", "prefixItems": [TEXT]}), "'prefixItems' is not permitted"),
+        (closed(a={**TEXT, "default": "x"}), "('properties', 'a'), 'default' is not permitted"),
+        (closed(a={**TEXT, "x-y": 1}), "'x-y' is not permitted"),
+        (closed(a={**TEXT, "uniqueItems": False}), "'uniqueItems' is not permitted"),
+        (closed(a={}), "In context=('properties', 'a'), schema must have a 'type' key."),
+        (closed(a={"const": 1}), "schema must have a 'type' key."),
+        (closed(a={**TEXT, "format": "uri"}), "('properties', 'a'), 'uri' is not a valid format."),
+        (closed(a={"$ref": "#", "description": "d"}), "$ref cannot have keywords {'description'}."),
+        (closed(a={"$ref": "#/properties/a"}), "reference can only point to definitions"),
+        (closed(a={"$ref": "#/$defs/x"}), "reference can only point to definitions"),
+        (closed(a=True), "True is not of type 'object'."),
+        ({"$ref": "#/$defs/x", "$defs": {"x": closed()}}, "got 'type: \"None\"'"),
+        ({**closed(), "anyOf": [closed()]}, "at the top level. Found 'anyOf'."),
+        (closed(a={**TEXT, "enum": ["x"] * 1001}), "Expected at most 1000 enum values"),
+        (deep(12), "Expected at most 10 levels"),
     ],
 )
 def test_a_false_strict_schema_is_refused(schema: Any, said: str) -> None:

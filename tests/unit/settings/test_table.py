@@ -44,6 +44,7 @@ DEFAULTS: dict[str, tuple[str, Any]] = {
     "PROXY_IMAGE_CACHE_BYTES": ("image_cache_bytes", 67108864),
     "PROXY_MAX_CHOICES": ("max_choices", 8),
     "PROXY_REASONING": ("reasoning", "reasoning_content"),
+    "PROXY_COMMENTARY": ("commentary", "content"),
     "PROXY_STREAM_COMMIT_MS": ("stream_commit_ms", 300),
     "PROXY_SSE_KEEPALIVE_MS": ("sse_keepalive_ms", 15_000),
     "PROXY_SSE_MAX_CONCURRENCY": ("sse_max_concurrency", 256),
@@ -154,6 +155,7 @@ VALID: list[tuple[str, str, Any]] = [
     ("PROXY_MAX_CHOICES", "1", 1),
     ("PROXY_MAX_CHOICES", "128", 128),
     ("PROXY_REASONING", "OFF", "off"),
+    ("PROXY_COMMENTARY", "Reasoning_Content", "reasoning_content"),
     *((name, "4999", 4999) for name in DAY_MS),
     ("PROXY_TIMEOUT_MS", "86400000", 86_400_000),
     ("PROXY_STREAM_COMMIT_MS", "1", 1),
@@ -226,6 +228,7 @@ INVALID: list[tuple[str, str, str]] = [
         for text in ("0", "129", "-3", "many")
     ),
     ("PROXY_REASONING", "inline", "one of reasoning_content, off."),
+    ("PROXY_COMMENTARY", "off", "one of content, reasoning_content."),
     *(
         ("PROXY_RATE_LIMIT", text, RATE_SENTENCE)
         for text in (

@@ -25,6 +25,7 @@ from app.backend.observer import TurnState
 from app.backend.protocols import Pace
 from app.backends.app_server.parse_events import Addressed, ThreadId, TurnId
 from app.backends.app_server.turn import (
+    IDLE_GRACE_S,
     MAX_RESPONSES,
     OPEN_STATES,
     QUEUE_BYTES,
@@ -47,9 +48,9 @@ def said(text: str) -> TextDelta:
 class Playbook:
     """A turn, its reader's side and its consumer's side."""
 
-    def __init__(self) -> None:
+    def __init__(self, **options: Any) -> None:
         self.closings: list[Turn] = []
-        self.turn = Turn(THREAD, 1, self.closings.append)
+        self.turn = Turn(THREAD, 1, self.closings.append, **options)
 
     def state(self) -> TurnState:
         """Asked through a method, as mypy takes an attribute for constant between two asserts."""
@@ -415,3 +416,47 @@ def test_a_stream_without_a_gap_does_not_outlive_its_deadline(book: Playbook) ->
     assert step(batches) == [said("a")]
     book.deliver(said("b"))
     assert isinstance(step(batches), WorkerTimeout)
+
+
+# An end that codex does not tell
+
+WHOLE = RawItem({"type": "message", "content": []})
+COMPLETED = ResponseCompleted(None)
+HASTY = replace(PATIENT, first_s=0.01)
+
+
+def test_the_end_of_an_answer_that_is_complete_is_made_up_for(book: Playbook) -> None:
+    book.deliver(said("a"), WHOLE, COMPLETED)
+    assert book.read(HASTY) == [[said("a"), WHOLE, COMPLETED], [DONE]]
+    assert book.state() is TurnState.COMPLETED
+    assert book.turn.is_end_lost
+    assert book.closings == [book.turn]
+
+
+def test_what_is_whole_is_delivered_where_the_whole_request_is_over(book: Playbook) -> None:
+    book.deliver(said("a"), WHOLE)
+    assert book.read(replace(PATIENT, total_s=0.0)) == [[said("a"), WHOLE], [DONE]]
+
+
+def test_what_is_not_whole_is_not(book: Playbook) -> None:
+    batches = book.follow(replace(HASTY, first_s=-IDLE_GRACE_S))
+    book.deliver(said("a"))
+    assert step(batches) == [said("a")]
+    error = step(batches)
+    assert isinstance(error, WorkerTimeout)
+    assert "silent" in error.message
+
+
+@pytest.mark.parametrize("runs", [True, False])
+def test_codex_is_asked_whether_a_call_is_being_written(*, runs: bool) -> None:
+    asked: list[Turn] = []
+
+    def still_runs(turn: Turn) -> bool:
+        asked.append(turn)
+        return runs and len(asked) < 3
+
+    book = Playbook(has_tools=True, still_runs=still_runs)
+    book.begin()
+    book.deliver(said("a"), WHOLE)
+    assert book.read(replace(HASTY, first_s=-IDLE_GRACE_S))[-1] == [DONE]
+    assert asked == [book.turn] * (3 if runs else 1)

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.answers.call_ids import stand_in
 from app.answers.tools import alias_of
 from app.api.chat_completions.messages import ROLES, to_items
 from app.backend.request import Item
@@ -57,6 +58,8 @@ def call_item(call_id: str = "c1", name: str = "f", arguments: str = "{}") -> Me
 def output_item(call_id: str = "c1", output: str = "42") -> Message:
     return {"type": "function_call_output", "call_id": call_id, "output": output}
 
+
+SECOND = stand_in("c1", 1)
 
 ITEMS: list[tuple[Message, Message]] = [
     (said("system", "s"), item("developer", "s")),
@@ -168,7 +171,30 @@ CONVERSATIONS: list[tuple[list[Message], list[Message]]] = [
     # An id may come again once its call was answered.
     (
         [called(call()), answered("c1", "1"), called(call()), answered("c1", "2")],
-        [call_item(), output_item(output="1"), call_item(), output_item(output="2")],
+        [
+            *(call_item(), output_item(output="1")),
+            *(call_item(call_id=SECOND), output_item(SECOND, output="2")),
+        ],
+    ),
+    # Or within a round; results then come in the order of the calls.
+    (
+        [called(call(), call(name="g")), answered("c1", "1"), answered("c1", "2")],
+        [
+            *(call_item(), call_item(name="g", call_id=SECOND)),
+            *(output_item(output="1"), output_item(SECOND, output="2")),
+        ],
+    ),
+    # What the Responses API takes for no id has a stand-in, the same one always.
+    *(
+        (
+            [called(call(given)), answered(given)],
+            [call_item(call_id=stand_in(given, 0)), output_item(stand_in(given, 0))],
+        )
+        for given in ("", "x" * 65, "ü" * 1000)
+    ),
+    (
+        [called(call("x" * 64)), answered("x" * 64)],
+        [call_item(call_id="x" * 64), output_item("x" * 64)],
     ),
     (
         [called({"id": "c1", "function": call()["function"]}), answered("c1")],
@@ -257,11 +283,11 @@ def told(message: Message) -> list[tuple[str, Any]]:
     """What a message says, in our own words: who says what, which call, which result."""
     role, content = message["role"], message.get("content")
     if role == "tool":
-        return [("result", (message["tool_call_id"], "".join(texts_of(content))))]
+        return [("result", "".join(texts_of(content)))]
     if role == "function":
         return [("legacy result", "".join(texts_of(content)))]
     calls: list[tuple[str, tuple[str, ...]]] = [
-        ("call", (c["id"], alias_of(c["function"]["name"]), c["function"]["arguments"]))
+        ("call", (alias_of(c["function"]["name"]), c["function"]["arguments"]))
         for c in message.get("tool_calls", [])
     ]
     if legacy := message.get("function_call"):
@@ -271,26 +297,21 @@ def told(message: Message) -> list[tuple[str, Any]]:
     return [*speech, *calls]
 
 
-def retold(entry: Item, ids: list[str]) -> tuple[str, Any]:
+def retold(entry: Item) -> tuple[str, Any]:
     """The same of an item."""
     if entry["type"] == "message":
         return entry["role"], [part["text"] for part in entry["content"]]
-    is_legacy = entry["call_id"] not in ids
+    legacy = "legacy " if entry["call_id"].startswith("call_legacy_") else ""
     if entry["type"] == "function_call":
-        what = (entry["name"], entry["arguments"])
-        return ("legacy call", what) if is_legacy else ("call", (entry["call_id"], *what))
-    output = entry["output"]
-    return ("legacy result", output) if is_legacy else ("result", (entry["call_id"], output))
+        return f"{legacy}call", (entry["name"], entry["arguments"])
+    return f"{legacy}result", entry["output"]
 
 
 @given(TALKS)
 def test_any_conversation_keeps_its_order_its_texts_and_its_calls(messages: list[Message]) -> None:
     before = copy.deepcopy(messages)
     items = to_items(messages)
-    ids = [c["id"] for message in messages for c in message.get("tool_calls", [])]
-    assert [retold(entry, ids) for entry in items] == [
-        line for message in messages for line in told(message)
-    ]
+    assert list(map(retold, items)) == [line for message in messages for line in told(message)]
     assert messages == before
 
 
@@ -299,10 +320,13 @@ def test_every_call_has_one_result_after_it_and_every_result_a_call(
     messages: list[Message],
 ) -> None:
     waiting: set[str] = set()
+    seen: set[str] = set()
     for entry in to_items(messages):
         if entry["type"] == "function_call":
-            assert entry["call_id"] not in waiting
+            assert entry["call_id"] not in seen
+            assert 1 <= len(entry["call_id"]) <= 64
             waiting.add(entry["call_id"])
+            seen.add(entry["call_id"])
         elif entry["type"] == "function_call_output":
             waiting.remove(entry["call_id"])
         else:
@@ -385,7 +409,7 @@ REFUSED: list[tuple[Any, str, str]] = [
     ),
     (called(call(None)), f"{CALLED}.id", REQUIRED),
     *((called(call(call_id)), f"{CALLED}.id", TYPE) for call_id in NOT_STRINGS),
-    (called(call("a"), call("a")), ".tool_calls[1].id", VALUE),
+    (called(call("a"), call("a")), ".tool_calls[0]", VALUE),
     (called({"id": "c", "type": "function"}), f"{CALLED}.function", REQUIRED),
     *(
         (called({"id": "c", "function": function}), f"{CALLED}.function", TYPE)

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from app.answers.output_format import TEXT, OutputFormat
+from app.answers.output_format import TEXT, Accepted, OutputFormat
 from app.api.chat_completions.response_format import parse_format
 from app.errors import InvalidRequest
 from tests.fakes.values import each
@@ -60,7 +60,7 @@ def test_a_description_is_told_to_the_model() -> None:
 
 def test_text_asks_for_nothing() -> None:
     assert parse_format({"type": "text"}) == TEXT == OutputFormat()
-    assert TEXT.problem("anything") is None
+    assert TEXT.accept("anything") == Accepted("anything")
 
 
 def test_a_json_object_is_an_instruction() -> None:

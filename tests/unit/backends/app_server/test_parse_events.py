@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from app.backend.events import (
     Event,
+    MessageBegan,
     RawItem,
     ReasoningDelta,
     ResponseCompleted,
@@ -67,12 +68,22 @@ EVENTS: list[tuple[str, dict[str, Any], Event]] = [
     (
         "item/reasoning/summaryTextDelta",
         {**ADDRESS, "itemId": "itm", "summaryIndex": 0, "delta": "hm"},
-        ReasoningDelta("hm"),
+        ReasoningDelta("hm", "itm/summaryIndex/0"),
     ),
     (
         "item/reasoning/textDelta",
         {**ADDRESS, "itemId": "itm", "contentIndex": 0, "delta": "hm"},
-        ReasoningDelta("hm"),
+        ReasoningDelta("hm", "itm/contentIndex/0"),
+    ),
+    (
+        "item/started",
+        {**ADDRESS, "item": {"type": "agentMessage", "id": "itm", "phase": "commentary"}},
+        MessageBegan("itm", "commentary"),
+    ),
+    (
+        "item/started",
+        {**ADDRESS, "item": {"type": "agentMessage", "id": "itm", "phase": None}},
+        MessageBegan("itm"),
     ),
     (
         "thread/tokenUsage/updated",

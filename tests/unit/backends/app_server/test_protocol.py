@@ -10,6 +10,7 @@ from app.backends.app_server.protocol import (
     initialize_params,
     inject_items_params,
     interrupt_params,
+    is_active,
     model_list_params,
     parse_models,
     parse_thread_id,
@@ -133,6 +134,8 @@ def test_no_notification_is_opted_out_of_twice() -> None:
         (parse_user_agent, {"userAgent": "probe/0.163.0"}, "probe/0.163.0"),
         (parse_thread_id, {"thread": {"id": "thr", "more": 1}}, "thr"),
         (parse_turn_id, {"turn": {"id": "trn"}}, "trn"),
+        (is_active, {"thread": {"status": {"type": "active", "activeFlags": []}}}, True),
+        *((is_active, {"thread": {"status": {"type": kind}}}, False) for kind in ("idle", "new")),
         (parse_models, {"data": []}, ([], None)),
         (parse_models, {"data": [], "nextCursor": None}, ([], None)),
         (parse_models, {"data": [], "nextCursor": 2}, ([], None)),
@@ -155,6 +158,9 @@ WRONG: list[tuple[Callable[[Any], Any], Any, str]] = [
     *((parse_thread_id, {"thread": thread}, "id") for thread in ({}, {"id": 5})),
     *((parse_turn_id, result, "turn") for result in NOT_RESULTS),
     *((parse_turn_id, {"turn": turn}, "id") for turn in ({}, {"id": None})),
+    *((is_active, result, "thread") for result in NOT_RESULTS),
+    (is_active, {"thread": {}}, "status"),
+    (is_active, {"thread": {"status": {}}}, "type"),
     *((parse_models, result, "data") for result in [*NOT_RESULTS, {"data": {}}]),
     *(
         (parse_models, {"data": [entry]}, "supportedReasoningEfforts")

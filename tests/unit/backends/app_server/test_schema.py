@@ -10,7 +10,7 @@ from app.answers.tools import Tool, to_dynamic_tool
 from app.answers.turn_errors import BY_KIND
 from app.api.chat_completions.messages import to_items
 from app.backend.account import WINDOWS
-from app.backend.events import TurnStatus
+from app.backend.events import COMMENTARY, FINAL_ANSWER, TurnStatus
 from app.backend.request import TurnRequest
 from app.backends.app_server import protocol
 from app.backends.app_server.parse_events import PARSERS, Addressed, ThreadId, TurnId, parse_event
@@ -214,6 +214,7 @@ READ: dict[str, list[tuple[str, str]]] = {
         ("itemId", "string"),
         ("delta", "string"),
     ],
+    "item/started": [("threadId", "string"), ("turnId", "string"), ("item", "object")],
     "item/reasoning/summaryTextDelta": [
         ("threadId", "string"),
         ("turnId", "string"),
@@ -287,7 +288,18 @@ def test_a_field_that_we_read_is_required_and_has_its_type(
     assert is_a(least(part, root), kind)
 
 
-@pytest.mark.parametrize("method", PARSERS)
+def test_a_message_that_begins_has_an_id_and_maybe_a_phase(schema: Schema) -> None:
+    part, root = notification(schema, "item/started")
+    part = resolve(part, root)
+    kinds = resolve(part["properties"]["item"], root)["oneOf"]
+    (message,) = [kind for kind in kinds if kind["properties"]["type"]["enum"] == ["agentMessage"]]
+    assert "id" in message["required"]
+    assert "phase" in message["properties"]
+    phases = root["definitions"]["MessagePhase"]["oneOf"]
+    assert {phase["enum"][0] for phase in phases} >= {COMMENTARY, FINAL_ANSWER}
+
+
+@pytest.mark.parametrize("method", PARSERS.keys() - {"item/started"})
 def test_an_event_with_nothing_but_its_required_fields_is_parsed(
     schema: Schema, method: str
 ) -> None:
@@ -393,6 +405,7 @@ PARAMS: list[tuple[str, dict[str, Any]]] = [
     ("turn/start", protocol.turn_start_params(THREAD, FULL)),
     ("turn/interrupt", protocol.interrupt_params(THREAD, TURN)),
     ("thread/unsubscribe", protocol.unsubscribe_params(THREAD)),
+    ("thread/read", protocol.read_params(THREAD)),
     ("thread/loaded/list", protocol.loaded_list_params()),
     ("model/list", protocol.model_list_params(None)),
     ("model/list", protocol.model_list_params("2")),
@@ -475,6 +488,14 @@ def test_a_thread_has_an_id(schema: Schema) -> None:
     thread = resolve(file["properties"]["thread"], file)
     assert "id" in thread["required"]
     assert protocol.parse_thread_id({"thread": {"id": least(thread["properties"]["id"], file)}})
+
+
+def test_a_thread_says_whether_a_turn_runs_on_it(schema: Schema) -> None:
+    file = schema("v2/ThreadReadResponse")
+    thread = resolve(file["properties"]["thread"], file)
+    assert "status" in thread["required"]
+    kinds = resolve(only(thread["properties"]["status"]), file)["oneOf"]
+    assert {"idle", "active"} <= {kind["properties"]["type"]["enum"][0] for kind in kinds}
 
 
 @pytest.mark.parametrize("field", ["model", "supportedReasoningEfforts", "defaultReasoningEffort"])

@@ -1,0 +1,204 @@
+"""Cache of answers as the upstream made them, for the requests that bring them back.
+
+Chat completions have no place for the model's encrypted reasoning, nor for the phases of its messages; without the one
+it begins to think anew after every tool result, without the other it takes its own asides for answers. So the items of
+an answer are kept, and put in the place of what a client echoes of them. They are found by the whole conversation
+before them, so that nothing of one conversation ever gets into another. An optimisation only: never needed for a right
+answer, and gone with the worker. Held in memory, oldest out first.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+
+import orjson
+
+from app.answers.choice_text import texts_of
+from app.backend.events import COMMENTARY
+from app.backend.request import Item
+
+MAX_BYTES = 16 * 1024 * 1024
+"""Over all conversations."""
+
+_ENTRY_COST = 500  # bytes that an entry costs beside its text, about
+_MOST_ALTERNATIVES = 8  # answers to one conversation: choices, and the same question asked again
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Whose an answer is: reasoning is encrypted for a login and a model, and belongs to the key that paid for it."""
+
+    key: str
+    login: str
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """Items of a conversation with kept answers in it, and the mark by which an answer to them is kept.
+
+    `is_changed` is True if anything in them is not the client's.
+    """
+
+    items: tuple[Item, ...]
+    mark: bytes
+    is_changed: bool = False
+
+
+class AnswerCache:
+    """Answers by owner and conversation. No lock: nothing here yields between reading and changing."""
+
+    def __init__(self, max_bytes: int = MAX_BYTES) -> None:
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self._kept: OrderedDict[tuple[Owner, bytes], list[tuple[Item, ...]]] = OrderedDict()
+
+    def recall(self, owner: Owner, items: Sequence[Item]) -> Recalled:
+        """Return a conversation with the answers in it as the upstream made them. Linear, about 2 ns a byte."""
+        found: list[Item] = []
+        conversation = blake2b(digest_size=16)
+        is_changed = False
+        for block in _blocks(items):
+            recalled = None
+            if self._kept and _is_answer(block[0]):
+                recalled = self._recall((owner, conversation.digest()), block)
+            found += recalled or block
+            is_changed = is_changed or recalled is not None
+            for item in block:
+                conversation.update(orjson.dumps(item))
+        return Recalled(tuple(found), conversation.digest(), is_changed)
+
+    def _recall(self, key: tuple[Owner, bytes], block: Sequence[Item]) -> list[Item] | None:
+        alternatives = self._kept.get(key)
+        if alternatives is None:
+            return None
+        self._kept.move_to_end(key)
+        # Ids tell answers apart, but not always: a conversation may have stand-ins for them.
+        likely = sorted(alternatives, key=lambda kept: _ids(kept) != _ids(block))
+        return next(filter(None, (_merged(kept, block) for kept in likely)), None)
+
+    def keep(self, owner: Owner, mark: bytes, items: Iterable[Item]) -> None:
+        """Keep the items of an answer to the conversation of that mark, if a client could not give them back alike."""
+        answer = tuple(_bare(item) for item in items if _is_worth_it(item))
+        if not any(item["type"] == "reasoning" or item.get("phase") for item in answer):
+            return
+        if not any(item["type"] != "reasoning" for item in answer):
+            return  # nothing by which it would be found again
+        key = (owner, mark)
+        alternatives = [kept for kept in self._drop(key) if kept != answer]
+        self._kept[key] = [answer, *alternatives][:_MOST_ALTERNATIVES]
+        self._bytes += sum(map(_size, self._kept[key]))
+        while self._bytes > self._max_bytes:
+            self._drop(next(iter(self._kept)))
+
+    def forget(self, owner: Owner) -> None:
+        """Forget every answer of an owner: the upstream takes its own reasoning back no more."""
+        for key in [key for key in self._kept if key[0] == owner]:
+            self._drop(key)
+
+    def _drop(self, key: tuple[Owner, bytes]) -> list[tuple[Item, ...]]:
+        dropped = self._kept.pop(key, [])
+        self._bytes -= sum(map(_size, dropped))
+        return dropped
+
+    def __repr__(self) -> str:
+        return f"<AnswerCache {len(self._kept)} conversations, {self._bytes} bytes>"
+
+
+def without_reasoning(items: Iterable[Item]) -> tuple[Item, ...]:
+    """Return a conversation without what the model thought."""
+    return tuple(item for item in items if item.get("type") != "reasoning")
+
+
+def _blocks(items: Sequence[Item]) -> Iterator[list[Item]]:
+    """Yield the items one by one, but what belongs to one answer together."""
+    block: list[Item] = []
+    for item in items:
+        if block and not (_is_answer(item) and _is_answer(block[0])):
+            yield block
+            block = []
+        block.append(item)
+    if block:
+        yield block
+
+
+def _is_answer(item: Item) -> bool:
+    return item.get("type") == "function_call" or item.get("role") == "assistant"
+
+
+def _is_worth_it(item: Item) -> bool:
+    return item.get("type") != "reasoning" or bool(item.get("encrypted_content"))
+
+
+_MEMBERS = {
+    "reasoning": ("type", "id", "summary", "encrypted_content"),
+    "message": ("type", "id", "role", "content", "phase"),
+    "function_call": ("type", "call_id", "name", "arguments"),
+}
+
+
+def _bare(item: Item) -> Item:
+    """Return what the upstream needs of an item; reasoning is good under its own id only."""
+    bare = {name: item[name] for name in _MEMBERS[item["type"]] if item.get(name) is not None}
+    if item["type"] == "reasoning":
+        bare.setdefault("summary", [])
+    if item["type"] == "message":
+        bare["content"] = [
+            {"type": "output_text", "text": text} for text in texts_of(item.get("content"))
+        ]
+    return bare
+
+
+def _ids(items: Sequence[Item]) -> list[str]:
+    return [item["call_id"] for item in items if item["type"] == "function_call"]
+
+
+def _merged(kept: Sequence[Item], block: Sequence[Item]) -> list[Item] | None:
+    """Return the kept items in place of what a client echoes; None if it is another answer.
+
+    The calls are the client's, under the ids that the conversation has for them. Its text counts where it is another
+    one than it was given; where it left the text out beside calls, it is put back.
+    """
+    calls = [item for item in block if item["type"] == "function_call"]
+    said = [item for item in block if item["type"] != "function_call"]
+    kept_calls = [item for item in kept if item["type"] == "function_call"]
+    if len(calls) != len(kept_calls) or not all(map(_is_same_call, calls, kept_calls)):
+        return None
+    text = _squeezed(said)
+    is_own_text = text not in _echoes(kept) and bool(text or not calls)
+    if is_own_text and not calls:
+        return None
+    left, merged = iter(calls), list[Item]()
+    for item in kept:
+        if item["type"] == "function_call":
+            merged.append(next(left))
+        elif item["type"] == "reasoning" or not is_own_text:
+            merged.append(item)
+        else:  # the client's words, where the first of the model's were
+            merged += said
+            said = []
+    return merged if not is_own_text else [*said, *merged]
+
+
+def _echoes(kept: Sequence[Item]) -> tuple[str, str]:
+    """Return the texts that a client may have been given: with what was said on the way, or without."""
+    return _squeezed(kept), _squeezed(item for item in kept if item.get("phase") != COMMENTARY)
+
+
+def _is_same_call(ours: Item, kept: Item) -> bool:
+    is_alike = ours["call_id"] == kept["call_id"] or ours["arguments"] == kept["arguments"]
+    return bool(ours["name"] == kept["name"] and is_alike)
+
+
+def _squeezed(items: Iterable[Item]) -> str:
+    """Return the text of messages without white space, which clients strip, and which parts messages."""
+    return "".join(
+        "".join(text.split()) for item in items for text in texts_of(item.get("content"))
+    )
+
+
+def _size(items: tuple[Item, ...]) -> int:
+    return sum(_ENTRY_COST + len(orjson.dumps(item)) for item in items)

@@ -1,0 +1,230 @@
+"""Text of a choice: what the model says and thinks, as chunks. Pure.
+
+An answer may hold several messages. They are parted where a client has one text for them, and of a structured answer
+only the last one counts. Text that came only with the whole item is added to the pieces that came before it. A piece
+goes out exactly as it came: never merged with another, never compared with one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from app.answers.chunks import (
+    Chunk,
+    ItemBegan,
+    ItemEnded,
+    ItemKind,
+    ReasoningText,
+    Refusal,
+    Text,
+    Working,
+)
+from app.answers.constraints import AnswerConstraints
+from app.answers.fence import FenceFilter
+from app.answers.message import Delivered, Message, Route
+from app.answers.stop_sequences import StopFilter
+from app.backend.events import COMMENTARY, FINAL_ANSWER
+from app.backend.request import Item
+from app.errors import UpstreamBrokeOff
+
+
+class ChoiceText:
+    """Text of one turn. Once `is_stopped`, a stop sequence was complete and nothing more goes out.
+
+    `pieces` counts what came, `refused` is True once there was a refusal.
+    """
+
+    def __init__(self, index: int, constraints: AnswerConstraints) -> None:
+        self.pieces = 0
+        self.refused = False
+        self._index, self._constraints = index, constraints
+        self._working = Working(index)  # one for all: there may be very many
+        self._stop = StopFilter(constraints.stops)
+        output = constraints.output
+        self._fence = FenceFilter(is_on=output.is_checked and not constraints.checks_output)
+        self._holds = constraints.holds_text
+        self._held: list[Chunk] = []  # while it is not certain that the answer will stand
+        self._open: ItemKind | None = None  # at most one item is open at a time
+        self._message: Message | None = None  # the latest
+        self._has_content = False
+        self._thought = Delivered()  # of the reasoning item whose text is coming
+        self._thought_part: str | None = None
+
+    @property
+    def is_stopped(self) -> bool:
+        """True once a stop sequence was complete."""
+        return self._stop.hit
+
+    # Messages
+
+    def begin_message(self, item_id: str, phase: str | None) -> list[Chunk]:
+        """Begin a message. Raises `UpstreamBrokeOff` where the one before it was never finished."""
+        # Where its connection broke, codex may ask the upstream anew by itself: the answer then begins once more, as
+        # another message, while the first was never finished.
+        before = self._message
+        if before is not None and before.is_broken_off:
+            raise UpstreamBrokeOff("The upstream broke off its answer.")
+        self._message = Message(item_id, phase, self._route(phase))
+        if before is None or not before.held:
+            return []
+        # It was not the last one, so it is no part of a structured answer.
+        return self.think(before.let_go(), before.item_id)
+
+    def _route(self, phase: str | None) -> Route:
+        if self._constraints.is_structured:
+            if self._has_content:
+                return Route.REASONING
+            return Route.CONTENT if phase == FINAL_ANSWER else Route.HELD
+        is_aside = phase == COMMENTARY and self._constraints.commentary_is_reasoning
+        return Route.REASONING if is_aside else Route.CONTENT
+
+    def say(self, item_id: str, text: str) -> list[Chunk]:
+        """Take a piece of a message. Raises `UpstreamBrokeOff`."""
+        message = self._message
+        if message is None or message.item_id != item_id:
+            return [*self.begin_message(item_id, None), *self.say(item_id, text)]
+        self.pieces += 1
+        message.delivered.add(text)
+        return self._pass(message, text) if message.has_content else self._say(message, text)
+
+    def _say(self, message: Message, text: str) -> list[Chunk]:
+        if message.has_content:
+            return self._pass(message, text)
+        if message.route is Route.REASONING:
+            return self.think(text, message.item_id)
+        if message.route is Route.HELD:
+            return self._let_go() if message.hold(text) else [self._working]
+        message.has_content = True
+        separator = self._constraints.separator if self._has_content else ""
+        self._has_content = True
+        parted = self._pass(message, separator) if separator else []
+        return [*parted, *self._pass(message, text)]
+
+    def _pass(self, message: Message, text: str) -> list[Chunk]:
+        """Let text out as far as no filter holds it back."""
+        is_open = self._open is ItemKind.MESSAGE
+        began = [] if is_open else self._begin_item(ItemKind.MESSAGE, message.item_id)
+        passed = self._stop.feed(self._fence.feed(text))
+        return [*began, *self._emit(Text(self._index, passed))] if passed else began
+
+    def _let_go(self) -> list[Chunk]:
+        """Let the latest message out if it was held back until it was known where it goes."""
+        message = self._message
+        if message is None or not message.held:
+            return []
+        message.route = Route.CONTENT
+        chunks = self._say(message, message.let_go())
+        return chunks if message.raw is None else [*chunks, *self._end_item(message.raw)]
+
+    def end_message(self, item: Item) -> list[Chunk]:
+        """Take a whole message: what of its text has not come yet, and refusals, for which codex has no pieces."""
+        message = self._message
+        if message is None or message.raw is not None:  # nothing of it has come before
+            phase = item.get("phase")
+            began = self.begin_message(str(item.get("id")), phase and str(phase))
+            return [*began, *self.end_message(item)]
+        message.raw = item
+        chunks: list[Chunk] = []
+        if rest := message.delivered.rest("".join(texts_of(item.get("content")))):
+            self.pieces += 1
+            chunks += self._say(message, rest)
+        if refusals := texts_of(item.get("content"), "refusal"):
+            return [*chunks, *self.refuse(*refusals), *self._end_item(item)]
+        # A client sees one text: a stop sequence may begin in one message and end in the next.
+        is_whole = self._open is ItemKind.MESSAGE and not self._stop.is_holding
+        return [*chunks, *(self._end_item(item) if is_whole else [self._working])]
+
+    def refuse(self, *texts: str) -> list[Chunk]:
+        """Say the model's own words for not answering."""
+        self.refused = True
+        chunks = [*self._let_go(), *self._begin_item(ItemKind.MESSAGE), *self._flush()]
+        chunks += self._release()  # a refusal is not checked, so that nothing need be held any more
+        return [*chunks, *(Refusal(self._index, text) for text in texts)]
+
+    # Reasoning
+
+    def think(self, text: str, part: str) -> list[Chunk]:
+        """Take a piece of reasoning, which is shown at once, also where text is held back."""
+        if not self._constraints.shows_reasoning:
+            return [self._working]
+        chunks: list[Chunk] = []
+        if self._open is None:
+            self._open = ItemKind.REASONING
+            chunks = [ItemBegan(self._index, ItemKind.REASONING)]
+        separator = self._constraints.separator
+        if separator and self._thought_part not in (None, part):
+            chunks.append(ReasoningText(self._index, separator))
+            if self._thought:
+                self._thought.add(separator)
+        self._thought_part = part
+        self._thought.add(text)
+        return [*chunks, ReasoningText(self._index, text)]
+
+    def end_thought(self, item: Item) -> list[Chunk]:
+        """Take a whole piece of reasoning: what of it has not come yet."""
+        texts = texts_of(item.get("summary")) or texts_of(item.get("content"))
+        rest = self._thought.rest(self._constraints.separator.join(texts))
+        part = self._thought_part if self._thought else None
+        chunks = self.think(rest, part or str(item.get("id"))) if rest else []
+        self._thought = Delivered()
+        ended = self._end_item(item) if self._open is ItemKind.REASONING else [self._working]
+        return [*chunks, *ended]
+
+    # Ends
+
+    def end(self) -> list[Chunk]:
+        """End what is open. Whatever was held back stands: the answer is over, or goes on with a call."""
+        return [*self._let_go(), *self._end_item(), *self._release()]
+
+    def let_all_go(self) -> list[Chunk]:
+        """Pass on what waited for more text; what waits for a check is still held."""
+        return [*self._let_go(), *self._flush()]
+
+    def held_text(self) -> str:
+        """Return the text that waits for a check."""
+        return "".join(chunk.text for chunk in self._held if isinstance(chunk, Text))
+
+    def replace_held(self, text: str) -> None:
+        """Put one text in the place of all that waits for a check."""
+        first = next(place for place, chunk in enumerate(self._held) if isinstance(chunk, Text))
+        others = [chunk for chunk in self._held[first:] if not isinstance(chunk, Text)]
+        self._held = [*self._held[:first], Text(self._index, text), *others]
+
+    # Items
+
+    def _begin_item(self, kind: ItemKind, item_id: str = "") -> list[Chunk]:
+        if self._open is kind:
+            return []
+        ended = self._end_item()
+        self._open = kind
+        return [*ended, *self._emit(ItemBegan(self._index, kind, item_id))]
+
+    def _end_item(self, raw: Mapping[str, Any] | None = None) -> list[Chunk]:
+        ended, self._open = self._open, None
+        if ended is None:
+            return []
+        if ended is ItemKind.REASONING:
+            return [ItemEnded(self._index, raw)]
+        return [*self._flush(), *self._emit(ItemEnded(self._index, raw))]
+
+    def _flush(self) -> list[Chunk]:
+        text = self._stop.feed(self._fence.flush()) + self._stop.flush()
+        return self._emit(Text(self._index, text)) if text else []
+
+    def _emit(self, chunk: Chunk) -> list[Chunk]:
+        """Return a chunk of a message, unless it has to be held back."""
+        if not self._holds:
+            return [chunk]
+        self._held.append(chunk)
+        return [self._working]
+
+    def _release(self) -> list[Chunk]:
+        held, self._held = self._held, []
+        return held
+
+
+def texts_of(parts: Any, member: str = "text") -> list[str]:
+    """Return the texts of an item's parts; a part of another shape has none."""
+    known = [part for part in parts if isinstance(part, Mapping)] if isinstance(parts, list) else []
+    return [part[member] for part in known if isinstance(part.get(member), str)]
