@@ -10,7 +10,6 @@ Loaded by gunicorn's master, too, which must not load the application: so this m
 from __future__ import annotations
 
 from contextlib import suppress
-from functools import cached_property
 from socket import SHUT_WR
 from typing import Any
 
@@ -28,20 +27,27 @@ _LINGER_S = 30.0
 class UnreadBody:
     """The body of one request, seen from the end of its answer. `request` is gunicorn's."""
 
+    __slots__ = ("_body", "_client_closes", "_is_left")
+
     def __init__(self, request: Any) -> None:
         self._body = request.body
         self._client_closes = request.should_close
+        self._is_left: bool | None = None
 
     def should_close(self) -> bool:
         """Return whether this connection ends with this answer. Blocks, at most for a moment, the first time.
 
         gunicorn asks when it writes the headers of the answer, so that the client is told, and again after it.
         """
-        return bool(self._client_closes()) or self.is_left
+        return bool(self._client_closes()) or self.is_left()
 
-    @cached_property
     def is_left(self) -> bool:
-        """True if some of the body has not been read, and is more than comes at once."""
+        """Return True if some of the body has not been read, and is more than comes at once. Blocks as above."""
+        if self._is_left is None:
+            self._is_left = self._look()
+        return self._is_left
+
+    def _look(self) -> bool:
         reader, left = self._body.reader, _LITTLE_BYTES
         if isinstance(reader, LengthReader) and reader.length > _LITTLE_BYTES:
             return True

@@ -86,7 +86,7 @@ class Worker(GeventWorker):
         try:
             result = super().handle_request(listener_name, req, sock, addr)
         except StopIteration:  # gunicorn's word for: close this connection
-            if body.is_left:
+            if body.is_left():
                 self._linger(sock)
             raise
         finally:

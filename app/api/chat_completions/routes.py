@@ -63,8 +63,11 @@ def create_chat_completion() -> Response:
 
 
 def _words_for(request: ChatRequest) -> RequestWords:
-    fields = {**WORDS.fields, RequestPart.EFFORT: request.fields.effort}
-    return replace(WORDS, fields=fields, tools=request.fields.tools)
+    """Return the endpoint's words with what this one request adds; a stream keeps them, so most share one object."""
+    own = request.fields
+    if not own.tools and own.effort == WORDS.fields[RequestPart.EFFORT]:
+        return WORDS
+    return replace(WORDS, fields={**WORDS.fields, RequestPart.EFFORT: own.effort}, tools=own.tools)
 
 
 def to_turn_request(request: ChatRequest, resolved: Resolved) -> TurnRequest:
