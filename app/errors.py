@@ -93,6 +93,16 @@ class PromptRefused(InvalidRequest):
     default_code = "invalid_prompt"
 
 
+class ToolRefused(InvalidRequest):
+    """codex does not take a tool, whatever this gateway did to make it fit.
+
+    `alias` is the tool's name in codex, empty where codex named none, `reason` what codex says of it.
+    """
+
+    alias: str = ""
+    reason: str = ""
+
+
 class ReasoningRefused(InvalidRequest):
     """The upstream cannot read the encrypted reasoning that was given back to it: made for another key, or too old."""
 

@@ -260,6 +260,7 @@ class Answer:
             usage_estimated=any(choice.is_usage_estimated for choice in self._choices),
             cause=self._choices[0].cause,
             rerouted_to=next(filter(None, (it.rerouted_to for it in self._choices)), None),
+            adjusted_parameters=resolved.adjusted,
         )
 
     def _usage(self) -> Usage:

@@ -7,6 +7,9 @@ A name is looked up in this order, and spelled exactly:
 3. an alias without an effort of its own, or a model, then a hyphen and an effort that the model knows
    (`gpt-5.5-high`).
 
+An effort of `none` or `minimal`, which clients send by default, becomes the lowest one of a model that does not have
+it.
+
 A request without a model takes `PROXY_DEFAULT_MODEL`, which is looked up in the same way. Where the name sets an
 effort, a field that asks for another one is a contradiction and refused: neither is silently dropped. Only the
 default's effort yields, since that caller named none.
@@ -36,11 +39,15 @@ class Names:
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """A model, and the effort it was asked to make; None leaves that to the model. `name` is the caller's word."""
+    """A model, and the effort it was asked to make; None leaves that to the model. `name` is the caller's word.
+
+    `adjusted` has the fields of the request whose value was replaced, with the value that took its place.
+    """
 
     name: str
     model: Model
     effort: str | None
+    adjusted: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
 
 def resolve(
@@ -63,16 +70,24 @@ def resolve(
         reason = _not_found(names, asked, is_default=asked != name)
         raise ModelNotFound(reason, param=fields[RequestPart.MODEL])
     model, implied = found
+    adjusted: dict[str, str] = {}
     if effort is not None:
-        field = fields[RequestPart.EFFORT]
-        _check_effort(model, effort, field)
-        if name and implied and effort != implied:
+        param = fields[RequestPart.EFFORT]
+        if effort in _LITTLE and effort not in model.efforts:
+            lowest = _lowest(model)
+            instead = lowest or model.default_effort or "default"
+            if instead != effort:
+                adjusted[param] = instead
+            effort = lowest
+        else:
+            _check_effort(model, effort, param)
+        if name and implied and effort and effort != implied:
             raise InvalidRequest(
                 f"The model `{asked[:_SHOWN]}` already means the reasoning effort '{implied}', which contradicts "
-                f"'{field}': '{effort}'. Leave one of them out.",
-                param=field,
+                f"'{param}': '{effort}'. Leave one of them out.",
+                param=param,
             )
-    return Resolved(asked, model, effort or implied)
+    return Resolved(asked, model, effort or implied, adjusted)
 
 
 def listed(models: Sequence[Model], names: Names) -> tuple[str, ...]:
@@ -116,6 +131,16 @@ def _find(models: Sequence[Model], name: str) -> _Found | None:
         if model.id == stem and effort in model.efforts:
             return model, effort
     return None
+
+
+_LITTLE = ("none", "minimal")
+_RISING = (*_LITTLE, "low", "medium", "high", "xhigh", "max", "ultra")
+"""Every effort that OpenAI has a word for, the lowest first."""
+
+
+def _lowest(model: Model) -> str | None:
+    """Return the lowest effort that the model has, None where it has none to choose from."""
+    return next((name for name in (*_RISING, *model.efforts) if name in model.efforts), None)
 
 
 def _check_effort(model: Model, effort: str, field: str) -> None:

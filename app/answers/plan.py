@@ -9,7 +9,7 @@ from types import MappingProxyType
 from app.answers.constraints import AnswerConstraints
 from app.answers.model_names import Resolved
 from app.backend.request import Item, TurnRequest
-from app.errors import ContextLengthExceeded, GatewayError, RequestPart
+from app.errors import ContextLengthExceeded, GatewayError, RequestPart, ToolRefused
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,13 +18,21 @@ class RequestWords:
 
     `fields` names the field of each part; `too_long` is the advice where a conversation is too long, in words that
     clients look for: "Please reduce the length of the messages."
+    `images` is what `ignored_parameters` calls images that were left out.
+    `tools` has the caller's own name for each tool that codex knows by another or the same, and the field of that name.
     """
 
     fields: Mapping[RequestPart, str]
     too_long: str
+    images: str = ""
+    tools: Mapping[str, tuple[str, str]] = field(default_factory=lambda: MappingProxyType({}))
 
     def put_into(self, error: GatewayError) -> None:
         """Let the error name the field of the part that it is about."""
+        if isinstance(error, ToolRefused) and error.alias in self.tools:
+            name, error.param = self.tools[error.alias]
+            reason = error.reason.replace(error.alias, name)
+            error.message = f"The tool '{name}' was refused by codex: {reason}."
         if error.part is not None and error.param is None:
             error.param = self.fields.get(error.part)
             if isinstance(error, ContextLengthExceeded):
@@ -35,7 +43,8 @@ class RequestWords:
 class Prompt:
     """One question, and how many answers it gets: `n` choices under the same constraints.
 
-    `image_fields` has the request's field for every image address in the items. `instructions` are of this gateway:
+    `image_fields` has the request's field for every image address in the items. One that is in `past_images` alone may
+    fail: the model has answered after it, and is told so in words. `instructions` are of this gateway:
     they follow the caller's items, and are no part of the conversation. What preparation finds out: the `mark` of the
     conversation, and whether it `is_recalled`, that is, has something in it that the caller did not send.
     """
@@ -47,6 +56,7 @@ class Prompt:
     instructions: tuple[Item, ...] = ()
     mark: bytes = b""
     is_recalled: bool = False
+    past_images: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from app.answers.answer_cache import AnswerCache, Owner
 from app.answers.choice import Choice
 from app.answers.plan import AnswerPlan, Prompt
 from app.errors import RequestPart
-from app.images.fetcher import ImageFetcher
+from app.images.fetcher import LEFT_OUT, ImageFetcher
 
 
 class Preparation:
@@ -28,13 +28,16 @@ class Preparation:
 
         def prepared(prompt: Prompt) -> Prompt:
             recalled = self._answers.recall(owner, prompt.request.items)
-            items = self._images.inline(recalled.items, owner.key, prompt.image_fields, default)
+            items = self._images.inline(
+                recalled.items, owner.key, prompt.image_fields, default, prompt.past_images
+            )
             request = replace(prompt.request, items=(*items, *prompt.instructions))
             return replace(
                 prompt, request=request, mark=recalled.mark, is_recalled=recalled.is_changed
             )
 
-        return replace(plan, prompts=tuple(map(prepared, plan.prompts)))
+        prompts = tuple(map(prepared, plan.prompts))
+        return replace(plan, prompts=prompts, ignored=_ignored(plan, prompts))
 
     def keep(self, choices: Sequence[Choice], owner: Owner, marks: Sequence[bytes]) -> None:
         """Keep what the upstream made of each answer, for the request that brings it back."""
@@ -47,3 +50,12 @@ class Preparation:
     def forget(self, owner: Owner) -> None:
         """Forget the answers of an owner whose kept reasoning the upstream refused."""
         self._answers.forget(owner)
+
+
+def _ignored(plan: AnswerPlan, prompts: tuple[Prompt, ...]) -> tuple[str, ...]:
+    """Return what is ignored, and images if some of the past could not be had."""
+    name = plan.words.images
+    items = (item for prompt in prompts if prompt.past_images for item in prompt.request.items)
+    if name in plan.ignored or not any(LEFT_OUT in item.get("content", ()) for item in items):
+        return plan.ignored
+    return (*plan.ignored, name)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from app.answers.chunks import Cause
@@ -29,6 +31,7 @@ class Summary:
     usage_estimated: bool
     cause: Cause | None
     rerouted_to: str | None = None
+    adjusted_parameters: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def answered_by(self) -> str:
@@ -45,6 +48,7 @@ class Summary:
             **asked,
             "effort": self.effort,
             "ignored_parameters": list(self.ignored_parameters),
+            "adjusted_parameters": dict(self.adjusted_parameters),
             "upstream": self.upstream,
             "ttft_ms": self.ttft_ms,
             "duration_ms": self.duration_ms,

@@ -1,8 +1,8 @@
 """Client tools: functions that a client offers into codex's dynamic tools, and the names back. Pure.
 
-codex refuses or swallows some names (`mcp__*`, its own built-ins), so those travel under an alias. And codex weakens
-schemas (it drops `pattern`, `minimum`, `format` ... and turns every `const` into a string), so a schema that would lose
-something goes along whole in the tool's description. Protocol notes, section 5.
+codex refuses or swallows some names (`mcp`, `mcp__*`, its own built-ins), so those travel under an alias. And codex
+weakens schemas (it drops `pattern`, `minimum`, `format` ... and turns every `const` into a string), so a schema that
+would lose something goes along whole in the tool's description. Protocol notes, section 5.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ BUILT_IN = frozenset(
         "list_mcp_resources",
         "list_mcp_resource_templates",
         "local_shell",
+        "mcp",
         "multi_tool_use.parallel",
         "read_file",
         "read_mcp_resource",
@@ -52,6 +53,7 @@ BUILT_IN = frozenset(
         "send_user_message_async",
         "shell",
         "shell_command",
+        "skills",
         "sleep",
         "spawn_agent",
         "test_sync_tool",
@@ -66,8 +68,8 @@ BUILT_IN = frozenset(
         "write_stdin",
     }
 )
-"""Names that codex keeps, or once kept, for tools of its own. Under one of these a client's tool might not be offered
-to the model, or a call might not come back."""
+"""Names that codex keeps, or once kept, for itself. Under one of these a client's tool might be refused, might not be
+offered to the model, or a call might not come back."""
 
 _KEPT_KEYWORDS = frozenset(
     {
@@ -204,14 +206,14 @@ def parse_function(function: Any, where: str) -> Tool:
 def _as_object(parameters: Mapping[str, Any], where: str) -> Mapping[str, Any]:
     """Return the schema with the members that codex and the upstream ask of every object."""
     check_size(parameters, where, _BAD_PARAMETERS)
-    kind = parameters.get("type", "object")
+    given = {name: value for name, value in parameters.items() if value is not None}
+    kind = given.get("type", "object")
     if kind != "object":
         raise InvalidRequest(
             f"Invalid schema for '{where}': its type must be 'object', but is {kind!r:.40}.",
             param=where,
             code=_BAD_PARAMETERS,
         )
-    given = {name: value for name, value in parameters.items() if value is not None}
     if wrong := first_violation(given, where, READ_BY_CODEX):
         at, reason = wrong
         param = _ENTRY_OF_REQUIRED.sub("", at)  # names in it are no fields

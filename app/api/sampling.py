@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from app.answers.field_errors import invalid_type
+from app.api.members import Members
 from app.errors import InvalidRequest
 
+STREAM_OPTIONS = Members(frozenset({"include_usage"}), harmless={"include_obfuscation": (False,)})
+"""What of `stream_options` is read."""
 PARAGRAPH = "\n\n"
 """Between the messages of one answer, where there is one text for all of them."""
 

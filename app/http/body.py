@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from collections.abc import Callable
 from typing import Any
 
@@ -35,7 +36,8 @@ def read_json_object() -> dict[str, Any]:
     options = services().options
     raw = _read(options.max_body_bytes, options.body_timeout_s)
     try:
-        body = orjson.loads(raw)
+        # Some editors and .NET's default encoder begin with a mark that JSON does not have (RFC 8259, section 8.1).
+        body = orjson.loads(raw.removeprefix(BOM_UTF8))
     except orjson.JSONDecodeError as error:
         raise InvalidJson(
             f"We could not parse the JSON body of your request: {error.msg} (position {error.pos}). "
@@ -47,8 +49,8 @@ def read_json_object() -> dict[str, Any]:
 
 
 def _check_content_type() -> None:
-    encoding = request.headers.get("Content-Encoding", "identity").lower()
-    if encoding != "identity":
+    encoding = request.headers.get("Content-Encoding", "").strip().lower()
+    if encoding not in ("", "identity"):
         raise UnsupportedContentType("Send the body uncompressed, without Content-Encoding.")
     if request.mimetype != "application/json" and not request.mimetype.endswith("+json"):
         declared = f"'{request.mimetype[:80]}'" if request.mimetype else "no Content-Type"

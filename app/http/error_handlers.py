@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 import orjson
-from flask import Flask, Response, request
+from flask import Flask, Response, current_app, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from app.errors import (
@@ -21,6 +20,7 @@ from app.errors import (
     UnknownUrl,
 )
 from app.http.request_context import current_record
+from app.http.wrong_urls import advice_for
 
 log = logging.getLogger("codex_api.http")
 
@@ -48,17 +48,16 @@ def render(error: GatewayError) -> Response:
     return response
 
 
-_NOT_SERVED = re.compile(r"/v1/(?:embeddings|audio|images|moderations)(?=/|\Z)")
-"""What OpenAI has and clients look for, but no model behind codex does."""
-
-
 def _unknown_url() -> GatewayError:
-    if found := _NOT_SERVED.match(request.path):
-        return UnknownUrl(
-            f"This gateway does not serve {found[0]}: the models behind codex answer conversations only. "
-            "Let your client use another provider for it."
-        )
-    return UnknownUrl(f"Unknown request URL: {request.method} {request.path[:200]}.")
+    routes = current_app.url_map.bind("")
+    endpoints = sorted(
+        rule.rule
+        for rule in current_app.url_map.iter_rules()
+        if not rule.arguments and not rule.rule.startswith("/internal")
+    )
+    advice = advice_for(request.path, endpoints, lambda path: bool(routes.allowed_methods(path)))
+    what = f"Unknown request URL: {request.method} {request.path[:200]}."
+    return UnknownUrl(f"{what} {advice}".strip())
 
 
 def _method_not_supported() -> GatewayError:

@@ -68,7 +68,7 @@ def respond(plan: AnswerPlan, wire: Wire, *, is_stream: bool) -> Response:
     """Answer a plan, whole or as a stream. Blocks; raises `GatewayError` before the response is committed."""
     record = current_record()
     record.stream = is_stream
-    record.ignored_parameters = tuple(dict.fromkeys(map(labels.parameter, plan.ignored)))
+    _note_ignored(record, plan)
     answer = _begin(plan, is_stream=is_stream)
     record.generation = answer.summary().generation
     if is_stream:
@@ -86,6 +86,7 @@ def _begin(plan: AnswerPlan, *, is_stream: bool) -> Answer:
             here.open_streams.check()  # a stream that waits for a slot has no place yet
     with step("answers.prepare", prompts=len(plan.prompts)):
         plan = here.preparation.prepare(plan, owner)
+    _note_ignored(record, plan)
     observer = HttpRequestObserver(record, here.metrics, here.traces)
     slot_request = SlotRequest(key, record.started + here.pace.total_s - time.monotonic())
     with here.engine.admit(plan.count, slot_request, observer) as admitted:
@@ -104,6 +105,10 @@ def _begin(plan: AnswerPlan, *, is_stream: bool) -> Answer:
             ),
             on_reasoning_refused=partial(here.preparation.forget, owner),
         )
+
+
+def _note_ignored(record: RequestRecord, plan: AnswerPlan) -> None:
+    record.ignored_parameters = tuple(dict.fromkeys(map(labels.parameter, plan.ignored)))
 
 
 @contextmanager

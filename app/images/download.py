@@ -20,7 +20,7 @@ from urllib3.exceptions import HTTPError
 
 from app.images import pinned_adapter
 from app.images.cache import Image, may_be_kept
-from app.images.media_types import media_type_of
+from app.images.media_types import UNDECLARED, media_type_of
 from app.images.ssrf_guard import (
     AddressRule,
     Location,
@@ -32,7 +32,6 @@ from app.images.ssrf_guard import (
 )
 
 _BLOCK = 1 << 16
-_UNDECLARED = frozenset({"", "application/octet-stream", "binary/octet-stream"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,7 +139,7 @@ class Downloader:
         if response.headers.get("Content-Encoding", "identity").lower() != "identity":
             raise NotFetched(Reason.ENCODING)
         declared = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-        if not declared.startswith("image/") and declared not in _UNDECLARED:
+        if not declared.startswith("image/") and declared not in UNDECLARED:
             raise NotFetched(Reason.TYPE)
         body = self._read_body(batch, response)
         data_url = f"data:{_sniff(body)};base64,{b64encode(body).decode('ascii')}"

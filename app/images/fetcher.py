@@ -10,16 +10,17 @@ from __future__ import annotations
 import logging
 import ssl
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
 from typing import Any
 
+from cachetools import TTLCache
 from gevent.lock import BoundedSemaphore
 from gevent.pool import Pool
 
 from app.errors import InvalidRequest, WorkerBusy
-from app.images.cache import Image, ImageCache
+from app.images.cache import KEPT_S, Image, ImageCache
 from app.images.download import Batch, Downloader, Limits
 from app.images.ssrf_guard import (
     AddressRule,
@@ -36,6 +37,14 @@ Item = Mapping[str, Any]
 
 _MEMBERS = ("content", "output")
 """Where an item has its parts: a message's content, a tool's output."""
+
+
+LEFT_OUT: Item = MappingProxyType(
+    {"type": "input_text", "text": "[An image could not be downloaded any more and was left out.]"}
+)
+"""What stands in the place of an image of the past that cannot be had."""
+
+_MOST_FAILED = 1000
 
 
 class ImageFetcher:
@@ -60,35 +69,54 @@ class ImageFetcher:
         self._enabled = enabled
         self._downloader = Downloader(rule, resolver, tls, self._limits)
         self._slots = BoundedSemaphore(self._limits.requests)
+        # What a conversation names in every turn, and is not there, costs its time only once in a while.
+        self._failed: TTLCache[tuple[str, str], bool] = TTLCache(_MOST_FAILED, KEPT_S)
 
     def inline(
-        self, items: Sequence[Item], owner: str, fields: Mapping[str, str], default: str
+        self,
+        items: Sequence[Item],
+        owner: str,
+        fields: Mapping[str, str],
+        default: str,
+        past: Collection[str] = (),
     ) -> tuple[Item, ...]:
         """Return the items with every image in them as a data URL; the items given are not changed.
 
-        `fields` has the request's field of an image by its address; for any other it is `default`.
+        `fields` has the request's field of an image by its address; for any other it is `default`. In the place of an
+        image that is in `past` and not in `fields`, and cannot be had, stands `LEFT_OUT`.
         One pass where there is nothing to fetch, or all of it is still kept for this owner (the name of a key).
         Otherwise blocks, `Limits.queue_s` and `Limits.total_s` at most; an address that occurs several times is
         fetched once. Raises `InvalidRequest` with the field of the first
         image that cannot be had, `WorkerBusy` while too many requests fetch images.
         """
-        urls = (part["image_url"] for part in _remote_parts(items))
-        wanted = {url: fields.get(url, default) for url in urls}
-        if not wanted:
+        urls = dict.fromkeys(part["image_url"] for part in _remote_parts(items))
+        if not urls:
             return tuple(items)
+        wanted = {u: fields.get(u, default) for u in urls if u in fields or u not in past}
         self._check(wanted)
+        others = [url for url in reversed(urls) if url not in wanted and self._may_try(owner, url)]
+        room = self._limits.images - len(wanted)
         batch = Batch(self._limits.request_bytes)
+        images = self._get(batch, owner, wanted)
+        # As far as there is room, the latest first; None: it may fail.
+        images |= self._get(batch, owner, dict.fromkeys(others[:room]))
+        return tuple(_with_images(item, images) for item in items)
+
+    def _get(self, batch: Batch, owner: str, wanted: Mapping[str, str | None]) -> dict[str, Image]:
         images = self._kept(batch, owner, wanted)
         missing = {url: param for url, param in wanted.items() if url not in images}
         if missing:
-            for url, image in self._download(batch, missing).items():
+            for url, image in self._download(batch, owner, missing).items():
                 self._cache.put(owner, url, image)
                 images[url] = image
-        return tuple(_with_images(item, images) for item in items)
+        return images
+
+    def _may_try(self, owner: str, url: str) -> bool:
+        return self._enabled and (owner, url) not in self._failed
 
     def _check(self, wanted: Mapping[str, str]) -> None:
-        param = next(iter(wanted.values()))
-        if not self._enabled:
+        param = next(iter(wanted.values()), None)
+        if not self._enabled and param is not None:
             raise InvalidRequest(
                 f"Invalid '{param}': this gateway does not download images. "
                 "Send a data URL like data:image/png;base64,...",
@@ -103,7 +131,7 @@ class ImageFetcher:
                 param=list(wanted.values())[most],
             )
 
-    def _kept(self, batch: Batch, owner: str, wanted: Mapping[str, str]) -> dict[str, Image]:
+    def _kept(self, batch: Batch, owner: str, wanted: Mapping[str, str | None]) -> dict[str, Image]:
         """Return the images that need no download; they count like the others."""
         images: dict[str, Image] = {}
         for url, param in wanted.items():
@@ -113,29 +141,38 @@ class ImageFetcher:
             try:
                 batch.take(image.size)
             except NotFetched as failure:
-                raise _refusal(failure.reason, param, self._limits) from None
+                if param is not None:
+                    raise _refusal(failure.reason, param, self._limits) from None
+                continue
             images[url] = image
         return images
 
-    def _download(self, batch: Batch, wanted: Mapping[str, str]) -> dict[str, Image]:
+    def _download(
+        self, batch: Batch, owner: str, wanted: Mapping[str, str | None]
+    ) -> dict[str, Image]:
         if not self._slots.acquire(timeout=self._limits.queue_s):
             raise WorkerBusy("Too many images are being downloaded; try again shortly.")
         try:
-            batch.deadline = time.monotonic() + self._limits.total_s
-            return self._fetch_all(batch, wanted)
+            batch.deadline = min(batch.deadline, time.monotonic() + self._limits.total_s)
+            return self._fetch_all(batch, owner, wanted)
         finally:
             self._slots.release()
 
-    def _fetch_all(self, batch: Batch, wanted: Mapping[str, str]) -> dict[str, Image]:
+    def _fetch_all(
+        self, batch: Batch, owner: str, wanted: Mapping[str, str | None]
+    ) -> dict[str, Image]:
         pool = Pool(self._limits.at_once)
         outcomes = pool.imap(partial(self._attempt, batch), wanted)
         images: dict[str, Image] = {}
         try:
             for (url, param), outcome in zip(wanted.items(), outcomes, strict=True):
-                if isinstance(outcome, NotFetched):
-                    log.info("image_not_fetched", extra={"reason": outcome.reason.value})
+                if not isinstance(outcome, NotFetched):
+                    images[url] = outcome
+                    continue
+                log.info("image_not_fetched", extra={"reason": outcome.reason.value})
+                if param is not None:
                     raise _refusal(outcome.reason, param, self._limits)
-                images[url] = outcome
+                self._failed[owner, url] = True
         finally:
             # Also where the caller is gone: the others are of no use any more.
             outcomes.kill()
@@ -176,7 +213,8 @@ def _with_images(item: Item, images: Mapping[str, Image]) -> Item:
 def _with_image(part: Mapping[str, Any], images: Mapping[str, Image]) -> Mapping[str, Any]:
     if not _is_remote(part):
         return part
-    return {**part, "image_url": images[part["image_url"]].data_url}
+    image = images.get(part["image_url"])
+    return dict(LEFT_OUT) if image is None else {**part, "image_url": image.data_url}
 
 
 # What the caller is told

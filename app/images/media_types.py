@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+UNDECLARED = frozenset({"", "application/octet-stream", "binary/octet-stream"})
+"""What a server or a client declares that does not know the type."""
+
 
 def media_type_of(head: bytes | bytearray) -> str | None:
     """Return the media type that the first twelve bytes prove, None for any other; what was declared is not asked."""

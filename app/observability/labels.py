@@ -1,7 +1,6 @@
 """Labels of metrics, from known sets. Pure: any other value is `other`, so no caller can make a new series.
 
-Routes come from the URL map, ignored parameters from the schemas' tables (but for the keywords of a caller's schema):
-those sets are bounded where they are made.
+Routes come from the URL map and models from codex's list: those sets are bounded where they are made.
 """
 
 from __future__ import annotations
@@ -59,10 +58,28 @@ CODES = _FINER_CODES | {
 """Every code of ours. An upstream's own code is passed on to its caller, and may be anything."""
 
 
+IGNORED_PARAMETERS = frozenset(
+    {
+        *("temperature", "top_p", "seed", "presence_penalty", "frequency_penalty", "logit_bias"),
+        *("metadata", "moderation", "prediction", "prompt_cache_key", "prompt_cache_options"),
+        *("prompt_cache_retention", "safety_identifier", "service_tier", "store", "user"),
+        *("web_search_options", "max_tokens", "functions", "function_call", "tool_choice"),
+        *("top_k", "min_p", "repetition_penalty", "thinking", "extra_body", "think", "options"),
+        *("reasoning.effort", "reasoning.summary", "reasoning.max_tokens", "reasoning.exclude"),
+        *("stream_options.include_obfuscation", "tools.function.strict", "tools.cache_control"),
+        "response_format.json_schema.schema",
+        *("messages.name", "messages.thinking", "messages.reasoning", "messages.cache_control"),
+        *("messages.content.cache_control", "messages.content.image_url.detail"),
+        *("messages.content.file", "messages.content.image_url", "messages.content.input_audio"),
+    }
+)
+"""What clients are known to send in vain."""
+
 _KEYWORD_OF_A_SCHEMA = re.compile(r"(?<=\.schema)\..*", re.DOTALL)
 _SNAPSHOT = re.compile(r"-\d{4}-\d{2}-\d{2}\Z")
 
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
+_MEMBER = re.compile(r"[A-Za-z0-9_.$-]{1,128}")
 
 
 def method(name: str) -> str:
@@ -81,6 +98,11 @@ def model(name: str, known: Collection[str]) -> str:
     return next((one for one in (name, family) if one in known), OTHER)
 
 
+def ignored_parameter(name: str) -> str:
+    """Return the dotted name of a field, `other` for one that is not known: a body may hold any."""
+    return name if name in IGNORED_PARAMETERS else OTHER
+
+
 def code(name: str | None) -> str:
     """Return the error code, `none` without an error, `other` for one that is not ours."""
     if name is None:
@@ -91,3 +113,8 @@ def code(name: str | None) -> str:
 def loggable_code(name: str | None) -> str | None:
     """Return the error code as the log may show it: any single word, for an upstream's code is worth knowing."""
     return name if name is None or _WORD.fullmatch(name) else OTHER
+
+
+def loggable_parameter(name: str) -> str:
+    """Return the dotted name of a field as the log may show it: words and dots, for a new one is worth knowing."""
+    return name if _MEMBER.fullmatch(name) else OTHER

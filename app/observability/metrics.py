@@ -210,7 +210,7 @@ class Metrics:
         if record.model is not None:
             self._count_tokens(record, record.model)
         for name in record.ignored_parameters:
-            self.ignored.labels(name).inc()
+            self.ignored.labels(labels.ignored_parameter(name)).inc()
 
     def _count_stream(self, record: RequestRecord) -> None:
         self.streams.dec()

@@ -96,6 +96,7 @@ class RequestRecord:
         """Return what is known, by name, without what is about the record itself."""
         known = {name: getattr(self, name) for name in _SHOWN}
         known["error_code"] = labels.loggable_code(self.error_code)
+        known["ignored_parameters"] = tuple(map(labels.loggable_parameter, self.ignored_parameters))
         return {name: value for name, value in known.items() if value not in (None, ())}
 
     def write(self) -> None:

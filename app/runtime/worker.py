@@ -18,19 +18,12 @@ from http import HTTPStatus
 from socket import SHUT_RD, socket
 from typing import Any, cast
 
-import gevent
 from gunicorn import util
-from gunicorn.http.body import ChunkedReader
-from gunicorn.http.errors import ParseException
 from gunicorn.workers.ggevent import GeventWorker
 
 from app.runtime.client_socket import ClientSocket, SlowHead
 from app.runtime.idle_connections import IdleConnections
-
-_DRAIN_BYTES = 64 * 1024
-_LINGER_BYTES = 256 * 1024 * 1024
-_DRAIN_S = 2.0
-_BLOCK_BYTES = 64 * 1024
+from app.runtime.unread_body import UnreadBody, throw_away
 
 _SENTENCES = {
     408: "The request's head did not arrive in time.",
@@ -61,24 +54,6 @@ class Captured:
         return int(words[1]) if len(words) > 1 and words[1].isdigit() else 400
 
 
-def _drain(req: Any) -> bool:
-    """Read what the application left of a body, if it is little and comes soon; True if nothing is left.
-
-    gunicorn would read all of it before the next request, however long it is, with or without a key. A body that was
-    refused for its length is still on its way: if the connection were closed on it, its client would meet a reset
-    before it had read why. Reading one of a declared length costs next to nothing, reading chunks costs time.
-    """
-    left = _DRAIN_BYTES if isinstance(req.body.reader, ChunkedReader) else _LINGER_BYTES
-    deadline = gevent.Timeout(_DRAIN_S, False)  # type: ignore[arg-type]  # False: it ends the block without an error
-    with deadline, suppress(OSError, ParseException):
-        while left > 0:
-            data = req.body.read(_BLOCK_BYTES)
-            if not data:
-                return True
-            left -= len(data)
-    return False
-
-
 class Worker(GeventWorker):
     """gunicorn's worker with the three changes that the module describes."""
 
@@ -104,12 +79,27 @@ class Worker(GeventWorker):
         """Serve one request of a connection."""
         self._idle.remove(sock)
         sock.await_body()
-        result = super().handle_request(listener_name, req, sock, addr)
-        if not _drain(req):
-            raise StopIteration  # gunicorn's word for: close this connection
+        body = UnreadBody(req)
+        req.should_close = (
+            body.should_close
+        )  # gunicorn's only question before it writes the headers
+        try:
+            result = super().handle_request(listener_name, req, sock, addr)
+        except StopIteration:  # gunicorn's word for: close this connection
+            if body.is_left():
+                self._linger(sock)
+            raise
+        finally:
+            del req.should_close
         sock.await_next(has_begun=req.unreader.buf.getbuffer().nbytes > 0)
         self._idle.add(sock, time.monotonic(), was_served=True)
         return result
+
+    def _linger(self, client: ClientSocket) -> None:
+        """Let a client read its last answer while it still sends; until then the connection is in nobody's way."""
+        client.await_body()
+        self._idle.add(client, time.monotonic(), was_served=True)
+        throw_away(client)
 
     def note_cut(self, reason: str) -> None:
         """Called when this side ended a connection, with the reason. Must not block."""
@@ -139,6 +129,7 @@ class Worker(GeventWorker):
         super().handle_error(req, cast("socket", captured), addr, exc)
         if captured.written:
             util.write_nonblock(client, json_answer(captured.status()))
+            self._linger(client)
 
 
 def _stop_reading(client: ClientSocket) -> None:

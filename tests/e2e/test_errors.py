@@ -11,7 +11,7 @@ import openai
 import pytest
 import requests
 
-from tests.e2e.harness import KEY, MODEL, Gateway, Upstream, end, start_gateway, wait_until
+from tests.e2e.harness import KEY, MODEL, Gateway, Upstream, ask, end, start_gateway, wait_until
 from tests.e2e.raw_http import exchange, request_bytes
 
 GOOD = json.dumps({"model": MODEL, "messages": [{"role": "user", "content": "x"}]}).encode()
@@ -71,6 +71,23 @@ def test_a_compressed_body_is_refused(gateway: Gateway) -> None:
     check(exchange(gateway, sent), 415, "unsupported_content_type", None)
 
 
+@pytest.mark.parametrize("encoding", [" ", "identity", "IDENTITY"])
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_a_body_may_begin_with_a_mark_and_name_no_encoding(
+    gateway: Gateway, upstream: Upstream, encoding: str, mark: bytes
+) -> None:
+    body = mark + json.dumps(ask(upstream.say("x"))).encode()
+    sent = request_bytes("POST", CHAT, body, Content_Encoding=encoding)
+    assert exchange(gateway, sent)[0] == 200
+
+
+@pytest.mark.parametrize(
+    "body", [b"\xef\xbb\xbf", b"\xef\xbb\xbf" * 2 + GOOD, b" \xef\xbb\xbf" + GOOD]
+)
+def test_a_mark_stands_once_and_first(gateway: Gateway, body: bytes) -> None:
+    check(exchange(gateway, request_bytes("POST", CHAT, body)), 400, "INVALID_JSON", None)
+
+
 @pytest.mark.parametrize(
     ("method", "path", "status", "code"),
     [
@@ -79,6 +96,9 @@ def test_a_compressed_body_is_refused(gateway: Gateway) -> None:
         ("POST", "/v1/embeddings", 404, "unknown_url"),
         ("POST", "/v1//chat/completions", 404, "unknown_url"),
         ("GET", "/static/x", 404, "unknown_url"),
+        ("POST", "/chat/completions", 404, "unknown_url"),
+        ("POST", "/v1/v1/chat/completions", 404, "unknown_url"),
+        ("DELETE", "/v1/responses/resp_1", 404, "unknown_url"),
         ("GET", CHAT, 405, "method_not_supported"),
         ("DELETE", CHAT, 405, "method_not_supported"),
         ("PATCH", "/readyz", 405, "method_not_supported"),
@@ -103,6 +123,48 @@ def test_what_only_openai_serves_is_told_so(gateway: Gateway, path: str) -> None
         sdk.post(f"/{path}", cast_to=object, body={"input": "x"})
     assert raised.value.code == "unknown_url"
     assert f"does not serve /v1/{path.partition('/')[0]}" in raised.value.message
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "words"),
+    [
+        ("POST", "/chat/completions", "Did you mean /v1/chat/completions?"),
+        ("POST", "/v1/v1/chat/completions", "Did you mean /v1/chat/completions?"),
+        ("POST", "/v1/chat/completions/chat/completions", "Did you mean /v1/chat/completions?"),
+        ("POST", "/v1//chat/completions", "Did you mean /v1/chat/completions?"),
+        ("POST", "/completions", "Did you mean /v1/completions?"),
+        ("GET", "/models", "Did you mean /v1/models?"),
+        ("GET", "/models/gpt-5.5", "Did you mean /v1/models/gpt-5.5?"),
+        ("GET", "/", "ends in /v1"),
+        ("GET", "/v1", "/v1/chat/completions"),
+        ("POST", "/v1/", "/v1/chat/completions"),
+        ("POST", "/v1/responses", "chat completions"),
+        ("POST", "/v1/messages", "not Anthropic's"),
+        ("POST", "/api/chat", "not Ollama's"),
+        ("GET", "/v1/healthz", "Did you mean /healthz?"),
+    ],
+)
+@pytest.mark.parametrize("authorization", [f"Bearer {KEY}", ""])
+def test_a_wrong_url_is_told_the_right_one_or_what_is_missing(
+    gateway: Gateway, method: str, path: str, words: str, authorization: str
+) -> None:
+    sent = request_bytes(method, path, GOOD, Authorization=authorization)
+    error = check(exchange(gateway, sent), 404, "unknown_url", None)
+    assert error["message"].startswith(f"Unknown request URL: {method} {path}. ")
+    assert words in error["message"]
+
+
+@pytest.mark.parametrize("path", ["/", "/v1", "/chat/completions", "/v1/responses"])
+def test_head_and_options_of_a_wrong_url_are_404_too(gateway: Gateway, path: str) -> None:
+    status, headers, body = exchange(gateway, request_bytes("HEAD", path))
+    assert (status, headers["content-type"], body) == (404, "application/json", b"")
+    check(exchange(gateway, request_bytes("OPTIONS", path)), 404, "unknown_url", None)
+
+
+def test_nobody_learns_of_internal_routes_from_a_wrong_url(gateway: Gateway) -> None:
+    for path in ("/v1/internal/maintenance", "/x/internal/traces", "/internals"):
+        error = check(exchange(gateway, request_bytes("GET", path)), 404, "unknown_url", None)
+        assert "Did you mean" not in error["message"]
 
 
 @pytest.mark.parametrize(

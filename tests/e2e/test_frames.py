@@ -20,6 +20,7 @@ METADATA = {
     "model",
     "effort",
     "ignored_parameters",
+    "adjusted_parameters",
     "ttft_ms",
     "duration_ms",
     "upstream",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from typing import Any
 
 import pytest
 
-from tests.e2e.harness import MODEL, PIXEL, Gateway, Upstream
+from tests.e2e.harness import MODEL, PIXEL, Gateway, Upstream, wait_until
 
 
 def picture(marker: str, url: Any) -> dict[str, Any]:
@@ -25,7 +26,13 @@ def test_a_data_url_reaches_the_upstream(gateway: Gateway, upstream: Upstream) -
 
 
 @pytest.mark.parametrize(
-    "url", [PIXEL.replace("data", "DATA", 1), PIXEL.rstrip("="), PIXEL.replace("png", "jpeg", 1)]
+    "url",
+    [
+        *(PIXEL.replace("data", "DATA", 1), PIXEL.rstrip("="), PIXEL.replace("png", "jpeg", 1)),
+        PIXEL.replace(";base64", ";charset=utf-8;name=a.png;base64", 1),
+        PIXEL.replace("AAAA", "AA\r\nAA"),
+        PIXEL.replace("+", "-").replace("/", "_").replace("image_", "image/", 1),
+    ],
 )
 def test_a_data_url_of_another_spelling_is_no_less_an_image(
     gateway: Gateway, upstream: Upstream, url: str
@@ -69,6 +76,76 @@ def test_fetching_can_be_switched_off(make_gateway: Any) -> None:
     answer = gateway.post(picture("x", "https://example.org/x.png"))
     assert answer.status_code == 400
     assert "data URL" in answer.json()["error"]["message"]
+
+
+def test_a_file_of_text_is_shown_to_the_model(gateway: Gateway, upstream: Upstream) -> None:
+    marker = upstream.say("read")
+    data = f"data:text/markdown;base64,{b64encode(b'# A title').decode()}"
+    file = {"type": "file", "file": {"file_data": data, "filename": "notes.md"}}
+    body = picture(marker, PIXEL)
+    body["messages"][0]["content"].append(file)
+    answer = gateway.post(body)
+    assert answer.status_code == 200
+    assert answer.json()["codex_metadata"]["ignored_parameters"] == []
+    (request,) = upstream.control.requests(marker)
+    shown = request["body"]["input"][0]["content"][2]["text"]
+    assert shown == 'File "notes.md" (text/markdown):\n```\n# A title\n```'
+
+
+PDF = {"file_data": "data:application/pdf;base64,JVBERi0xLjc=", "filename": "report.pdf"}
+UNREADABLE: list[tuple[dict[str, Any], str]] = [
+    ({"type": "file", "file": PDF}, "messages.content.file"),
+    ({"type": "file", "file": {"file_id": "file-1"}}, "messages.content.file"),
+    ({"type": "input_audio", "input_audio": {"data": "x"}}, "messages.content.input_audio"),
+    (
+        {"type": "image_url", "image_url": {"url": "data:image/bmp;base64,Qk0="}},
+        "messages.content.image_url",
+    ),
+    (
+        {"type": "image_url", "image_url": {"url": "http://127.0.0.1/gone.png"}},
+        "messages.content.image_url",
+    ),
+    ({"type": "video_url", "video_url": {"url": "x"}}, "messages.content.video_url"),
+]
+
+
+@pytest.mark.parametrize(("part", "name"), UNREADABLE)
+def test_what_cannot_be_read_blocks_no_conversation_that_has_gone_on(
+    gateway: Gateway, upstream: Upstream, part: dict[str, Any], name: str
+) -> None:
+    marker = upstream.say("on")
+    asked = {"role": "user", "content": [{"type": "text", "text": "Look."}, part]}
+    refused = gateway.post({"model": MODEL, "messages": [asked]})
+    assert refused.status_code == 400
+    assert refused.json()["error"]["param"].startswith("messages[0].content[1]")
+    both = [asked, {"role": "user", "content": marker}]
+    assert gateway.post({"model": MODEL, "messages": both}).status_code == 400
+    history = [asked, {"role": "assistant", "content": "I cannot."}, both[1]]
+    answer = gateway.post({"model": MODEL, "messages": history})
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["codex_metadata"]["ignored_parameters"] == [name]
+    (request,) = upstream.control.requests(marker)
+    words, remark = request["body"]["input"][0]["content"]
+    assert words["text"] == "Look."
+    assert remark["type"] == "input_text"
+    assert remark["text"].endswith("was left out.]")
+
+
+def test_the_log_names_an_image_of_the_past_that_is_gone(
+    gateway: Gateway, upstream: Upstream
+) -> None:
+    marker = upstream.say("on")
+    body = picture("Look.", "https://127.0.0.1/gone.png")
+    body["messages"] += [
+        {"role": "assistant", "content": "A cat."},
+        {"role": "user", "content": marker},
+    ]
+    request_id = gateway.post(body).headers["X-Request-Id"]
+    line = wait_until(
+        lambda: next((e for e in gateway.events("request") if e["request_id"] == request_id), None),
+        "the request is logged",
+    )
+    assert line["ignored_parameters"] == ["messages.content.image_url"]
 
 
 @pytest.mark.parametrize("kind", ["input_audio", "file"])

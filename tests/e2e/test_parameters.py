@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from tests.e2e.harness import MODEL, Gateway, Upstream, ask, wait_until
 from tests.e2e.raw_http import stream_frames
+from tests.e2e.scrape import scrape
 
 LETTERS = ["ab", "c", "de", "f", "gh", "i"]
 
@@ -222,6 +223,7 @@ def test_a_refusal_is_no_silent_empty_answer(gateway: Gateway, upstream: Upstrea
     [
         ("service_tier", "priority", lambda body: body["service_tier"]),
         ("service_tier", "flex", lambda body: body["service_tier"]),
+        ("reasoning_effort", "high", lambda body: body["reasoning"]["effort"]),
         ("verbosity", "low", lambda body: body["text"]["verbosity"]),
     ],
 )
@@ -232,3 +234,124 @@ def test_a_parameter_that_codex_knows_reaches_the_upstream(
     assert gateway.post(ask(marker, **{parameter: value})).status_code == 200
     (request,) = upstream.control.requests(marker)
     assert member(request["body"]) == value
+
+
+@pytest.mark.parametrize(
+    ("tier", "sent", "ignored"),
+    [
+        ("fast", "priority", []),
+        ("scale", None, ["service_tier"]),
+        ("auto", None, []),
+        ("default", None, []),
+    ],
+)
+def test_a_tier_is_sent_in_codexs_words_or_named(
+    gateway: Gateway, upstream: Upstream, tier: str, sent: str | None, ignored: list[str]
+) -> None:
+    marker = upstream.say("x")
+    answer = gateway.post(ask(marker, service_tier=tier)).json()
+    (request,) = upstream.control.requests(marker)
+    assert request["body"].get("service_tier") == sent
+    assert answer["codex_metadata"]["ignored_parameters"] == ignored
+
+
+@pytest.mark.parametrize("effort", ["none", "minimal"])
+@pytest.mark.parametrize(
+    ("field", "wrap"),
+    [
+        ("reasoning_effort", lambda effort: {"reasoning_effort": effort}),
+        ("reasoning.effort", lambda effort: {"reasoning": {"effort": effort}}),
+    ],
+)
+def test_an_effort_below_the_models_lowest_is_adjusted_and_told(
+    gateway: Gateway, upstream: Upstream, effort: str, field: str, wrap: Any
+) -> None:
+    marker = upstream.say("x")
+    answer = gateway.post(ask(marker, **wrap(effort))).json()
+    metadata = answer["codex_metadata"]
+    assert (metadata["effort"], metadata["adjusted_parameters"]) == ("low", {field: "low"})
+    (request,) = upstream.control.requests(marker)
+    assert request["body"]["reasoning"]["effort"] == "low"
+
+
+def test_another_unknown_effort_is_refused_where_it_stands(gateway: Gateway) -> None:
+    for body, field in (
+        ({"reasoning_effort": "ultra"}, "reasoning_effort"),
+        ({"reasoning": {"effort": "ultra"}}, "reasoning.effort"),
+    ):
+        answer = gateway.post(ask("x", **body))
+        error = answer.json()["error"]
+        assert (answer.status_code, error["code"]) == (400, "unsupported_value")
+        assert error["param"] == field
+
+
+def test_what_is_not_read_is_named_in_answer_stream_and_log(
+    lend_gateway: Any, upstream: Upstream
+) -> None:
+    gateway: Gateway = lend_gateway()
+    before = counted(gateway)
+    body = ask(upstream.say("x"), brand_new={"a": 1}, new_one=[], **{"odd\nname": 1})
+    body["messages"][0]["thinking"] = "hm"
+    names = ["brand_new", "messages.thinking", "new_one", "odd\nname"]
+    answer = gateway.post(body).json()
+    assert answer["codex_metadata"]["ignored_parameters"] == names
+    assert answer["codex_metadata"]["adjusted_parameters"] == {}
+    _, frames = stream_frames(gateway, body)
+    assert frames[-2]["codex_metadata"]["ignored_parameters"] == names
+    lines = wait_until(
+        lambda: (found := gateway.events("request")) and len(found) >= 2 and found,
+        "both are logged",
+    )
+    shown = ["brand_new", "messages.thinking", "new_one", "other"]
+    assert [line["ignored_parameters"] for line in lines if "ignored_parameters" in line] == [
+        shown
+    ] * 2
+    after = counted(gateway)
+    assert after["other"] == before.get("other", 0) + 6
+    assert after["messages.thinking"] == before.get("messages.thinking", 0) + 2
+    assert "brand_new" not in after
+
+
+def counted(gateway: Gateway) -> dict[str, float]:
+    return {
+        dict(series)["name"]: value
+        for (found, series), value in scrape(gateway).items()
+        if found == "codex_ignored_parameters_total"
+    }
+
+
+NULLS_IN_A_HISTORY: list[dict[str, Any]] = [
+    {"role": "user", "content": "a", "name": None, "tool_calls": None},
+    {
+        "role": "assistant",
+        "content": None,
+        "refusal": None,
+        "audio": None,
+        "function_call": None,
+        "tool_calls": [
+            {
+                "id": "call_1",
+                "type": None,
+                "index": None,
+                "function": {"name": "f", "arguments": "{}", "parsed_arguments": None},
+            }
+        ],
+    },
+    {"role": "tool", "tool_call_id": "call_1", "content": None, "name": None},
+]
+
+
+def test_nulls_in_a_history_and_a_tool_reach_the_upstream_as_nothing(
+    gateway: Gateway, upstream: Upstream
+) -> None:
+    marker = upstream.say("x")
+    parameters = {"type": None, "properties": {"a": {"type": None}}, "required": None}
+    function = {"name": "f", "description": None, "strict": None, "parameters": parameters}
+    body = ask(marker, tools=[{"type": "function", "function": function}], reasoning_effort=None)
+    body["messages"] = [*NULLS_IN_A_HISTORY, *body["messages"]]
+    answer = gateway.post(body)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["codex_metadata"]["ignored_parameters"] == []
+    (request,) = upstream.control.requests(marker)
+    kinds = [item["type"] for item in request["body"]["input"]]
+    assert kinds == ["message", "function_call", "function_call_output", "message"]

@@ -123,6 +123,21 @@ ODD_NAMES = (
         "sleep",
         "read_file",
     ),
+    *(
+        "mcp",
+        "MCP",
+        "mcp_",
+        "mcp-x",
+        "mcp__",
+        "skills",
+        "functions",
+        "_x",
+        "x_",
+        "-x",
+        "x-",
+        "0",
+        "42",
+    ),
     *("mcp__server__tool", "a.b", "ns:tool", "container.exec", "fn_x", "x" * 64),
 )
 
@@ -139,6 +154,24 @@ def test_a_tool_may_have_any_name_and_reaches_the_client(
     (choice,) = gateway.post(ask(marker, tools=[tool(name)])).json()["choices"]
     assert choice["message"]["tool_calls"][0]["function"]["name"] == name
     assert len(upstream.control.requests(marker)) == 1
+
+
+@pytest.mark.parametrize("choice", ["auto", {"type": "function", "function": {"name": "ns:x"}}])
+def test_a_tool_that_codex_refuses_is_named(gateway: Gateway, choice: Any) -> None:
+    odd = tool("ns:x", encrypted=5)  # a keyword of codex's own, in a form that it does not read
+    answer = gateway.post(ask("x", tools=[WEATHER, odd], tool_choice=choice))
+    error = answer.json()["error"]
+    assert (answer.status_code, error["param"]) == (400, "tools[1].function.name")
+    assert "The tool 'ns:x' was refused by codex: " in error["message"]
+    assert "supported for ns:x" in error["message"]
+
+
+def test_a_function_that_codex_refuses_is_named(gateway: Gateway) -> None:
+    functions = [tool("f")["function"], tool("g", encrypted=5)["function"]]
+    answer = gateway.post(ask("x", functions=functions))
+    error = answer.json()["error"]
+    assert (answer.status_code, error["param"]) == (400, "functions[1].name")
+    assert "The tool 'g' was refused" in error["message"]
 
 
 def test_tools_named_like_every_built_in_reach_the_client_together(

@@ -1,10 +1,14 @@
-"""Content of a message: a string, or parts of text and images, into codex's content items. Pure."""
+"""Content of a message: a string, or parts of text, images and files, into codex's content items. Pure.
+
+What cannot be read is refused where a caller says it, and left out where a conversation repeats it: else one picture
+in a format that nobody reads would block everything after it. See `Past`.
+"""
 
 from __future__ import annotations
 
-import re
 from base64 import b64decode
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
@@ -15,8 +19,10 @@ from app.answers.field_errors import (
     required_string,
     unsupported,
 )
+from app.api.data_urls import canonical_base64, parse_data_url
+from app.api.file_text import READABLE, framed, parse_file, quoted_name, text_of
 from app.errors import InvalidRequest
-from app.images.media_types import media_type_of
+from app.images.media_types import UNDECLARED, media_type_of
 
 Part = dict[str, Any]
 """One of codex's content items."""
@@ -24,11 +30,41 @@ Part = dict[str, Any]
 ImageFields = dict[str, str]
 """The address of a remote image to the field that names it first."""
 
-_DATA_URL = re.compile(r"data:image/[a-z0-9.+-]+;base64,([a-z0-9+/_-]+)={0,2}", re.IGNORECASE)
+
+@dataclass(slots=True)
+class Past:
+    """What was found in the part of a conversation that the model has answered already.
+
+    `images` has the fields of remote images, by address. `unread` has the dotted names of parts that could not be read.
+    """
+
+    images: ImageFields = field(default_factory=dict)
+    unread: dict[str, None] = field(default_factory=dict)
+
+    def note(self, part: Mapping[str, Any]) -> str:
+        """Note a part that cannot be read, and return what the model is told in its place."""
+        name = str(part["type"])[:_SHOWN_TYPE]
+        self.unread[f"messages.content.{name}"] = None
+        file = part.get("file")
+        title = quoted_name(file.get("filename")) if isinstance(file, dict) else ""
+        what = f"The file {title}" if title else _CALLED.get(name, "A part of this message")
+        return f"[{what} could not be read and was left out.]"
 
 
-def to_content(content: Any, where: str, kind: str, parts: PartTable) -> list[Part]:
-    """Return content items; text becomes `kind` (`input_text`, `output_text`). Raises `InvalidRequest`."""
+_SHOWN_TYPE = 64
+_CALLED: Mapping[str, str] = MappingProxyType(
+    {"file": "A file", "image_url": "An image", "input_audio": "A recording"}
+)
+
+
+def to_content(
+    content: Any, where: str, kind: str, parts: PartTable, past: Past | None = None
+) -> list[Part]:
+    """Return content items; text becomes `kind` (`input_text`, `output_text`). Raises `InvalidRequest`.
+
+    With `past`, a part other than text that cannot be read is noted there, and a remark stands in its place; among the
+    model's own words nothing does.
+    """
     if isinstance(content, str):
         return [{"type": kind, "text": content}]
     if not isinstance(content, list):
@@ -39,12 +75,20 @@ def to_content(content: Any, where: str, kind: str, parts: PartTable) -> list[Pa
             param=where,
             code="empty_array",
         )
-    return [_to_part(part, f"{where}[{index}]", kind, parts) for index, part in enumerate(content)]
+    if past is None:
+        return [
+            _to_part(part, f"{where}[{index}]", kind, parts) for index, part in enumerate(content)
+        ]
+    read = [
+        _to_past_part(part, f"{where}[{index}]", kind, parts, past)
+        for index, part in enumerate(content)
+    ]
+    return [part for part in read if part is not None] or [{"type": kind, "text": ""}]
 
 
-def to_text(content: Any, where: str) -> str:
+def to_text(content: Any, where: str, past: Past | None = None) -> str:
     """Return content that may only be text, its parts joined."""
-    return "".join(part["text"] for part in to_content(content, where, "text", TEXT_PARTS))
+    return "".join(part["text"] for part in to_content(content, where, "text", TEXT_PARTS, past))
 
 
 def _to_part(part: Any, where: str, kind: str, parts: PartTable) -> Part:
@@ -53,12 +97,23 @@ def _to_part(part: Any, where: str, kind: str, parts: PartTable) -> Part:
     name = part.get("type")
     if name is None:
         raise missing(f"{where}.type")
+    convert = parts.get(name) if isinstance(name, str) else None
+    if convert is not None:
+        return convert(part, where, kind)
     if isinstance(name, str) and name in _NOT_SERVED:
         raise unsupported(f"{where}.{name}")
-    convert = parts.get(name) if isinstance(name, str) else None
-    if convert is None:
-        raise invalid_value(f"{where}.type", name, parts)
-    return convert(part, where, kind)
+    raise invalid_value(f"{where}.type", name, parts)
+
+
+def _to_past_part(part: Any, where: str, kind: str, parts: PartTable, past: Past) -> Part | None:
+    try:
+        return _to_part(part, where, kind, parts)
+    except InvalidRequest:
+        name = part.get("type") if isinstance(part, dict) else None
+        if not isinstance(name, str) or not name or name in _WORDS:
+            raise
+        remark = past.note(part)
+    return None if kind == "output_text" else {"type": kind, "text": remark}
 
 
 def _text(member: str) -> Callable[[Mapping[str, Any], str, str], Part]:
@@ -66,6 +121,9 @@ def _text(member: str) -> Callable[[Mapping[str, Any], str, str], Part]:
         return {"type": kind, "text": required_string(part, member, where)}
 
     return convert
+
+
+# Images
 
 
 def _image(fields: ImageFields) -> Callable[[Mapping[str, Any], str, str], Part]:
@@ -100,14 +158,18 @@ _HEAD = 16
 
 def _data_url(url: str, where: str) -> str:
     """Return the image as codex reads it: what it cannot read, it would replace by a remark, without an error."""
-    found = _DATA_URL.fullmatch(url)
-    # Some clients leave out the padding, or take the alphabet that is made for addresses.
-    body = found[1].replace("-", "+").replace("_", "/") if found else ""
-    if len(body) % 4 == 1 or not body:
+    found = parse_data_url(url)
+    body = None
+    if (
+        found
+        and found.is_base64
+        and (found.media_type[:6] == "image/" or found.media_type in UNDECLARED)
+    ):
+        body = canonical_base64(found.data)
+    if body is None:
         raise InvalidRequest(
             f"Invalid '{where}': expected a data URL like data:image/png;base64,...", param=where
         )
-    body += "=" * (-len(body) % 4)
     kind = media_type_of(b64decode(body[:_HEAD]))
     if kind is None:
         raise InvalidRequest(
@@ -118,6 +180,38 @@ def _data_url(url: str, where: str) -> str:
     return f"data:{kind};base64,{body}"
 
 
+# Files
+
+
+def _file(part: Mapping[str, Any], where: str, kind: str) -> Part:
+    """Return a file of text as text."""
+    at, given = f"{where}.file", part.get("file")
+    members = given if isinstance(given, dict) else {}
+    data, name = members.get("file_data"), members.get("filename")
+    if not isinstance(data, str):
+        if members.get("file_id") is not None:
+            raise _unreadable(at, "this gateway keeps no files, so it has none of this 'file_id'")
+        raise _unreadable(at, "it has no 'file_data'")
+    file = parse_file(data)
+    if file is None:
+        raise _unreadable(at, "its 'file_data' is no data URL like data:text/plain;base64,...")
+    text = text_of(file)
+    if text is None:
+        raise _unreadable(
+            at, f"it is not readable as text ({file.media_type[:60] or 'of no declared type'})"
+        )
+    return {"type": kind, "text": framed(text, name, file.media_type)}
+
+
+def _unreadable(where: str, reason: str) -> InvalidRequest:
+    return InvalidRequest(
+        f"Unsupported file at '{where}': {reason}. Files that are read here: {READABLE}. "
+        "Send the file's text, or images of it.",
+        param=where,
+        code="unsupported_parameter",
+    )
+
+
 PartTable = Mapping[str, Callable[[Mapping[str, Any], str, str], Part]]
 
 TEXT_PARTS: PartTable = MappingProxyType({"text": _text("text")})
@@ -126,7 +220,9 @@ OUTPUT_PARTS: PartTable = MappingProxyType({"text": _text("text"), "refusal": _t
 
 def input_parts(fields: ImageFields) -> PartTable:
     """Return the parts of what a user says; remote images are noted in `fields`, since they are fetched later."""
-    return MappingProxyType({"text": _text("text"), "image_url": _image(fields)})
+    return MappingProxyType({"text": _text("text"), "image_url": _image(fields), "file": _file})
 
 
 _NOT_SERVED = frozenset({"input_audio", "file"})
+_WORDS = frozenset({"text", "refusal"})
+"""Parts that say something: what is wrong with one is a mistake wherever it stands."""

@@ -18,6 +18,7 @@ from app.answers.tools import alias_of
 from app.api.chat_completions.content import (
     OUTPUT_PARTS,
     ImageFields,
+    Past,
     input_parts,
     to_content,
     to_text,
@@ -26,29 +27,45 @@ from app.backend.request import Item
 from app.errors import InvalidRequest
 
 
-def to_items(messages: Sequence[Any], image_fields: ImageFields | None = None) -> tuple[Item, ...]:
-    """Return the input items; remote images are noted in `image_fields`.
+def to_items(
+    messages: Sequence[Any], image_fields: ImageFields | None = None, past: Past | None = None
+) -> tuple[Item, ...]:
+    """Return the input items; remote images after the last answer are noted in `image_fields`, others in `past`.
 
     Raises `InvalidRequest`. Linear, a few µs a message.
     """
-    conversation = _Conversation({} if image_fields is None else image_fields)
+    conversation = _Conversation({} if image_fields is None else image_fields, past or Past())
+    answered = _count_answered(messages)
     for index, message in enumerate(messages):
-        conversation.add(message, f"messages[{index}]")
+        conversation.add(message, f"messages[{index}]", is_past=index < answered)
     conversation.check_answered()
     return tuple(conversation.items)
+
+
+def _count_answered(messages: Sequence[Any]) -> int:
+    """Return how many messages there are up to the model's last answer; what follows is what it is asked now."""
+    for index in range(len(messages) - 1, -1, -1):
+        message = messages[index]
+        if isinstance(message, dict) and message.get("role") == "assistant":
+            return index + 1
+    return 0
 
 
 class _Conversation:
     """The items so far, and the calls that still wait for their result."""
 
-    def __init__(self, image_fields: ImageFields) -> None:
+    def __init__(self, image_fields: ImageFields, past: Past) -> None:
         self.items: list[Item] = []
-        self._input_parts = input_parts(image_fields)
+        self._present_parts = input_parts(image_fields)
+        self._past_parts = input_parts(past.images)
+        self._all_past = past
+        self._past: Past | None = None
+        """Set while a message is read that the model has answered already."""
         self._call_ids = CallIds()
         self._open: dict[str, deque[tuple[str, str]]] = {}
         """The caller's id to the calls that it stands for: each one's id upstream, and where the call stands."""
 
-    def add(self, message: Any, where: str) -> None:
+    def add(self, message: Any, where: str, *, is_past: bool) -> None:
         if not isinstance(message, dict):
             raise invalid_type(where, "an object", message)
         role = message.get("role")
@@ -59,6 +76,7 @@ class _Conversation:
             raise invalid_value(f"{where}.role", role, ROLES)
         if role not in {"tool", "function"}:
             self.check_answered()
+        self._past = self._all_past if is_past else None
         convert(self, message, where)
 
     def check_answered(self) -> None:
@@ -83,7 +101,8 @@ class _Conversation:
         content = message.get("content")
         if content is None:
             raise missing(f"{where}.content")
-        parts = to_content(content, f"{where}.content", "input_text", self._input_parts)
+        table = self._present_parts if self._past is None else self._past_parts
+        parts = to_content(content, f"{where}.content", "input_text", table, self._past)
         self.items.append({"type": "message", "role": role, "content": parts})
 
     def assistant(self, message: Mapping[str, Any], where: str) -> None:
@@ -96,7 +115,8 @@ class _Conversation:
             if not isinstance(content, str):
                 raise invalid_type(f"{where}.refusal", "a string", content)
         if content or not (calls or legacy):
-            parts = to_content(content, f"{where}.content", "output_text", OUTPUT_PARTS)
+            at = f"{where}.content"
+            parts = to_content(content, at, "output_text", OUTPUT_PARTS, self._past)
             self.items.append({"type": "message", "role": "assistant", "content": parts})
         if calls is not None and not isinstance(calls, list):
             raise invalid_type(f"{where}.tool_calls", "an array of tool calls", calls)
@@ -108,8 +128,8 @@ class _Conversation:
     def _call(self, call: Any, where: str) -> None:
         if not isinstance(call, dict):
             raise invalid_type(where, "an object", call)
-        kind = call.get("type", "function")
-        if kind != "function":
+        kind = call.get("type")
+        if kind not in (None, "function"):
             raise invalid_value(f"{where}.type", kind, ("function",))
         call_id = required_string(call, "id", where)
         function = call.get("function")
@@ -138,11 +158,8 @@ class _Conversation:
         )
 
     def function(self, message: Mapping[str, Any], where: str) -> None:
-        # The legacy form has no ids: the result belongs to the one call before it. It may be null, says OpenAI's type.
-        call_id = next(iter(self._open), "")
-        content = message.get("content")
-        result = {"content": "" if content is None else content}
-        self._result(result, call_id, f"{where}.role")
+        # The legacy form has no ids: the result belongs to the one call before it.
+        self._result(message, next(iter(self._open), ""), f"{where}.role")
 
     def _result(self, message: Mapping[str, Any], call_id: str, where: str) -> None:
         waiting = self._open.get(call_id)
@@ -154,9 +171,8 @@ class _Conversation:
             )
         content = message.get("content")
         at = where.rpartition(".")[0] + ".content"
-        if content is None:
-            raise missing(at)
-        output = to_text(content, at) if content != [] else ""
+        # A function that returned nothing: clients say so in all of these ways.
+        output = to_text(content, at, self._past) if content not in (None, []) else ""
         upstream_id, _ = waiting.popleft()  # results of one id come in the order of its calls
         if not waiting:
             del self._open[call_id]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 from app.answers.constraints import AnswerConstraints
@@ -16,11 +17,12 @@ from app.answers.tools import (
     parse_function,
     to_dynamic_tool,
 )
-from app.api.chat_completions.content import ImageFields
+from app.api.chat_completions.content import ImageFields, Past
 from app.api.chat_completions.messages import to_items
 from app.api.chat_completions.response_format import parse_format
 from app.api.chat_completions.schemas import check_fields
 from app.api.chat_completions.tools import parse_tools
+from app.api.members import with_names
 from app.api.sampling import PARAGRAPH, choice_count, include_usage, stop_sequences
 from app.backend.request import Item, developer_item, estimate_tokens
 from app.errors import InvalidRequest
@@ -30,10 +32,22 @@ _CALL_THIS = "You must call the function {} in this turn; do not answer in words
 
 
 @dataclass(frozen=True, slots=True)
+class RequestFields:
+    """Fields of this one request, for errors: of the effort, and of each tool's name, by the name that codex knows.
+
+    Beside a tool's field is its name in the caller's words.
+    """
+
+    effort: str = "reasoning_effort"
+    tools: Mapping[str, tuple[str, str]] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True, slots=True)
 class ChatRequest:
     """A checked request. `model` is None where the gateway's default is meant.
 
-    `image_fields` has the address of each remote image in `items`, and the field that names it first.
+    `image_fields` has the address of each remote image after the model's last answer, and the field that names it
+    first; `past_images` has those before it.
     """
 
     model: str | None
@@ -51,6 +65,8 @@ class ChatRequest:
     constraints: AnswerConstraints
     legacy_calls: bool
     ignored: tuple[str, ...]
+    fields: RequestFields = field(default_factory=RequestFields)
+    past_images: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +91,8 @@ def parse_request(
     given, ignored = check_fields(body, needs_model=needs_model)
     choice = _tool_choice(given)
     output = parse_format(given["response_format"]) if "response_format" in given else TEXT
-    image_fields: ImageFields = {}
-    items = to_items(given["messages"], image_fields)
+    image_fields, past = ImageFields(), Past()
+    items = to_items(given["messages"], image_fields, past)
     instructions = [text for text in (choice.instruction, output.instruction) if text]
     return ChatRequest(
         model=given.get("model"),
@@ -86,7 +102,7 @@ def parse_request(
         stream=given.get("stream", False),
         include_usage=include_usage(given),
         n=choice_count(given, max_choices),
-        effort=given.get("reasoning_effort"),
+        effort=_effort(given)[0],
         service_tier=_service_tier(given),
         verbosity=given.get("verbosity"),
         dynamic_tools=tuple(map(to_dynamic_tool, choice.offered)),
@@ -98,7 +114,9 @@ def parse_request(
             commentary_is_reasoning=commentary_is_reasoning,
         ),
         legacy_calls=_is_legacy(given),
-        ignored=(*ignored, *output.ignored),
+        ignored=with_names(ignored, (*output.ignored, *past.unread)),
+        fields=_fields(given, choice.tools),
+        past_images=past.images,
     )
 
 
@@ -182,6 +200,12 @@ def _allowed(tools: tuple[Tool, ...], given: Any) -> ToolChoice:
     return ToolChoice(tools, offered, is_required=True, instruction=_CALL_ONE)
 
 
+def _fields(given: Mapping[str, Any], tools: tuple[Tool, ...]) -> RequestFields:
+    name = "tools[{}].function.name" if given.get("tools") else "functions[{}].name"
+    named = {tool.alias: (tool.name, name.format(index)) for index, tool in enumerate(tools)}
+    return RequestFields(_effort(given)[1], named)
+
+
 def _without_tools(given: Mapping[str, Any]) -> ToolChoice:
     for name, source in (("tool_choice", "tools"), ("function_call", "functions")):
         if given.get(name, "none") not in (
@@ -226,6 +250,20 @@ def _name(wanted: Mapping[str, Any], where: str) -> tuple[str, str]:
     return required_string(wanted, "name", where), f"{where}.name"
 
 
+def _effort(given: Mapping[str, Any]) -> tuple[str | None, str]:
+    """Return the effort and its field: OpenAI's for this endpoint, else that of the Responses API and OpenRouter."""
+    effort = given.get("reasoning_effort")
+    if effort is not None:
+        return effort, "reasoning_effort"
+    effort = given.get("reasoning", {}).get("effort")
+    if effort is not None and not isinstance(effort, str):
+        raise invalid_type("reasoning.effort", "a string", effort)
+    return effort, "reasoning.effort" if effort is not None else "reasoning_effort"
+
+
+_TIERS = {"flex": "flex", "priority": "priority", "fast": "priority"}
+"""The tiers that codex hands on, in the words that it sends. `auto` and `default` need no word."""
+
+
 def _service_tier(given: Mapping[str, Any]) -> str | None:
-    tier = given.get("service_tier")
-    return None if tier in {None, "auto", "default"} else tier
+    return _TIERS.get(given.get("service_tier", "auto"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from flask import Blueprint, Response
 
 from app.answers.model_names import Resolved
@@ -28,6 +30,7 @@ WORDS = RequestWords(
         RequestPart.SERVICE_TIER: "service_tier",
     },
     too_long="Please reduce the length of the messages.",
+    images="messages.content.image_url",
 )
 
 
@@ -42,7 +45,8 @@ def create_chat_completion() -> Response:
         commentary_is_reasoning=options.commentary_is_reasoning,
         needs_model=not respond.has_default_model(),
     )
-    resolved = respond.resolve_model(WORDS, request.model, request.effort)
+    words = _words_for(request)
+    resolved = respond.resolve_model(words, request.model, request.effort)
     who = respond.identity("chatcmpl")
     envelope = Envelope(
         who.id, who.created, resolved.name, who.system_fingerprint, request.include_usage
@@ -53,11 +57,20 @@ def create_chat_completion() -> Response:
         request.n,
         request.image_fields,
         request.instructions,
+        past_images=request.past_images,
     )
-    plan = AnswerPlan((prompt,), WORDS, resolved, request.ignored)
+    plan = AnswerPlan((prompt,), words, resolved, request.ignored)
     return respond.respond(
         plan, ChatWire(envelope, legacy_calls=request.legacy_calls), is_stream=request.stream
     )
+
+
+def _words_for(request: ChatRequest) -> RequestWords:
+    """Return the endpoint's words with what this one request adds; a stream keeps them, so most share one object."""
+    own = request.fields
+    if not own.tools and own.effort == WORDS.fields[RequestPart.EFFORT]:
+        return WORDS
+    return replace(WORDS, fields={**WORDS.fields, RequestPart.EFFORT: own.effort}, tools=own.tools)
 
 
 def to_turn_request(request: ChatRequest, resolved: Resolved) -> TurnRequest:

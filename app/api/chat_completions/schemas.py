@@ -1,18 +1,21 @@
 """Fields of a chat completion request, and what becomes of each. Pure.
 
 Honoured, accepted and ignored (and then named in `codex_metadata.ignored_parameters`), or refused: never silently
-half-done. `null` means absent for every optional field. Unknown fields are ignored, as OpenAI's own SDKs add some.
+half-done. `null` means absent for every optional field, and for members of the objects in it. Unknown fields are
+ignored and named, too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
 from marshmallow import fields
 
 from app.answers.field_errors import missing, unsupported
+from app.api.chat_completions.members import INNER
+from app.api.members import BodyPass, BodyShape, Members
 from app.errors import InvalidRequest
 from app.http.fields import OneOf, Ranged, SamplingSchema, Typed
 
@@ -25,7 +28,8 @@ class ChatCompletionSchema(SamplingSchema):
     stream = Typed(bool, "a boolean")
     stream_options = Typed(dict, "an object")
     reasoning_effort = Typed(str, "a string")
-    service_tier = OneOf("auto", "default", "flex", "priority", "scale")
+    reasoning = Typed(dict, "an object")
+    service_tier = OneOf("auto", "default", "flex", "priority", "fast", "scale")
     verbosity = OneOf("low", "medium", "high")
     n = Ranged(1, 128, whole=True)
     max_tokens = Ranged(1, 1 << 40, whole=True)
@@ -62,7 +66,8 @@ IGNORED: Mapping[str, tuple[Any, ...]] = MappingProxyType(
         "web_search_options": (),
     }
 )
-"""Sent by habit, without effect here. The values beside a name change nothing, so they are not reported."""
+"""Sent by habit, without effect here. The values beside a name change nothing, so they are not reported. Of a field
+that is not in here every value is."""
 
 REFUSED: Mapping[str, tuple[Any, ...]] = MappingProxyType(
     {
@@ -75,6 +80,8 @@ REFUSED: Mapping[str, tuple[Any, ...]] = MappingProxyType(
 """Would change what the answer is, so a 400; except with the values beside the name, which ask for nothing."""
 
 _SCHEMA = ChatCompletionSchema()
+_READ = frozenset({*_SCHEMA.fields, *REFUSED} - IGNORED.keys())
+_BODY = BodyShape(Members(_READ, INNER, IGNORED))
 
 
 def check_fields(
@@ -96,7 +103,29 @@ def check_fields(
             code="empty_array",
         )
     _check_count(known["messages"])
-    return known, _ignored(given)
+    body_pass = BodyPass()
+    read = body_pass.over(given, _BODY)
+    known = {name: read[name] for name in known}
+    for name in _overruled(known):
+        body_pass.note(name)
+    return known, body_pass.names(IGNORED)
+
+
+def _overruled(known: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the fields that have no effect because of another one, or of their value."""
+    if known.get("service_tier") == "scale":
+        yield "service_tier"  # codex does not hand it on
+    if "reasoning_effort" in known and "reasoning" in known:
+        effort = known["reasoning"].get("effort")
+        if effort not in (None, known["reasoning_effort"]):
+            yield "reasoning.effort"
+    limit = known.get("max_tokens")
+    if limit is not None and known.get("max_completion_tokens", limit) != limit:
+        yield "max_tokens"
+    if known.get("tools"):
+        yield from (name for name in ("functions", "function_call") if known.get(name))
+    elif known.get("functions") and known.get("tool_choice", "auto") != "auto":
+        yield "tool_choice"
 
 
 def _check_count(messages: list[Any]) -> None:
@@ -114,31 +143,3 @@ def _check_count(messages: list[Any]) -> None:
             param="messages",
             code="array_above_max_length",
         )
-
-
-def _ignored(given: Mapping[str, Any]) -> tuple[str, ...]:
-    names = [name for name, harmless in IGNORED.items() if name in given]
-    names = [name for name in names if given[name] not in IGNORED[name]]
-    if any(isinstance(m, dict) and m.get("name") for m in given["messages"]):
-        names.append("messages.name")
-    if any(map(_asks_for_detail, given["messages"])):
-        names.append("messages.content.image_url.detail")
-    tools = given.get("tools")
-    if isinstance(tools, list) and any(map(_is_strict, tools)):
-        names.append("tools.function.strict")
-    return tuple(names)
-
-
-def _asks_for_detail(message: Any) -> bool:
-    content = message.get("content") if isinstance(message, dict) else None
-    if not isinstance(content, list):
-        return False
-    images = [part.get("image_url") for part in content if isinstance(part, dict)]
-    return any(
-        isinstance(image, dict) and image.get("detail") not in (None, "auto") for image in images
-    )
-
-
-def _is_strict(tool: Any) -> bool:
-    function = tool.get("function") if isinstance(tool, dict) else None
-    return isinstance(function, dict) and function.get("strict") is True

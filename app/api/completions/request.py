@@ -15,7 +15,14 @@ from marshmallow import fields
 
 from app.answers.constraints import AnswerConstraints
 from app.answers.field_errors import invalid_type, missing, unsupported
-from app.api.sampling import PARAGRAPH, choice_count, include_usage, stop_sequences
+from app.api.members import BodyPass, BodyShape, Members
+from app.api.sampling import (
+    PARAGRAPH,
+    STREAM_OPTIONS,
+    choice_count,
+    include_usage,
+    stop_sequences,
+)
 from app.backend.request import Item, estimate_tokens
 from app.errors import InvalidRequest
 from app.http.fields import Ranged, SamplingSchema, Typed
@@ -45,7 +52,7 @@ IGNORED: Mapping[str, tuple[Any, ...]] = MappingProxyType(
         "user": (),
     }
 )
-"""Without effect here, and reported unless the value is the one beside the name."""
+"""Without effect here, and reported unless the value is the one beside the name; so is any field that nobody knows."""
 
 REFUSED: Mapping[str, tuple[Any, ...]] = MappingProxyType(
     {"suffix": ("",), "logprobs": (0, False), "best_of": (1,)}
@@ -83,6 +90,8 @@ class CompletionRequest:
 
 
 _SCHEMA = CompletionSchema()
+_READ = frozenset({*_SCHEMA.fields, *REFUSED} - IGNORED.keys())
+_BODY = BodyShape(Members(_READ, {"stream_options": STREAM_OPTIONS}, IGNORED))
 
 
 def parse_request(
@@ -94,6 +103,8 @@ def parse_request(
         if name not in given:
             raise missing(name)
     known: dict[str, Any] = _SCHEMA.load(given)
+    body_pass = BodyPass()
+    body_pass.over(given, _BODY)
     for name, harmless in REFUSED.items():
         if name in given and given[name] not in harmless:
             raise unsupported(name)
@@ -115,9 +126,7 @@ def parse_request(
         echo=known.get("echo", False),
         stops=stop_sequences(known.get("stop")),
         max_tokens=known.get("max_tokens"),
-        ignored=tuple(
-            name for name, usual in IGNORED.items() if name in given and given[name] not in usual
-        ),
+        ignored=body_pass.names(IGNORED),
     )
 
 

@@ -6,6 +6,7 @@ What the caller cannot be told is logged: codex's own sentence may quote the req
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -15,6 +16,7 @@ from app.errors import (
     InternalError,
     InvalidRequest,
     RequestPart,
+    ToolRefused,
     UpstreamError,
     WorkerLost,
     WorkerUnavailable,
@@ -57,8 +59,21 @@ def _refused(error: CallRefused) -> GatewayError:
     if error.method == "thread/inject_items":
         return InvalidRequest("The conversation was refused by codex.", part=RequestPart.PROMPT)
     if error.method == "thread/start" and "dynamic" in error.reason.lower():
-        return InvalidRequest("A tool was refused by codex.", part=RequestPart.TOOLS)
+        return _tool_refused(error.reason)
     log.error("codex_call_refused", extra={"method": error.method, "code": error.code})
     return InternalError(
         "The codex process refused an internal call; this gateway's log says which."
     )
+
+
+_NAME = re.compile(r"(?: for|:) ([a-zA-Z0-9_-]{1,128})(?=:|\Z)")
+_REASON = 200
+"""Characters of codex's reason that the caller is told; it may quote the tool."""
+
+
+def _tool_refused(sentence: str) -> ToolRefused:
+    """Return the error with the name from codex's sentence (`dynamic tool name is reserved: mcp` and the like)."""
+    error = ToolRefused("A tool was refused by codex.", part=RequestPart.TOOLS)
+    if found := _NAME.search(sentence):
+        error.alias, error.reason = found[1], sentence[:_REASON]
+    return error

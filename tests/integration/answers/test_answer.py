@@ -183,6 +183,7 @@ def test_an_answer_is_begun_said_ended_and_paid() -> None:
         "model": "m",
         "effort": "high",
         "ignored_parameters": ["top_p"],
+        "adjusted_parameters": {},
         "upstream": "table",
         "ttft_ms": summary.ttft_ms,
         "duration_ms": summary.duration_ms,

@@ -185,12 +185,62 @@ def test_an_effort_that_the_model_knows_is_kept(
         ("gpt-6-sol-high", "bogus"),
         ("codex-5", "max"),
         ("fast", "low"),
-        ("fast", "none"),
+        ("codex-5", "xhigh"),
+        ("codex-5", "None"),
     ],
 )
 def test_an_effort_that_the_model_does_not_know_is_refused(name: str, effort: str) -> None:
     error = refusal(NAMES, name, effort)
     assert (error.param, error.code) == ("reasoning.effort", "unsupported_value")
+
+
+@pytest.mark.parametrize("asked", ["none", "minimal"])
+@pytest.mark.parametrize(
+    ("efforts", "lowest"),
+    [
+        (("low", "medium", "high"), "low"),
+        (("high", "medium"), "medium"),
+        (("max", "xhigh"), "xhigh"),
+        (("ultra", "max"), "max"),
+        (("none-of-ours", "other"), "none-of-ours"),
+    ],
+)
+def test_an_effort_below_the_models_lowest_becomes_that_and_is_told(
+    asked: str, efforts: tuple[str, ...], lowest: str
+) -> None:
+    model = Model("m", efforts, efforts[-1])
+    found = resolve([model], NONE, FIELDS, "m", asked)
+    assert (found.effort, found.adjusted) == (lowest, {"reasoning.effort": lowest})
+
+
+@pytest.mark.parametrize(
+    ("efforts", "asked", "effort", "adjusted"),
+    [
+        (("none", "low"), "none", "none", None),
+        (("minimal", "low"), "minimal", "minimal", None),
+        (("none", "minimal", "low"), "minimal", "minimal", None),
+        (("minimal", "low"), "none", "minimal", "minimal"),
+        (("none", "low"), "minimal", "none", "none"),
+        ((), "none", None, "medium"),
+        (("low",), "low", "low", None),
+    ],
+)
+def test_what_a_model_has_is_kept(
+    efforts: tuple[str, ...], asked: str, effort: str | None, adjusted: str | None
+) -> None:
+    found = resolve([Model("m", efforts, "medium")], NONE, FIELDS, "m", asked)
+    assert found.effort == effort
+    assert found.adjusted == ({} if adjusted is None else {"reasoning.effort": adjusted})
+
+
+def test_a_model_without_efforts_that_does_none_is_not_adjusted() -> None:
+    found = resolve(MODELS, NAMES, FIELDS, "fast", "none")
+    assert (found.model, found.effort, found.adjusted) == (LUNA, None, {})
+
+
+def test_an_adjusted_effort_may_be_the_one_that_the_name_means() -> None:
+    assert resolve(MODELS, NAMES, FIELDS, "gpt-6-sol-low", "none").effort == "low"
+    assert refusal(NAMES, "gpt-6-sol-high", "none").code == "invalid_value"
 
 
 @pytest.mark.parametrize("name", ["gpt-6-sol-high", "team/best", "codex-5-high"])

@@ -35,7 +35,9 @@ NAMES = (
 # Aliases
 
 
-@pytest.mark.parametrize("name", ["f", "get_weather", "Get-Weather", "0", "a" * 64, "mcp_x", "fn"])
+@pytest.mark.parametrize(
+    "name", ["f", "get_weather", "Get-Weather", "0", "a" * 64, "mcp_x", "mcp_", "MCP", "fn"]
+)
 def test_a_plain_name_is_its_own_alias(name: str) -> None:
     assert is_plain(name)
     assert alias_of(name) == name

@@ -5,7 +5,7 @@ import pytest
 
 from app.answers.constraints import AnswerConstraints
 from app.answers.tools import Tool, alias_of, to_dynamic_tool
-from app.api.chat_completions.request import ChatRequest, parse_request
+from app.api.chat_completions.request import ChatRequest, RequestFields, parse_request
 from app.api.chat_completions.response_format import parse_format
 from app.errors import InvalidRequest
 
@@ -75,6 +75,19 @@ def test_the_least_request_is_this() -> None:
         ({"service_tier": "default"}, "service_tier", None),
         ({"service_tier": "flex"}, "service_tier", "flex"),
         ({"service_tier": "priority"}, "service_tier", "priority"),
+        ({"service_tier": "fast"}, "service_tier", "priority"),
+        ({"service_tier": "scale"}, "service_tier", None),
+        ({"service_tier": "scale"}, "ignored", ("service_tier",)),
+        ({"reasoning": {"effort": "high"}}, "effort", "high"),
+        ({"reasoning": {"effort": "high"}}, "fields", RequestFields("reasoning.effort")),
+        ({"reasoning": {"effort": None}}, "effort", None),
+        ({"reasoning": {}}, "ignored", ()),
+        ({"reasoning": {"effort": "high"}, "reasoning_effort": "low"}, "effort", "low"),
+        (
+            {"reasoning": {"effort": "high"}, "reasoning_effort": "low"},
+            "ignored",
+            ("reasoning.effort",),
+        ),
         ({"verbosity": "low"}, "verbosity", "low"),
         ({"verbosity": "medium"}, "verbosity", "medium"),
         ({"seed": 1, "user": "x"}, "ignored", ("seed", "user")),
@@ -134,7 +147,9 @@ def test_where_there_is_a_default_no_model_is_asked_for() -> None:
         ({"n": 128}, "n", "integer_above_max_value"),
         ({"max_tokens": 0}, "max_tokens", VALUE),
         ({"max_completion_tokens": -1}, "max_completion_tokens", VALUE),
-        ({"service_tier": "fast"}, "service_tier", VALUE),
+        ({"service_tier": "turbo"}, "service_tier", VALUE),
+        ({"reasoning": "high"}, "reasoning", TYPE),
+        ({"reasoning": {"effort": 5}}, "reasoning.effort", TYPE),
         ({"verbosity": "max"}, "verbosity", VALUE),
         ({"stop": 5}, "stop", TYPE),
         ({"stop": {}}, "stop", TYPE),

@@ -45,6 +45,7 @@ SUMMARY = Summary(
     usage=USAGE,
     usage_estimated=False,
     cause=Cause.FINISHED,
+    adjusted_parameters={"reasoning_effort": "low"},
 )
 METADATA = {
     "thread_id": "thr",
@@ -52,6 +53,7 @@ METADATA = {
     "model": "m",
     "effort": "low",
     "ignored_parameters": ["top_p"],
+    "adjusted_parameters": {"reasoning_effort": "low"},
     "upstream": "demo",
     "ttft_ms": 7,
     "duration_ms": 9,
@@ -118,7 +120,8 @@ DELTA = '{"index":%d,"delta":%s,"logprobs":null,"finish_reason":null}]'
 END = '{"index":%d,"delta":{},"logprobs":null,"finish_reason":"%s"}]'
 DESCRIBED = (
     '"codex_metadata":{"thread_id":"thr","turn_id":"trn","model":"m","effort":"low",'
-    '"ignored_parameters":["top_p"],"upstream":"demo","ttft_ms":7,"duration_ms":9,'
+    '"ignored_parameters":["top_p"],"adjusted_parameters":{"reasoning_effort":"low"},"upstream":"demo",'
+    '"ttft_ms":7,"duration_ms":9,'
     '"usage_estimated":false}'
 )
 COUNTED = (

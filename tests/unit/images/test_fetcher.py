@@ -14,7 +14,7 @@ import responses
 from app.errors import InvalidRequest, WorkerBusy
 from app.images.cache import ImageCache
 from app.images.download import Limits
-from app.images.fetcher import ImageFetcher
+from app.images.fetcher import LEFT_OUT, ImageFetcher
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"\x00" * 16
 JPEG = b"\xff\xd8\xff\xe0" + b"\x00" * 16
@@ -421,3 +421,68 @@ def test_what_is_kept_does_not_help_where_fetching_is_off(web: responses.Request
     fetcher(cache=cache).inline([message(image(URL))], "key", {}, WHERE)
     with pytest.raises(InvalidRequest):
         fetcher(cache=cache, enabled=False).inline([message(image(URL))], "key", {}, WHERE)
+
+
+# The past: an image that the model has answered to already may be gone
+
+GONE = "https://a.test/gone.png"
+
+
+def past(web_fetcher: ImageFetcher, *urls: str, fields: Any = None) -> list[Any]:
+    items = [message(image(url)) for url in urls]
+    inlined = web_fetcher.inline(items, "key", fields or {}, WHERE, {GONE, URL})
+    return [item["content"][0] for item in inlined]
+
+
+def test_an_image_of_the_past_that_is_gone_is_left_out(web: responses.RequestsMock) -> None:
+    web.get(GONE, status=404)
+    web.get(URL, PNG, content_type="image/png")
+    assert past(fetcher(), GONE, URL, GONE) == [
+        LEFT_OUT,
+        {"type": "input_image", "image_url": data_url(PNG)},
+        LEFT_OUT,
+    ]
+
+
+def test_what_is_gone_is_not_looked_for_in_every_turn(web: responses.RequestsMock) -> None:
+    web.get(GONE, status=404)
+    images = fetcher()
+    assert past(images, GONE) == past(images, GONE) == [LEFT_OUT]
+    assert len(web.calls) == 1
+    with pytest.raises(InvalidRequest):  # where it is asked for, it is looked for
+        past(images, GONE, fields={GONE: WHERE})
+    assert len(web.calls) == 2
+
+
+def test_one_that_is_named_again_now_has_to_be_there(web: responses.RequestsMock) -> None:
+    web.get(GONE, status=404)
+    with pytest.raises(InvalidRequest) as raised:
+        past(fetcher(), GONE, fields={GONE: WHERE})
+    assert raised.value.param == WHERE
+
+
+@pytest.mark.usefixtures("web")
+def test_where_nothing_is_downloaded_the_past_is_left_out() -> None:
+    assert past(fetcher(enabled=False), URL) == [LEFT_OUT]
+    with pytest.raises(InvalidRequest):
+        past(fetcher(enabled=False), URL, fields={URL: WHERE})
+
+
+def test_where_there_are_too_many_the_latest_of_the_past_stay(web: responses.RequestsMock) -> None:
+    urls = [f"https://a.test/{i}.png" for i in range(4)]
+    for url in (urls[0], *urls[2:]):
+        web.get(url, PNG, content_type="image/png")
+    items = [message(image(url)) for url in urls]
+    few = fetcher(limits=Limits(images=3))
+    inlined = few.inline(items, "key", {urls[0]: WHERE}, WHERE, set(urls))
+    kinds = [item["content"][0]["type"] for item in inlined]
+    assert kinds == ["input_image", "input_text", "input_image", "input_image"]
+
+
+def test_the_past_takes_no_room_from_what_is_asked_now(web: responses.RequestsMock) -> None:
+    web.get(URL, PNG, content_type="image/png")
+    web.get(GONE, PNG, content_type="image/png")
+    small = fetcher(limits=Limits(request_bytes=len(PNG) + 5))
+    for _ in range(2):  # the second time from the cache
+        first, second = past(small, GONE, URL, fields={URL: WHERE})
+        assert (first, second["type"]) == (LEFT_OUT, "input_image")

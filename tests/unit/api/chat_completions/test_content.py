@@ -1,4 +1,5 @@
 import copy
+from base64 import b64encode
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 from app.api.chat_completions.content import (
     OUTPUT_PARTS,
     TEXT_PARTS,
+    Past,
     input_parts,
     to_content,
     to_text,
@@ -112,6 +114,20 @@ def test_images_and_text_keep_their_order() -> None:
         ("data:image/jpg;base64,iVBORw0KGgo=", PNG),
         ("data:image/jpeg;base64,_9j_4AAQ", "data:image/jpeg;base64,/9j/4AAQ"),
         ("data:image/jpeg;base64,/9j/4A-Q", "data:image/jpeg;base64,/9j/4A+Q"),
+        *(
+            (f"data:image/png{parameters};base64,iVBORw0KGgo=", PNG)
+            for parameters in (
+                *(";charset=utf-8", ";name=a.png", '; name="a,b;c.png" ', ";a=1;b=2", ";", ";x"),
+            )
+        ),
+        ("data:image/png;base64;charset=utf-8,iVBORw0KGgo=", PNG),
+        ("data:image/png; BASE64,iVBORw0KGgo=", PNG),
+        ("Data:;base64,iVBORw0KGgo=", PNG),
+        ("data:application/octet-stream;base64,iVBORw0KGgo=", PNG),
+        ("data:image/png;base64,iVBO\r\nRw0K\r\nGgo=\r\n", PNG),
+        ("data:image/png;base64, iVBO Rw0K\tGgo = ", PNG),
+        ("data:image/png;base64,iVBORw0KGgo%3D", PNG),
+        ("data:image/jpeg;base64,%2F9j%2f4A%2BQ%0A", "data:image/jpeg;base64,/9j/4A+Q"),
     ],
 )
 def test_an_image_is_written_as_codex_reads_it(url: str, read: str) -> None:
@@ -126,6 +142,10 @@ def test_an_image_is_written_as_codex_reads_it(url: str, read: str) -> None:
         "data:image/bmp;base64,Qk0=",
         "data:image/png;base64,AAAA",
         "data:image/png;base64,aGk=",
+        "data:image/png;base64,a b",
+        "data:image/png;base64,%41B",
+        "data:;base64,JVBERi0=",
+        "data:image/;base64,aGk=",
     ],
 )
 def test_an_image_that_codex_would_drop_is_refused(url: str) -> None:
@@ -135,6 +155,114 @@ def test_an_image_that_codex_would_drop_is_refused(url: str) -> None:
         "c[0].image_url.url",
         "invalid_image_format",
     )
+
+
+# Files
+
+
+def file(data: Any = None, **members: Any) -> dict[str, Any]:
+    if data is not None:
+        members["file_data"] = data
+    return {"type": "file", "file": members}
+
+
+def encoded(text: bytes, kind: str = "text/plain") -> str:
+    return f"data:{kind};base64,{b64encode(text).decode()}"
+
+
+def test_a_file_of_text_is_text_with_its_name() -> None:
+    (part,) = heard([file(encoded(b"# Hi\n", "text/markdown"), filename="a.md")])
+    assert part == {
+        "type": "input_text",
+        "text": 'File "a.md" (text/markdown):\n```\n# Hi\n```',
+    }
+
+
+FILES: list[tuple[dict[str, Any], str]] = [
+    (file(encoded(b"x", "application/pdf")), "not readable as text (application/pdf)"),
+    (file(encoded(b"x", "image/png")), "not readable as text (image/png)"),
+    (file(encoded(b"\xff\xfe", "text/plain")), "not readable as text (text/plain)"),
+    (file("data:text/plain;base64,!!!"), "not readable as text"),
+    (file("no base64!"), "no data URL"),
+    (file(""), "no data URL"),
+    (file(5), "no 'file_data'"),
+    (file(), "no 'file_data'"),
+    (file(file_id="file-1"), "none of this 'file_id'"),
+    ({"type": "file"}, "no 'file_data'"),
+    ({"type": "file", "file": "x"}, "no 'file_data'"),
+]
+
+
+@pytest.mark.parametrize(("part", "reason"), FILES)
+def test_another_file_is_refused_with_its_place_and_what_would_do(
+    part: dict[str, Any], reason: str
+) -> None:
+    with pytest.raises(InvalidRequest) as raised:
+        heard([text("a"), part])
+    assert (raised.value.param, raised.value.code) == ("c[1].file", UNSUPPORTED)
+    assert reason in raised.value.message
+    assert "JSON" in raised.value.message
+
+
+# The past
+
+UNREAD: list[tuple[dict[str, Any], str, str]] = [
+    *((part, "messages.content.file", "A file") for part, _ in FILES),
+    (
+        file(encoded(b"x", "application/pdf"), filename='a "b"\n.pdf'),
+        "messages.content.file",
+        'The file "a \\"b\\"\\n.pdf"',
+    ),
+    ({"type": "input_audio", "input_audio": {}}, "messages.content.input_audio", "A recording"),
+    *(
+        (image(url), "messages.content.image_url", "An image")
+        for url in ("data:image/bmp;base64,Qk0=", "x", "data:", None, 5)
+    ),
+    ({"type": "video_url"}, "messages.content.video_url", "A part of this message"),
+    ({"type": "x" * 500}, f"messages.content.{'x' * 64}", "A part of this message"),
+]
+
+
+@pytest.mark.parametrize(("part", "name", "what"), UNREAD)
+def test_what_cannot_be_read_in_the_past_is_a_remark(
+    part: dict[str, Any], name: str, what: str
+) -> None:
+    past = Past()
+    before = copy.deepcopy(part)
+    read = to_content([text("a"), part], "c", "input_text", input_parts(past.images), past)
+    remark = f"[{what} could not be read and was left out.]"
+    assert read == [{"type": "input_text", "text": words} for words in ("a", remark)]
+    assert list(past.unread) == [name]
+    assert part == before
+
+
+@pytest.mark.parametrize(("part", "name"), [(part, name) for part, name, _ in UNREAD])
+def test_among_the_models_own_words_it_is_only_left_out(part: dict[str, Any], name: str) -> None:
+    past = Past()
+    read = to_content([part, text("a"), part], "c", "output_text", OUTPUT_PARTS, past)
+    assert read == [{"type": "output_text", "text": "a"}]
+    assert to_content([part], "c", "output_text", OUTPUT_PARTS, past) == [
+        {"type": "output_text", "text": ""}
+    ]
+    assert list(past.unread) == [name]
+
+
+@pytest.mark.parametrize(
+    "part",
+    [{"type": "text"}, text(5), {"type": "refusal"}, {"type": ""}, {"type": 5}, {}, "x", None],
+)
+def test_a_mistake_in_words_is_one_in_the_past_too(part: Any) -> None:
+    with pytest.raises(InvalidRequest):
+        to_content([part], "c", "input_text", input_parts({}), Past())
+
+
+def test_what_can_be_read_in_the_past_is_read() -> None:
+    past = Past()
+    parts = [image(PNG), image(ADDRESSES[0]), file(encoded(b"x"))]
+    read = to_content(parts, "c", "input_text", input_parts(past.images), past)
+    assert [part["type"] for part in read] == ["input_image", "input_image", "input_text"]
+    assert past.unread == {}
+    assert list(past.images) == ADDRESSES[:1]
 
 
 # Refusals: content, param, code
@@ -155,15 +283,11 @@ NOT_IMAGES = [
     "data:image/png,abc",
     "data:image/png;base64",
     "data:image/png;base64,",
-    "data:image/png;base64,a b",
-    "data:image/png;base64,abc\n",
-    "data:image/png;base64,%41",
     "data:image/png;base64,iVBORw0KGgoAA",
     "data:image/png;base64,iVBORw0=Ggo=",
     "data:image/png;base64,==",
     "data:text/plain;base64,aGk=",
     "data:application/pdf;base64,aGk=",
-    "data:image/;base64,aGk=",
     " data:image/png;base64,aGk=",
 ]
 

@@ -1,0 +1,95 @@
+"""Members of a chat completion's body that are read, object by object; `app.api.members` names the others. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from app.api.members import Kinds, Members, members
+from app.api.sampling import STREAM_OPTIONS
+
+_TEXT = members("type", "text")
+_REFUSAL = members("type", "refusal")
+_IMAGE = members(
+    "type",
+    image_url=Members(frozenset({"url"}), harmless={"detail": ("auto",)}),
+)
+_FILE = members("type", file=members("file_data", "file_id", "filename"))
+
+_NAME = {"name": ("",)}
+"""What a speaker is called: without effect, and nothing where it is empty."""
+
+_CALLED = members("name", "arguments")
+# `index` is an echo of a stream's deltas.
+_CALL = members("id", "type", "index", function=_CALLED)
+
+_INPUT = Members(
+    frozenset({"role", "content"}),
+    {"content": Kinds("type", {"text": _TEXT, "image_url": _IMAGE, "file": _FILE})},
+    _NAME,
+)
+_ASSISTANT = Members(
+    # The last two are an echo of our own answers.
+    frozenset(
+        {"role", "content", "refusal", "tool_calls", "function_call"}
+        | {"reasoning_content", "annotations"}
+    ),
+    {
+        "content": Kinds("type", {"text": _TEXT, "refusal": _REFUSAL}),
+        "tool_calls": _CALL,
+        "function_call": _CALLED,
+    },
+    _NAME,
+)
+_RESULT = {"content": Kinds("type", {"text": _TEXT})}
+
+MESSAGES = Kinds(
+    "role",
+    {
+        "system": _INPUT,
+        "developer": _INPUT,
+        "user": _INPUT,
+        "assistant": _ASSISTANT,
+        "tool": Members(frozenset({"role", "content", "tool_call_id"}), _RESULT, _NAME),
+        # A result of the legacy form has to have a name: it belongs to the call before it.
+        "function": Members(frozenset({"role", "content", "name"}), _RESULT),
+    },
+)
+
+_FUNCTION = Members(frozenset({"name", "description", "parameters"}), harmless={"strict": (False,)})
+_CHOSEN = members("type", function=members("name"))
+
+_CHOICE = Kinds(
+    "type",
+    {
+        "function": _CHOSEN,
+        "allowed_tools": members(
+            "type", allowed_tools=members("mode", tools=Kinds("type", {"function": _CHOSEN}))
+        ),
+    },
+)
+
+_FORMAT = Kinds(
+    "type",
+    {
+        "text": members("type"),
+        "json_object": members("type"),
+        "json_schema": members(
+            "type", json_schema=members("name", "description", "schema", "strict")
+        ),
+    },
+)
+
+INNER: Mapping[str, Members | Kinds] = MappingProxyType(
+    {
+        "messages": MESSAGES,
+        "tools": Kinds("type", {"function": members("type", function=_FUNCTION)}),
+        "functions": _FUNCTION,
+        "tool_choice": _CHOICE,
+        "function_call": members("name"),
+        "response_format": _FORMAT,
+        "stream_options": STREAM_OPTIONS,
+        "reasoning": members("effort"),
+    }
+)
+"""What the fields of a body that are objects, or arrays of them, are made of."""

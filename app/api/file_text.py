@@ -1,0 +1,88 @@
+"""Text of a file that a caller attached: which files are text, and how the model is shown one. Pure.
+
+The models behind codex take text and images. A file of text is therefore put into the message, in a fence that is
+longer than any in it, so that nothing in the file can look like the end of it.
+"""
+
+from __future__ import annotations
+
+import re
+from codecs import BOM_UTF8
+
+import orjson
+
+from app.api.data_urls import DataUrl, canonical_base64, parse_data_url
+from app.images.media_types import UNDECLARED
+
+READABLE = "text/*, JSON, XML, YAML, CSV, JavaScript and other text in UTF-8"
+
+_TEXT_TYPES = frozenset(
+    {
+        *("application/json", "application/ld+json", "application/x-ndjson", "application/jsonl"),
+        *("application/json5", "application/jsonc", "application/xml", "application/xhtml+xml"),
+        *("application/yaml", "application/x-yaml", "application/toml", "application/x-toml"),
+        *("application/javascript", "application/x-javascript", "application/ecmascript"),
+        *("application/typescript", "application/x-typescript", "application/csv"),
+        *("application/x-csv", "application/markdown", "application/x-markdown"),
+        *("application/sql", "application/x-sql", "application/graphql", "application/x-sh"),
+        *("application/x-shellscript", "application/x-python", "application/x-python-code"),
+        *("application/x-php", "application/x-httpd-php", "application/x-ruby"),
+        *("application/x-perl", "application/x-tex", "application/x-latex", "application/x-ini"),
+        *("application/x-subrip", "application/x-powershell", "application/x-diff"),
+        *("application/x-patch", "application/x-httpd-php-source", "application/x-go"),
+        *("application/x-rust", "application/x-java-source", "application/x-properties"),
+        "message/rfc822",
+    }
+)
+_TEXT_SUFFIXES = ("+json", "+xml", "+yaml")
+_CHARSETS = frozenset(
+    {"utf-8", "utf8", "us-ascii", "ascii", "iso-8859-1", "latin1", "windows-1252"}
+)
+_BINARY = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]|\A%PDF-")
+_FENCES = re.compile("`{3,}")
+_SHOWN_NAME = 200
+
+
+def parse_file(data: str) -> DataUrl | None:
+    """Return the file of a `file_data`: a data URL, or base64 alone; None if it is neither."""
+    if found := parse_data_url(data.strip()):
+        return found
+    return DataUrl("", {}, True, data) if canonical_base64(data) is not None else None
+
+
+def text_of(file: DataUrl) -> str | None:
+    """Return the text of a file, None if its type is not text or it does not decode.
+
+    A file of no declared type is text if it reads as such.
+    """
+    kind = file.media_type
+    if kind not in UNDECLARED and not _is_text(kind):
+        return None
+    raw = file.content()
+    if raw is None or (kind in UNDECLARED and _BINARY.search(raw)):
+        return None
+    charset = file.parameters.get("charset", "utf-8").lower()
+    try:
+        return raw.removeprefix(BOM_UTF8).decode(charset if charset in _CHARSETS else "utf-8")
+    except UnicodeDecodeError:
+        return None
+
+
+def _is_text(kind: str) -> bool:
+    return kind.startswith("text/") or kind in _TEXT_TYPES or kind.endswith(_TEXT_SUFFIXES)
+
+
+def quoted_name(name: object) -> str:
+    """Return a file's name in quotes and on one line, cut if it is long; empty if there is none."""
+    if not isinstance(name, str) or not name:
+        return ""
+    return orjson.dumps(name[:_SHOWN_NAME]).decode()
+
+
+def framed(text: str, name: object, media_type: str) -> str:
+    """Return the text as the model is shown it, below a line that names the file."""
+    longest = max((len(found) for found in _FENCES.findall(text)), default=2)
+    fence = "`" * (longest + 1)
+    shown, kind = quoted_name(name), f" ({media_type})" if media_type else ""
+    end = "" if text.endswith("\n") else "\n"
+    return f"File{f' {shown}' if shown else ''}{kind}:\n{fence}\n{text}{end}{fence}"

@@ -1,0 +1,98 @@
+"""URLs that nobody serves: what to tell a client that asked for one. Pure.
+
+Most are a base URL that is set one step wrong, so the right URL can be named. Others belong to what this gateway does
+not do, or to another vendor's API.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
+
+_SHOWN = 200
+"""Characters of a path that are repeated, and that are looked at."""
+
+_VERY_CLOSE, _CLOSE = 0.9, 0.8
+
+_BASE = "The base URL of a client ends in /v1 here."
+
+_NOT_CONVERSATIONS = re.compile(r"(?:/v1)*(/(?:embeddings|audio|images|moderations))(?=/|\Z)")
+"""What OpenAI has and clients look for, but no model behind codex does."""
+
+_RESPONSES = re.compile(r"(?:/v1)*/responses(?=/|\Z)")
+_OF_OPENAI = re.compile(
+    r"(?:/v1)*(/(?:assistants|batches|containers|conversations|evals|files|fine_tuning|organization|realtime|threads"
+    r"|uploads|vector_stores|videos))(?=/|\Z)"
+)
+_OF_GOOGLE = re.compile(r"/v1(?:alpha|beta\d*)?/models/[^/]*:")
+_OF_OTHERS = (
+    (_OF_GOOGLE, "Google's"),
+    (re.compile(r"(?:/v1)*/(?:messages|complete)(?=/|\Z)|/anthropic/"), "Anthropic's"),
+    (
+        re.compile(
+            r"/api/(?:chat|copy|create|delete|embed|generate|ps|pull|push|show|tags|version)\b"
+        ),
+        "Ollama's",
+    ),
+    (re.compile(r"/api/(?:v0|v1/chat\Z|extra)"), "another server's"),
+    (re.compile(r"/v1(?:alpha|beta)"), "Google's"),
+)
+
+
+def advice_for(path: str, endpoints: Sequence[str], is_served: Callable[[str], bool]) -> str:
+    """Return a sentence or two about a path without a route, empty if nothing is known that helps.
+
+    `endpoints` are the paths on offer, `is_served` says whether a path has a route.
+    """
+    plain = "/" + "/".join(step for step in path[:_SHOWN].split("/") if step)
+    if plain in ("/", "/v1"):
+        return f"{_BASE} What is served: {', '.join(_of_v1(endpoints))}."
+    if found := _NOT_CONVERSATIONS.match(plain):
+        return (
+            f"This gateway does not serve /v1{found[1]}: the models behind codex answer conversations only. "
+            "Let your client use another provider for it."
+        )
+    right = None if _OF_GOOGLE.match(plain) else _right_url(path, plain, endpoints, is_served)
+    if right is not None:
+        return f"Did you mean {right}? {_BASE}"
+    if _RESPONSES.match(plain):
+        return (
+            "This gateway does not serve the Responses API (/v1/responses). Set your client to chat completions, "
+            "which are at /v1/chat/completions."
+        )
+    if found := _OF_OPENAI.match(plain):
+        return f"This gateway does not serve /v1{found[1]}, only {', '.join(_of_v1(endpoints))}."
+    for pattern, whose in _OF_OTHERS:
+        if pattern.match(plain):
+            return (
+                f"This gateway speaks OpenAI's API, not {whose}: "
+                f"set your client to an OpenAI compatible server. {_BASE}"
+            )
+    close = get_close_matches(plain.lower(), endpoints, n=1, cutoff=_CLOSE)
+    return f"Did you mean {close[0]}? {_BASE}" if close else ""
+
+
+def _of_v1(endpoints: Sequence[str]) -> list[str]:
+    return [path for path in endpoints if path.startswith("/v1/")]
+
+
+def _right_url(
+    path: str, plain: str, endpoints: Sequence[str], is_served: Callable[[str], bool]
+) -> str | None:
+    """Return the path that was meant, if it is misspelled, or has too much or too little before it."""
+    if plain != path[:_SHOWN] and is_served(plain):
+        return plain
+    if close := get_close_matches(plain.lower(), endpoints, n=1, cutoff=_VERY_CLOSE):
+        return close[0]
+    steps = plain.split("/")[1:]
+    for first in range(len(steps)):
+        rest = "/".join(steps[first:])
+        for candidate in (f"/v1/{rest}", f"/{rest}", f"/v1/{rest.lower()}", f"/{rest.lower()}"):
+            if (
+                candidate != plain
+                and not candidate.startswith("/internal")
+                and is_served(candidate)
+            ):
+                return candidate
+    return None
