@@ -38,6 +38,10 @@ _QUOTA_SPENT = (
     "for your key)."
 )
 _RATE_LIMITED = "The upstream's rate limit for this account was reached (it is not this gateway's limit for your key)."
+_LOGIN_NOT_RENEWED = (
+    "This service's login has expired, and the accounts server of OpenAI has not renewed it. "
+    "Your key is fine."
+)
 _LOGIN_REFUSED = "The upstream refused this service's own login; its operator has to log in again. Your key is fine."
 _REFUSED = "The upstream refused this prompt: it goes against the usage policy of the model."
 _BROKE_OFF = "The upstream broke off its answer."
@@ -117,6 +121,12 @@ _BY_SENTENCE: tuple[tuple[re.Pattern[str], type[GatewayError], str], ...] = (
     (re.compile(r"^Invalid prompt"), PromptRefused, _REFUSED),
     (re.compile(r"^stream disconnected before completion"), UpstreamBrokeOff, _BROKE_OFF),
     (re.compile(r"^Missing environment variable"), UpstreamAuth, _LOGIN_REFUSED),
+    # A renewal that failed in the turn, and not the request.
+    (
+        re.compile(r"^Failed to refresh token|^OAuth token response|/oauth/token\)"),
+        UpstreamAuth,
+        _LOGIN_NOT_RENEWED,
+    ),
     (
         re.compile(r"error sending request|connection|timed? ?out", re.IGNORECASE),
         UpstreamBrokeOff,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from codex_cli_bin import bundled_codex_path
@@ -15,10 +16,12 @@ from gevent import subprocess
 
 from app.backends.app_server.connection import Connection
 from app.backends.app_server.parse_events import ProtocolError
+from app.backends.app_server.renewal import RENEWAL_S, Renewal
 from app.cli.exit_codes import CheckFailed, without_secrets
 from app.codex.config import Upstream, UpstreamKind
 from app.codex.home import Home
 from app.codex.launch import Launcher
+from app.codex.login import Login
 from app.process.child import Child, StopLadder
 from app.rpc.errors import CallRefused, RpcError
 from app.settings import Settings
@@ -26,6 +29,7 @@ from app.version import VERSION
 
 _OPENAI = Upstream(UpstreamKind.OPENAI)
 _LADDER = StopLadder(eof_s=1.0, term_s=1.0, kill_s=1.0)
+READ_ONLY = "codex has to renew this login by itself, and auth.json cannot be written: "
 _REMEDY = "Unset CODEX_BIN; make run. docs/runbooks/operational.md: The child does not start."
 
 
@@ -48,13 +52,26 @@ def launcher_of(settings: Settings, home: Home, upstream: Upstream = _OPENAI) ->
 def conversation(
     settings: Settings, home: Home, upstream: Upstream = _OPENAI
 ) -> Iterator[Connection]:
-    """Start a child, shake hands within the service's own limits, and end it afterwards. Raises `ChildFailed`."""
+    """Start a child, shake hands within the service's own limits, and end it afterwards. Raises `ChildFailed`.
+
+    Where the login is due, that waits for another child that may be renewing it, and for this one.
+    """
     launcher = launcher_of(settings, home, upstream)
+    login = Login(home, upstream.kind)
+    if login.is_read_only:
+        raise ChildFailed(READ_ONLY, Exception("it would be spent."))
+    renewal = Renewal(login, home.renewal_lock)
     try:
-        child = Child(launcher.prepare())
+        spec = launcher.prepare()
+        renewal.begin_start()
+        child = Child(spec)
     except (OSError, ValueError, subprocess.SubprocessError) as error:
         raise ChildFailed("codex could not be started: ", error) from error
     call_s, startup_s = settings.rpc_timeout_ms / 1000, settings.startup_timeout_ms / 1000
+    ladder = _LADDER
+    if renewal.is_starting:
+        startup_s = max(RENEWAL_S, startup_s)
+        ladder = replace(_LADDER, eof_s=RENEWAL_S)  # at EOF codex finishes its renewal, and exits
     connection = Connection(1, child, rpc_timeout_s=call_s, on_lost=lambda _: None)
     try:
         try:
@@ -63,7 +80,8 @@ def conversation(
             raise ChildFailed("codex did not shake hands: ", error) from error
         yield connection
     finally:
-        child.end(_LADDER, connection.detach)
+        child.end(ladder, connection.detach)
+        renewal.end_start(is_done=False)
 
 
 def ask(connection: Connection, method: str, params: object, timeout_s: float) -> object:

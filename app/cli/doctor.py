@@ -17,11 +17,12 @@ import click
 import psutil
 
 from app.cli import doctor_checks as checks
-from app.cli.account import CHATGPT, Login, look_up, type_in_file
+from app.cli.account import Login, look_up
 from app.cli.checks import Check, Result, fail, ok, report, run_checks, skip, warn
 from app.cli.child import codex_version, conversation
 from app.cli.output import json_option
 from app.cli.running_gateway import pid_of
+from app.codex.auth_file import LoginKind
 from app.codex.config import Upstream, UpstreamKind
 from app.codex.home import Home
 from app.codex.upstream import choose_upstream
@@ -95,22 +96,29 @@ def _child(site: Site) -> Result:
 def _login(site: Site) -> Result:
     if site.upstream.kind is UpstreamKind.CONFIGURED:
         return ok("None is needed: CODEX_UPSTREAM_URL is set.")
-    stored = type_in_file(site.home.auth_file)
-    if stored is None:
+    stored = site.home.read_login()
+    if not site.home.auth_file.exists():
         return checks.login(Login(), site.upstream.kind)
-    if site.offline and stored == CHATGPT:
+    if not stored.is_usable:
+        return fail(f"auth.json is no login: {stored.problem}", checks.LOG_IN)
+    if stored.kind is LoginKind.CHATGPT and not site.home.can_keep_login:
+        return fail(
+            f"{site.home.auth_file} cannot be written: codex has to renew a ChatGPT login, which would spend it.",
+            "Mount the file, or all of CODEX_HOME, writable.",
+        )
+    if site.offline and stored.kind is LoginKind.CHATGPT:
         return skip("A ChatGPT login is in CODEX_HOME; whether it is still good was not tried.")
     with conversation(site.settings, site.home) as connection:
         timeout_s = site.settings.rpc_timeout_ms / 1000
-        found = look_up(connection, site.home.auth_file, timeout_s)
+        found = look_up(connection, site.home, timeout_s)
     return checks.login(found, site.upstream.kind)
 
 
 def _upstream(site: Site) -> Result:
     if site.offline:
         return skip("Not tried: --offline.")
-    stored = type_in_file(site.home.auth_file)
-    return checks.reachable(checks.addresses(site.upstream, stored))
+    kind = site.home.read_login().kind
+    return checks.reachable(checks.addresses(site.upstream, kind and kind.value))
 
 
 def _port(site: Site) -> Result:

@@ -50,6 +50,17 @@ def parse_user_agent(result: Any) -> str:
     return member(result, "userAgent", str, "initialize")
 
 
+def auth_status_params(*, refresh: bool) -> dict[str, Any]:
+    """Parameters of `getAuthStatus`, which asks nobody outside; with `refresh` codex renews a ChatGPT login first."""
+    return {"includeToken": False, "refreshToken": refresh}
+
+
+def parse_auth_method(result: Any) -> str | None:
+    """Return the kind of login that codex sends with its requests; None where it would send none."""
+    found = result.get("authMethod") if isinstance(result, dict) else None
+    return found if isinstance(found, str) else None
+
+
 def thread_start_params(request: TurnRequest) -> dict[str, Any]:
     """Parameters of `thread/start` for a thread that is nothing but the caller's conversation."""
     params: dict[str, Any] = {

@@ -73,7 +73,10 @@ class Probed(Protocol):
 
 
 class Watchdog:
-    """Probe of one child, in a greenlet that ends with it. `on_problem` must not block."""
+    """Probe of one child, in a greenlet that ends with it. `on_problem` must not block.
+
+    One that is spared now (it may be renewing its login) is not ended, so the probe goes on.
+    """
 
     def __init__(
         self,
@@ -81,11 +84,13 @@ class Watchdog:
         limits: HealthLimits,
         on_problem: Callable[[HealthProblem], None],
         has_old_login: Callable[[], bool] = lambda: False,
+        is_spared: Callable[[], bool] = lambda: False,
     ) -> None:
         self._child = child
         self._limits = limits
         self._on_problem = on_problem
         self._has_old_login = has_old_login
+        self._is_spared = is_spared
 
     def run(self) -> None:
         """Probe the child until it is gone or has to be ended. Blocks."""
@@ -96,7 +101,7 @@ class Watchdog:
             problem = self._check()
             if problem is not None:
                 self._on_problem(problem)
-                if problem.is_fatal:
+                if problem.is_fatal and not self._is_spared():
                     return
 
     def _check(self) -> HealthProblem | None:
