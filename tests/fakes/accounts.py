@@ -122,6 +122,8 @@ class _Handler(BaseHTTPRequestHandler):
         usage = {"input_tokens": 1, "output_tokens": 1, "total_tokens": 2}
         events = [
             {"type": "response.created", "response": {"id": "r"}},
+            {"type": "response.output_item.added", "item": item | {"content": []}},
+            {"type": "response.output_text.delta", "item_id": "m", "delta": "Hi"},
             {"type": "response.output_item.done", "item": item},
             {"type": "response.completed", "response": {"id": "r", "usage": usage}},
         ]

@@ -147,8 +147,8 @@ class AppServerBackend:
         if self.connection is None:
             self.hooks.on_models(connection.models)
         self._alive.add(connection)
-        self._watch(connection)
         self.connection = connection
+        self._watch(connection)
         awaited, self._next = self._next, Event()
         awaited.set()
         return connection
@@ -197,6 +197,8 @@ class AppServerBackend:
         self.hooks.on_replaced(reason)
 
     def _on_unhealthy(self, connection: Connection, problem: HealthProblem) -> None:
+        if problem is HealthProblem.MEMORY_TWICE and self._is_spared(connection.pid):
+            return  # it serves on, and will be found again
         if not problem.is_fatal:
             if connection is self.connection:  # one that retires goes anyway
                 self.supervisor.replace(problem.value)
@@ -236,10 +238,15 @@ class AppServerBackend:
     # Turns
 
     def models(self, deadline: float) -> tuple[Model, ...]:
-        """Return the child's models, waiting for its handshake until `deadline`. Raises `WorkerUnavailable`."""
+        """Return the child's models, waiting for its handshake until `deadline`. Raises `WorkerUnavailable`.
+
+        Raises `UpstreamAuth` where no child is started for want of a login that can be kept.
+        """
+        if self.connection is None and self.login.is_read_only:
+            self.login.check()
         if self.connection is not None and self.connection.models:
             return self.connection.models
-        return self._ready_connection(deadline, NULL_OBSERVER).models
+        return self._ready_connection(deadline, NULL_OBSERVER, needs_login=False).models
 
     def open(
         self, request: TurnRequest, lease: Lease, deadline: float, observer: RequestObserver
@@ -249,7 +256,9 @@ class AppServerBackend:
         with mapped():
             return connection.threads.begin(request, lease, observer.turn())
 
-    def _ready_connection(self, deadline: float, observer: RequestObserver) -> Connection:
+    def _ready_connection(
+        self, deadline: float, observer: RequestObserver, *, needs_login: bool = True
+    ) -> Connection:
         if self._is_stopped:
             raise Draining("This worker is shutting down; send the request again.")
         with observer.waiting():
@@ -257,9 +266,9 @@ class AppServerBackend:
                 connection = self.connection
                 if connection is None or connection.channel.is_closed:
                     break
-                self.login.check()
-                if connection.login is not None or not self.login.is_used:
+                if connection.login is not None or not (needs_login and self.login.is_used):
                     return connection
+                self.login.check()
                 # It was started before there was a login, and would send turns without a key.
                 self.supervisor.replace(HealthProblem.LOGIN.value, is_useless=True)
                 self._next.wait(_NEXT_S)

@@ -90,9 +90,9 @@ class Renewal:
     def keep(self, child: Renewing, interval_s: float, is_serving: Callable[[], bool]) -> None:
         """Renew the login through this child whenever it will soon be due. Blocks for as long as the child lives."""
         while True:
-            gevent.sleep(interval_s)
             if is_serving():
                 self.renew(child)
+            gevent.sleep(interval_s)
 
     def renew(self, child: Renewing) -> None:
         """Renew the login if it will soon be due. Blocks, and does nothing while another child may be renewing."""
