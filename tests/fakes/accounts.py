@@ -120,7 +120,7 @@ class _Handler(BaseHTTPRequestHandler):
         part = {"type": "output_text", "text": "Hi"}
         item = {"type": "message", "role": "assistant", "id": "m", "content": [part]}
         usage = {"input_tokens": 1, "output_tokens": 1, "total_tokens": 2}
-        events = [
+        events: list[dict[str, Any]] = [
             {"type": "response.created", "response": {"id": "r"}},
             {"type": "response.output_item.added", "item": item | {"content": []}},
             {"type": "response.output_text.delta", "item_id": "m", "delta": "Hi"},

@@ -271,3 +271,17 @@ def test_the_key_is_not_sent_to_a_stranger(operator: Operator) -> None:
         with pytest.raises(TimeoutError):
             sock.accept()
     assert found["gateway"]["pid"] is None
+
+
+@pytest.mark.parametrize("content", ["", "{}", "null", '{"OPENAI_API_KEY": "'])
+def test_a_file_that_holds_no_login_is_none(operator: Operator, content: str) -> None:
+    operator.home.mkdir()
+    (operator.home / "auth.json").write_text(content)
+    found = lines_of(operator, 1)
+    assert found["upstream"].startswith("openai: auth.json is no login: It ")
+    assert "auth.json is no login. It " in found["login"]
+    doctor = operator.types("doctor", "--offline")
+    assert doctor.returncode == 1
+    (line,) = [line for line in doctor.stdout.splitlines() if " login " in line]
+    assert line.startswith("fail")
+    assert "auth.json is no login: It " in line
