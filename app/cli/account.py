@@ -11,7 +11,7 @@ from app.backend.account import WINDOWS, AccountWindow
 from app.backends.app_server.connection import Connection
 from app.cli.child import ChildFailed, ask
 from app.codex.account import parse_window
-from app.codex.auth_file import LoginKind
+from app.codex.auth_file import LoginKind, StoredLogin
 from app.codex.home import Home
 
 CHATGPT = LoginKind.CHATGPT.value
@@ -70,13 +70,12 @@ def look_up(connection: Connection, home: Home, timeout_s: float) -> Login:
     try:
         account = parse_account(ask(connection, "account/read", {"refreshToken": False}, timeout_s))
     except ChildFailed as error:
-        kind = home.read_login().kind
-        return Login(Account(kind.value) if kind else None, problem=str(error))
-    if account is None and home.auth_file.exists():
         stored = home.read_login()
-        return Login(
-            problem=f"auth.json is no login. {stored.problem or 'codex does not take it.'}"
-        )
+        if stored.kind is None and home.auth_file.exists():
+            return _no_login(stored)
+        return Login(Account(stored.kind.value) if stored.kind else None, problem=str(error))
+    if account is None and home.auth_file.exists():
+        return _no_login(home.read_login())
     if account is None or account.type != CHATGPT:
         return Login(account)
     try:
@@ -84,6 +83,10 @@ def look_up(connection: Connection, home: Home, timeout_s: float) -> Login:
     except ChildFailed as error:
         return Login(account, limits_problem=str(error))
     return Login(account, limits=tuple(parse_limits(limits)))
+
+
+def _no_login(stored: StoredLogin) -> Login:
+    return Login(problem=f"auth.json is no login. {stored.problem or 'codex does not take it.'}")
 
 
 def parse_account(result: object) -> Account | None:

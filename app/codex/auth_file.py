@@ -77,7 +77,7 @@ def parse(content: bytes) -> StoredLogin:
         return StoredLogin(problem="OPENAI_API_KEY is no text.")
     if mode == "apikey" or (mode is None and key is not None):
         return _api_key(key or "")
-    if mode in {None, "chatgpt", "chatgptAuthTokens"}:
+    if mode is None or mode in ("chatgpt", "chatgptAuthTokens"):
         return _chatgpt(found, is_renewed=mode != "chatgptAuthTokens")
     return StoredLogin(problem="It holds a kind of login that this gateway does not know.")
 

@@ -133,20 +133,14 @@ class Connection:
     def has_login(self) -> bool:
         """True if codex itself says that it has one, or refuses to say. Blocks; raises `RpcError`."""
         try:
-            result = self.channel.call(
-                "getAuthStatus",
-                protocol.auth_status_params(refresh=False),
-                self._rpc_timeout_s,
-            )
+            result = self.channel.call("getAuthStatus", protocol.AUTH_STATUS, self._rpc_timeout_s)
         except CallRefused:
             return True
         return protocol.parse_auth_method(result) is not None
 
     def renew_login(self) -> None:
         """Let codex renew its login. Blocks as long as that takes; raises `RpcError`."""
-        self.channel.call(
-            "getAuthStatus", protocol.auth_status_params(refresh=True), _RENEWAL_S, is_urgent=True
-        )
+        self.channel.call("account/read", protocol.renewal_params(), _RENEWAL_S, is_urgent=True)
 
     # Notifications: handled in the channel's reader, so nothing here may block
 

@@ -50,9 +50,13 @@ def parse_user_agent(result: Any) -> str:
     return member(result, "userAgent", str, "initialize")
 
 
-def auth_status_params(*, refresh: bool) -> dict[str, Any]:
-    """Parameters of `getAuthStatus`, which asks nobody outside; with `refresh` codex renews a ChatGPT login first."""
-    return {"includeToken": False, "refreshToken": refresh}
+AUTH_STATUS = {"includeToken": False, "refreshToken": False}
+"""Parameters of `getAuthStatus`, which asks nobody outside. codex knows it, and its own schema does not name it."""
+
+
+def renewal_params() -> dict[str, Any]:
+    """Parameters of `account/read` with which codex renews a ChatGPT login before it looks at it."""
+    return {"refreshToken": True}
 
 
 def parse_auth_method(result: Any) -> str | None:

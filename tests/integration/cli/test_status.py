@@ -283,5 +283,5 @@ def test_a_file_that_holds_no_login_is_none(operator: Operator, content: str) ->
     doctor = operator.types("doctor", "--offline")
     assert doctor.returncode == 1
     (line,) = [line for line in doctor.stdout.splitlines() if " login " in line]
-    assert line.startswith("fail")
+    assert line.startswith("FAILED")
     assert "auth.json is no login: It " in line

@@ -396,7 +396,7 @@ PARAMS: list[tuple[str, dict[str, Any]]] = [
     ("thread/loaded/list", protocol.loaded_list_params()),
     ("model/list", protocol.model_list_params(None)),
     ("model/list", protocol.model_list_params("2")),
-    ("getAuthStatus", protocol.auth_status_params(refresh=True)),
+    ("account/read", protocol.renewal_params()),
 ]
 
 
