@@ -40,6 +40,10 @@ _QUOTA_SPENT = (
     "for your key)."
 )
 _RATE_LIMITED = "The upstream's rate limit for this account was reached (it is not this gateway's limit for your key)."
+_LOGIN_NOT_RENEWED = (
+    "This service's login has expired, and the accounts server of OpenAI has not renewed it. "
+    "Your key is fine."
+)
 _LOGIN_REFUSED = "The upstream refused this service's own login; its operator has to log in again. Your key is fine."
 _FORBIDDEN = "The upstream does not allow this request."
 _BROKE_OFF = "The upstream broke off its answer."
@@ -139,6 +143,11 @@ _BY_SENTENCE: tuple[tuple[re.Pattern[str], ErrorMaker], ...] = (
     (re.compile(r"^Incomplete response returned"), _always(UpstreamError, _BROKE_OFF)),
     (re.compile(r"^Missing environment variable"), _always(UpstreamAuth, _LOGIN_REFUSED)),
     (re.compile(r"access token could not be refreshed|refresh token"), _LOGIN),
+    # A renewal that failed in the turn, and not the request.
+    (
+        re.compile(r"^Failed to refresh token|^OAuth token response|/oauth/token\)"),
+        _always(UpstreamAuth, _LOGIN_NOT_RENEWED),
+    ),
     (
         re.compile(
             r"^unexpected status|error sending request|connection|timed? ?out", re.IGNORECASE

@@ -113,6 +113,9 @@ class Backend(Protocol):
     def check_login(self) -> None:
         """Raise `UpstreamAuth` where a turn could only fail for want of a login."""
 
+    def is_renewing_login(self) -> bool:
+        """True while the end of a process could destroy the login: a stop waits, as long as its grace allows."""
+
     def note_login(self, *, accepted: bool) -> None:
         """Take what an answer told about the login: refused by the upstream, or good for an answer."""
 

@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
-
-import orjson
 
 from app.backend.account import WINDOWS, AccountWindow
 from app.backends.app_server.connection import Connection
 from app.cli.child import ChildFailed, ask
 from app.codex.account import parse_window
+from app.codex.auth_file import LoginKind, StoredLogin
+from app.codex.home import Home
 
-CHATGPT = "chatgpt"
-API_KEY = "apiKey"
+CHATGPT = LoginKind.CHATGPT.value
+API_KEY = LoginKind.API_KEY.value
 
 _NAMES = {CHATGPT: "ChatGPT", API_KEY: "API key"}
 
@@ -66,13 +65,17 @@ class Login:
     limits_problem: str = ""
 
 
-def look_up(connection: Connection, auth_file: Path, timeout_s: float) -> Login:
+def look_up(connection: Connection, home: Home, timeout_s: float) -> Login:
     """Ask a child about the login in its CODEX_HOME. Blocks; a ChatGPT login is looked up over the network."""
     try:
         account = parse_account(ask(connection, "account/read", {"refreshToken": False}, timeout_s))
     except ChildFailed as error:
-        stored = type_in_file(auth_file)
-        return Login(Account(stored) if stored else None, problem=str(error))
+        stored = home.read_login()
+        if stored.kind is None and home.auth_file.exists():
+            return _no_login(stored)
+        return Login(Account(stored.kind.value) if stored.kind else None, problem=str(error))
+    if account is None and home.auth_file.exists():
+        return _no_login(home.read_login())
     if account is None or account.type != CHATGPT:
         return Login(account)
     try:
@@ -80,6 +83,10 @@ def look_up(connection: Connection, auth_file: Path, timeout_s: float) -> Login:
     except ChildFailed as error:
         return Login(account, limits_problem=str(error))
     return Login(account, limits=tuple(parse_limits(limits)))
+
+
+def _no_login(stored: StoredLogin) -> Login:
+    return Login(problem=f"auth.json is no login. {stored.problem or 'codex does not take it.'}")
 
 
 def parse_account(result: object) -> Account | None:
@@ -99,16 +106,3 @@ def parse_limits(result: object) -> Iterator[Limit]:
             window = parse_window(bucket.get(which)) if isinstance(bucket, Mapping) else None
             if window is not None:
                 yield Limit.of(f"{bucket.get('limitName') or limit_id} {which}", window)
-
-
-def type_in_file(auth_file: Path) -> str | None:
-    """Return the type of the login in the file, without a child; None if it holds none or cannot be read."""
-    try:
-        found = orjson.loads(auth_file.read_bytes())
-    except (OSError, ValueError):
-        return None
-    if not isinstance(found, Mapping):
-        return None
-    if found.get("OPENAI_API_KEY"):
-        return API_KEY
-    return CHATGPT if found.get("tokens") else None

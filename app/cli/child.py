@@ -16,10 +16,12 @@ from gevent import subprocess
 
 from app.backends.app_server.connection import Connection
 from app.backends.app_server.parse_events import ProtocolError
+from app.backends.app_server.renewal import RENEWAL_S, Renewal
 from app.cli.exit_codes import CheckFailed
 from app.codex.config import Upstream, UpstreamKind
 from app.codex.home import Home
 from app.codex.launch import Launcher
+from app.codex.login import Login
 from app.process.child import Child, StopLadder, failed_start
 from app.rpc.errors import CallRefused, RpcError
 from app.scrub import without_secrets
@@ -28,6 +30,7 @@ from app.version import VERSION
 
 _OPENAI = Upstream(UpstreamKind.OPENAI)
 _LADDER = StopLadder(eof_s=1.0, term_s=1.0, kill_s=1.0)
+READ_ONLY = "codex has to renew this login by itself, and auth.json cannot be written: "
 _REMEDY = "Unset CODEX_BIN; make run. docs/runbooks/operational.md: The child does not start."
 
 
@@ -62,26 +65,38 @@ def conversation(
 ) -> Iterator[Connection]:
     """Start a child, shake hands within the service's own limits, and end it afterwards. Raises `ChildFailed`.
 
-    `databases` is a folder whose databases it opens, in place of those in `home`.
+    `databases` is a folder whose databases it opens, in place of those in `home`. Where the login is due, that waits
+    for another child that may be renewing it, and for this one.
     """
     launcher = launcher_of(settings, home, upstream)
     launcher.databases = databases
+    login = Login(home, upstream.kind)
+    if login.is_read_only:
+        raise ChildFailed(READ_ONLY, Exception("it would be spent."))
+    renewal = Renewal(login, home.renewal_lock)
     try:
-        child = Child(launcher.prepare())
+        spec = launcher.prepare()
+        renewal.begin_start()
+        child = Child(spec)
     except (OSError, ValueError, subprocess.SubprocessError) as error:
         raise ChildFailed("codex could not be started: ", error) from error
     call_s, startup_s = settings.rpc_timeout_ms / 1000, settings.startup_timeout_ms / 1000
+    ladder = _LADDER
+    if renewal.is_starting:
+        startup_s = max(RENEWAL_S, startup_s)
+        ladder = replace(_LADDER, eof_s=RENEWAL_S)  # at EOF codex finishes its renewal, and exits
     connection = Connection(1, child, rpc_timeout_s=call_s, on_lost=lambda _: None)
     try:
         try:
             connection.shake_hands(VERSION, startup_s, home.silence_log_database)
         except (RpcError, ProtocolError) as error:
-            child.end(_LADDER, connection.detach)  # after that its last words are whole
+            child.end(ladder, connection.detach)  # after that its last words are whole
             why = OSError(failed_start(str(error), child.last_words))
             raise ChildFailed("codex did not shake hands: ", why) from error
         yield connection
     finally:
-        child.end(_LADDER, connection.detach)
+        child.end(ladder, connection.detach)
+        renewal.end_start(is_done=False)
 
 
 def ask(connection: Connection, method: str, params: object, timeout_s: float) -> object:

@@ -19,11 +19,12 @@ import psutil
 
 from app.answers.model_names import Names, dangling
 from app.cli import doctor_checks as checks
-from app.cli.account import CHATGPT, Login, look_up, type_in_file
+from app.cli.account import Login, look_up
 from app.cli.checks import Check, Level, Result, fail, ok, report, run_checks, skip, warn
 from app.cli.child import conversation
 from app.cli.output import json_option
 from app.cli.running_gateway import Running, pid_of, probe
+from app.codex.auth_file import LoginKind
 from app.codex.binary import pinned_version
 from app.codex.config import Upstream, UpstreamKind
 from app.codex.home import Home
@@ -133,25 +134,32 @@ def _of_version(result: Result, found: str) -> Result:
 def _login(site: Site) -> Result:
     if site.upstream.kind is UpstreamKind.CONFIGURED:
         return ok("None is needed: CODEX_UPSTREAM_URL is set.")
-    stored = type_in_file(site.home.auth_file)
-    if stored is None:
+    stored = site.home.read_login()
+    if not site.home.auth_file.exists():
         return checks.login(Login(), site.upstream.kind)
-    if site.running.child is not None and stored == CHATGPT:
+    if not stored.is_usable:
+        return fail(f"auth.json is no login: {stored.problem}", checks.LOG_IN)
+    if stored.kind is LoginKind.CHATGPT and not site.home.can_keep_login:
+        return fail(
+            f"{site.home.auth_file} cannot be written: codex has to renew a ChatGPT login, which would spend it.",
+            "Mount the file, or all of CODEX_HOME, writable.",
+        )
+    if site.running.child is not None and stored.kind is LoginKind.CHATGPT:
         return checks.login_in_use(site.running)
-    if site.offline and stored == CHATGPT:
+    if site.offline and stored.kind is LoginKind.CHATGPT:
         return skip("A ChatGPT login is in CODEX_HOME; whether it is still good was not tried.")
     with conversation(site.settings, site.home) as connection:
         timeout_s = site.settings.rpc_timeout_ms / 1000
-        found = look_up(connection, site.home.auth_file, timeout_s)
+        found = look_up(connection, site.home, timeout_s)
     return checks.login(found, site.upstream.kind)
 
 
 def _upstream(site: Site) -> Result:
     if site.offline:
         return skip("Not tried: --offline.")
-    stored = type_in_file(site.home.auth_file)
+    kind = site.home.read_login().kind
     http = UpstreamHttp(site.settings.ca_certificate)
-    result = checks.reachable(checks.addresses(site.upstream, stored), http=http)
+    result = checks.reachable(checks.addresses(site.upstream, kind and kind.value), http=http)
     result = checks.as_the_gateway_sees_it(result, site.running)
     if result.level is Level.OK and AUTO in site.settings.upstream_models:
         return checks.model_list(site.settings, http) or result

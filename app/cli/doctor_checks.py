@@ -27,8 +27,8 @@ _MB = 1 << 20
 LOW_MB = 1024
 TOO_LOW_MB = 64
 
-_LOG_IN = "flask --app wsgi codex login"
-_EXPIRED = f"If the network is fine (see upstream), the login has expired or was revoked: {_LOG_IN}"
+LOG_IN = "flask --app wsgi codex login"
+_EXPIRED = f"If the network is fine (see upstream), the login has expired or was revoked: {LOG_IN}"
 _LOGIN_AT_FAULT = re.compile(
     r"\b(401|403|unauthori[sz]ed|expired|revoked|refresh token)\b", re.IGNORECASE
 )
@@ -103,8 +103,8 @@ def login(found: Login, kind: UpstreamKind) -> Result:
     if found.account is not None:
         return ok(f"{found.account}.")
     if kind is UpstreamKind.OPENAI:
-        return fail("Nobody is logged in: every request is answered 503.", _LOG_IN)
-    return warn("Nobody ever logged in: the demo upstream serves.", _LOG_IN)
+        return fail("Nobody is logged in: every request is answered 503.", LOG_IN)
+    return warn("Nobody ever logged in: the demo upstream serves.", LOG_IN)
 
 
 def addresses(upstream: Upstream, login_type: str | None) -> tuple[str, ...]:

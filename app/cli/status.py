@@ -70,7 +70,7 @@ def gather(settings: Settings) -> Status:
             waiting("Asking codex about the login …"),
             conversation(settings, home) as connection,
         ):
-            login = look_up(connection, home.auth_file, settings.rpc_timeout_ms / 1000)
+            login = look_up(connection, home, settings.rpc_timeout_ms / 1000)
             codex = codex_version(connection.user_agent)
     except ChildFailed as error:
         problem = str(error)

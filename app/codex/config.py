@@ -82,7 +82,6 @@ _PURE: Mapping[str, Any] = MappingProxyType(
         "include_apps_instructions": False,
         "include_collaboration_mode_instructions": False,
         "check_for_update_on_startup": False,
-        "cli_auth_credentials_store": "file",
         # Without this and thread/unsubscribe every finished thread stays loaded (0.9 MB each).
         "thread_unload_delay_secs": 0,
         "skills": {"include_instructions": False},
@@ -118,6 +117,10 @@ def child_config(
         provider["env_key"] = UPSTREAM_KEY_VARIABLE
     return {
         **_PURE,
+        # A child that needs no login reads none: it would renew one all the same, and spend it in its start.
+        "cli_auth_credentials_store": "file"
+        if upstream.kind is UpstreamKind.OPENAI
+        else "ephemeral",
         "model_catalog_json": str(catalog),
         "model_providers": {PROVIDER: provider},
     }

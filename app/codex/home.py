@@ -7,6 +7,7 @@
         upstream-models.json  what the upstream's `/models` listed last, where that is asked for
         no-roots-<hash>.pem   one certificate, for a child that only ever speaks plain HTTP
         login-seen            written once a login was found: after that, there is no demo
+        renewal.lock          locked while a child may be renewing the login (`app.codex.renewal_lock`)
         workspace/            the child's working directory, empty
         tmp/                  the child's TMPDIR
 
@@ -27,7 +28,8 @@ from typing import TypeAlias
 
 import orjson
 
-from app.codex import catalog
+from app.codex import auth_file, catalog
+from app.codex.auth_file import StoredLogin
 from app.process.child import StartRefused
 
 _LOG_DATABASE = "logs_2.sqlite"
@@ -46,6 +48,12 @@ class HomeRefused(StartRefused):
     """CODEX_HOME holds something that we must not touch and cannot ignore."""
 
     reason = "home_refused"
+
+
+class LoginReadOnly(StartRefused):
+    """The login is one that codex renews, and its file cannot be written: a renewal would spend it."""
+
+    reason = "login_read_only"
 
 
 class HomeUnwritable(StartRefused):
@@ -101,6 +109,11 @@ class Home:
         return self.private / "login-seen"
 
     @property
+    def renewal_lock(self) -> Path:
+        """Locked while a child may be renewing the login."""
+        return self.private / "renewal.lock"
+
+    @property
     def login_mark(self) -> LoginMark | None:
         """What the login's file looks like now; None where there is none."""
         try:
@@ -108,6 +121,27 @@ class Home:
         except OSError:
             return None
         return found.st_ino, found.st_size, found.st_mtime_ns
+
+    def read_login(self) -> StoredLogin:
+        """Return the login in the file as it is now, good or not. Blocks for a small file."""
+        try:
+            return auth_file.parse(self.auth_file.read_bytes())
+        except FileNotFoundError:
+            return StoredLogin(problem="There is none.")
+        except OSError as error:
+            return StoredLogin(problem=f"It cannot be read: {error.strerror}.")
+
+    @property
+    def can_keep_login(self) -> bool:
+        """True unless codex could not write a renewed login back to its file (which it does in place)."""
+        try:
+            # Opened and not written to: modes say nothing about a mount, and nothing to root.
+            os.close(os.open(self.auth_file, os.O_WRONLY | os.O_APPEND))
+        except FileNotFoundError:
+            return True
+        except OSError:
+            return False
+        return True
 
     def prepare(self) -> None:
         """Create the folders, closed to others; refuse a `config.toml`, which would give the child other rules.
@@ -136,11 +170,11 @@ class Home:
 
     @property
     def is_login_known(self) -> bool:
-        """True if there is a login, or ever was one: an expired or removed login must not turn into the demo."""
+        """True if there is a login's file, good or not, or ever was: a lost login must not turn into the demo."""
         return self.auth_file.exists() or self.login_marker.exists()
 
     def remember_login(self) -> None:
-        """Write the marker if there is a login now."""
+        """Write the marker if there is a login's file now."""
         if self.auth_file.exists():
             self.private.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.login_marker.touch(mode=0o600)

@@ -39,7 +39,12 @@ def choose_upstream(settings: Settings, home: Home) -> UpstreamChoice:
         return UpstreamChoice(configured, "CODEX_UPSTREAM_URL is set.")
     openai = Upstream(UpstreamKind.OPENAI)
     if home.is_login_known:
-        return UpstreamChoice(openai, "A login is, or once was, in CODEX_HOME.")
+        stored = home.read_login()
+        is_useless = home.auth_file.exists() and not stored.is_usable
+        reason = "A login is, or once was, in CODEX_HOME."
+        return UpstreamChoice(
+            openai, f"auth.json is no login: {stored.problem}" if is_useless else reason
+        )
     if settings.env == "prod":
         return UpstreamChoice(openai, "PROXY_ENV is prod, where the demo never serves.")
     return UpstreamChoice(

@@ -29,6 +29,8 @@ from app.process.session import ChildSession, SessionHandler
 
 log = logging.getLogger("codex_api.process")
 
+_SPARED_POLL_S = 0.1
+
 REPLACE_PAUSE_S = 30.0
 """After a replacement that could not be started: how long no other is tried."""
 
@@ -36,6 +38,7 @@ REPLACE_PAUSE_S = 30.0
 class Supervisor:
     """Keeps one child alive. `prepare` returns what to start and may raise anything; `attach` performs the handshake.
 
+    A child of which `is_spared` is true is ended by nothing but `stop`: it is left alone for as long as that holds.
     `on_restart` is called at each start after a failure, `on_replaced` with the reason after each replacement.
     """
 
@@ -47,6 +50,7 @@ class Supervisor:
         prepare: Callable[[], ChildSpec],
         attach: Callable[[Child], SessionHandler],
         ladder: StopLadder | None = None,
+        is_spared: Callable[[Child], bool] = lambda _: False,
     ) -> None:
         self.name = name
         self.lifecycle = Lifecycle(policy)
@@ -58,6 +62,7 @@ class Supervisor:
         self._prepare = prepare
         self._attach = attach
         self._ladder = ladder or StopLadder()
+        self._is_spared = is_spared
         self._session: ChildSession | None = None  # of the child that serves
         self._starting: Child | None = None  # in its handshake
         self._killed: Child | None = None  # by `restart`, and not reaped yet
@@ -108,8 +113,22 @@ class Supervisor:
         child = self.child
         if child is not None and child is not self._killed and child.exit_code is None:
             self._killed = child
+            if self._is_spared(child):
+                log.warning("child_spared", extra={"child": self.name, "reason": reason})
+                gevent.spawn(self._recycle, child, reason)
+            else:
+                self._recycle(child, reason)
+
+    def _recycle(self, child: Child, reason: str) -> None:
+        self.await_spared(child)
+        if child.exit_code is None and not self._stopping.is_set():
             log.warning("child_recycled", extra={"child": self.name, "reason": reason})
             child.kill()
+
+    def await_spared(self, child: Child) -> None:
+        """Block for as long as the child lives and is spared, unless the supervisor stops."""
+        while child.exit_code is None and self._is_spared(child) and not self._stopping.is_set():
+            self._stopping.wait(_SPARED_POLL_S)
 
     def replace(self, reason: str, *, is_useless: bool = False) -> bool:
         """Ask for a new child that takes over without a gap; what runs on the old one may finish. Does not block.
@@ -267,6 +286,7 @@ class Supervisor:
         finishing = gevent.spawn(old.handler.retire)
         gevent.wait([finishing, self._stopping], count=1)  # type: ignore[type-var]  # both can be waited for
         finishing.kill()
+        self.await_spared(old.child)
         pid, code = old.child.pid, old.end(self._ladder)
         log.info("child_retired", extra={"child": self.name, "pid": pid, "exit_code": code})
 

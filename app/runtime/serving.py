@@ -92,6 +92,7 @@ class ServingWorker(Worker):
             listener.close()
         if servers:
             self._shut_down(servers)
+        self._await_renewal()
 
     @property
     def _services(self) -> Any:
@@ -140,6 +141,9 @@ class ServingWorker(Worker):
         grace_ms = self._shared.stop_grace_ms
         if grace_ms is not None:
             self._stopped_at = self._stopped_at or time.monotonic()
+        elif self._stopped_at is not None and not self._has_served:
+            # A successor that is dismissed has no requests; its child, which may be renewing the login, has time.
+            self._retired_at, self._stopped_at = self._retired_at or self._stopped_at, None
         if self._has_served and self._shared.serving != self.age:
             self._retired_at = self._retired_at or time.monotonic()
         return plan_shutdown(
@@ -168,6 +172,14 @@ class ServingWorker(Worker):
             gevent.sleep(_POLL_LEAVING_S)
         for server in servers:
             server.stop(timeout=1)
+
+    def _await_renewal(self) -> None:
+        """Block while the child renews the service's login, for as long as the grace allows."""
+        while (plan := self._plan()) and time.monotonic() < plan.cut_at:
+            if not self._services.backend.is_renewing_login():
+                return
+            self.notify()
+            gevent.sleep(_POLL_LEAVING_S)
 
     def _end_requests(self, stage: Stage) -> None:
         error = self._services.end_turns()

@@ -74,7 +74,9 @@ class WorkerServices:
         status = self.backend.health()
         last = status.last_exit
         text = "The codex process of the new worker is starting."
-        if last is not None:
+        if status.reason in {"login_renewal", "login_renewal_hangs"}:
+            text = "The codex process of the new worker waits for the accounts server to renew the login."
+        elif last is not None:
             code = "" if last.exit_code is None else f", exit code {last.exit_code}"
             detail = f": {last.detail}" if last.detail else "."
             text = (

@@ -10,6 +10,7 @@ import base64
 import json
 import threading
 import time
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,11 @@ from typing import Any
 _HOUR_S = 3600
 
 
-def token(name: str) -> str:
-    """Return an unsigned JWT of a Pro account that is good for an hour."""
+def token(name: str, good_for_s: int = _HOUR_S) -> str:
+    """Return an unsigned JWT of a Pro account that is good for an hour, unless told otherwise."""
     account = {"chatgpt_plan_type": "pro", "chatgpt_account_id": "acc", "chatgpt_user_id": "u"}
     claims = {
-        "exp": int(time.time()) + _HOUR_S,
+        "exp": int(time.time()) + good_for_s,
         "name": name,
         "email": "operator@example.com",
         "https://api.openai.com/auth": account,
@@ -39,7 +40,10 @@ def name_of(header: str) -> str:
 
 
 class Accounts(ThreadingHTTPServer):
-    """See the module. Access tokens in `refused` are answered 401; a renewal waits for `may_renew`."""
+    """See the module. Access tokens in `refused` are answered 401; a renewal waits for `may_renew`.
+
+    `failure` is an HTTP status that renewals are answered with instead; it spends nothing.
+    """
 
     daemon_threads = True
 
@@ -50,17 +54,18 @@ class Accounts(ThreadingHTTPServer):
         self.turns: list[str] = []
         self.others: list[str] = []
         self.refused: set[str] = set()
+        self.failure: int | None = None
         self.may_renew = threading.Event()
         self.may_renew.set()
         self._good = {"refresh-0"}
         self._lock = threading.Lock()
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
-    def write_login(self, path: Path, last_refresh: str) -> None:
-        """Write the first login as codex does; it renews one by itself that was last renewed long ago."""
+    def write_login(self, path: Path, last_refresh: str, good_for_s: int = _HOUR_S) -> None:
+        """Write the first login as codex does; it renews one by itself that ends within five minutes."""
         tokens = {
             "id_token": token("id"),
-            "access_token": token("access-0"),
+            "access_token": token("access-0", good_for_s),
             "refresh_token": "refresh-0",
             "account_id": "acc",
         }
@@ -71,6 +76,9 @@ class Accounts(ThreadingHTTPServer):
     def renew(self, offered: str) -> tuple[int, Any]:
         """Exchange a refresh token, once."""
         with self._lock:
+            if self.failure is not None:
+                self.renewals.append((offered, False))
+                return self.failure, {"error": {"message": "out of order"}}
             is_good = offered in self._good
             self._good.discard(offered)
             self.renewals.append((offered, is_good))
@@ -112,8 +120,10 @@ class _Handler(BaseHTTPRequestHandler):
         part = {"type": "output_text", "text": "Hi"}
         item = {"type": "message", "role": "assistant", "id": "m", "content": [part]}
         usage = {"input_tokens": 1, "output_tokens": 1, "total_tokens": 2}
-        events = [
+        events: list[dict[str, Any]] = [
             {"type": "response.created", "response": {"id": "r"}},
+            {"type": "response.output_item.added", "item": item | {"content": []}},
+            {"type": "response.output_text.delta", "item_id": "m", "delta": "Hi"},
             {"type": "response.output_item.done", "item": item},
             {"type": "response.completed", "response": {"id": "r", "usage": usage}},
         ]
@@ -129,6 +139,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+    def handle(self) -> None:
+        """Serve a connection; whoever hangs up in a renewal is not this server's fault."""
+        with suppress(ConnectionError):
+            super().handle()
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
         """Say nothing."""

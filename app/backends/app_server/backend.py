@@ -19,12 +19,13 @@ from app.backend.request import Model, TurnRequest
 from app.backend.retry_after import seconds_until
 from app.backends.app_server.connection import Connection
 from app.backends.app_server.limits import Limits
+from app.backends.app_server.renewal import RENEWAL_S, Renewal
 from app.backends.app_server.rpc_errors import mapped
 from app.backends.app_server.status import health_of
 from app.backends.app_server.turn import Turn
 from app.backends.app_server.watchdog import HealthProblem, Watchdog
 from app.codex.binary import pinned_version
-from app.codex.home import LoginMark
+from app.codex.home import LoginMark, LoginReadOnly
 from app.codex.launch import Launcher
 from app.codex.login import Login
 from app.codex.upstream_failures import UpstreamFailures
@@ -51,6 +52,7 @@ class AppServerBackend:
         self.account = AccountLimits()
         self.hooks = BackendHooks()
         self.login = Login(launcher.home, launcher.upstream.kind)
+        self.renewal = Renewal(self.login, launcher.home.renewal_lock)
         self._failures = UpstreamFailures(launcher.upstream, launcher.http)
         self.connection: Connection | None = None
         """The one that new turns begin on."""
@@ -68,6 +70,7 @@ class AppServerBackend:
             BackoffPolicy(limits.backoff_initial_ms, limits.backoff_max_ms),
             prepare=self._prepare,
             attach=self._attach,
+            is_spared=lambda child: self._is_spared(child.pid),
         )
         self.supervisor.on_restart = self._on_restart
         self.supervisor.on_replaced = self._on_replaced
@@ -96,7 +99,16 @@ class AppServerBackend:
         """Begin no more turns and end the child. Blocks until it is gone."""
         self.begin_drain()
         self._is_stopped = True
+        if self.is_renewing_login():
+            log.error(
+                "login_renewal_cut",
+                extra={
+                    "meaning": "The service ends while codex renews its login, which may be lost now.",
+                    "remedy": "If requests are 503 UPSTREAM_AUTH after the next start: flask --app wsgi codex login.",
+                },
+            )
         self.supervisor.stop()
+        self.renewal.end_start(is_done=False)
 
     def health(self) -> Health:
         """Return where the child is now. Does not block."""
@@ -106,13 +118,21 @@ class AppServerBackend:
             self.login,
             self._failures,
             is_draining=self._is_draining,
+            renewal=self.renewal.reason,
         )
 
     # The child
 
     def _prepare(self) -> ChildSpec:
+        if self.login.is_read_only:
+            raise LoginReadOnly(
+                "codex renews this login by itself, and auth.json cannot be written: the first renewal would spend "
+                "the login and lose the new one. Mount the file, or all of CODEX_HOME, writable."
+            )
+        spec = self.launcher.prepare()
+        self.renewal.begin_start()
         self._mark = self.login.mark  # before the child reads it
-        return self.launcher.prepare()
+        return spec
 
     def _attach(self, child: Child) -> Connection:
         self._connections += 1
@@ -126,30 +146,20 @@ class AppServerBackend:
             on_event=self._failures.note,
         )
         try:
-            connection.shake_hands(
-                self._version,
-                self._limits.startup_timeout_ms / 1000,
-                self.launcher.home.silence_log_database,
-            )
+            self._shake_hands(connection)
         except BaseException:
+            self.supervisor.await_spared(child)
             child.kill()
             connection.detach()
+            self.renewal.end_start(is_done=False)
             raise
+        self.renewal.end_start(is_done=True)
         if self.connection is None or self.connection.models != connection.models:
             self.hooks.on_models(connection.models)
         self._note_version(connection.codex_version)
         self._alive.add(connection)
-        watchdog = Watchdog(
-            connection,
-            self._limits.health_limits,
-            partial(self._on_unhealthy, connection),
-            has_old_login=lambda: connection.login != self.login.mark,
-            work=connection.work,
-        )
-        connection.spawn_background(watchdog.run)
-        connection.spawn_background(connection.ask_for_limits)
-        connection.spawn_background(partial(self._watch_models, connection))
         self.connection = connection
+        self._watch(connection)
         awaited, self._next = self._next, Event()
         awaited.set()
         return connection
@@ -170,6 +180,45 @@ class AppServerBackend:
                 self._on_unhealthy(connection, HealthProblem.MODELS)
             gevent.sleep(_MODELS_EVERY * self._limits.probe_interval_ms / 1000)
 
+    def _shake_hands(self, connection: Connection) -> None:
+        startup_s = self._limits.startup_timeout_ms / 1000
+        connection.shake_hands(
+            self._version,
+            max(RENEWAL_S, startup_s) if self.renewal.is_starting else startup_s,
+            self.launcher.home.silence_log_database,
+        )
+        if connection.login is not None and not connection.has_login():
+            self.login.note_not_taken(connection.login)
+            connection.login = None
+
+    def _watch(self, connection: Connection) -> None:
+        limits = self._limits.health_limits
+        watchdog = Watchdog(
+            connection,
+            limits,
+            partial(self._on_unhealthy, connection),
+            has_old_login=lambda: self.login.mark not in (None, connection.login),
+            work=connection.work,
+            is_spared=partial(self._is_spared, connection.pid),
+        )
+        connection.spawn_background(watchdog.run)
+        connection.spawn_background(connection.ask_for_limits)
+        connection.spawn_background(partial(self._watch_models, connection))
+        if self.login.is_used:
+            is_serving = lambda: connection is self.connection  # noqa: E731 - a name for one line
+            connection.spawn_background(
+                partial(self.renewal.keep, connection, limits.interval_s, is_serving)
+            )
+
+    def _is_spared(self, pid: int) -> bool:
+        """True for a child that may be renewing the login."""
+        found = [connection for connection in self._alive if connection.pid == pid]
+        return self._may_renew(found[0]) if found else self.renewal.is_starting
+
+    def _may_renew(self, connection: Connection) -> bool:
+        # In a turn codex renews what is due; of one that is idle it was not seen in a minute.
+        return connection.is_renewing or (len(connection.threads) > 0 and self.login.is_due())
+
     def _on_restart(self) -> None:
         self.hooks.on_restart()
 
@@ -177,12 +226,14 @@ class AppServerBackend:
         self.hooks.on_replaced(reason)
 
     def _on_unhealthy(self, connection: Connection, problem: HealthProblem) -> None:
+        if problem is HealthProblem.MEMORY_TWICE and self._is_spared(connection.pid):
+            return  # it serves on, and will be found again
         if not problem.is_fatal:
             if connection is self.connection:  # one that retires goes anyway
                 self.supervisor.replace(problem.value)
         elif connection is self.connection:
             self.supervisor.restart(problem.value)
-        else:
+        elif not self._is_spared(connection.pid):
             fields = {"child": "codex", "pid": connection.pid, "reason": problem.value}
             log.warning("retired_child_killed", extra=fields)
             connection.kill()
@@ -202,6 +253,10 @@ class AppServerBackend:
         """Raise `UpstreamAuth` where there is none: codex itself would send the turn without a key."""
         self.login.check()
 
+    def is_renewing_login(self) -> bool:
+        """True while a child may be renewing the login: its end would destroy it."""
+        return self.renewal.is_starting or any(map(self._may_renew, list(self._alive)))
+
     def note_login(self, *, accepted: bool) -> None:
         """Take what an answer told about the login."""
         if accepted:
@@ -212,10 +267,15 @@ class AppServerBackend:
     # Turns
 
     def models(self, deadline: float) -> tuple[Model, ...]:
-        """Return the child's models, waiting for its handshake until `deadline`. Raises `WorkerUnavailable`."""
+        """Return the child's models, waiting for its handshake until `deadline`. Raises `WorkerUnavailable`.
+
+        Raises `UpstreamAuth` where no child is started for want of a login that can be kept.
+        """
+        if self.connection is None and self.login.is_read_only:
+            self.login.check()
         if self.connection is not None and self.connection.models:
             return self.connection.models
-        return self._ready_connection(deadline, NULL_OBSERVER).models
+        return self._ready_connection(deadline, NULL_OBSERVER, needs_login=False).models
 
     def open(
         self, request: TurnRequest, lease: Lease, deadline: float, observer: RequestObserver
@@ -225,7 +285,9 @@ class AppServerBackend:
         with mapped():
             return connection.threads.begin(request, lease, observer.turn())
 
-    def _ready_connection(self, deadline: float, observer: RequestObserver) -> Connection:
+    def _ready_connection(
+        self, deadline: float, observer: RequestObserver, *, needs_login: bool = True
+    ) -> Connection:
         if self._is_stopped:
             raise Draining("This worker is shutting down; send the request again.")
         with observer.waiting():
@@ -233,8 +295,9 @@ class AppServerBackend:
                 connection = self.connection
                 if connection is None or connection.channel.is_closed:
                     break
-                if connection.login is not None or self.login.mark is None:
+                if connection.login is not None or not (needs_login and self.login.is_used):
                     return connection
+                self.login.check()
                 # It was started before there was a login, and would send turns without a key.
                 self.supervisor.replace(HealthProblem.LOGIN.value, is_useless=True)
                 self._next.wait(_NEXT_S)

@@ -30,13 +30,15 @@ from app.errors import GatewayError, UpstreamError, WorkerLost
 from app.process.child import Child
 from app.process.memory import cpu_seconds
 from app.rpc.channel import Channel
-from app.rpc.errors import RpcError
+from app.rpc.errors import CallRefused, RpcError
 from app.rpc.messages import Notification
 
 log = logging.getLogger("codex_api.codex")
 
 _DETACH_S = 1.0
 _MAX_MODEL_PAGES = 50
+_RENEWAL_S = 86_400.0
+"""No limit: codex has its own, and a renewal that nobody waits for must still be known."""
 
 
 class Connection:
@@ -63,6 +65,8 @@ class Connection:
         self.pid = child.pid
         self._child = child
         self.login = login
+        self.is_renewing = False
+        """True while it was asked to renew its login, and has not answered."""
         self.began = time.monotonic()
         self.user_agent = ""
         self.models: tuple[Model, ...] = ()
@@ -138,6 +142,20 @@ class Connection:
                     self.channel.call("account/rateLimits/read", None, self._rpc_timeout_s)
                 )
             )
+
+    # Its login
+
+    def has_login(self) -> bool:
+        """True if codex itself says that it has one, or refuses to say. Blocks; raises `RpcError`."""
+        try:
+            result = self.channel.call("getAuthStatus", protocol.AUTH_STATUS, self._rpc_timeout_s)
+        except CallRefused:
+            return True
+        return protocol.parse_auth_method(result) is not None
+
+    def renew_login(self) -> None:
+        """Let codex renew its login. Blocks as long as that takes; raises `RpcError`."""
+        self.channel.call("account/read", protocol.renewal_params(), _RENEWAL_S, is_urgent=True)
 
     # Notifications: handled in the channel's reader, so nothing here may block
 

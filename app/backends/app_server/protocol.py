@@ -55,6 +55,21 @@ def codex_version(user_agent: str) -> str:
     return rest.split(" ", 1)[0] if name and rest else user_agent
 
 
+AUTH_STATUS = {"includeToken": False, "refreshToken": False}
+"""Parameters of `getAuthStatus`, which asks nobody outside. codex knows it, and its own schema does not name it."""
+
+
+def renewal_params() -> dict[str, Any]:
+    """Parameters of `account/read` with which codex renews a ChatGPT login before it looks at it."""
+    return {"refreshToken": True}
+
+
+def parse_auth_method(result: Any) -> str | None:
+    """Return the kind of login that codex sends with its requests; None where it would send none."""
+    found = result.get("authMethod") if isinstance(result, dict) else None
+    return found if isinstance(found, str) else None
+
+
 def thread_start_params(request: TurnRequest) -> dict[str, Any]:
     """Parameters of `thread/start` for a thread that is nothing but the caller's conversation."""
     params: dict[str, Any] = {

@@ -5,14 +5,14 @@ from __future__ import annotations
 from app.backend.health import Health
 from app.backends.app_server.connection import Connection
 from app.codex.binary import BinaryRefused
-from app.codex.home import DiskFull, HomeRefused, HomeUnwritable
+from app.codex.home import DiskFull, HomeRefused, HomeUnwritable, LoginReadOnly
 from app.codex.login import Login
 from app.codex.upstream_failures import UpstreamFailures
 from app.process.lifecycle import LastExit, Lifecycle, State
 from app.process.supervisor import Supervisor
 
 _NEEDS_A_PERSON = frozenset(
-    {HomeRefused.reason, HomeUnwritable.reason, DiskFull.reason, BinaryRefused.reason}
+    kind.reason for kind in (HomeRefused, HomeUnwritable, DiskFull, LoginReadOnly, BinaryRefused)
 )
 
 
@@ -23,12 +23,15 @@ def unready_reason(
     is_ready: bool,
     is_draining: bool,
     lacks_login: bool,
+    renewal: str | None = None,
 ) -> str | None:
-    """Return in a word why no request would be served now; None if one would."""
+    """Return in a word why no request would be served now; None if one would. `renewal` is why a child is spared."""
     if is_draining:
         return "draining"
     if is_ready:
         return "upstream_auth" if lacks_login else None
+    if renewal is not None:
+        return renewal
     if last_exit is not None and last_exit.reason in _NEEDS_A_PERSON:
         return last_exit.reason
     if life.is_degraded:
@@ -43,6 +46,7 @@ def health_of(
     failures: UpstreamFailures,
     *,
     is_draining: bool,
+    renewal: str | None,
 ) -> Health:
     """Return where the child is now. Does not block."""
     life, child = supervisor.lifecycle, supervisor.child
@@ -51,7 +55,8 @@ def health_of(
         supervisor.last_exit,
         is_ready=supervisor.is_ready,
         is_draining=is_draining,
-        lacks_login=login.is_missing or login.is_refused,
+        lacks_login=login.is_lacking,
+        renewal=renewal,
     )
     return Health(
         ready=reason is None,

@@ -76,7 +76,10 @@ class Probed(Protocol):
 
 
 class Watchdog:
-    """Probe of one child, in a greenlet that ends with it. `on_problem` must not block."""
+    """Probe of one child, in a greenlet that ends with it. `on_problem` must not block.
+
+    One that is spared now (it may be renewing its login) is not ended, so the probe goes on.
+    """
 
     def __init__(
         self,
@@ -85,6 +88,7 @@ class Watchdog:
         on_problem: Callable[[HealthProblem], None],
         has_old_login: Callable[[], bool] = lambda: False,
         work: Callable[[], Work] = Work,
+        is_spared: Callable[[], bool] = lambda: False,
     ) -> None:
         self._child = child
         self._limits = limits
@@ -92,6 +96,7 @@ class Watchdog:
         self._has_old_login = has_old_login
         self._work = work
         self._idle_work = IdleWork()
+        self._is_spared = is_spared
 
     def run(self) -> None:
         """Probe the child until it is gone or has to be ended. Blocks."""
@@ -102,7 +107,7 @@ class Watchdog:
             problem = self._check()
             if problem is not None:
                 self._on_problem(problem)
-                if problem.is_fatal:
+                if problem.is_fatal and not self._is_spared():
                     return
 
     def _check(self) -> HealthProblem | None:

@@ -100,6 +100,9 @@ class TableBackend:
 
     def check_login(self) -> None: ...
 
+    def is_renewing_login(self) -> bool:
+        return False
+
     def note_login(self, *, accepted: bool) -> None: ...
 
     def models(self, deadline: float) -> tuple[Model, ...]:

@@ -280,3 +280,17 @@ def test_the_doctor_asks_a_running_gateway_and_starts_no_second_child(
     found = beside.examine("--offline", CODEX_BIN="/nowhere/codex")["codex child"]
     assert found["level"] == "ok"
     assert f"serves in the running gateway, pid {running.child().pid}." in found["sentence"]
+
+
+@pytest.mark.parametrize("content", ["", "{}", "null", '{"OPENAI_API_KEY": "'])
+def test_a_file_that_holds_no_login_is_none(operator: Operator, content: str) -> None:
+    operator.home.mkdir()
+    (operator.home / "auth.json").write_text(content)
+    found = lines_of(operator, 1)
+    assert found["upstream"].startswith("openai: auth.json is no login: It ")
+    assert "auth.json is no login. It " in found["login"]
+    doctor = operator.types("doctor", "--offline")
+    assert doctor.returncode == 1
+    (line,) = [line for line in doctor.stdout.splitlines() if " login " in line]
+    assert line.startswith("FAILED")
+    assert "auth.json is no login: It " in line

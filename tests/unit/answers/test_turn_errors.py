@@ -108,6 +108,15 @@ FAILURES: list[tuple[TurnFailure, type[GatewayError], int, str]] = [
         503,
         "UPSTREAM_AUTH",
     ),
+    *(
+        (other(sentence), errors.UpstreamAuth, 503, "UPSTREAM_AUTH")
+        for sentence in (
+            "Failed to refresh token: 500 Internal Server Error: boom",  # 0.163
+            "Failed to refresh token: 502 Bad Gateway",  # 0.171
+            "OAuth token response is invalid",
+            "error sending request for url (https://auth.openai.com/oauth/token)",
+        )
+    ),
     (
         other("Your access token could not be refreshed. Please sign in again."),
         errors.UpstreamAuth,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -93,24 +91,3 @@ def test_a_limit_in_words(minutes: int, span: str) -> None:
 
 def test_a_limit_of_which_little_is_known() -> None:
     assert str(Limit("codex primary", 12, None, None)) == "codex primary: 12 % used"
-
-
-@pytest.mark.parametrize(
-    ("content", "expected"),
-    [
-        ({"OPENAI_API_KEY": "sk-x", "tokens": None}, API_KEY),
-        ({"OPENAI_API_KEY": None, "tokens": {"access_token": "x"}}, CHATGPT),
-        ({"OPENAI_API_KEY": None}, None),
-        ([], None),
-    ],
-)
-def test_which_login_a_file_holds(tmp_path: Path, content: Any, expected: str | None) -> None:
-    path = tmp_path / "auth.json"
-    path.write_text(json.dumps(content))
-    assert account.type_in_file(path) == expected
-
-
-def test_a_file_that_holds_none(tmp_path: Path) -> None:
-    assert account.type_in_file(tmp_path / "auth.json") is None
-    (tmp_path / "auth.json").write_text("{torn")
-    assert account.type_in_file(tmp_path / "auth.json") is None

@@ -57,6 +57,11 @@ def test_every_upstream_has_a_provider_entry_of_our_own(
     assert config["model_catalog_json"] == str(CATALOG)
 
 
+def test_only_a_child_that_needs_a_login_reads_one() -> None:
+    stores = [config_of(upstream)["cli_auth_credentials_store"] for upstream in ALL]
+    assert stores == ["file", "ephemeral", "ephemeral", "ephemeral"]
+
+
 @pytest.mark.parametrize(
     ("key", "value"),
     [
@@ -69,7 +74,6 @@ def test_every_upstream_has_a_provider_entry_of_our_own(
         ("include_apps_instructions", False),
         ("include_collaboration_mode_instructions", False),
         ("check_for_update_on_startup", False),
-        ("cli_auth_credentials_store", "file"),
         ("thread_unload_delay_secs", 0),
         ("skills", {"include_instructions": False}),
         ("agents", {"enabled": False}),

@@ -28,6 +28,7 @@ CASES = [
     (PROD, "nothing", OPENAI, "PROXY_ENV is prod"),
     ({}, "login", OPENAI, LOGIN),
     ({}, "removed login", OPENAI, LOGIN),
+    ({}, "useless login", OPENAI, "auth.json is no login: It holds neither"),
     (PROD, "login", OPENAI, LOGIN),
     (URL, "nothing", KEYLESS, "CODEX_UPSTREAM_URL is set."),
     (URL, "login", KEYLESS, "CODEX_UPSTREAM_URL is set."),
@@ -43,6 +44,8 @@ def test_the_choice(
 ) -> None:
     home = Home(tmp_path)
     if found == "login":
+        home.auth_file.write_text('{"OPENAI_API_KEY": "sk-x"}')
+    elif found == "useless login":
         home.auth_file.write_text("{}")
     elif found == "removed login":
         home.private.mkdir()

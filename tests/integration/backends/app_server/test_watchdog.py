@@ -307,21 +307,24 @@ def test_another_login_reaches_the_child_by_itself(
     assert was_used(control, marker, "sk-second-login")
     home.auth_file.unlink()
     assert isinstance(outcome(begin, codex, say(marker)), UpstreamAuth)
-    eventually(lambda: codex.health().generation == 3)  # which knows no key any more
+    assert codex.health().reason == "upstream_auth"
+    log_in(home, "sk-third-login")
+    eventually(lambda: codex.health().generation == 3)  # no child without a login came between
 
 
 def test_a_login_is_taken_up_while_an_earlier_child_still_finishes(
     run: Run, home: Home, control: Control, marker: str
 ) -> None:
-    """Logged out and in again under a long turn: the child in between knows no key, and could serve nobody."""
+    """Logged out and in again under a long turn, which is not disturbed: no child without a login comes between."""
     log_in(home, "sk-first-login")
     codex = run(ATTENTIVE, UpstreamKind.OPENAI)
     control.script(marker, [{**HELLO, "hold": "end"}, HELLO])
     turn = begin(codex, say(marker))
     control.wait("held", marker)
     home.auth_file.unlink()
-    eventually(lambda: codex.health().generation == 2)
+    assert isinstance(outcome(begin, codex, say(marker)), UpstreamAuth)
     log_in(home, "sk-second-login")
+    eventually(lambda: codex.health().generation == 2)
     assert answer(codex, marker) == HELLO["items"][0]["deltas"]
     assert was_used(control, marker, "sk-second-login")
     control.release(marker)

@@ -413,6 +413,7 @@ PARAMS: list[tuple[str, dict[str, Any]]] = [
     ("thread/loaded/list", protocol.loaded_list_params()),
     ("model/list", protocol.model_list_params(None)),
     ("model/list", protocol.model_list_params("2")),
+    ("account/read", protocol.renewal_params()),
 ]
 
 

@@ -54,3 +54,11 @@ def test_a_child_that_died_while_another_one_shakes_hands_does_not_serve() -> No
     life = Lifecycle(POLICY, State.READY)
     found = unready_reason(life, None, is_ready=False, is_draining=False, lacks_login=False)
     assert found == "starting"
+
+
+@pytest.mark.parametrize("renewal", ["login_renewal", "login_renewal_hangs"])
+def test_a_renewal_is_named_where_nothing_serves_and_only_there(renewal: str) -> None:
+    starting = Lifecycle(POLICY, State.STARTING, failures=5)
+    words = {"is_draining": False, "lacks_login": False, "renewal": renewal}
+    assert unready_reason(starting, FULL, is_ready=False, **words) == renewal  # type: ignore[arg-type]
+    assert unready_reason(Lifecycle(POLICY, State.READY), None, is_ready=True, **words) is None  # type: ignore[arg-type]

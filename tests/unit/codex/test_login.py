@@ -1,0 +1,96 @@
+"""What is known of the service's login: from the file, from codex, from the upstream."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from app.codex.config import UpstreamKind
+from app.codex.home import Home
+from app.codex.login import Login
+from app.errors import UpstreamAuth
+from tests.fakes.accounts import Accounts
+
+KEY = '{"OPENAI_API_KEY": "sk-x"}'
+RECENT = "2026-11-27T00:00:00Z"
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path)
+
+
+def chatgpt(home: Home, good_for_s: int) -> None:
+    Accounts.write_login(None, home.auth_file, RECENT, good_for_s)  # type: ignore[arg-type]
+
+
+def sentence(login: Login) -> str:
+    with pytest.raises(UpstreamAuth) as caught:
+        login.check()
+    return caught.value.message
+
+
+def test_none_a_good_one_and_a_useless_one(home: Home) -> None:
+    login = Login(home, UpstreamKind.OPENAI)
+    assert (login.mark, login.is_missing) == (None, True)
+    assert "not logged in" in sentence(login)
+    home.auth_file.write_text(KEY)
+    login.check()
+    assert login.mark == home.login_mark
+    home.auth_file.write_text("{}")
+    assert (login.mark, login.is_missing, login.is_lacking) == (None, True, True)
+    assert "cannot be used" in sentence(login)
+
+
+def test_a_torn_file_is_first_taken_for_one_that_is_being_written(home: Home) -> None:
+    home.auth_file.write_text(KEY)
+    login = Login(home, UpstreamKind.OPENAI)
+    mark = login.mark
+    home.auth_file.write_text("")
+    assert login.mark == mark is not None
+    login.check()
+    home.auth_file.write_text('{"OPENAI_API_KEY": "sk-other"}')
+    assert login.mark == home.login_mark != mark
+
+
+def test_a_file_that_was_torn_from_the_beginning_is_believed(home: Home) -> None:
+    home.auth_file.write_text("")
+    assert Login(home, UpstreamKind.OPENAI).mark is None
+
+
+@pytest.mark.parametrize("kind", [UpstreamKind.CONFIGURED, UpstreamKind.DEMO])
+def test_where_none_is_needed_there_is_none(home: Home, kind: UpstreamKind) -> None:
+    chatgpt(home, 10)
+    login = Login(home, kind)
+    login.check()
+    facts = (login.mark, login.is_missing, login.is_due(), login.is_read_only, login.is_lacking)
+    assert facts == (None, False, False, False, False)
+
+
+def test_what_codex_does_not_take_is_none_until_it_changes(home: Home) -> None:
+    home.auth_file.write_text(KEY)
+    login = Login(home, UpstreamKind.OPENAI)
+    mark = login.mark
+    assert mark is not None
+    login.note_not_taken(mark)
+    assert login.is_missing
+    home.auth_file.write_text(json.dumps({"OPENAI_API_KEY": "sk-another"}))
+    assert not login.is_missing
+
+
+def test_a_failed_renewal_counts_once_the_token_has_ended(home: Home) -> None:
+    login = Login(home, UpstreamKind.OPENAI)
+    chatgpt(home, 100)
+    assert login.is_due()
+    login.note_not_renewed()
+    login.check()  # the token is still good
+    chatgpt(home, -10)
+    login.check()  # nobody has tried to renew this one
+    login.note_not_renewed()
+    assert "accounts server" in sentence(login)
+    assert login.is_lacking
+    chatgpt(home, 3600)
+    login.check()
+    assert not login.is_lacking
