@@ -89,14 +89,15 @@ class Answer:
         prompts = list(plan.choices())
         self._prompts = [number for number, _ in prompts]
         self._requests = {index: prompt.request for index, (_, prompt) in enumerate(prompts)}
-        self._recalled = {index for index, (_, prompt) in enumerate(prompts) if prompt.is_recalled}
+        # Choices, by their index. Frozen, since all streams share the empty set.
+        self._recalled = frozenset(i for i, (_, prompt) in enumerate(prompts) if prompt.is_recalled)
+        self._visible: frozenset[int] = frozenset()  # of which the client has seen something
+        self._retried: frozenset[int] = frozenset()
         self._choices = [
             Choice(index, prompt.constraints, run_in_thread)
             for index, (_, prompt) in enumerate(prompts)
         ]
         self._is_committed = False
-        self._visible: set[int] = set()  # choices of which the client has seen something
-        self._retried: set[int] = set()
 
     @classmethod
     def begin(
@@ -186,7 +187,7 @@ class Answer:
     def _may_try_again(self, index: int, error: GatewayError) -> bool:
         """Return True where another try may do better, once for each reason; its request is then made ready."""
         if isinstance(error, ReasoningRefused) and index in self._recalled:
-            self._recalled.discard(index)
+            self._recalled -= {index}
             self._on_reasoning_refused()
             request = self._requests[index]
             self._requests[index] = replace(request, items=without_reasoning(request.items))
@@ -197,7 +198,7 @@ class Answer:
             return True
         if not error.is_transient or index in self._retried:
             return False
-        self._retried.add(index)
+        self._retried |= {index}
         return True
 
     def _retry(self, index: int, error: GatewayError) -> None:
@@ -236,7 +237,7 @@ class Answer:
             return
         shown = {chunk.index for chunk in chunks if isinstance(chunk, VISIBLE)}
         for index in shown - self._visible:
-            self._visible.add(index)
+            self._visible |= {index}
             if not self._choices[index].holds_text:
                 self._turns.turns[index].lease.commit()
                 del self._requests[index]

@@ -40,6 +40,7 @@ from app.backend.events import (
 from app.backend.request import Item
 from app.errors import UpstreamError
 
+_ASSISTANT = "assistant"
 _REFUSED = (
     "The model gave no answer. It probably refused; its own words are not passed on by codex."
 )
@@ -67,6 +68,25 @@ class Choice:
 
     `run` calls the check of a whole answer, which may take long.
     """
+
+    # There is one for every open stream.
+    __slots__ = (
+        "_called",
+        "_constraints",
+        "_has_asked_again",
+        "_run",
+        "_spent",
+        "_text",
+        "_working",
+        "call_ids",
+        "cause",
+        "index",
+        "is_complete",
+        "is_usage_estimated",
+        "items",
+        "rerouted_to",
+        "usage",
+    )
 
     def __init__(self, index: int, constraints: AnswerConstraints, run: Run = run_here) -> None:
         self.index = index
@@ -145,7 +165,8 @@ class Choice:
             return self._text.end_thought(item)
         if kind == "function_call" and self._constraints.offers_tools:
             return self._on_call(item)
-        if kind == "message":
+        # codex also tells of messages that it adds itself, in other roles.
+        if kind == "message" and item.get("role", _ASSISTANT) == _ASSISTANT:
             self.items.append(item)
             return self._unless_stopped(self._text.end_message(item))
         return [self._working]

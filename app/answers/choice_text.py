@@ -36,14 +36,32 @@ class ChoiceText:
     `pieces` counts what came, `refused` is True once there was a refusal.
     """
 
+    # There is one for every open stream.
+    __slots__ = (
+        "_constraints",
+        "_fence",
+        "_has_content",
+        "_held",
+        "_holds",
+        "_index",
+        "_message",
+        "_open",
+        "_stop",
+        "_thought",
+        "_thought_part",
+        "_working",
+        "pieces",
+        "refused",
+    )
+
     def __init__(self, index: int, constraints: AnswerConstraints) -> None:
         self.pieces = 0
         self.refused = False
         self._index, self._constraints = index, constraints
         self._working = Working(index)  # one for all: there may be very many
         self._stop = StopFilter(constraints.stops)
-        output = constraints.output
-        self._fence = FenceFilter(is_on=output.is_checked and not constraints.checks_output)
+        is_fenced = constraints.output.is_checked and not constraints.checks_output
+        self._fence = FenceFilter() if is_fenced else None
         self._holds = constraints.holds_text
         self._held: list[Chunk] = []  # while it is not certain that the answer will stand
         self._open: ItemKind | None = None  # at most one item is open at a time
@@ -106,7 +124,9 @@ class ChoiceText:
         """Let text out as far as no filter holds it back."""
         is_open = self._open is ItemKind.MESSAGE
         began = [] if is_open else self._begin_item(ItemKind.MESSAGE, message.item_id)
-        passed = self._stop.feed(self._fence.feed(text))
+        if self._fence is not None:
+            text = self._fence.feed(text)
+        passed = self._stop.feed(text)
         return [*began, *self._emit(Text(self._index, passed))] if passed else began
 
     def _let_go(self) -> list[Chunk]:
@@ -213,7 +233,8 @@ class ChoiceText:
         return [*self._flush(), *self._emit(ItemEnded(self._index, raw))]
 
     def _flush(self) -> list[Chunk]:
-        text = self._stop.feed(self._fence.flush()) + self._stop.flush()
+        fenced = "" if self._fence is None else self._fence.flush()
+        text = self._stop.feed(fenced) + self._stop.flush()
         return self._emit(Text(self._index, text)) if text else []
 
     def _emit(self, chunk: Chunk) -> list[Chunk]:

@@ -17,9 +17,11 @@ _MOST_HELD = 4096
 class FenceFilter:
     """Feed it deltas; it returns the text that may go out, without a fence around it."""
 
-    def __init__(self, *, is_on: bool) -> None:
+    __slots__ = ("_held", "_is_inside", "_is_over", "_is_undecided")
+
+    def __init__(self) -> None:
         self._held = ""
-        self._is_undecided = is_on
+        self._is_undecided = True
         self._is_inside = False
         self._is_over = False
 

@@ -54,7 +54,7 @@ def context_length(words: UpstreamWords) -> GatewayError:
         case _:
             sentence = (
                 "Input tokens exceed the configured limit: "
-                "your input exceeds the context window of this model."
+                "your input exceeds the context window of this model, its maximum context length."
             )
     return ContextLengthExceeded(sentence, part=RequestPart.PROMPT)
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 class StopFilter:
     """Feed it deltas; it returns the text that may go out. `hit` is True once a stop sequence was complete."""
 
+    __slots__ = ("_held", "_sequences", "hit")
+
     def __init__(self, sequences: tuple[str, ...]) -> None:
         self._sequences = sequences
         self._held = ""

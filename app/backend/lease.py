@@ -12,6 +12,8 @@ from app.backend.admission import Slot
 class Lease:
     """A slot, and whether its turn still needs it. Nothing here blocks; every method may be called again."""
 
+    __slots__ = ("_is_committed", "_is_finished", "_slot")
+
     def __init__(self, slot: Slot | None = None) -> None:
         self._slot = slot
         self._is_finished = False

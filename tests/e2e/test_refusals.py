@@ -207,8 +207,8 @@ def test_an_overflow_in_the_middle_of_a_stream_is_told_in_the_same_words(
     error = frames[-1]["error"]
     assert (error["code"], error["param"]) == ("context_length_exceeded", "messages")
     assert error["message"] == (
-        "Input tokens exceed the configured limit: your input exceeds the context window of this model. "
-        "Please reduce the length of the messages."
+        "Input tokens exceed the configured limit: your input exceeds the context window of this model, "
+        "its maximum context length. Please reduce the length of the messages."
     )
 
 

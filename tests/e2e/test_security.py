@@ -23,7 +23,6 @@ def function_call(name: str, **arguments: Any) -> dict[str, Any]:
         "type": "function_call",
         "name": name,
         "arguments": json.dumps(arguments),
-        "call_id": "call_1",
     }
 
 

@@ -17,6 +17,7 @@ from app.backend.events import (
     ResponseCompleted,
     TextDelta,
 )
+from app.backend.request import Item
 
 
 class _Last(Enum):
@@ -42,11 +43,7 @@ class Progress:
             case TextDelta() | ReasoningDelta() | MessageBegan():
                 self._last, self._is_complete = _Last.PIECE, False
             case RawItem(item=item):
-                is_answer = item.get("type") == "message" and item.get("phase") in (
-                    None,
-                    FINAL_ANSWER,
-                )
-                self._last = _Last.MESSAGE if is_answer else _Last.OTHER
+                self._last = _Last.MESSAGE if _is_answer(item) else _Last.OTHER
                 self._has_calls = self._has_calls or str(item.get("type")).endswith("_call")
                 self._is_complete = False
             case ResponseCompleted():
@@ -63,3 +60,8 @@ class Progress:
     def is_settled(self) -> bool:
         """True if only the end of the turn can follow."""
         return self.is_whole and self._is_complete
+
+
+def _is_answer(item: Item) -> bool:
+    is_said = item.get("type") == "message" and item.get("role", "assistant") == "assistant"
+    return is_said and item.get("phase") in (None, FINAL_ANSWER)

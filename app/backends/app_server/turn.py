@@ -60,6 +60,30 @@ _END_STATES: Mapping[TurnStatus, TurnState] = MappingProxyType(
 class Turn:
     """One turn on one thread. One consumer follows it; `close` may be called by anyone, at any time."""
 
+    # There is one for every open stream.
+    __slots__ = (
+        "_error",
+        "_heard_at",
+        "_on_close",
+        "_progress",
+        "_queue",
+        "_queued_bytes",
+        "_responses",
+        "_still_runs",
+        "_wake",
+        "ended",
+        "first_event_at",
+        "generation",
+        "has_tools",
+        "is_end_lost",
+        "lease",
+        "observer",
+        "started",
+        "state",
+        "thread_id",
+        "turn_id",
+    )
+
     def __init__(
         self,
         thread_id: ThreadId,

@@ -167,6 +167,13 @@ ROWS: list[Row] = [
         ["He"],
         [],
     ),
+    (
+        "what codex adds in another role",
+        CHAT,
+        [*FOUR, RawItem({**whole("m", "Guidance").item, "role": "developer"})],
+        ["It is ", "four."],
+        [],
+    ),
     # Reasoning
     (
         "parts of a summary",

@@ -26,8 +26,8 @@ ANSWERS = [
 ]
 
 
-def passed(pieces: list[str], *, is_on: bool = True) -> str:
-    fence = FenceFilter(is_on=is_on)
+def passed(pieces: list[str]) -> str:
+    fence = FenceFilter()
     return "".join([*map(fence.feed, pieces), fence.flush()])
 
 
@@ -36,23 +36,22 @@ def test_a_fence_is_taken_off_however_the_text_comes(text: str, expected: str) -
     for size in (1, 2, 3, 7, max(1, len(text))):
         pieces = [text[at : at + size] for at in range(0, len(text), size)]
         assert passed(pieces) == expected
-        assert passed(pieces, is_on=False) == text
 
 
 def test_what_cannot_be_a_fence_goes_out_at_once() -> None:
-    fence = FenceFilter(is_on=True)
+    fence = FenceFilter()
     assert [fence.feed(piece) for piece in ('{"a"', ": ", "`", "1}")] == ['{"a"', ": ", "`", "1}"]
 
 
 def test_inside_only_what_may_end_it_is_held_back() -> None:
-    fence = FenceFilter(is_on=True)
+    fence = FenceFilter()
     given = ("```json", "\n{", '"a": ', "1", "}", "\n", "``", "`", " and so on")
     assert [fence.feed(piece) for piece in given] == ["", "{", '"a":', " 1", "}", "", "", "", ""]
     assert fence.flush() == ""
 
 
 def test_a_desert_of_white_space_is_not_held_for_ever() -> None:
-    fence = FenceFilter(is_on=True)
+    fence = FenceFilter()
     fence.feed("```\n1")
     out = "".join(fence.feed(" ") for _ in range(10_000))
     assert len(out) > 5_000

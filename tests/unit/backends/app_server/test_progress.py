@@ -39,6 +39,7 @@ ROWS: list[tuple[list[Event], bool, bool]] = [
     ([item("message", phase="commentary"), COMPLETED], False, False),
     ([item("message", phase="partial_answer"), COMPLETED], False, False),
     ([MESSAGE, item("reasoning"), COMPLETED], False, False),
+    ([item("message", role="developer"), COMPLETED], False, False),
     ([MESSAGE, MessageBegan("n")], False, False),
     ([MESSAGE, COMPLETED, ReasoningDelta("r")], False, False),
     # codex answers a call that nobody offered by itself, and the model goes on in another response.
