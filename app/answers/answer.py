@@ -42,6 +42,16 @@ class AnswerObserver(RequestObserver, Protocol):
         """The answer fails with the error of this turn."""
 
 
+class AnswerKeeper(Protocol):
+    """Keeper of what an answer is made of, for the requests that bring it back."""
+
+    def keep(self, choices: Sequence[Choice]) -> None:
+        """Keep the choices of an answer that is complete."""
+
+    def forget(self) -> None:
+        """Forget what was kept for the same owner: the upstream has refused it."""
+
+
 class Answer:
     """One plan being answered: made by `begin`, iterated by one consumer, ended by `close`."""
 
@@ -50,9 +60,8 @@ class Answer:
         "_engine",
         "_ignored",
         "_is_committed",
+        "_keeper",
         "_observer",
-        "_on_complete",
-        "_on_reasoning_refused",
         "_owner",
         "_pace",
         "_prompts",
@@ -74,8 +83,7 @@ class Answer:
         *,
         owner: str,
         observer: AnswerObserver,
-        on_complete: Callable[[Sequence[Choice]], None],
-        on_reasoning_refused: Callable[[], None],
+        keeper: AnswerKeeper,
     ) -> None:
         self._turns = turns
         # Not the plan itself: a stream should not hold a conversation once no other try can need it.
@@ -84,8 +92,7 @@ class Answer:
         self._pace = pace
         self._owner = owner
         self._observer = observer
-        self._on_complete = on_complete
-        self._on_reasoning_refused = on_reasoning_refused
+        self._keeper = keeper
         prompts = list(plan.choices())
         self._prompts = [number for number, _ in prompts]
         self._requests = {index: prompt.request for index, (_, prompt) in enumerate(prompts)}
@@ -109,14 +116,9 @@ class Answer:
         *,
         owner: str,
         observer: AnswerObserver,
-        on_complete: Callable[[Sequence[Choice]], None] = lambda _: None,
-        on_reasoning_refused: Callable[[], None] = lambda: None,
+        keeper: AnswerKeeper,
     ) -> Answer:
-        """Begin the turns of a plan, on the slots that it was given. Blocks; raises `GatewayError`.
-
-        `on_complete` is given the choices when the last has ended; `on_reasoning_refused` is called where the upstream
-        refused what had been kept of the model's thoughts.
-        """
+        """Begin the turns of a plan, on the slots that it was given. Blocks; raises `GatewayError`."""
         try:
             requests = [prompt.request for _, prompt in plan.choices()]
             turns = TurnSet(engine.start(requests, admitted, observer), pace)
@@ -130,8 +132,7 @@ class Answer:
             pace,
             owner=owner,
             observer=observer,
-            on_complete=on_complete,
-            on_reasoning_refused=on_reasoning_refused,
+            keeper=keeper,
         )
 
     # What comes up
@@ -188,7 +189,7 @@ class Answer:
         """Return True where another try may do better, once for each reason; its request is then made ready."""
         if isinstance(error, ReasoningRefused) and index in self._recalled:
             self._recalled -= {index}
-            self._on_reasoning_refused()
+            self._keeper.forget()
             request = self._requests[index]
             self._requests[index] = replace(request, items=without_reasoning(request.items))
             return True
@@ -225,7 +226,7 @@ class Answer:
         if not all(choice.is_complete for choice in self._choices):
             return []
         self._engine.backend.note_login(accepted=True)
-        self._on_complete(self._choices)
+        self._keeper.keep(self._choices)
         return [Cost(self._usage())]
 
     # What goes out

@@ -29,6 +29,9 @@ from app.backend.events import COMMENTARY, FINAL_ANSWER
 from app.backend.request import Item
 from app.errors import UpstreamBrokeOff
 
+_NO_STOP = StopFilter(())
+"""For every answer without stop sequences: it holds nothing."""
+
 
 class ChoiceText:
     """Text of one turn. Once `is_stopped`, a stop sequence was complete and nothing more goes out.
@@ -59,7 +62,7 @@ class ChoiceText:
         self.refused = False
         self._index, self._constraints = index, constraints
         self._working = Working(index)  # one for all: there may be very many
-        self._stop = StopFilter(constraints.stops)
+        self._stop = StopFilter(constraints.stops) if constraints.stops else _NO_STOP
         is_fenced = constraints.output.is_checked and not constraints.checks_output
         self._fence = FenceFilter() if is_fenced else None
         self._holds = constraints.holds_text

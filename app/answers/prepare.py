@@ -39,17 +39,30 @@ class Preparation:
         prompts = tuple(map(prepared, plan.prompts))
         return replace(plan, prompts=prompts, ignored=_ignored(plan, prompts))
 
-    def keep(self, choices: Sequence[Choice], owner: Owner, marks: Sequence[bytes]) -> None:
-        """Keep what the upstream made of each answer, for the request that brings it back."""
-        for choice, mark in zip(choices, marks, strict=True):
-            if (
-                choice.rerouted_to is None
-            ):  # another model's reasoning would go to the one that was asked
-                self._answers.keep(owner, mark, choice.items)
+    def keeper(self, plan: AnswerPlan, owner: Owner) -> Keeper:
+        """Return what keeps the answers to a plan that was prepared."""
+        marks = tuple(prompt.mark for _, prompt in plan.choices())
+        return Keeper(self._answers, owner, marks)
 
-    def forget(self, owner: Owner) -> None:
-        """Forget the answers of an owner whose kept reasoning the upstream refused."""
-        self._answers.forget(owner)
+
+class Keeper:
+    """Keeper of the answers to one request: see `app.answers.answer.AnswerKeeper`."""
+
+    __slots__ = ("_answers", "_marks", "_owner")  # there is one for every open stream
+
+    def __init__(self, answers: AnswerCache, owner: Owner, marks: tuple[bytes, ...]) -> None:
+        self._answers, self._owner, self._marks = answers, owner, marks
+
+    def keep(self, choices: Sequence[Choice]) -> None:
+        """Keep what the upstream made of each choice, for the request that brings it back."""
+        for choice, mark in zip(choices, self._marks, strict=True):
+            # Another model's reasoning would go to the one that was asked.
+            if choice.rerouted_to is None:
+                self._answers.keep(self._owner, mark, choice.items)
+
+    def forget(self) -> None:
+        """Forget every answer of the owner."""
+        self._answers.forget(self._owner)
 
 
 def _ignored(plan: AnswerPlan, prompts: tuple[Prompt, ...]) -> tuple[str, ...]:

@@ -42,12 +42,14 @@ class Envelope:
 class ChoicesWire(ABC):
     """Rendering of one answer: see `app.http.wire.Wire`. `kind` is the `object` of a stream's objects."""
 
+    __slots__ = ("_asked", "_head", "_include_usage", "_open")  # there is one for every open stream
+
     end: Payload | None = (None, b"[DONE]")
 
     def __init__(self, envelope: Envelope, kind: str) -> None:
         self._include_usage = envelope.include_usage
         self._asked = envelope.model
-        self._open: set[int] = set()  # choices that have begun and not ended
+        self._open: list[int] = []  # choices that have begun and not ended
         self._head = {
             "id": envelope.id,
             "object": kind,
@@ -65,6 +67,9 @@ class ChoicesWire(ABC):
                 self.name_model(chunk.model if isinstance(chunk, Rerouted) else self._asked)
             for data in self._render(chunk, chunks, summary):
                 yield None, data
+
+    def _end(self, index: int) -> None:
+        self._open = [one for one in self._open if one != index]
 
     def name_model(self, model: str) -> None:
         """Let the objects from here on name this model."""

@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 
 from flask import Response
 
@@ -100,10 +99,7 @@ def _begin(plan: AnswerPlan, *, is_stream: bool) -> Answer:
             here.pace,
             owner=key,
             observer=observer,
-            on_complete=partial(
-                here.preparation.keep, owner=owner, marks=[p.mark for _, p in plan.choices()]
-            ),
-            on_reasoning_refused=partial(here.preparation.forget, owner),
+            keeper=here.preparation.keeper(plan, owner),
         )
 
 

@@ -78,6 +78,18 @@ class SseBody(Iterator[bytes]):
     gone) does not run its `finally`; `close` always runs.
     """
 
+    __slots__ = (
+        "_answer",
+        "_bytes",
+        "_chunks",
+        "_head",
+        "_is_over",
+        "_record",
+        "_tick_s",
+        "_wire",
+        "_written_at",
+    )
+
     def __init__(self, answer: Answer, wire: Wire, tick_s: float, record: RequestRecord) -> None:
         self._answer = answer
         self._wire = wire

@@ -54,6 +54,8 @@ _MEMBERS: Mapping[type[Chunk], bytes] = MappingProxyType(
 class ChatWire(ChoicesWire):
     """Rendering of one answer. `legacy_calls` renders a call as `function_call`, for callers who sent `functions`."""
 
+    __slots__ = ("_calls", "_closing", "_legacy_calls", "_opening")
+
     def __init__(self, envelope: Envelope, *, legacy_calls: bool = False) -> None:
         super().__init__(envelope, "chat.completion.chunk")
         self._legacy_calls = legacy_calls
@@ -81,10 +83,10 @@ class ChatWire(ChoicesWire):
             case CallBegan(index=index) | CallArguments(index=index):
                 return [self._object([_choice(index, part, None)]) for part in self._call(chunk)]
             case Began(index=index):
-                self._open.add(index)
+                self._open.append(index)
                 return (self._object([_choice(index, _role(index, batch), None)]),)
             case Ended(index=index, cause=cause):
-                self._open.discard(index)
+                self._end(index)
                 choice = _choice(index, {}, self._finish_reason(cause))
                 return (self._object([choice], codex_metadata=summary().metadata()),)
             case Cost(usage=usage) if self._include_usage:

@@ -16,6 +16,8 @@ from app.api.choices_wire import ChoicesWire, Envelope, render_usage
 class CompletionWire(ChoicesWire):
     """Rendering of one answer. `echoes` has the text that each choice begins with, by index."""
 
+    __slots__ = ("_echoes",)
+
     def __init__(self, envelope: Envelope, echoes: tuple[str, ...]) -> None:
         super().__init__(envelope, "text_completion")
         self._echoes = echoes
@@ -25,7 +27,7 @@ class CompletionWire(ChoicesWire):
     ) -> Iterable[bytes]:
         match chunk:
             case Began(index=index):
-                self._open.add(index)
+                self._open.append(index)
                 if echo := self._echoes[index]:
                     return self._whole_text(index, echo)
             case Text(index=index, text=text):
@@ -33,7 +35,7 @@ class CompletionWire(ChoicesWire):
             case Refusal(index=index, text=text):
                 return self._whole_text(index, text)
             case Ended(index=index, cause=cause):
-                self._open.discard(index)
+                self._end(index)
                 choice = _choice(index, "", self.reason(cause))
                 return (self._object([choice], codex_metadata=summary().metadata()),)
             case Cost(usage=usage) if self._include_usage:

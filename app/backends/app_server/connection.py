@@ -16,7 +16,7 @@ from contextlib import suppress
 from gevent.pool import Group
 
 from app.backend.account import AccountLimits
-from app.backend.events import Event, TurnEnded
+from app.backend.events import Event, MessageBegan, TurnEnded
 from app.backend.request import Model
 from app.backends.app_server import protocol
 from app.backends.app_server.idle_work import Work
@@ -175,7 +175,10 @@ class Connection:
         if thread is None:
             self.counters["orphan_event"] += 1
             return
-        thread.turn.observer.notified(notification)
+        if not isinstance(
+            addressed.event, MessageBegan
+        ):  # its first piece tells an observer as much
+            thread.turn.observer.notified(notification)
         self._on_event(addressed.event)
         if isinstance(addressed.event, TurnEnded):
             ended = with_reset(addressed.event, self._account, time.time())

@@ -84,6 +84,7 @@ class Threads:
         self._rpc_timeout_s = rpc_timeout_s
         self._counters = counters
         self._threads: dict[ThreadId, Thread] = {}
+        self._ends, self._asks = self._finish, self._still_runs  # one object for all turns
         self._idle = Event()
         self.begun = 0
         """How many turns were begun."""
@@ -123,11 +124,11 @@ class Threads:
         turn = Turn(
             thread_id,
             self._generation,
-            self._finish,
+            self._ends,
             has_tools=bool(request.tools),
             observer=observer,
             lease=lease,
-            still_runs=self._still_runs,
+            still_runs=self._asks,
         )
         self.begun += 1
         # Before turn/start: the first event may overtake its answer.

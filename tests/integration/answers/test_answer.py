@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from app.answers.answer import Answer, run_in_thread
+from app.answers.choice import Choice
 from app.answers.chunks import (
     Began,
     Cause,
@@ -29,6 +30,7 @@ from app.backend.admission import Admission, SlotRequest
 from app.backend.engine import Engine
 from app.backend.events import (
     Event,
+    RawItem,
     TextDelta,
     TurnEnded,
     TurnFailure,
@@ -44,6 +46,7 @@ from app.errors import (
     ContextLengthExceeded,
     GatewayError,
     InvalidRequest,
+    ReasoningRefused,
     RequestPart,
     UpstreamAuth,
     UpstreamBrokeOff,
@@ -122,26 +125,51 @@ class Tries(NullObserver):
         self.failures.append(error)
 
 
+class Kept:
+    """What the answer wants kept, and how often it wants it forgotten."""
+
+    def __init__(self) -> None:
+        self.answers: list[list[Item]] = []
+        self.forgotten = 0
+
+    def keep(self, choices: Sequence[Choice]) -> None:
+        self.answers += [choice.items for choice in choices]
+
+    def forget(self) -> None:
+        self.forgotten += 1
+
+
 @dataclass
 class Stage:
-    """One plan, answered."""
+    """One plan, answered. `recalled` is what stands in its conversation that the client did not send."""
 
     backend: ScriptedBackend
     constraints: AnswerConstraints = NO_CONSTRAINTS
     n: int = 1
     tries: Tries = field(default_factory=Tries)
     admission: Admission = field(default_factory=lambda: Admission(4, 0))
+    kept: Kept = field(default_factory=Kept)
+    recalled: tuple[Item, ...] = ()
 
     def answer(self) -> Answer:
         plan = AnswerPlan(
-            (Prompt(TurnRequest("m", (USER,)), self.constraints, self.n),),
+            (
+                Prompt(
+                    TurnRequest("m", (*self.recalled, USER)),
+                    self.constraints,
+                    self.n,
+                    is_recalled=bool(self.recalled),
+                ),
+            ),
             WORDS,
             Resolved("m", MODEL, "high"),
             ("top_p",),
         )
         engine = Engine(self.backend, self.admission, DEADLINE_S)
         with engine.admit(plan.count, SlotRequest("key"), self.tries) as admitted:
-            return Answer.begin(plan, engine, admitted, PACE, owner="key", observer=self.tries)
+            return Answer.begin(
+                plan, engine, admitted, PACE, owner="key", observer=self.tries, keeper=self.kept
+            )
 
 
 def shown(chunks: Sequence[Chunk]) -> list[Chunk]:
@@ -322,3 +350,38 @@ def test_an_error_of_the_gateway_ends_the_answer_after_what_was_said() -> None:
     chunks, failure = read(stage.answer(), commit=True)
     assert (chunks, failure) == ([Began(0), Text(0, "a")], error)
     assert stage.admission.running == 0
+
+
+# What is kept for the request that brings the answer back
+
+THOUGHT: Item = {"type": "reasoning", "id": "rs_1", "encrypted_content": "sealed"}
+UNSEALED = TurnEnded(
+    TurnStatus.FAILED, TurnFailure('{"error":{"message":"No.","code":"invalid_encrypted_content"}}')
+)
+
+
+def test_what_the_upstream_made_is_kept_once_the_last_choice_has_ended() -> None:
+    items: list[Item] = [{"type": "message", "content": []}, {"type": "message", "id": "b"}]
+    stage = Stage(ScriptedBackend([[RawItem(items[0]), DONE]], [[RawItem(items[1]), DONE]]), n=2)
+    assert list(stage.answer())
+    assert stage.kept.answers == [[items[0]], [items[1]]]
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_reasoning_that_is_refused_is_left_out_once(n: int) -> None:
+    said_so: list[Batch] = [[said("a"), DONE]]
+    backend = ScriptedBackend(*[[[UNSEALED]]] * n, *[said_so] * n)
+    stage = Stage(backend, n=n, recalled=(THOUGHT,))
+    assert any(Text(0, "a") in chunks for chunks in stage.answer() if chunks)
+    assert [request.items for request in backend.asked] == [(THOUGHT, USER)] * n + [(USER,)] * n
+    assert stage.kept.forgotten == n
+
+
+@pytest.mark.parametrize("recalled", [(), (THOUGHT,)])
+def test_a_refusal_is_the_callers_where_nothing_was_added_or_nothing_is_left(
+    recalled: tuple[Item, ...],
+) -> None:
+    stage = Stage(ScriptedBackend([[UNSEALED]], [[UNSEALED]]), recalled=recalled)
+    with pytest.raises(ReasoningRefused):
+        list(stage.answer())
+    assert len(stage.backend.asked) == 1 + len(recalled)
