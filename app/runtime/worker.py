@@ -80,9 +80,7 @@ class Worker(GeventWorker):
         self._idle.remove(sock)
         sock.await_body()
         body = UnreadBody(req)
-        req.should_close = (
-            body.should_close
-        )  # gunicorn's only question before it writes the headers
+        req.should_close = body.should_close  # the one question before gunicorn writes the headers
         try:
             result = super().handle_request(listener_name, req, sock, addr)
         except StopIteration:  # gunicorn's word for: close this connection
