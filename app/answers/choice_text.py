@@ -91,7 +91,7 @@ class ChoiceText:
         if before is None or not before.held:
             return []
         # It was not the last one, so it is no part of a structured answer.
-        return [c for text in before.let_go() for c in self.think(text, before.item_id)]
+        return [c for text in before.let_go() for c in self._think_aloud(text, before.item_id)]
 
     def _route(self, phase: str | None) -> Route:
         if self._constraints.is_structured:
@@ -114,7 +114,7 @@ class ChoiceText:
         if message.has_content:
             return self._pass(message, text)
         if message.route is Route.REASONING:
-            return self.think(text, message.item_id)
+            return self._think_aloud(text, message.item_id)
         if message.route is Route.HELD:
             return self._let_go() if message.hold(text) else [self._working]
         message.has_content = True
@@ -148,12 +148,12 @@ class ChoiceText:
             phase = item.get("phase")
             began = self.begin_message(str(item.get("id")), phase and str(phase))
             return [*began, *self.end_message(item)]
-        message.raw = item
         chunks: list[Chunk] = []
         rest = message.delivered.rest("".join(texts_of(item.get("content"))))
         for piece in in_pieces(rest) if rest else ():
             self.pieces += 1
             chunks += self._say(message, piece)
+        message.raw = item
         if refusals := texts_of(item.get("content"), "refusal"):
             return [*chunks, *self.refuse(*refusals), *self._end_item(item)]
         # A client sees one text: a stop sequence may begin in one message and end in the next.
@@ -171,6 +171,13 @@ class ChoiceText:
 
     def think(self, text: str, part: str) -> list[Chunk]:
         """Take a piece of reasoning, which is shown at once, also where text is held back."""
+        if self._thought and self._thought_part != part:
+            self._thought.add(self._constraints.separator)
+        self._thought.add(text)
+        return self._think_aloud(text, part)
+
+    def _think_aloud(self, text: str, part: str) -> list[Chunk]:
+        """Show a text as reasoning; also one of a message, which is no part of the model's own."""
         if not self._constraints.shows_reasoning:
             return [self._working]
         chunks: list[Chunk] = []
@@ -180,10 +187,7 @@ class ChoiceText:
         separator = self._constraints.separator
         if separator and self._thought_part not in (None, part):
             chunks.append(ReasoningText(self._index, separator))
-            if self._thought:
-                self._thought.add(separator)
         self._thought_part = part
-        self._thought.add(text)
         return [*chunks, ReasoningText(self._index, text)]
 
     def end_thought(self, item: Item) -> list[Chunk]:

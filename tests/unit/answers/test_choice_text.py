@@ -1,6 +1,7 @@
 """Transcripts of messages and reasoning: what a choice says of them."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -204,6 +205,20 @@ ROWS: list[Row] = [
     ),
     ("a thought that is hidden", HIDDEN, [thought("r", "a"), *FOUR], ["It is ", "four."], []),
     (
+        "a whole thought after commentary",
+        ASIDE,
+        [*LOOK, thought("r", "a"), *FOUR],
+        ["It is ", "four."],
+        ["Let me ", "look.", "\n\n", "a"],
+    ),
+    (
+        "half a thought after what was no answer",
+        STRICT,
+        [*LOOK, *message("m3"), ReasoningDelta("a", "r/0"), thought("r", "ab"), *JSON],
+        ['{"a":', " 1}"],
+        ["Let me ", "look.", "\n\n", "a", "b"],
+    ),
+    (
         "raw text",
         CHAT,
         [RawItem({"type": "reasoning", "content": [{"type": "reasoning_text", "text": "a"}]})],
@@ -222,6 +237,17 @@ def test_a_transcript(
     rules: AnswerConstraints, events: list[Event], content: list[str], reasoning: list[str]
 ) -> None:
     assert heard(rules, [*events, DONE]) == (content, reasoning)
+
+
+@pytest.mark.parametrize("size", range(2690, 2740))
+def test_a_whole_text_is_cut_where_it_is_long_too(size: int) -> None:
+    """It goes out in pieces: what may be a stop sequence, or a fence, goes on from one to the next."""
+    text = f'["{"x" * size}"'
+    rules = replace(LOOSE, stops=("STOP",))
+    said, _ = heard(rules, [whole("m", f"{text}STOP{text}"), DONE])
+    assert "".join(said) == text
+    said, _ = heard(LOOSE, [whole("m", f"```\n{text}]\n```\n{text}"), DONE])
+    assert "".join(said) == f"{text}]"
 
 
 def test_a_message_that_begins_while_another_has_text_and_no_end_is_a_repetition() -> None:
