@@ -183,14 +183,27 @@ def _merged(kept: Sequence[Item], block: Sequence[Item]) -> list[Item] | None:
     return merged if not is_own_text else [*said, *merged]
 
 
-def _echoes(kept: Sequence[Item]) -> tuple[str, str]:
-    """Return the texts that a client may have been given: with what was said on the way, or without."""
-    return _squeezed(kept), _squeezed(item for item in kept if item.get("phase") != COMMENTARY)
+def _echoes(kept: Sequence[Item]) -> tuple[str, str, str]:
+    """Return the texts that a client may have been given: all, all but what was said on the way, the last message."""
+    said = [item for item in kept if item["type"] == "message"]
+    plain = [item for item in said if item.get("phase") != COMMENTARY]
+    return _squeezed(said), _squeezed(plain), _squeezed(said[-1:])
 
 
 def _is_same_call(ours: Item, kept: Item) -> bool:
-    is_alike = ours["call_id"] == kept["call_id"] or ours["arguments"] == kept["arguments"]
-    return bool(ours["name"] == kept["name"] and is_alike)
+    if ours["name"] != kept["name"]:
+        return False
+    return ours["call_id"] == kept["call_id"] or _is_same_json(ours["arguments"], kept["arguments"])
+
+
+def _is_same_json(ours: str, kept: str) -> bool:
+    """True for texts of one JSON value, which clients write anew, and for texts that are the same."""
+    if ours == kept:
+        return True
+    try:
+        return bool(orjson.loads(ours) == orjson.loads(kept))
+    except orjson.JSONDecodeError:
+        return False
 
 
 def _squeezed(items: Iterable[Item]) -> str:

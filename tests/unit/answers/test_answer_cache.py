@@ -69,6 +69,18 @@ RECALLED: list[tuple[str, list[Item], list[Item], list[Item] | None]] = [
         [thought(), call("call_7")],
     ),
     (
+        "a call under another id, with arguments that the client wrote anew",
+        [thought(), call("call_0", arguments='{"a": 1, "b": "\\u00e9"}')],
+        [call("call_7", arguments='{"b":"\u00e9","a":1}')],
+        [thought(), call("call_7", arguments='{"b":"\u00e9","a":1}')],
+    ),
+    (
+        "a structured answer, which is the last message alone",
+        [said("Look.", "partial_answer"), said('{"a":1}', "final_answer", "msg_2")],
+        [echoed('{"a": 1}')],
+        [said("Look.", "partial_answer"), said('{"a":1}', "final_answer", "msg_2")],
+    ),
+    (
         "arguments that were edited",
         [thought(), call(arguments='{"a":1}')],
         [call(arguments='{"a":2}')],
