@@ -87,7 +87,11 @@ class ChoiceText:
         before = self._message
         if before is not None and before.is_broken_off:
             raise UpstreamBrokeOff("The upstream broke off its answer.")
+        # What is said on the way is no answer, so the one before it is.
+        let_go = self._let_go() if before and before.is_json and phase == COMMENTARY else []
         self._message = Message(item_id, phase, self._route(phase))
+        if let_go:
+            return let_go
         if before is None or not before.held:
             return []
         # It was not the last one, so it is no part of a structured answer.
@@ -116,7 +120,9 @@ class ChoiceText:
         if message.route is Route.REASONING:
             return self._think_aloud(text, message.item_id)
         if message.route is Route.HELD:
-            return self._let_go() if message.hold(text) else [self._working]
+            # Nobody sees a part of an answer that is checked: the messages after this one can be waited for.
+            is_sure = message.hold(text) and not self._constraints.can_check
+            return self._let_go() if is_sure else [self._working]
         message.has_content = True
         separator = self._constraints.separator if self._has_content else ""
         self._has_content = True

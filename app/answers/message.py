@@ -51,7 +51,7 @@ _BEGINNINGS = frozenset('{["`-0123456789')
 class Message:
     """One message: its text as far as it is not decided where it goes (`held`), and what was delivered of it."""
 
-    __slots__ = ("_is_prose", "delivered", "has_content", "held", "item_id", "raw", "route")
+    __slots__ = ("delivered", "has_content", "held", "is_json", "item_id", "raw", "route")
 
     def __init__(self, item_id: str, phase: str | None, route: Route) -> None:
         self.item_id = item_id
@@ -61,7 +61,8 @@ class Message:
         self.held: list[str] = []
         self.raw: Item | None = None
         """The whole item, once it has come."""
-        self._is_prose = phase is not None  # the upstream says that it is not the last one
+        self.is_json: bool | None = None if phase is None else False  # else it is not the last one
+        """Whether it begins like JSON, and not like a word about it; None while nobody knows."""
 
     @property
     def is_broken_off(self) -> bool:
@@ -71,10 +72,9 @@ class Message:
     def hold(self, text: str) -> bool:
         """Hold text back; True once it is plain that the message is JSON and not a word about it."""
         self.held.append(text)
-        if self._is_prose or not (begun := text.lstrip()):
-            return False
-        self._is_prose = begun[0] not in _BEGINNINGS
-        return not self._is_prose
+        if self.is_json is None and (begun := text.lstrip()):
+            self.is_json = begun[0] in _BEGINNINGS
+        return bool(self.is_json)
 
     def let_go(self) -> list[str]:
         """Return the pieces that were held back, which are then held no more."""

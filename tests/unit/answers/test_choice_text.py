@@ -35,6 +35,7 @@ STRICT = AnswerConstraints(
     offers_tools=True,
     output=OutputFormat(strict_schema={"type": "object"}),
 )
+WHOLE = replace(STRICT, offers_tools=False, can_check=True)
 LOOSE = AnswerConstraints(separator="\n\n", shows_reasoning=True, output=JSON_OBJECT)
 CHECKED = AnswerConstraints(separator="\n\n", output=JSON_OBJECT, can_check=True)
 
@@ -121,6 +122,28 @@ ROWS: list[Row] = [
     ("strict, no phases", STRICT, [*WORDS, *PLAIN], ["\n", '{"a":', " 1}"], ["Let me ", "look."]),
     ("loose", LOOSE, [*LOOK, *JSON], ['{"a":', " 1}"], ["Let me ", "look."]),
     ("checked", CHECKED, [*WORDS, *PLAIN], ["\n", '{"a":', " 1}"], []),
+    (
+        "whole, with words that begin like JSON",
+        WHOLE,
+        [*message("m1", "`a` ", "is [1]."), *PLAIN],
+        ["\n", '{"a":', " 1}"],
+        ["`a` ", "is [1]."],
+    ),
+    (
+        "checked, with words that begin like JSON",
+        CHECKED,
+        [*message("m1", "[1] says so."), *message("m2", "4", phase="partial_answer"), *PLAIN],
+        ["\n", '{"a":', " 1}"],
+        [],
+    ),
+    (
+        "whole, with words after it",
+        WHOLE,
+        [*PLAIN, *message("m3", "Done.", phase="commentary")],
+        ["\n", '{"a":', " 1}"],
+        ["Done."],
+    ),
+    ("whole, alone", WHOLE, PLAIN, ["\n", '{"a":', " 1}"], []),
     ("only words", STRICT, WORDS, ["Let me ", "look."], []),
     ("only commentary", STRICT, LOOK, ["Let me ", "look."], []),
     (
