@@ -12,6 +12,12 @@ ANSWERS = [
     ('```json\n{"a": "```"}\n```', '{"a": "```"}'),
     ('```json\n{"a": "``` \\n ```"}\n```', '{"a": "``` \\n ```"}'),
     ('```json\n{"a": 1}\n``` I hope that ``` helps.', '{"a": 1}'),
+    ('```json\n{"a": 1}```', '{"a": 1}'),
+    ('```json\n[{"a": "```\\\\"} ] ```\n', '[{"a": "```\\\\"} ]'),
+    ('```json {"a": "\\"```"}\n```', '{"a": "\\"```"}'),
+    ('```{"a": 1}``` Well.', '{"a": 1}'),
+    ('````json\n{"a": 1}\n````', '{"a": 1}'),
+    ('```json\n{"a: 1}\n```', '{"a: 1}'),
     # A fence without its end, or without its beginning, or none at all.
     ('```json\n{"a": 1}\n', '{"a": 1}\n'),
     ('```json\n{"a": 1}\n``', '{"a": 1}\n``'),
@@ -57,7 +63,9 @@ def test_a_desert_of_white_space_is_not_held_for_ever() -> None:
     assert len(out) > 5_000
 
 
-PIECES = st.lists(st.sampled_from(["`", "``", "```", "json", "\n", " ", "{", '"a"', "}", "x"]))
+PIECES = st.lists(
+    st.sampled_from(["`", "``", "```", "json", "\n", " ", "{", '"', '"a"', "\\", "}", "x"])
+)
 
 
 @given(PIECES)
