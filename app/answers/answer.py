@@ -177,6 +177,8 @@ class Answer:
         except RetryWithInstruction as again:
             self._reopen(index, again.instruction)
         except GatewayError as error:
+            if isinstance(error, ReasoningRefused) and index in self._recalled:
+                self._keeper.forget()  # also where it is too late for another try: the next one is free of it
             if index in self._visible or not self._may_try_again(index, error):
                 raise
             chunks.clear()
@@ -189,7 +191,6 @@ class Answer:
         """Return True where another try may do better, once for each reason; its request is then made ready."""
         if isinstance(error, ReasoningRefused) and index in self._recalled:
             self._recalled -= {index}
-            self._keeper.forget()
             request = self._requests[index]
             self._requests[index] = replace(request, items=without_reasoning(request.items))
             return True

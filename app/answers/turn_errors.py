@@ -138,6 +138,8 @@ INCOMPLETE: Mapping[str, Cause] = MappingProxyType(
 )
 """By the reason of the upstream's `response.incomplete`."""
 
+_DISCONNECTED = "stream disconnected before completion: "
+
 _BY_SENTENCE: tuple[tuple[re.Pattern[str], ErrorMaker], ...] = (
     (re.compile(r"^stream disconnected before completion"), _always(UpstreamBrokeOff, _BROKE_OFF)),
     (re.compile(r"^Incomplete response returned"), _always(UpstreamError, _BROKE_OFF)),
@@ -183,6 +185,10 @@ def to_error(failure: TurnFailure) -> GatewayError:
 
 
 def _error(failure: TurnFailure, words: UpstreamWords) -> GatewayError:
+    # An upstream may refuse in its stream (`response.failed`), which codex reports like a lost connection.
+    said = failure.message.removeprefix(_DISCONNECTED)
+    if said != failure.message and (error := recognized(read_words(said))):
+        return error
     by_kind = BY_KIND.get(failure.kind)
     if by_kind is not None:
         return by_kind(failure, words)

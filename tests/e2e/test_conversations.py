@@ -128,21 +128,44 @@ def test_a_thought_stays_in_its_conversation_and_with_its_model(
     assert "reasoning" not in kinds(items)
 
 
-def test_a_thought_that_is_refused_all_the_same_is_left_out(talk: Callable[..., Talk]) -> None:
+REFUSED = "The encrypted content could not be verified."
+REFUSALS: list[dict[str, Any]] = [
+    {
+        "name": "bad_request",
+        "body": {"error": {"message": REFUSED, "code": "invalid_encrypted_content"}},
+    },
+    {"name": "failed_server_error", "message": REFUSED},  # in the stream
+]
+
+
+@pytest.mark.parametrize("refusal", REFUSALS, ids=["at once", "in the stream"])
+def test_a_thought_that_is_refused_all_the_same_is_left_out(
+    talk: Callable[..., Talk], refusal: dict[str, Any]
+) -> None:
     loop = talk([THOUGHT, call()])
     loop.ask()
-    error = {
-        "message": "The encrypted content could not be verified.",
-        "code": "invalid_encrypted_content",
-    }
-    refused = {"name": "bad_request", "body": {"error": error}}
-    loop.upstream.control.script(loop.marker, [{"failure": refused}, {"items": [said("done")]}])
+    loop.upstream.control.script(loop.marker, [{"failure": refusal}, {"items": [said("done")]}])
     assert loop.ask()["content"] == "done"
     *_, second, third = loop.sent()
     assert alike(item for item in second if item["type"] != "reasoning") == alike(third)
     loop.say("and now?")
     loop.ask()
     assert "reasoning" not in kinds(loop.sent()[-1])  # it is not tried again
+
+
+def test_one_that_is_refused_too_late_is_left_out_of_the_next_request(
+    talk: Callable[..., Talk],
+) -> None:
+    loop = talk([THOUGHT, call()])
+    loop.ask()
+    failure = {**REFUSALS[1], "after_deltas": 1}
+    late = {"items": [said("Hm", ".")], "failure": failure, "first_delta_ms": 400}
+    loop.upstream.control.script(loop.marker, [late, {"items": [said("done")]}])
+    body = {**loop.options, "messages": loop.messages}
+    _, frames = stream_frames(loop.gateway, body)
+    assert frames[-2]["error"]["code"] == "invalid_encrypted_content"
+    assert loop.ask()["content"] == "done"
+    assert "reasoning" not in kinds(loop.sent()[-1])
 
 
 # Several messages

@@ -94,6 +94,21 @@ FAILURES: list[tuple[TurnFailure, type[GatewayError], int, str]] = [
     (other("error sending request"), errors.UpstreamBrokeOff, 502, "UPSTREAM_ERROR"),
     (other("Connection refused"), errors.UpstreamBrokeOff, 502, "UPSTREAM_ERROR"),
     (other("operation timed out"), errors.UpstreamBrokeOff, 502, "UPSTREAM_ERROR"),
+    (
+        other(f"{DISCONNECTED}The encrypted content gAAA could not be verified."),
+        errors.ReasoningRefused,
+        400,
+        "invalid_encrypted_content",
+    ),
+    (
+        TurnFailure(
+            f"{DISCONNECTED}The 'm' model requires a newer version of Codex.",
+            "responseStreamDisconnected",
+        ),
+        errors.CodexOutdated,
+        400,
+        "CODEX_OUTDATED",
+    ),
     (other(f"{DISCONNECTED}eof"), errors.UpstreamBrokeOff, 502, "UPSTREAM_ERROR"),
     (other(f"{DISCONNECTED}sse error"), errors.UpstreamBrokeOff, 502, "UPSTREAM_ERROR"),
     (
