@@ -7,13 +7,14 @@ ChatGPT login has an access token that codex renews by itself, in `initialize` o
 from __future__ import annotations
 
 import binascii
+import hashlib
 import re
 from base64 import urlsafe_b64decode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
-from typing import Any
+from typing import Any, TypeAlias
 
 import orjson
 
@@ -25,6 +26,10 @@ _MARGIN_S = 60.0
 
 _REFRESHED_FOR_S = 8 * 86_400.0
 """How long codex believes a token whose expiry it cannot read."""
+
+
+LoginMark: TypeAlias = str
+"""What tells one login from another: a digest of its keys. codex also writes a file anew that holds the same ones."""
 
 
 class LoginKind(Enum):
@@ -39,7 +44,7 @@ class StoredLogin:
     """Login in the file. `problem` is a sentence where it is of no use, and then `kind` is what it would have been.
 
     `due_at` is when codex may begin to renew it, `expires_at` when its token ends: Unix seconds, None for never and for
-    unknown. `is_torn`: the content is no JSON, so it may be half written.
+    unknown. `is_torn`: the content is no JSON, so it may be half written. `mark` is of a usable one.
     """
 
     kind: LoginKind | None = None
@@ -47,6 +52,7 @@ class StoredLogin:
     due_at: float | None = None
     expires_at: float | None = None
     is_torn: bool = False
+    mark: LoginMark = ""
 
     @property
     def is_usable(self) -> bool:
@@ -89,7 +95,7 @@ def _api_key(key: str) -> StoredLogin:
     # codex sends a key of blanks as it is, and none at all where it does not fit into a header.
     if not _HEADER_VALUE.fullmatch(key):
         return StoredLogin(LoginKind.API_KEY, "Its OPENAI_API_KEY is empty, or no key.")
-    return StoredLogin(LoginKind.API_KEY)
+    return StoredLogin(LoginKind.API_KEY, mark=_digest(key))
 
 
 def _chatgpt(found: Mapping[str, Any], *, is_renewed: bool) -> StoredLogin:
@@ -112,7 +118,12 @@ def _chatgpt(found: Mapping[str, Any], *, is_renewed: bool) -> StoredLogin:
         due_at = expires_at - _RENEWED_BEFORE_S - _MARGIN_S
     elif is_renewed and refreshed_at is not None:
         due_at = refreshed_at + _REFRESHED_FOR_S - _MARGIN_S
-    return StoredLogin(LoginKind.CHATGPT, problem, due_at, expires_at)
+    mark = "" if problem else _digest(access, refresh, tokens.get("account_id"))
+    return StoredLogin(LoginKind.CHATGPT, problem, due_at, expires_at, mark=mark)
+
+
+def _digest(*keys: object) -> LoginMark:
+    return hashlib.sha256(repr(keys).encode(errors="replace")).hexdigest()
 
 
 def _expiry(token: object) -> float | None:

@@ -40,7 +40,7 @@ before insert on logs begin select raise(ignore); end
 """
 
 
-LoginMark: TypeAlias = tuple[int, int, int]
+FileMark: TypeAlias = tuple[int, int, int]
 """What tells one state of the login's file from another: inode, size in bytes, time of change in ns."""
 
 
@@ -114,7 +114,7 @@ class Home:
         return self.private / "renewal.lock"
 
     @property
-    def login_mark(self) -> LoginMark | None:
+    def login_file_mark(self) -> FileMark | None:
         """What the login's file looks like now; None where there is none."""
         try:
             found = self.auth_file.stat()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 
-from app.codex.auth_file import StoredLogin
+from app.codex.auth_file import LoginMark, StoredLogin
 from app.codex.config import UpstreamKind
-from app.codex.home import Home, LoginMark
+from app.codex.home import FileMark, Home
 from app.errors import UpstreamAuth
 
 REFUSED_S = 60.0
@@ -28,7 +28,8 @@ _READ_ONLY = (
     "Its operator has to mount it writable. Your key is fine."
 )
 _NOT_RENEWED = (
-    "This service's login has expired, and OpenAI's accounts server has not renewed it; the gateway goes on trying. "
+    "This service's login has expired or is about to, and OpenAI's accounts server has not renewed it; "
+    "the gateway goes on trying. "
     "Your key is fine."
 )
 _NOT_TAKEN = "codex does not take it for a login."
@@ -43,17 +44,18 @@ class Login:
     def __init__(self, home: Home, upstream: UpstreamKind) -> None:
         self._home = home
         self.is_used = upstream is UpstreamKind.OPENAI
-        self._read_at: LoginMark | None = None
+        self._read_at: FileMark | None = None
         self._stored = StoredLogin(problem="There is none.")
         self._can_keep = True
         self._torn_since: float | None = None
         self._refused: tuple[LoginMark | None, float] | None = None
-        self._not_renewed: tuple[LoginMark | None, float] | None = None
+        self._not_renewed: LoginMark | None = None
+        self._is_spent = False
 
     @property
     def stored(self) -> StoredLogin:
         """The login in the file, good or not."""
-        mark = self._home.login_mark
+        mark = self._home.login_file_mark
         if mark == self._read_at:
             return self._stored
         found = self._home.read_login()
@@ -70,7 +72,7 @@ class Login:
     @property
     def mark(self) -> LoginMark | None:
         """What tells the present login from another; None without a good one, or where the upstream needs none."""
-        return self._read_at if self.is_used and self.stored.is_usable else None
+        return self.stored.mark if self.is_used and self.stored.is_usable else None
 
     @property
     def is_missing(self) -> bool:
@@ -92,10 +94,13 @@ class Login:
 
     @property
     def lacks_renewal(self) -> bool:
-        """True where it has expired, and a renewal has failed within the last minute."""
-        if not self.is_used or not self.stored.is_expired(time.time()):
+        """True where a turn would be sent in vain, or would make codex try a renewal that fails, a dozen times."""
+        now = time.time()
+        if not self.is_used or not self.stored.is_due(now):
             return False
-        return self._holds(self._refused) or self._holds(self._not_renewed)
+        if self.stored.is_expired(now):
+            return self._not_renewed == self.mark or self._holds(self._refused)
+        return self._not_renewed == self.mark and not self._is_spent
 
     @property
     def is_lacking(self) -> bool:
@@ -109,7 +114,6 @@ class Login:
             raise UpstreamAuth(_USELESS if is_there else _NONE)
         if self.is_read_only:
             raise UpstreamAuth(_READ_ONLY)
-        # Each turn would make codex try the renewal about ten times more.
         if self.lacks_renewal:
             raise UpstreamAuth(_NOT_RENEWED)
 
@@ -122,9 +126,9 @@ class Login:
         """Remember that the upstream refused it, whatever kind of key it is."""
         self._refused = (self.mark, time.monotonic())
 
-    def note_not_renewed(self) -> None:
-        """Remember that a renewal has failed."""
-        self._not_renewed = (self.mark, time.monotonic())
+    def note_not_renewed(self, *, is_spent: bool = False) -> None:
+        """Remember that a renewal has failed; `is_spent`: for good, so that codex does not try it again."""
+        self._not_renewed, self._is_spent = self.mark, is_spent
 
     def note_accepted(self) -> None:
         """Forget an earlier refusal."""

@@ -238,6 +238,38 @@ def test_an_accounts_server_out_of_order_is_a_state_and_not_many_renewals(
     assert content(gateway.post(ask("x"))) == "Hi"
 
 
+@pytest.mark.parametrize("failure", [200, 429, 500, 503])
+def test_no_turn_tries_what_the_accounts_server_fails_to_do(
+    start: Start, accounts: Accounts, home: Path, failure: int
+) -> None:
+    """Also while the token is still good, for a few minutes: each turn would try ten times."""
+    accounts.failure = failure
+    accounts.write_login(home / "auth.json", RECENT, DUE_S)
+    gateway = start()
+    wait_until(lambda: len(gateway.events("login_not_renewed")) > 1, "the child has tried, too")
+    before = len(accounts.renewals)
+    for _ in range(3):
+        assert is_refused(gateway)
+    await_limits(gateway)  # a file with the same tokens in it is no new login
+    assert reason(gateway) == "upstream_auth"
+    assert len(accounts.renewals) - before <= 6
+    assert accounts.turns == []
+    assert gateway.events("child_replaced") == []
+
+
+def test_a_token_that_is_still_good_serves_where_codex_has_given_up(
+    start: Start, accounts: Accounts, home: Path
+) -> None:
+    accounts.failure = 401
+    accounts.write_login(home / "auth.json", RECENT, DUE_S)
+    gateway = start()
+    wait_until(lambda: not is_refused(gateway), "codex has been asked")
+    before = len(accounts.renewals)
+    assert content(gateway.post(ask("x"))) == "Hi"
+    assert len(accounts.renewals) == before
+    assert set(accounts.turns) == {"access-0"}
+
+
 USELESS = {
     "empty": "",
     "torn": '{"OPENAI_API_KEY": "sk-',

@@ -42,7 +42,7 @@ def name_of(header: str) -> str:
 class Accounts(ThreadingHTTPServer):
     """See the module. Access tokens in `refused` are answered 401; a renewal waits for `may_renew`.
 
-    `failure` is an HTTP status that renewals are answered with instead; it spends nothing.
+    `failure` is an HTTP status that renewals are answered with instead; it spends nothing, and 200 holds no tokens.
     """
 
     daemon_threads = True
@@ -78,7 +78,8 @@ class Accounts(ThreadingHTTPServer):
         with self._lock:
             if self.failure is not None:
                 self.renewals.append((offered, False))
-                return self.failure, {"error": {"message": "out of order"}}
+                words = {"error": {"message": "out of order"}}
+                return self.failure, {} if self.failure == 200 else words
             is_good = offered in self._good
             self._good.discard(offered)
             self.renewals.append((offered, is_good))

@@ -24,8 +24,9 @@ from app.backends.app_server.rpc_errors import mapped
 from app.backends.app_server.status import health_of
 from app.backends.app_server.turn import Turn
 from app.backends.app_server.watchdog import HealthProblem, Watchdog
+from app.codex.auth_file import LoginMark
 from app.codex.binary import pinned_version
-from app.codex.home import LoginMark, LoginReadOnly
+from app.codex.home import LoginReadOnly
 from app.codex.launch import Launcher
 from app.codex.login import Login
 from app.codex.upstream_failures import UpstreamFailures

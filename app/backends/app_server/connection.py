@@ -25,7 +25,7 @@ from app.backends.app_server.server_requests import PARKED_S, ServerRequests
 from app.backends.app_server.threads import Threads
 from app.backends.app_server.turn import Turn
 from app.codex.account import UPDATED, parse_windows, with_reset
-from app.codex.home import LoginMark
+from app.codex.auth_file import LoginMark
 from app.errors import GatewayError, UpstreamError, WorkerLost
 from app.process.child import Child
 from app.process.memory import cpu_seconds

@@ -17,7 +17,7 @@ from typing import Protocol
 
 import gevent
 
-from app.codex.home import LoginMark
+from app.codex.auth_file import LoginMark
 from app.codex.login import Login
 from app.codex.renewal_lock import RenewalLock
 from app.rpc.errors import RpcError
@@ -111,10 +111,12 @@ class Renewal:
         self._not_before = time.monotonic() + _PAUSE_S
         child.is_renewing = True
         self._begin()
+        is_answered = False
         try:
             with suppress(RpcError):
                 child.renew_login()
-            self._judge(is_renewed=login.mark != mark)
+                is_answered = True  # what codex would try again is an error
+            self._judge(is_renewed=login.mark != mark, is_spent=is_answered)
         finally:
             child.is_renewing = False
             self._end()
@@ -131,11 +133,11 @@ class Renewal:
             self._hanging.kill(block=False)
             self._hanging = None
 
-    def _judge(self, *, is_renewed: bool) -> None:
+    def _judge(self, *, is_renewed: bool, is_spent: bool = False) -> None:
         if is_renewed:
             log.info("login_renewed")
             return
-        self._login.note_not_renewed()
+        self._login.note_not_renewed(is_spent=is_spent)
         remedy = "Look whether auth.openai.com can be reached; else log in again."
         log.warning("login_not_renewed", extra={"remedy": remedy})
 

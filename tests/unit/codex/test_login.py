@@ -38,7 +38,9 @@ def test_none_a_good_one_and_a_useless_one(home: Home) -> None:
     assert "not logged in" in sentence(login)
     home.auth_file.write_text(KEY)
     login.check()
-    assert login.mark == home.login_mark
+    marks = {login.mark}
+    home.auth_file.write_text(f" {KEY}")  # the same one, written anew
+    assert marks == {login.mark} != {None}
     home.auth_file.write_text("{}")
     assert (login.mark, login.is_missing, login.is_lacking) == (None, True, True)
     assert "cannot be used" in sentence(login)
@@ -52,7 +54,7 @@ def test_a_torn_file_is_first_taken_for_one_that_is_being_written(home: Home) ->
     assert login.mark == mark is not None
     login.check()
     home.auth_file.write_text('{"OPENAI_API_KEY": "sk-other"}')
-    assert login.mark == home.login_mark != mark
+    assert login.mark not in (None, mark)
 
 
 def test_a_file_that_was_torn_from_the_beginning_is_believed(home: Home) -> None:
@@ -80,12 +82,18 @@ def test_what_codex_does_not_take_is_none_until_it_changes(home: Home) -> None:
     assert not login.is_missing
 
 
-def test_a_failed_renewal_counts_once_the_token_has_ended(home: Home) -> None:
+def test_a_failed_renewal_counts_once_it_is_due(home: Home) -> None:
+    """Unless codex has given it up: then it leaves a token that is still good alone."""
     login = Login(home, UpstreamKind.OPENAI)
     chatgpt(home, 100)
-    assert login.is_due()
+    login.check()
     login.note_not_renewed()
-    login.check()  # the token is still good
+    assert "accounts server" in sentence(login)
+    login.note_not_renewed(is_spent=True)
+    login.check()
+    chatgpt(home, 600)
+    login.note_not_renewed()
+    login.check()
     chatgpt(home, -10)
     login.check()  # nobody has tried to renew this one
     login.note_not_renewed()
