@@ -20,6 +20,7 @@ import errno
 import hashlib
 import os
 import sqlite3
+import stat
 import tempfile
 from contextlib import closing
 from dataclasses import dataclass
@@ -70,6 +71,8 @@ class DiskFull(HomeUnwritable):
 
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 _PROOF = b"x" * 4096
+_MOST_LOGIN_BYTES = 1 << 20
+_ENDLESS = frozenset({errno.ESPIPE, errno.EFBIG})
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,20 +126,43 @@ class Home:
         return found.st_ino, found.st_size, found.st_mtime_ns
 
     def read_login(self) -> StoredLogin:
-        """Return the login in the file as it is now, good or not. Blocks for a small file."""
+        """Return the login in the file as it is now, good or not. Reads a small file."""
         try:
-            return auth_file.parse(self.auth_file.read_bytes())
+            return auth_file.parse(self._login_content())
         except FileNotFoundError:
             return StoredLogin(problem="There is none.")
         except OSError as error:
             return StoredLogin(problem=f"It cannot be read: {error.strerror}.")
+
+    def _login_content(self) -> bytes:
+        """Return the file's content. Raises `OSError`, also for what has no end or would be waited for."""
+        descriptor = os.open(self.auth_file, os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            if stat.S_ISFIFO(os.fstat(descriptor).st_mode):
+                raise OSError(errno.ESPIPE, "a pipe, not a file")
+            content = os.read(descriptor, _MOST_LOGIN_BYTES + 1)
+        finally:
+            os.close(descriptor)
+        if len(content) > _MOST_LOGIN_BYTES:
+            raise OSError(errno.EFBIG, "far too large")
+        return content
+
+    def check_login_ends(self) -> None:
+        """Raise `HomeRefused` where codex would read the login for ever, in its start."""
+        try:
+            self._login_content()
+        except OSError as error:
+            if error.errno in _ENDLESS:
+                raise HomeRefused(
+                    f"auth.json in CODEX_HOME is {error.strerror}: codex would not come to its end. Move it away."
+                ) from None
 
     @property
     def can_keep_login(self) -> bool:
         """True unless codex could not write a renewed login back to its file (which it does in place)."""
         try:
             # Opened and not written to: modes say nothing about a mount, and nothing to root.
-            os.close(os.open(self.auth_file, os.O_WRONLY | os.O_APPEND))
+            os.close(os.open(self.auth_file, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK))
         except FileNotFoundError:
             return True
         except OSError:
@@ -171,11 +197,12 @@ class Home:
     @property
     def is_login_known(self) -> bool:
         """True if there is a login's file, good or not, or ever was: a lost login must not turn into the demo."""
-        return self.auth_file.exists() or self.login_marker.exists()
+        # A link that leads nowhere is a login, too: a volume that is not there yet.
+        return os.path.lexists(self.auth_file) or self.login_marker.exists()
 
     def remember_login(self) -> None:
         """Write the marker if there is a login's file now."""
-        if self.auth_file.exists():
+        if os.path.lexists(self.auth_file):
             self.private.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.login_marker.touch(mode=0o600)
 

@@ -67,6 +67,8 @@ class Launcher:
         """Return what to start. Raises `OSError` or `ValueError`. Blocks while the binary prints its catalog."""
         check_binary(self.binary)
         self.home.prepare()
+        if self.upstream.kind is UpstreamKind.OPENAI:
+            self.home.check_login_ends()
         env = self.environment(os.environ)
         self.offered = self.models.offer() if self.models is not None else OWN_MODELS
         catalog = self.home.write_catalog(self._print_catalog(env), self.offered)

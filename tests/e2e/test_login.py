@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import signal
 import subprocess
@@ -297,6 +298,36 @@ def test_a_file_is_no_login(start: Start, accounts: Accounts, home: Path, useles
     assert is_refused(gateway)
     assert gateway.events("demo_upstream_serves") == []
     (home / "auth.json").write_text(json.dumps({"OPENAI_API_KEY": token("key")}))
+    wait_until(lambda: not is_refused(gateway), "the login is taken")
+    assert accounts.turns == ["key"]
+
+
+def test_a_pipe_in_the_place_of_the_file_holds_up_nobody(
+    start: Start, accounts: Accounts, home: Path
+) -> None:
+    os.mkfifo(home / "auth.json")
+    gateway = start()
+    wait_for_reason(gateway, "home_refused")
+    assert "Move it away" in gateway.get("/healthz").json()["child"]["last_exit"]["detail"]
+    (home / "auth.json").unlink()
+    (home / "auth.json").write_text(json.dumps({"OPENAI_API_KEY": token("key")}))
+    gateway.wait_ready()
+    (home / "auth.json").unlink()
+    os.mkfifo(home / "auth.json")
+    wait_for_reason(gateway, "upstream_auth")
+    assert is_refused(gateway)
+    assert accounts.turns == []
+
+
+def test_a_link_to_what_is_not_there_yet_does_not_bring_the_demo(
+    start: Start, accounts: Accounts, home: Path
+) -> None:
+    """As the link into a volume that is mounted later."""
+    (home / "auth.json").symlink_to("later.json")
+    gateway = start()
+    wait_for_reason(gateway, "upstream_auth")
+    assert is_refused(gateway)
+    (home / "later.json").write_text(json.dumps({"OPENAI_API_KEY": token("key")}))
     wait_until(lambda: not is_refused(gateway), "the login is taken")
     assert accounts.turns == ["key"]
 

@@ -1,5 +1,6 @@
 import os
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,52 @@ def test_a_root_that_is_a_file_is_an_error_of_the_disk(tmp_path: Path) -> None:
 
 
 # The login
+
+
+def huge(path: Path) -> None:
+    path.touch()
+    os.truncate(path, 1 << 30)
+
+
+def linked_pipe(path: Path) -> None:
+    os.mkfifo(path.with_name("pipe"))
+    path.symlink_to("pipe")
+
+
+ENDLESS: dict[str, Callable[[Path], None]] = {
+    "pipe": os.mkfifo,
+    "linked": linked_pipe,
+    "device": lambda path: path.symlink_to("/dev/zero"),
+    "huge": huge,
+}
+
+
+@pytest.mark.parametrize("kind", ENDLESS)
+def test_a_login_without_an_end_is_none_and_nobody_waits_for_it(home: Home, kind: str) -> None:
+    ENDLESS[kind](home.auth_file)
+    assert "cannot be read" in home.read_login().problem
+    assert not home.read_login().is_torn
+    assert home.can_keep_login in (True, False)
+    with pytest.raises(HomeRefused, match="would not come to its end"):
+        home.check_login_ends()
+
+
+@pytest.mark.parametrize(
+    "make", [Path.touch, Path.mkdir, lambda path: path.symlink_to("/dev/null")]
+)
+def test_any_other_is_for_codex_to_read(home: Home, make: Callable[[Path], None]) -> None:
+    home.check_login_ends()
+    make(home.auth_file)
+    home.check_login_ends()
+    assert not home.read_login().is_usable
+
+
+def test_a_link_that_leads_nowhere_is_a_login_that_will_come(home: Home) -> None:
+    home.auth_file.symlink_to("not-mounted-yet")
+    assert home.is_login_known is True
+    home.remember_login()
+    home.auth_file.unlink()
+    assert home.is_login_known is True
 
 
 def test_without_a_login_there_was_none(home: Home) -> None:
