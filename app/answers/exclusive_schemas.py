@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from app.answers.schema_keywords import MOST_OPTIONS
+
 
 def are_exclusive(alternatives: Sequence[Any]) -> bool:
     """Return True if each certainly excludes all others. References must have been followed."""
@@ -37,10 +39,12 @@ def _are_told_apart(kind: str, entries: Sequence[Mapping[str, Any]]) -> bool:
 
 
 def _strings(schema: Any) -> frozenset[str]:
-    """Return the strings that a schema allows; none if it allows more, or others."""
+    """Return the strings that a schema allows; none if it allows others, or more than a strict schema may name."""
     if not isinstance(schema, Mapping):
         return frozenset()
     values = [schema["const"]] if "const" in schema else schema.get("enum", ())
+    if len(values) > MOST_OPTIONS:
+        return frozenset()
     return frozenset(values) if all(isinstance(it, str) for it in values) else frozenset()
 
 

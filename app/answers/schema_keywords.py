@@ -52,6 +52,9 @@ _SINGLE = frozenset(
     }
 )
 
+MOST_OPTIONS = 1000
+"""Values of all `enum` of a strict schema together."""
+
 _MOST_NAMES = 10
 _LONGEST_NAME = 64
 

@@ -13,10 +13,9 @@ from urllib.parse import unquote
 import orjson
 
 from app.answers.exclusive_schemas import are_exclusive
-from app.answers.schema_keywords import DEFINITIONS, ENFORCED, FORMATS, REFUSED
+from app.answers.schema_keywords import DEFINITIONS, ENFORCED, FORMATS, MOST_OPTIONS, REFUSED
 
 _LONGEST_NAME = 64
-_MOST_OPTIONS = 1000  # values of all enums together
 _MOST_LEVELS = 10  # of objects
 _NOTHING_IF_FALSE = frozenset({"uniqueItems", "minProperties"})
 _ONE_OF_ONE = ("allOf", "oneOf")
@@ -48,6 +47,8 @@ class _Writer:
     def __init__(self, schema: Mapping[str, Any], *, closes: bool) -> None:
         self._schema, self._closes = schema, closes
         self._options = 0
+        self._exclusive: dict[tuple[int, ...], bool] = {}
+        """By the identities of alternatives: many a union may be of the same large definitions."""
 
     def root(self, where: str) -> dict[str, Any]:
         root = self._led_to()
@@ -127,7 +128,10 @@ class _Writer:
             return alone
         if "oneOf" in schema and "anyOf" not in schema:
             followed = [self._followed(entry) for entry in schema["oneOf"]]
-            if are_exclusive(followed):
+            known = tuple(map(id, followed))
+            if known not in self._exclusive:
+                self._exclusive[known] = are_exclusive(followed)
+            if self._exclusive[known]:
                 return "oneOf"
         return "anyOf"
 
@@ -163,7 +167,7 @@ class _Writer:
         if "array" in kinds and "items" not in written:
             raise NotStrict(f"'items' is missing from '{where}', which is an array.")
         self._options += len(written.get("enum", ()))
-        if self._closes and self._options > _MOST_OPTIONS:
+        if self._closes and self._options > MOST_OPTIONS:
             raise NotStrict(f"There are too many values in '{where}.enum'.")
         return written
 

@@ -6,7 +6,6 @@ longer than any in it, so that nothing in the file can look like the end of it.
 
 from __future__ import annotations
 
-import re
 from codecs import BOM_UTF8
 
 import orjson
@@ -38,8 +37,10 @@ _TEXT_SUFFIXES = ("+json", "+xml", "+yaml")
 _CHARSETS = frozenset(
     {"utf-8", "utf8", "us-ascii", "ascii", "iso-8859-1", "latin1", "windows-1252"}
 )
-_BINARY = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]|\A%PDF-")
-_FENCES = re.compile("`{3,}")
+_BINARY = bytes({*range(0x20)} - {*b"\t\n\v\f\r\x1b"})
+_PDF = b"%PDF-"
+_FENCE = "```"
+_LONG_FENCE = 16
 _SHOWN_NAME = 200
 
 
@@ -59,13 +60,17 @@ def text_of(file: DataUrl) -> str | None:
     if kind not in UNDECLARED and not _is_text(kind):
         return None
     raw = file.content()
-    if raw is None or (kind in UNDECLARED and _BINARY.search(raw)):
+    if raw is None or (kind in UNDECLARED and _is_binary(raw)):
         return None
     charset = file.parameters.get("charset", "utf-8").lower()
     try:
         return raw.removeprefix(BOM_UTF8).decode(charset if charset in _CHARSETS else "utf-8")
     except UnicodeDecodeError:
         return None
+
+
+def _is_binary(raw: bytes) -> bool:
+    return raw.startswith(_PDF) or len(raw.translate(None, _BINARY)) < len(raw)
 
 
 def _is_text(kind: str) -> bool:
@@ -81,8 +86,9 @@ def quoted_name(name: object) -> str:
 
 def framed(text: str, name: object, media_type: str) -> str:
     """Return the text as the model is shown it, below a line that names the file."""
-    longest = max((len(found) for found in _FENCES.findall(text)), default=2)
-    fence = "`" * (longest + 1)
+    fence = _FENCE
+    while fence in text:  # doubled once it is long: a file may be nothing but backticks
+        fence += "`" if len(fence) < _LONG_FENCE else fence
     shown, kind = quoted_name(name), f" ({media_type})" if media_type else ""
     end = "" if text.endswith("\n") else "\n"
     return f"File{f' {shown}' if shown else ''}{kind}:\n{fence}\n{text}{end}{fence}"

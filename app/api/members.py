@@ -9,12 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from types import MappingProxyType
 from typing import Any
 
 MOST_NAMES = 32
 LONGEST_NAME = 64
 """Characters of a member's name that are told; the objects around it have names of ours."""
+
+_MOST_LOOKED_AT = 1000
+"""Members of one object that are not read. Few of so many names would be told, and somebody waits meanwhile."""
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -113,8 +117,11 @@ class BodyPass:
         return changed
 
     def _note(self, given: Mapping[str, Any], shape: BodyShape) -> None:
-        for name, value in given.items():
-            if name not in shape.read and value not in shape.harmless.get(name, ()):
+        if len(self.ignored) >= MOST_NAMES:
+            return
+        unread = (name for name in given if name not in shape.read)
+        for name in islice(unread, _MOST_LOOKED_AT):
+            if given[name] not in shape.harmless.get(name, ()):
                 self.note(f"{shape.at}{name[:LONGEST_NAME]}")
 
     def note(self, name: str) -> None:

@@ -88,7 +88,9 @@ def check_fields(
     body: Mapping[str, Any], *, needs_model: bool = True
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Return the fields that were given, and the names of those that have no effect. Raises `InvalidRequest`."""
-    given = {name: value for name, value in body.items() if value is not None}
+    given = dict(body)
+    if None in body.values():
+        given = {name: value for name, value in body.items() if value is not None}
     for name in ("model", "messages") if needs_model else ("messages",):
         if name not in given:
             raise missing(name)

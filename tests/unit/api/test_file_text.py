@@ -60,6 +60,8 @@ def test_what_is_declared_as_nothing_and_reads_as_no_text_is_none(kind: str, raw
         (url(b"a", parameters=";charset=rot13"), "a"),
         (url(b"\xe4"), None),
         ("data:text/plain,a%20b%C3%A4", "a bä"),
+        ("data:text/plain,100%25 of a\\x41%5cn", "100% of a\\x41\\n"),
+        ("data:text/plain,100% sure: %e2%9C%93 ✓", "100% sure: ✓ ✓"),
         ("data:,hi", "hi"),
         (url(b""), None),
         (b64encode(b"plain").decode(), "plain"),

@@ -2,7 +2,9 @@
 
 import json
 import signal
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from app.answers.choice import Choice, RetryWithInstruction
 from app.answers.chunks import Cause, Ended
 from app.answers.constraints import AnswerConstraints
+from app.answers.fence import FenceFilter
 from app.answers.output_format import check
 from app.answers.tools import to_dynamic_tool
 from app.api.chat_completions.content import input_parts, to_content
@@ -254,3 +257,87 @@ def test_a_turn_that_ends_with_its_calls_has_done_what_was_required() -> None:
     choice = Choice(0, AnswerConstraints(offers_tools=True, requires_tool=True))
     choice.feed(RawItem({"type": "function_call", "name": "f", "call_id": "c", "arguments": "{}"}))
     assert choice.feed(DONE)[-1] == Ended(0, Cause.CALLS)
+
+
+# nobody waits for one request: most of a second of work is far too much
+
+
+def unions(n: int, schema: Any) -> Any:
+    """Many unions of the same two large definitions."""
+    names = [f"u{k}" for k in range(n)]
+    union = {"oneOf": [{"$ref": "#/$defs/a"}, {"$ref": "#/$defs/b"}]}
+    return {
+        "type": "object",
+        "properties": dict.fromkeys(names, union),
+        "required": names,
+        "additionalProperties": False,
+        "$defs": {"a": schema("a"), "b": schema("b")},
+    }
+
+
+def wide_object(kind: str) -> Any:
+    names = [f"m{k}" for k in range(400)]
+    properties = {name: {"enum": ["v"] * 4} for name in names} | {"z": {"const": kind}}
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": [*names, "z"],
+        "additionalProperties": False,
+    }
+
+
+def wide_enum(kind: str) -> Any:
+    return {"type": "string", "enum": [f"{kind}{k}" for k in range(4900)]}
+
+
+def attached(data: str) -> Any:
+    return {
+        "messages": [{"role": "user", "content": [{"type": "file", "file": {"file_data": data}}]}]
+    }
+
+
+def formatted(schema: Any) -> Any:
+    wrapper = {"name": "x", "schema": schema, "strict": True}
+    return {"response_format": {"type": "json_schema", "json_schema": wrapper}}
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        attached("data:text/plain," + "%41" * 8_000_000),
+        attached("data:text/plain," + "% 1" * 8_000_000),
+        attached("data:text/plain;base64," + "%41" * 8_000_000),
+        attached("data:text/plain" + ";a=b" * 6_000_000 + ",x"),
+        attached("data:text/plain" + ';a="b;' * 4_000_000),
+        attached("data:text/plain," + "```a" * 6_000_000),
+        formatted(unions(1000, wide_object)),
+        formatted(unions(1000, wide_enum)),
+        {f"unknown{k}": k for k in range(1_000_000)},
+    ],
+    ids=[
+        "escapes",
+        "signs",
+        "base64",
+        "head",
+        "quotes",
+        "fences",
+        "objects",
+        "enums",
+        "names",
+    ],
+)
+def test_no_large_request_keeps_all_others_waiting(members: Any) -> None:
+    body = {"model": "m", "messages": [HI], **members}
+    begun = time.process_time()
+    with suppress(InvalidRequest):
+        parse_request(body, max_choices=8, shows_reasoning=False)
+    assert time.process_time() - begun < 0.7
+
+
+@pytest.mark.parametrize("text", ["`" * 1_000_000, "a``` " * 200_000, "\n" * 1_000_000])
+def test_no_fenced_answer_does_either(text: str) -> None:
+    begun = time.process_time()
+    fence = FenceFilter()
+    fence.feed("```json\n")
+    fence.feed(text)
+    assert time.process_time() - begun < 0.7
