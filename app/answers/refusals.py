@@ -37,7 +37,7 @@ _NO_REASON = (
 )
 _NO_SENTENCES = frozenset({"", "Bad Request"})
 
-_FIGURE = re.compile(r"(?<![\d.])(\d{3,9}) (?:input )?tokens?\b")
+_FIGURE = re.compile(r"(?<![\d.,])(\d{1,3}(?:,\d{3}){1,2}|\d{3,9}) (?:input )?tokens?\b")
 _NAMED = re.compile(
     r"^(?:Unsupported|Invalid|Unknown) (?:parameter: |value: )?'?([a-z_]+(?:[.\[][\w.\[\]]*)?)'?"
 )
@@ -45,7 +45,7 @@ _NAMED = re.compile(
 
 def context_length(words: UpstreamWords) -> GatewayError:
     """Return the error in OpenAI's own words: clients compact a conversation when they read them."""
-    match [int(figure) for figure in _FIGURE.findall(words.sentence)]:
+    match [int(figure.replace(",", "")) for figure in _FIGURE.findall(words.sentence)]:
         case [most, sent] if most < sent:
             sentence = (
                 f"Input tokens exceed the configured limit of {most} tokens. "
@@ -72,7 +72,7 @@ BY_WORDS: tuple[tuple[re.Pattern[str], Callable[[UpstreamWords], GatewayError]],
     (
         re.compile(
             r"(?:deactivated|invalid|suspended|disabled)[ _]workspace"
-            r"|workspace (?:is |was |has been )?(?:deactivated|suspended)",
+            r"|workspace (?:is |was |has been )?(?:deactivated|suspended|disabled)",
             re.IGNORECASE,
         ),
         lambda words: UpstreamAuth(words.quoted(ACCOUNT_REFUSED)),
@@ -86,8 +86,9 @@ BY_WORDS: tuple[tuple[re.Pattern[str], Callable[[UpstreamWords], GatewayError]],
     ),
     (
         re.compile(
-            r"^context_length_exceeded |maximum context length|input tokens exceed|prompt is too long"
-            r"|exceeds? (?:the|this model's|the model's) context (?:window|length)",
+            r"^context_length_exceeded |maximum context length|input tokens exceed|(?:prompt|input) is too long"
+            r"|exceeds? (?:the|this model's|the model's) (?:available )?context (?:window|length|size|limit)"
+            r"|context (?:window|length|size|limit)\b.{0,40}\bexceeded",
             re.IGNORECASE,
         ),
         context_length,

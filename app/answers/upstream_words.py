@@ -19,14 +19,17 @@ SENTENCE_CHARS = 1000
 
 _READ_CHARS = 2 * SENTENCE_CHARS
 _MAX_DEPTH = 4
-_MAX_CODE = 64
+_CODE = re.compile(r"[\w.:-]{1,64}")
 
 TELLTALE = re.compile(
-    r"https?://\S+|\breq_\w+|\bsk-[\w*-]+|\borg-\w+|(?<![\w.])/(?:[\w.-]+/)+[\w-]+\.\w+|Traceback \(most.*",
+    r"https?://\S+|\breq_\w+|\bsk-[\w*-]+|\borg-\w+|\b(?:user-|proj_|sess-|rt_)[\w.-]{12,}|\beyJ[\w.-]{8,}"
+    r"|(?i:\bbearer)\s+[\w.~+/=-]{12,}|(?<![\w.])/(?:[\w.-]+/)+[\w-]+\.\w+|Traceback \(most.*",
     re.DOTALL,
 )
 """What an upstream's sentence may carry that is none of the caller's business: addresses, its own request ids, keys,
 names of organizations, files, stacks."""
+
+_SAYING = ("message", "msg", "detail", "error_description", "error", "title")
 
 _STATUS_SENTENCE = "unexpected status "
 _CUT_MEMBER = re.compile(r'"(?:message|msg|detail)"\s*:\s*"((?:[^"\\]|\\.){1,1200})')
@@ -82,15 +85,18 @@ def _members(value: Any, depth: int) -> tuple[str, str | None, str | None]:
     for name in ("error", "detail"):
         if isinstance(value.get(name), Mapping | list):
             return _members(value[name], depth - 1)
-    said = (value.get(name) for name in ("message", "msg", "detail", "error"))
+    said = (value.get(name) for name in _SAYING)
     sentence = next((text for text in said if isinstance(text, str) and text), "")
+    more = value.get("errors")
+    if sentence == "" and isinstance(more, Mapping | list):
+        return _members(more, depth - 1)
     place = value.get("loc")
     if sentence and isinstance(place, list):  # FastAPI says where beside what
         sentence = f"{'.'.join(map(str, place[:8]))}: {sentence}"
     code, param = value.get("code"), value.get("param")
     return (
         sentence,
-        code if isinstance(code, str) and len(code) <= _MAX_CODE else None,
+        code if isinstance(code, str) and _CODE.fullmatch(code) else None,
         param if isinstance(param, str) else None,
     )
 
@@ -102,6 +108,9 @@ def _shown(text: str) -> str:
     return scrubbed[: SENTENCE_CHARS - 3] + "..."
 
 
+_ENDS = tuple(".!?…。।؟\N{FULLWIDTH EXCLAMATION MARK}\N{FULLWIDTH QUESTION MARK}")
+
+
 def as_sentence(text: str) -> str:
     """Return the text with a full stop at its end, if it has no end of its own."""
-    return text if text.endswith((".", "!", "?", "…")) else f"{text}."
+    return text if text.endswith(_ENDS) else f"{text}."

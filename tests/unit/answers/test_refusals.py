@@ -78,6 +78,14 @@ REFUSALS: list[tuple[int, object, type[GatewayError], int, str | None, str]] = [
     (403, {"error": {"message": CLOSED}}, errors.UpstreamAuth, 503, None, CLOSED),
     (
         403,
+        {"detail": "This workspace is disabled."},
+        errors.UpstreamAuth,
+        503,
+        None,
+        "This workspace is disabled.",
+    ),
+    (
+        403,
         {"detail": "Your workspace does not have this feature."},
         errors.UpstreamForbidden,
         403,
@@ -217,6 +225,19 @@ OVERFLOWS: list[tuple[TurnFailure, str]] = [
             },
         ),
         "limit of 16384 tokens. Your messages resulted in 20000 tokens.",
+    ),
+    (
+        refusal(
+            400,
+            {"detail": "Maximum context length is 400,000 tokens, but you sent 1,500,123 tokens."},
+        ),
+        "limit of 400000 tokens. Your messages resulted in 1500123 tokens.",
+    ),
+    (refusal(400, {"detail": "Input is too long for requested model."}), "limit: your input"),
+    (refusal(400, {"detail": "The context window was exceeded by 9 tokens."}), "limit: your input"),
+    (
+        refusal(400, {"detail": "This request exceeds the available context size."}),
+        "limit: your input",
     ),
     (
         refusal(413, {"detail": "Your input exceeds the context window of this model."}),

@@ -65,6 +65,11 @@ def test_every_form_of_a_body_is_read(
     [
         (f"See {URL}, request ID req_0123456789abcdef.", "See ... request ID ...."),
         ("Key sk-proj-Ab1_-Cd2 is not allowed.", "Key ... is not allowed."),
+        ("Bearer eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIx.abc_-d is old.", "... is old."),
+        ("The token eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIx.abc is old.", "The token ... is old."),
+        ("Bearer token missing.", "Bearer token missing."),
+        ("No user-AbCdEfGhIjKlMnOpQr12 in proj_AbCdEfGhIjKl1234.", "No ... in ..."),
+        ("Session sess-AbCdEfGhIjKl1234 ended.", "Session ... ended."),
         ("Failed at /srv/llm/app/server.py, line 5.", "Failed at ..., line 5."),
         ("x" * (SENTENCE_CHARS + 1), "x" * (SENTENCE_CHARS - 3) + "..."),
         ("x" * SENTENCE_CHARS, "x" * SENTENCE_CHARS),
@@ -84,4 +89,23 @@ def test_any_message_has_words_that_can_be_shown(message: str) -> None:
 def test_our_sentence_comes_first_and_the_whole_ends_with_a_stop() -> None:
     assert UpstreamWords().quoted("No.") == "No."
     assert UpstreamWords("So").quoted("No.") == "No. The upstream said: So."
+    assert UpstreamWords("您没有权限。").quoted("No.") == "No. The upstream said: 您没有权限。"
     assert UpstreamWords(code="gone").quoted("No.") == "No. The upstream said: gone."
+
+
+@pytest.mark.parametrize(
+    ("body", "sentence", "code"),
+    [
+        ({"errors": [{"message": "Nested.", "code": "n"}]}, "Nested.", "n"),
+        ({"message": "First.", "errors": [{"message": "Second."}]}, "First.", None),
+        ({"error": "invalid_request", "error_description": "Why."}, "Why.", None),
+        ({"title": "Forbidden", "status": 403}, "Forbidden", None),
+        ({"title": "Forbidden", "detail": "Why."}, "Why.", None),
+        ({"error": {"message": "G.", "details": [{"reason": "X"}]}}, "G.", None),
+        ({"detail": "So.", "code": "two\nlines"}, "So.", None),
+        ({"detail": "So.", "code": "insufficient.v2:quota-x"}, "So.", "insufficient.v2:quota-x"),
+    ],
+)
+def test_so_are_those_of_other_servers(body: object, sentence: str, code: str | None) -> None:
+    words = read_words(orjson.dumps(body).decode())
+    assert (words.sentence, words.code) == (sentence, code)
