@@ -69,7 +69,10 @@ def advice_for(path: str, endpoints: Sequence[str], is_served: Callable[[str], b
                 f"This gateway speaks OpenAI's API, not {whose}: "
                 f"set your client to an OpenAI compatible server. {_BASE}"
             )
-    close = get_close_matches(plain.lower(), endpoints, n=1, cutoff=_CLOSE)
+    cut_off = (f"{plain.lower()}/", f"/v1{plain.lower()}/")
+    close = [path for path in endpoints if path.startswith(cut_off)] or get_close_matches(
+        plain.lower(), endpoints, n=1, cutoff=_CLOSE
+    )
     return f"Did you mean {close[0]}? {_BASE}" if close else ""
 
 
