@@ -7,6 +7,7 @@ CODEX_HOME, so that an upstream that is away takes none of its models with it.
 from __future__ import annotations
 
 import logging
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -67,7 +68,7 @@ class UpstreamModels:
             self._note_failure(error)
             return False
         self._last_cause = ""
-        if listed != self._listed:
+        if set(listed) != set(self._listed):  # the order of some lists is another one each time
             self._listed = listed
             log.info("upstream_models_read", extra={"models": len(listed)})
             self._save()
@@ -108,7 +109,7 @@ def read_list(url: str, key: str, http: UpstreamHttp) -> tuple[str, ...]:
 def parse_list(body: bytes) -> tuple[str, ...]:
     """Return the names in an answer to `GET /models`. Raises `Unreachable` where it is no list, or has no model."""
     try:
-        answer = orjson.loads(body)
+        answer = orjson.loads(body.removeprefix(BOM_UTF8))
     except ValueError:
         raise Unreachable("other", "What it answered is no JSON.") from None
     found = answer.get("data") if isinstance(answer, dict) else answer

@@ -30,6 +30,7 @@ def models(home: Path, *words: str, url: str = URL) -> UpstreamModels:
     [
         (listing("a", "b/c", "d:e.f", "a"), ("a", "b/c", "d:e.f")),
         (b'[{"id": "a"}]', ("a",)),
+        (b"\xef\xbb\xbf" + listing("a"), ("a",)),
         (listing("a", None, 5, "", "x" * 201, "a\nb"), ("a",)),
         (b'{"data": [{"id": "a"}, 5, null, {"name": "b"}]}', ("a",)),
     ],
@@ -79,6 +80,19 @@ def test_the_last_list_is_kept_for_this_upstream_alone(tmp_path: Path) -> None:
     assert again.offer().names == ("a",)
     responses.add(responses.GET, "http://other/v1/models", status=503)
     assert models(tmp_path, "auto", url="http://other/v1").offer() == Offer((), has_own=True)
+
+
+@responses.activate
+def test_a_list_in_another_order_is_the_same_one(tmp_path: Path) -> None:
+    """Else each look at it would replace the child."""
+    for names in (["a", "b", "c"], ["c", "a", "b"], ["c", "b", "d"]):
+        responses.add(responses.GET, f"{URL}/models", body=listing(*names))
+    found = models(tmp_path, "auto")
+    assert found.offer().names == ("a", "b", "c")
+    assert found.refresh()
+    assert found.offer().names == ("a", "b", "c")
+    assert found.refresh()
+    assert found.offer().names == ("c", "b", "d")
 
 
 @responses.activate
