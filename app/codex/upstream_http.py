@@ -11,17 +11,20 @@ import errno
 import ipaddress
 import socket
 import ssl
+import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import getproxies_environment
 
 import gevent
 import requests
+from gevent import monkey
+from gevent.util import wrap_errors
 from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError
 from urllib3.util.ssl_ import create_urllib3_context
@@ -45,6 +48,7 @@ CAUSES = (
 _PROXY_SCHEMES = frozenset({"http", "https", "socks4", "socks4a", "socks5", "socks5h"})
 _NO_WAY = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN})
 _BLOCK = 16 * 1024
+_LATE_S = 1.0
 
 
 class Unreachable(Exception):
@@ -63,11 +67,18 @@ class UpstreamHttp:
 
     def touch(self, url: str, timeout_s: float) -> None:
         """Send a request without a key: any answer will do. Blocks; raises `Unreachable`."""
-        with self._open("HEAD", url, "", timeout_s):
-            pass
+
+        def send() -> None:
+            with self._open("HEAD", url, "", timeout_s):
+                pass
+
+        _in_time(send, timeout_s)
 
     def read(self, url: str, key: str, *, timeout_s: float, most_bytes: int) -> bytes:
         """Return the body at an address. Blocks for `timeout_s` at most; raises `Unreachable`, also for any but 200."""
+        return _in_time(lambda: self._read(url, key, timeout_s, most_bytes), timeout_s)
+
+    def _read(self, url: str, key: str, timeout_s: float, most_bytes: int) -> bytes:
         ends = time.monotonic() + timeout_s
         with self._open("GET", url, key, timeout_s) as response:
             if response.status_code != HTTPStatus.OK:
@@ -85,6 +96,26 @@ class UpstreamHttp:
         return _Exchange(self, method, url, key, timeout_s)
 
 
+T = TypeVar("T")
+
+
+def _in_time(call: Callable[[], T], timeout_s: float) -> T:
+    """Return what `call` returns; raise `Unreachable` where it has not come to an end in time."""
+    if monkey.is_module_patched("socket"):
+        return call()  # its own timer ends it
+    # In a command sockets are not gevent's, and a timer of gevent's never fires: leave it to a thread, and go on.
+    results: list[T | Unreachable] = []
+    attempt = wrap_errors((Unreachable,), call)
+    thread = threading.Thread(target=lambda: results.append(attempt()), daemon=True)
+    thread.start()
+    thread.join(timeout_s + _LATE_S)
+    if not results:
+        raise Unreachable("timeout", f"{_WORDS['timeout']}.")
+    if isinstance(results[0], Unreachable):
+        raise results[0]
+    return results[0]
+
+
 class _Exchange:
     """One request, its answer's head read; a context manager in which every failure is `Unreachable`."""
 
@@ -94,7 +125,7 @@ class _Exchange:
         self._way, self._method, self._url, self._key = way, method, url, key
         self._timeout_s = timeout_s
         # What requests itself does not bound: the look-up of a name, and pieces that keep coming.
-        self._timer = gevent.Timeout(timeout_s + 1, requests.Timeout)
+        self._timer = gevent.Timeout(timeout_s + _LATE_S, requests.Timeout)
         self._session = requests.Session()
 
     def __enter__(self) -> requests.Response:

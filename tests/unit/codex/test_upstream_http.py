@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 import responses
@@ -117,3 +119,28 @@ def test_reading_is_bounded_and_takes_no_other_answer() -> None:
             way.read(f"http://up/{path}", "", timeout_s=5, most_bytes=99)
         assert caught.value.cause == cause
         assert "sk-" not in str(caught.value)
+
+
+@pytest.mark.parametrize("head", [b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n", b"HTTP/1.1 "])
+def test_a_command_does_not_wait_for_pieces_that_keep_coming(head: bytes) -> None:
+    """In a process without gevent's sockets, as the command line is."""
+    is_over = threading.Event()
+
+    def drip() -> None:
+        peer, _ = listener.accept()
+        with peer, suppress(OSError):
+            peer.sendall(head)
+            while not is_over.wait(0.05):
+                peer.sendall(b"2")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        dripping = threading.Thread(target=drip)
+        dripping.start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1/models"
+        try:
+            with pytest.raises(Unreachable) as caught:
+                UpstreamHttp().read(url, "", timeout_s=0.3, most_bytes=1 << 20)
+        finally:
+            is_over.set()
+            dripping.join()
+    assert caught.value.cause == "timeout"
