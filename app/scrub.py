@@ -13,12 +13,12 @@ MOST = 600
 
 _HIDDEN = "[hidden]"
 _ADDRESS = re.compile(
-    r"\b([a-z][a-z0-9+.-]*://)(?:[^\s/@]*@)?([^\s?#'\"<>]*)(?:[?#][^\s'\"<>)]*)?", re.IGNORECASE
+    r"\b([a-z][a-z0-9+.-]*://)(?:[^\s/?#]*@)?([^\s?#'\"<>]*)(?:[?#][^\s'\"<>)]*)?", re.IGNORECASE
 )
 _SECRETS = re.compile(r"\b(?:sk|rt|sess)[-_][\w.-]{4,}|\beyJ[\w.-]{8,}|(?i:bearer)\s+\S+")
 _NAMED = re.compile(
     r"((?:api[-_ ]?key|access[-_]?token|refresh[-_]?token|id[-_]?token|password|passwd|secret|authorization)"
-    r"[\"']?\s*[=:]\s*[\"']?)[^\s\"',;]+",
+    r"[\"']?\s*[=:]\s*[\"']?)(?:(?:basic|digest|negotiate)\s+)?[^\s\"',;]+",
     re.IGNORECASE,
 )
 _COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")

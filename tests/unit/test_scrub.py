@@ -16,6 +16,8 @@ from app.scrub import MOST, one_line, without_secrets
         ("url (https://host/v1?api-key=abc#x)", "url (https://host/v1)"),
         ('{"api_key": "abc", "n": 1}', '{"api_key": "[hidden]", "n": 1}'),
         ("password=abc refresh_token: def", "password=[hidden] refresh_token: [hidden]"),
+        ("no http://me:hun@ter2@host:1/v1 there", "no http://host:1/v1 there"),
+        ("Authorization: Basic bWU6aHVudGVy is sent", "Authorization: [hidden] is sent"),
         ("Bearer abc.def and sk-12345678", "[hidden] and [hidden]"),
         ("failed to open /home/me/state_5.sqlite", "failed to open /home/me/state_5.sqlite"),
         ("the token is due", "the token is due"),
