@@ -97,11 +97,11 @@ class Renewal:
     def renew(self, child: Renewing) -> None:
         """Renew the login if it will soon be due. Blocks, and does nothing while another child may be renewing."""
         login, mark = self._login, child.login
+        # codex would offer what it read at its start: another login in the file means that this may be spent.
         is_possible = (
             login.is_due(_AHEAD_S)
             and mark is not None
-            and mark
-            == login.mark  # codex would offer what it read at its start, and that may be spent
+            and mark == login.mark
             and not login.is_read_only
             and time.monotonic() >= self._not_before
         )

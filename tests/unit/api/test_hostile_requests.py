@@ -259,7 +259,10 @@ def test_a_turn_that_ends_with_its_calls_has_done_what_was_required() -> None:
     assert choice.feed(DONE)[-1] == Ended(0, Cause.CALLS)
 
 
-# nobody waits for one request: most of a second of work is far too much
+# nobody waits for one request: what was mended took many times as long, on any machine
+
+
+_GUARD_S = 2.5
 
 
 def unions(n: int, schema: Any) -> Any:
@@ -331,7 +334,7 @@ def test_no_large_request_keeps_all_others_waiting(members: Any) -> None:
     begun = time.process_time()
     with suppress(InvalidRequest):
         parse_request(body, max_choices=8, shows_reasoning=False)
-    assert time.process_time() - begun < 0.7
+    assert time.process_time() - begun < _GUARD_S
 
 
 @pytest.mark.parametrize("text", ["`" * 1_000_000, "a``` " * 200_000, "\n" * 1_000_000])
@@ -340,4 +343,4 @@ def test_no_fenced_answer_does_either(text: str) -> None:
     fence = FenceFilter()
     fence.feed("```json\n")
     fence.feed(text)
-    assert time.process_time() - begun < 0.7
+    assert time.process_time() - begun < _GUARD_S
