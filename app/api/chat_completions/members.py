@@ -20,8 +20,8 @@ _NAME = {"name": ("",)}
 """What a speaker is called: without effect, and nothing where it is empty."""
 
 _CALLED = members("name", "arguments")
-# `index` is an echo of a stream's deltas.
-_CALL = members("id", "type", "index", function=_CALLED)
+# Echoes: `index` of a stream's deltas, `parsed…` of what OpenAI's SDK makes of our answers.
+_CALL = members("id", "type", "index", function=members("name", "arguments", "parsed_arguments"))
 
 _INPUT = Members(
     frozenset({"role", "content"}),
@@ -29,10 +29,10 @@ _INPUT = Members(
     _NAME,
 )
 _ASSISTANT = Members(
-    # The last two are an echo of our own answers.
+    # The last ones are an echo of our own answers.
     frozenset(
         {"role", "content", "refusal", "tool_calls", "function_call"}
-        | {"reasoning_content", "annotations"}
+        | {"reasoning_content", "annotations", "parsed"}
     ),
     {
         "content": Kinds("type", {"text": _TEXT, "refusal": _REFUSAL}),

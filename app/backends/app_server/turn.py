@@ -62,6 +62,7 @@ class Turn:
 
     # There is one for every open stream.
     __slots__ = (
+        "__weakref__",
         "_error",
         "_heard_at",
         "_on_close",

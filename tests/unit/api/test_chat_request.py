@@ -444,3 +444,12 @@ def test_without_a_stream_there_are_no_options_of_one(
 def test_an_option_of_the_wrong_type_is_named(value: Any) -> None:
     error = refusal(stream=True, stream_options={"include_usage": value})
     assert (error.param, error.code) == ("stream_options.include_usage", TYPE)
+
+
+def test_what_openais_sdk_makes_of_our_answers_is_no_parameter() -> None:
+    """`parse()` of openai-python adds these to the message that callers append to their history."""
+    function = {"name": "f", "arguments": "{}", "parsed_arguments": {"a": 1}}
+    call = {"id": "c", "type": "function", "index": 0, "function": function}
+    answer = {"role": "assistant", "content": None, "tool_calls": [call], "parsed": {"a": 1}}
+    result = {"role": "tool", "tool_call_id": "c", "content": "42"}
+    assert parse(messages=[HI, answer, result]).ignored == ()
