@@ -71,8 +71,8 @@ NAMED: list[tuple[Json, tuple[str, ...]]] = [
         ("messages.tool_calls.extra_content",),
     ),
     (
-        {"messages": round_of({**CALL, "function": {**CALL["function"], "parsed_arguments": {}}})},
-        ("messages.tool_calls.function.parsed_arguments",),
+        {"messages": round_of({**CALL, "function": {**CALL["function"], "made_up": {}}})},
+        ("messages.tool_calls.function.made_up",),
     ),
     (
         {"messages": [said([{"type": "image_url", "image_url": {"url": PNG, "format": "png"}}])]},
