@@ -191,6 +191,20 @@ def test_a_login_is_renewed_before_a_turn_has_to_and_no_limit_ends_that(
     assert accounts.turns == ["access-0"]
 
 
+def test_a_child_that_has_renewed_its_login_goes_on_with_it(
+    start: Start, accounts: Accounts, home: Path
+) -> None:
+    accounts.write_login(home / "auth.json", RECENT, 370 + 300)
+    gateway = start(ready=True)
+    child = gateway.child()
+    wait_until(lambda: gateway.events("login_renewed"), "the login is renewed")
+    await_limits(gateway)
+    assert content(gateway.post(ask("x"))) == "Hi"
+    assert accounts.turns == ["access-1"]
+    assert gateway.child().pid == child.pid
+    assert gateway.events("child_replaced") == []
+
+
 @pytest.mark.parametrize("is_in_time", [True, False])
 def test_a_stop_waits_for_the_renewal_as_long_as_its_grace_allows(
     start: Start, accounts: Accounts, home: Path, *, is_in_time: bool

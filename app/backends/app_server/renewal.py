@@ -117,6 +117,10 @@ class Renewal:
                 child.renew_login()
                 is_answered = True  # what codex would try again is an error
             self._judge(is_renewed=login.mark != mark, is_spent=is_answered)
+            if login.mark is not None:
+                child.login = (
+                    login.mark
+                )  # it wrote it, so it has it: no other child is needed for that
         finally:
             child.is_renewing = False
             self._end()
