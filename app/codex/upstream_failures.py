@@ -42,14 +42,13 @@ def unreachable_words(event: Event) -> str:
 
     Only a sentence of codex's own: that of an upstream could quote a prompt.
     """
+    said = ""
     if isinstance(event, Retrying):
         details, message = event.failure.details, event.failure.message
         said = details if _NOT_SENT.search(details) else message or "it waits for the network"
     elif isinstance(event, TurnEnded) and event.failure and event.failure.http_status is None:
         said = event.failure.message if _NOT_SENT.search(event.failure.message) else ""
-    else:
-        said = ""
-    return one_line(said, 200)
+    return one_line(said, 200) if said else ""  # nearly every event is another one
 
 
 def targets_of(upstream: Upstream) -> tuple[str, ...]:
