@@ -159,11 +159,16 @@ def test_one_that_is_refused_too_late_is_left_out_of_the_next_request(
     loop = talk([THOUGHT, call()])
     loop.ask()
     failure = {**REFUSALS[1], "after_deltas": 1}
-    late = {"items": [said("Hm", ".")], "failure": failure, "first_delta_ms": 400}
+    late = {"items": [said("Hm", ".")], "failure": failure, "hold_after": 1}
     loop.upstream.control.script(loop.marker, [late, {"items": [said("done")]}])
-    body = {**loop.options, "messages": loop.messages}
-    _, frames = stream_frames(loop.gateway, body)
-    assert frames[-2]["error"]["code"] == "invalid_encrypted_content"
+    body = {**loop.options, "messages": loop.messages, "stream": True}
+    with loop.gateway.post(body, stream=True) as response:
+        lines = (line for line in response.iter_lines() if line)
+        while b'"Hm"' not in next(lines):
+            pass
+        loop.upstream.control.release(loop.marker)
+        *_, error, _done = lines
+    assert b'"invalid_encrypted_content"' in error
     assert loop.ask()["content"] == "done"
     assert "reasoning" not in kinds(loop.sent()[-1])
 

@@ -10,7 +10,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from pydantic import BaseModel, Field
 
-from tests.e2e.harness import MODEL, Gateway, Upstream, ask
+from tests.e2e.harness import MODEL, Gateway, Upstream, ask, wait_until
 from tests.e2e.raw_http import stream_frames
 from tests.fakes.library_schemas import ENFORCED, INSTRUCTED, LibrarySchema
 
@@ -131,7 +131,10 @@ def test_a_keyword_of_a_schema_is_in_no_log_and_no_label(
     told = answer.json()["codex_metadata"]["ignored_parameters"]
     assert told == [f"{FIELD}.x-other", f"{FIELD}.x-private-word"]
     request_id = answer.headers["x-request-id"]
-    (line,) = (line for line in gateway.events("request") if line["request_id"] == request_id)
+    line = wait_until(
+        lambda: next((e for e in gateway.events("request") if e["request_id"] == request_id), None),
+        "the request is in the log",
+    )
     assert line["ignored_parameters"] == [FIELD]
     assert "private-word" not in gateway.get("/metrics").text
 
