@@ -172,7 +172,7 @@ def test_an_upstream_that_is_away_delays_nothing_and_is_found_later(
     late = Upstream("--port", str(port), "--model", QWEN)
     try:
         wait_until(lambda: listed(gateway) == [QWEN, "coder"], "its models are offered")
-        (replaced,) = gateway.events("child_replaced")
+        (replaced,) = wait_until(lambda: gateway.events("child_replaced"), "that is logged")
         assert replaced["reason"] == "models"
         assert len(gateway.events("model_name_unknown")) == 1  # the alias leads somewhere now
     finally:
