@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 
 from tests.e2e.harness import MODEL, Gateway, Upstream, ask, wait_until
 from tests.e2e.raw_http import stream_frames
-from tests.fakes.library_schemas import ENFORCED, INSTRUCTED, LibrarySchema
+from tests.fakes.schemas_of_libraries import ENFORCED, INSTRUCTED, LibrarySchema
 
 FIELD = "response_format.json_schema.schema"
 
@@ -29,7 +29,7 @@ def content(answer: Any) -> str:
     return str(answer.json()["choices"][0]["message"]["content"])
 
 
-@pytest.mark.parametrize("case", ENFORCED, ids=lambda case: case.library)
+@pytest.mark.parametrize("case", ENFORCED, ids=lambda case: case.origin)
 def test_the_upstream_takes_and_enforces_what_libraries_send(
     gateway: Gateway, upstream: Upstream, case: LibrarySchema
 ) -> None:
@@ -42,7 +42,7 @@ def test_the_upstream_takes_and_enforces_what_libraries_send(
     assert told == [f"{FIELD}.{name}" for name in case.ignored]
 
 
-@pytest.mark.parametrize("case", INSTRUCTED, ids=lambda case: case.library)
+@pytest.mark.parametrize("case", INSTRUCTED, ids=lambda case: case.origin)
 def test_what_no_upstream_enforces_is_told_to_the_model(
     gateway: Gateway, upstream: Upstream, case: LibrarySchema
 ) -> None:

@@ -13,7 +13,7 @@ DRAFT_2020 = "https://json-schema.org/draft/2020-12/schema"
 class LibrarySchema:
     """A schema, the `strict` it is sent with, and what is told of it."""
 
-    library: str
+    origin: str
     schema: dict[str, Any]
     strict: bool | None = True
     ignored: tuple[str, ...] = ()
