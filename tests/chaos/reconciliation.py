@@ -12,6 +12,7 @@ from tests.chaos.checks import Ending, Result
 from tests.chaos.request_kinds import BELOW_THE_APPLICATION, CANARY
 from tests.e2e.harness import KEY, Gateway
 from tests.e2e.scrape import Samples
+from tests.fakes.growing_file import whole_lines
 
 Line = dict[str, Any]
 
@@ -108,7 +109,7 @@ UNEXPECTED_EVENTS = frozenset({"unforeseen_error", "rpc_dispatch_failed", "reque
 def faults_of_the_log(gateway: Gateway) -> tuple[int, list[str]]:
     """Return how many lines the log has, and which of them no log should have."""
     problems = []
-    lines = gateway.log_path.read_text().splitlines()
+    lines = whole_lines(gateway.log_path)
     for number, line in enumerate(lines, 1):
         try:
             entry = json.loads(line)
@@ -123,5 +124,5 @@ def faults_of_the_log(gateway: Gateway) -> tuple[int, list[str]]:
 
 def log_entries(gateway: Gateway) -> list[Line]:
     """Return every line that is JSON; what is none is told by `faults_of_the_log`."""
-    lines = gateway.log_path.read_text().splitlines()
+    lines = whole_lines(gateway.log_path)
     return [json.loads(line) for line in lines if line.startswith("{")]

@@ -22,6 +22,7 @@ import requests
 
 from app.settings import VARIABLES
 from scripted_upstream.client import Control
+from tests.fakes.growing_file import whole_lines
 
 ROOT = Path(__file__).resolve().parents[2]
 KEY = "sk-e2e-9fQ2mV7xK4tB1wZ8cR5y"
@@ -105,8 +106,7 @@ class Gateway:
         )
 
     def log(self) -> list[dict[str, Any]]:
-        lines = self.log_path.read_bytes()[self.log_start :].splitlines()
-        return [json.loads(line) for line in lines]
+        return [json.loads(line) for line in whole_lines(self.log_path, self.log_start)]
 
     def events(self, name: str) -> list[dict[str, Any]]:
         return [entry for entry in self.log() if entry["event"] == name]
@@ -147,7 +147,7 @@ def wait_until(condition: Callable[[], Any], what: str, timeout_s: float = DEADL
         try:
             if value := condition():
                 return value
-        except (requests.ConnectionError, psutil.NoSuchProcess, ValueError):
+        except (requests.ConnectionError, psutil.NoSuchProcess):
             pass
         if time.monotonic() > deadline:
             pytest.fail(f"not within {timeout_s} s: {what}")

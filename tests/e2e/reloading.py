@@ -20,6 +20,7 @@ from codex_cli_bin import bundled_codex_path
 
 from tests.e2e.harness import KEY, ROOT, Gateway, Upstream, ask, listening_port, wait_until
 from tests.e2e.raw_http import exchange, request_bytes, stream_frames
+from tests.fakes.growing_file import whole_lines
 
 WORDS = 50
 
@@ -98,7 +99,7 @@ def hup(gateway: Gateway) -> None:
 
 def events(gateway: Gateway, name: str) -> list[dict[str, Any]]:
     """As `gateway.events`, where gunicorn itself may have printed what is no JSON."""
-    lines = gateway.log_path.read_text().splitlines()
+    lines = whole_lines(gateway.log_path)
     entries = [json.loads(line) for line in lines if line.startswith("{")]
     return [entry for entry in entries if entry["event"] == name]
 

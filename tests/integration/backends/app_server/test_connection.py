@@ -37,6 +37,7 @@ from app.process.child import Child, ChildSpec, StopLadder
 from app.rpc.errors import CallRefused, CallTimeout, ChannelClosed
 from tests.fakes import app_server
 from tests.fakes.app_server import completed, delta
+from tests.fakes.growing_file import whole_lines
 from tests.fakes.waiting import DEADLINE_S, deadline, eventually, in_background, outcome, result
 
 PATIENT = Pace(first_s=DEADLINE_S, total_s=DEADLINE_S, commit_s=DEADLINE_S, tick_s=DEADLINE_S)
@@ -94,7 +95,7 @@ class Stage:
 
     def heard(self, method: str | None = None) -> list[Any]:
         """Every line that arrived, or the params of those with this method."""
-        messages = [json.loads(line) for line in self._journal.read_text().splitlines()]
+        messages = [json.loads(line) for line in whole_lines(self._journal)]
         if method is None:
             return messages
         return [one.get("params") for one in messages if one.get("method") == method]
