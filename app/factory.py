@@ -33,6 +33,7 @@ from app.images.cache import ImageCache
 from app.images.download import Limits
 from app.images.fetcher import ImageFetcher
 from app.observability.gauges import Gauges
+from app.observability.loop_watch import LoopWatch
 from app.observability.metrics import Metrics
 from app.observability.trace_buffer import TraceBuffer
 from app.observability.trace_files import folder_of
@@ -99,6 +100,7 @@ def _services(settings: Settings, worker: WorkerServices) -> Services:
         on_replaced=lambda reason: metrics.replacements.labels(reason).inc(),
     )
     worker.traces = _traces(settings, metrics)
+    worker.loop_watch = LoopWatch(metrics)
     # One body of the longest kind always fits, with the block that finds its end.
     bodies = max(settings.body_memory_bytes, settings.max_body_bytes) + BLOCK_BYTES
     return Services(

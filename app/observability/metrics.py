@@ -138,6 +138,12 @@ class Metrics:
             buckets=_SHORT_MS,
         )
 
+        self.loop_delay_ms = make(
+            "codex_loop_delay_ms",
+            "How much later than asked the event loop ran a greenlet, looked at 40 times a second.",
+            buckets=_SHORT_MS,
+        )
+
     def _show_zeros(self) -> None:
         """Make the series whose labels are known: a rate needs the zero before the first one."""
         for state in _END_STATES:

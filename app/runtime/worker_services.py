@@ -11,6 +11,7 @@ import gevent
 
 from app.backend.engine import Engine
 from app.errors import Draining
+from app.observability.loop_watch import LoopWatch
 from app.observability.trace_buffer import TraceBuffer
 from app.process.lifecycle import LastExit
 from app.runtime.demo import DemoUpstream
@@ -42,6 +43,7 @@ class WorkerServices:
         self.shared = SharedState.private()
         self.worker_generation = 0
         self.traces: TraceBuffer | None = None
+        self.loop_watch: LoopWatch | None = None
         self._demo = demo
         self._reported: LastExit | None = None
 
@@ -63,6 +65,8 @@ class WorkerServices:
             gevent.spawn(self._demo.run)
         if self.traces is not None:
             self.traces.start()
+        if self.loop_watch is not None:
+            self.loop_watch.start()
         self.backend.run()
 
     # A successor, before its turn
@@ -135,3 +139,5 @@ class WorkerServices:
         gevent.joinall(ends)
         if self.traces is not None:  # after the child, whose end ends turns
             self.traces.stop()
+        if self.loop_watch is not None:
+            self.loop_watch.stop()

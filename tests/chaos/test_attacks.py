@@ -1,0 +1,77 @@
+"""Attacks by one key or by strangers, and what another key's stream, requests and health probes notice of them.
+
+The first row is the control run: nothing is sent, and what it shows is the machine's.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.attacks import ATTACKS, Target
+from tests.chaos.bystander import Met
+from tests.chaos.ledger import Ledger
+from tests.e2e.harness import KEY, ROOT, Gateway, Upstream, end, start_gateway
+
+GAP_MS = 500
+LIVEZ_MS = 250
+LOOP_CPU_MS = 50
+OTHER_KEY = "sk-attack-7Hq2Lm9Xw4Zt6Rb1Nc8V"
+STREAM_S = 300
+APART_MS = 50
+
+
+def watch(gateway: Gateway, upstream: Upstream, attack: Callable[[], None]) -> Met:
+    """Let an attack happen beside a bystander; return what that one met."""
+    stream = upstream.say(*["tick "] * (STREAM_S * 1000 // APART_MS), interval_ms=APART_MS)
+    text = upstream.say("y", "e", "s")
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.chaos.bystander", str(gateway.port), KEY, stream, text],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as bystander:
+        assert bystander.stdout is not None
+        assert bystander.stdout.readline() == b"flows\n"
+        attack()
+        said, _ = bystander.communicate()
+    return Met(**json.loads(said))
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.__name__)
+def test_an_attack_is_not_noticed_by_others(
+    tmp_path: Path,
+    upstream: Upstream,
+    settle: Callable[[Ledger], None],
+    attack: Callable[[Target], None],
+) -> None:
+    gateway = start_gateway(
+        tmp_path, upstream, LOG_LEVEL="debug", PROXY_API_KEYS=f"attacker={OTHER_KEY}"
+    )
+    try:
+        gateway.wait_ready()
+        (worker,), child = gateway.workers(), gateway.child()
+        target = Target(gateway.port, OTHER_KEY, upstream)
+        met = watch(gateway, upstream, lambda: attack(target))
+        ledger = Ledger(f"Attack: {attack.__name__.replace('_', ' ')}")
+        ledger.promise("requests of another key", met.answers, met.failures)
+        ledger.within("longest gap in its stream", met.gap_ms, GAP_MS, "ms")
+        ledger.within("slowest /livez", met.livez_ms, LIVEZ_MS, "ms")
+        ledger.figure("slowest small answer", f"{met.answer_ms:.0f} ms")
+        delays = gateway.events("loop_delayed")
+        for name in ("delay_ms", "cpu_ms"):
+            longest = max((entry[name] for entry in delays), default=f"under {LOOP_CPU_MS}")
+            ledger.figure(f"longest time that the loop was held up ({name})", longest)
+        ledger.figure("memory of the worker", f"{worker.memory_info().rss >> 20} MiB")
+        replaced = [] if gateway.child() == child else ["it is another one"]
+        ledger.promise("the child is the same", 1, replaced)
+        settle(ledger)
+    finally:
+        end(gateway)
