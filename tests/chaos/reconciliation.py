@@ -9,6 +9,7 @@ from typing import Any
 
 from app.observability.labels import code as label
 from tests.chaos.checks import Ending, Result
+from tests.chaos.ledger import Ledger
 from tests.chaos.request_kinds import BELOW_THE_APPLICATION, CANARY
 from tests.e2e.harness import KEY, Gateway
 from tests.e2e.scrape import Samples
@@ -120,6 +121,14 @@ def faults_of_the_log(gateway: Gateway) -> tuple[int, list[str]]:
             problems.append(f"line {number}: {entry['event']} {entry.get('exception')}")
         problems += [f"line {number} holds {secret[:6]}…" for secret in SECRETS if secret in line]
     return len(lines), problems
+
+
+def tell_loop(ledger: Ledger, entries: Iterable[Line]) -> None:
+    """Add the longest time that the event loop was held up, by the clock and in CPU; short ones have no line."""
+    delays = [entry for entry in entries if entry["event"] == "loop_delayed"]
+    for name in ("delay_ms", "cpu_ms"):
+        longest = max((entry[name] for entry in delays), default="under 50")
+        ledger.figure(f"longest time that the loop was held up ({name})", longest)
 
 
 def log_entries(gateway: Gateway) -> list[Line]:

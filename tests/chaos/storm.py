@@ -197,6 +197,7 @@ class Storm:
             len(due),
             reconciliation.compare_with_log(self.results, entries),
         )
+        reconciliation.tell_loop(ledger, entries)
         lines = reconciliation.logged(entries).total()
         ledger.promise(
             "log and metrics agree",
