@@ -58,6 +58,9 @@ graceful_timeout = math.ceil(_settings.shutdown_grace_ms / 1000)
 graceful_timeout += _load("app.runtime.shutdown").STOP_MARGIN_S
 max_requests = 0  # a replacement would start only after the last stream of the old worker
 forwarded_allow_ips = _settings.trusted_proxies
+# One header, not gunicorn's three: where proxies in a row send different ones, every request would be refused.
+secure_scheme_headers = {"X-FORWARDED-PROTO": "https"}
+forwarder_headers = ",".join(_load("app.runtime.forwarder_headers").CGI_NAMES)
 http_parser = "python"
 control_socket_disable = True
 pidfile = str(_settings.codex_home / "gunicorn.pid")
@@ -117,6 +120,8 @@ def post_fork(server: Any, worker: Any) -> None:  # noqa: ARG001
     if _metric_files.reserve(_metrics_folder, os.getpid()):
         os.environ[_metric_files.VARIABLE] = str(_metrics_folder)
     _logs.add_fields(lambda: {"worker_generation": worker.age})
+    if os.environ.pop("SCRIPT_NAME", ""):  # gunicorn would take it for the header
+        worker.note_ignored(frozenset({"SCRIPT_NAME"}))
     gevent.spawn(_supervise, worker)
 
 

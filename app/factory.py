@@ -22,6 +22,7 @@ from app.http import (
     maintenance,
     request_context,
     request_lifetime,
+    request_target,
     services,
 )
 from app.http.auth import Access
@@ -71,6 +72,7 @@ def create_app(
     services.init_app(app, here)
     request_lifetime.init_app(app, here.counters)
     request_context.init_app(app, [here.metrics])
+    request_target.init_app(app, access)
     cors.init_app(app, settings.cors_origins)  # before auth: a preflight carries no key
     auth.init_app(app, _keys(settings), access)
     maintenance.init_app(app, here.maintenance)  # after auth: only callers with a key learn of it

@@ -22,6 +22,7 @@ from typing import Any, cast
 import gevent
 from gevent.pool import Pool
 
+from app.runtime import forwarder_headers
 from app.runtime.client_socket import ClientServer, Deadlines
 from app.runtime.shared import SharedState
 from app.runtime.shutdown import ShutdownPlan, Stage, plan_shutdown
@@ -49,6 +50,7 @@ class ServingWorker(Worker):
         self._retired_at: float | None = None
         self._has_served = False
         self._pools: list[Pool] = []
+        self._ignored_headers: frozenset[str] = frozenset()
 
     def init_signals(self) -> None:
         """Take TERM as a mark; leave INT and HUP to the master."""
@@ -130,6 +132,18 @@ class ServingWorker(Worker):
         if min(pool.free_count() for pool in self._pools) < _ROOM:
             self.make_room()
         super().handle(listener, client, addr)
+
+    def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> Any:
+        """Serve one request of a connection, whose path and method are those of its first line."""
+        req.headers, ignored = forwarder_headers.without(req.headers)
+        if not ignored <= self._ignored_headers:
+            self.note_ignored(ignored)
+        return super().handle_request(listener_name, req, sock, addr)
+
+    def note_ignored(self, names: frozenset[str]) -> None:
+        """Say once for each name that it means nothing here."""
+        log.info("headers_ignored", extra={"headers": sorted(names - self._ignored_headers)})
+        self._ignored_headers |= names
 
     def note_cut(self, reason: str) -> None:
         """Count a connection that was ended from this side."""

@@ -68,7 +68,7 @@ class Settings:
     default_model: str = _var("PROXY_DEFAULT_MODEL", "", values.text, "The model of a request that names none; without it such a request is refused.")
     model_aliases: Mapping[str, str] = _var("PROXY_MODEL_ALIASES", "", values.named("model"), "More names for models: name=model,name=model-effort.")
     cors_origins: tuple[str, ...] = _var("PROXY_CORS_ALLOWED_ORIGINS", "*", values.origins, "Web origins whose pages may call from a browser, separated by commas; * for all, off for none.")
-    trusted_proxies: str = _var("PROXY_TRUSTED_PROXIES", "127.0.0.1", values.text, "Addresses whose X-Forwarded-* headers are believed, separated by commas.")
+    trusted_proxies: str = _var("PROXY_TRUSTED_PROXIES", "127.0.0.1", values.text, "Addresses whose X-Forwarded-Proto is believed, separated by commas.")
     stream_commit_ms: int = _var("PROXY_STREAM_COMMIT_MS", "300", values.milliseconds, "How long a stream waits for its first event before the 200 is sent; a failure in that time is an ordinary HTTP error.")
     sse_keepalive_ms: int = _var("PROXY_SSE_KEEPALIVE_MS", "15000", values.milliseconds, "Silence after which a stream sends a frame that adds nothing, so that proxies and clients keep it open.")
     sse_max_concurrency: int = _var("PROXY_SSE_MAX_CONCURRENCY", "256", values.whole(1, 100_000), "Streams that are open at once; one more is answered 429.")
