@@ -23,6 +23,7 @@ from gunicorn.arbiter import Arbiter
 from gunicorn.errors import HaltServer
 
 from app.runtime.layout import ReloadRecord, ReloadState
+from app.runtime.pid_file import PrivatePidfile
 from app.runtime.reload import Reload
 from app.runtime.reload_policy import (
     CRASH_LOOP_PAUSE_S,
@@ -45,6 +46,7 @@ class OverlapArbiter(Arbiter):
     """Master of the service. Takes the place of gunicorn's arbiter with `adopt`."""
 
     WORKERS: ClassVar[dict[int, Any]]
+    pidfile: Any
     _stats: dict[str, Any]
 
     # gunicorn would halt in the middle of collecting dead workers, whoever still serves, where one exits with these
@@ -63,6 +65,8 @@ class OverlapArbiter(Arbiter):
 
     def prepare(self, ready_pipe: str) -> None:
         """Create what this class has beyond gunicorn's."""
+        self.pidfile.__class__ = PrivatePidfile
+        self.pidfile.close_to_others()
         # As it was typed: gunicorn would run `python -m gunicorn` by path, among modules that hide Python's own.
         self.START_CTX["args"] = [sys.executable, *sys.orig_argv[1:]]
         self.memory = new_memory()

@@ -143,7 +143,9 @@ def _refusals(config: Any, address: list[Any]) -> list[str]:
             try:
                 probe.bind((host, port))
             except OSError as error:
-                reason = os.strerror(error.errno or 0)
+                reason = (
+                    error.strerror
+                )  # not by the number: a name that is unknown has one of its own
                 found.append(f"PROXY_HOST, PORT: cannot listen there: {reason}.")
     return found
 

@@ -10,10 +10,10 @@ import sys
 from typing import Any
 
 from gunicorn import sock
-from gunicorn.pidfile import Pidfile
 
 from app.runtime.check import RunningCheck, problems_of
 from app.runtime.layout import LAYOUT, ReloadState
+from app.runtime.pid_file import PrivatePidfile
 from app.runtime.reload_policy import Check, Situation, Step, next_step
 
 log = logging.getLogger("codex_api.runtime")
@@ -143,7 +143,7 @@ def load_configuration(server: Any) -> None:
 
 
 def _move_pidfile(server: Any, path: str) -> None:
-    pidfile = Pidfile(path + (".2" if server.master_pid else ""))
+    pidfile = PrivatePidfile(path + (".2" if server.master_pid else ""))
     pidfile.create(server.pid)
     server.pidfile.unlink()
     server.pidfile = pidfile

@@ -18,9 +18,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from gunicorn.pidfile import Pidfile
-
 from app.runtime.layout import ELSEWHERE
+from app.runtime.pid_file import PrivatePidfile
 
 log = logging.getLogger("codex_api.runtime")
 
@@ -31,7 +30,7 @@ _READY = b"\1"
 _STOP = b"\2"
 
 
-class StayingPidfile(Pidfile):
+class StayingPidfile(PrivatePidfile):
     """Pid file that is never away: a rename to the name that it has does nothing."""
 
     def rename(self, path: Any) -> None:

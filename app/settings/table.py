@@ -52,12 +52,12 @@ class Settings:
 
     # fmt: off
     env: str = _var("PROXY_ENV", "dev", values.one_of("dev", "staging", "prod"), "Profile: dev, staging or prod; prod refuses unsafe settings.")
-    host: str = _var("PROXY_HOST", "127.0.0.1", values.text, "Address to listen on.")
+    host: str = _var("PROXY_HOST", "127.0.0.1", values.host, "Address to listen on.")
     port: int = _var("PORT", "11435", values.whole(0, 65535), "Port to listen on; 0 takes a free one.")
-    api_key: str = _var("PROXY_API_KEY", "", values.text, "The key that clients send as bearer; required.", secret=True)
-    api_keys: Mapping[str, str] = _var("PROXY_API_KEYS", "", values.named("key"), "More client keys: name=key,name=key.", secret=True)
-    admin_key: str = _var("PROXY_ADMIN_KEY", "", values.text, "The key for /internal; if empty, PROXY_API_KEY, but in prod /internal is then closed.", secret=True)
-    metrics_token: str = _var("PROXY_METRICS_TOKEN", "", values.text, "The bearer token for /metrics; PROXY_API_KEY if empty.", secret=True)
+    api_key: str = _var("PROXY_API_KEY", "", values.secret, "The key that clients send as bearer; required.", secret=True)
+    api_keys: Mapping[str, str] = _var("PROXY_API_KEYS", "", values.secrets, "More client keys: name=key,name=key.", secret=True)
+    admin_key: str = _var("PROXY_ADMIN_KEY", "", values.secret, "The key for /internal; if empty, PROXY_API_KEY, but in prod /internal is then closed.", secret=True)
+    metrics_token: str = _var("PROXY_METRICS_TOKEN", "", values.secret, "The bearer token for /metrics; PROXY_API_KEY if empty.", secret=True)
     rate_limit: tuple[Window, ...] = _var("PROXY_RATE_LIMIT", "off", values.rate_limit, "Requests that each client key may make, like 60/minute;1000/hour; off for no limit.")
     rate_limits: Mapping[str, tuple[Window, ...]] = _var("PROXY_RATE_LIMITS", "", values.rate_limits, "Other limits for single keys: name=10/minute;100/hour,name=off.")
     rate_limit_storage: str = _var("PROXY_RATE_LIMIT_STORAGE", "memory://", values.rate_limit_storage, "Where requests are counted: memory:// in the worker, until a reload, or redis://:password@host:6379/0 for replicas and reloads together.", secret=True)
@@ -68,7 +68,7 @@ class Settings:
     default_model: str = _var("PROXY_DEFAULT_MODEL", "", values.text, "The model of a request that names none; without it such a request is refused.")
     model_aliases: Mapping[str, str] = _var("PROXY_MODEL_ALIASES", "", values.named("model"), "More names for models: name=model,name=model-effort.")
     cors_origins: tuple[str, ...] = _var("PROXY_CORS_ALLOWED_ORIGINS", "*", values.origins, "Web origins whose pages may call from a browser, separated by commas; * for all, off for none.")
-    trusted_proxies: str = _var("PROXY_TRUSTED_PROXIES", "127.0.0.1", values.text, "Addresses whose X-Forwarded-Proto is believed, separated by commas.")
+    trusted_proxies: str = _var("PROXY_TRUSTED_PROXIES", "127.0.0.1", values.peers, "Addresses whose X-Forwarded-Proto is believed, separated by commas.")
     stream_commit_ms: int = _var("PROXY_STREAM_COMMIT_MS", "300", values.milliseconds, "How long a stream waits for its first event before the 200 is sent; a failure in that time is an ordinary HTTP error.")
     sse_keepalive_ms: int = _var("PROXY_SSE_KEEPALIVE_MS", "15000", values.milliseconds, "Silence after which a stream sends a frame that adds nothing, so that proxies and clients keep it open.")
     sse_max_concurrency: int = _var("PROXY_SSE_MAX_CONCURRENCY", "256", values.whole(1, 100_000), "Streams that are open at once; one more is answered 429.")
@@ -100,7 +100,7 @@ class Settings:
     codex_home: Path = _var("CODEX_HOME", "./.codex-api", values.path, "Where everything that the service writes lives.")
     codex_bin: Path | None = _var("CODEX_BIN", "", values.optional_path, "Another codex binary than the one that requirements.txt brings.")
     upstream_url: str = _var("CODEX_UPSTREAM_URL", "", values.upstream_url, "A Responses API to use instead of OpenAI's, like http://host/v1.")
-    upstream_api_key: str = _var("CODEX_UPSTREAM_API_KEY", "", values.text, "The key for CODEX_UPSTREAM_URL.", secret=True)
+    upstream_api_key: str = _var("CODEX_UPSTREAM_API_KEY", "", values.secret, "The key for CODEX_UPSTREAM_URL.", secret=True)
     upstream_websockets: bool = _var("CODEX_UPSTREAM_WEBSOCKETS", "false", values.flag, "Whether that upstream also speaks the WebSocket variant.")
     upstream_models: tuple[str, ...] = _var("CODEX_UPSTREAM_MODELS", "", values.model_words, "The models of that upstream: names, auto for what its /models lists, codex for codex's own; codex's own if empty.")
     ca_certificate: Path | None = _var("CODEX_CA_CERTIFICATE", "", values.certificates, "Certificates (PEM) that codex trusts beside the system's, for an upstream or a proxy with a private CA.")
@@ -118,6 +118,11 @@ class Settings:
     def operator_key(self) -> str:
         """The key that opens `/internal`; empty where nothing does."""
         return self.admin_key or ("" if self.env == "prod" else self.api_key)
+
+    @property
+    def address(self) -> str:
+        """Host and port as they stand in a URL: an IPv6 address is in brackets."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     @property
     def connections(self) -> int:
@@ -138,8 +143,15 @@ VARIABLES: tuple[Field[Any], ...] = fields(Settings)
 
 
 def read_environment(env_file: Path = ROOT / ".env") -> dict[str, str]:
-    """Return `.env` overlaid with the environment, also where the environment's value is empty."""
-    from_file = {name: value or "" for name, value in dotenv_values(env_file).items()}
+    """Return `.env` overlaid with the environment, also where the environment's value is empty.
+
+    Raises `SettingsError` where there is such a file and it cannot be read.
+    """
+    try:
+        from_file = {name: value or "" for name, value in dotenv_values(env_file).items()}
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not text in UTF-8"
+        raise SettingsError([f"{env_file.name} cannot be read: {reason}."]) from None
     return from_file | dict(os.environ)
 
 
@@ -167,7 +179,7 @@ def load_settings(variables: Mapping[str, str] | None = None) -> Settings:
 def _conflicts(parsed: Mapping[str, Any]) -> list[str]:
     """Check what no single parser can see. A value that did not parse is simply not there."""
     problems = []
-    if not parsed.get("api_key"):
+    if parsed.get("api_key") == "":
         problems.append("PROXY_API_KEY is required: the key that clients send as bearer.")
     if parsed.get("use_app_server") is False:
         problems.append("PROXY_USE_APP_SERVER=false: there is no other backend yet.")
@@ -178,7 +190,7 @@ def _conflicts(parsed: Mapping[str, Any]) -> list[str]:
         problems.append("PROXY_API_KEYS: the name default belongs to PROXY_API_KEY.")
     if parsed.get("admin_key") and parsed["admin_key"] in named.values():
         problems.append("PROXY_ADMIN_KEY must differ from every key in PROXY_API_KEYS.")
-    problems += _strangers(parsed.get("rate_limits", {}), named)
+    problems += _strangers(parsed)
     problems += _without_upstream(parsed)
     keys = [parsed.get("api_key", ""), *named.values()]
     if len(set(keys)) != len(keys):
@@ -201,9 +213,13 @@ def _without_upstream(parsed: Mapping[str, Any]) -> list[str]:
     return ["CODEX_UPSTREAM_MODELS needs CODEX_UPSTREAM_URL: it names the models of that upstream."]
 
 
-def _strangers(limited: Mapping[str, Any], named: Mapping[str, str]) -> list[str]:
+def _strangers(parsed: Mapping[str, Any]) -> list[str]:
     """Check that every limit belongs to a key."""
-    strangers = sorted(limited.keys() - named.keys() - {"default"})
+    if "api_keys" not in parsed:
+        return []
+    strangers = sorted(
+        parsed.get("rate_limits", {}).keys() - parsed["api_keys"].keys() - {"default"}
+    )
     return [f"PROXY_RATE_LIMITS: no key has the name {', '.join(strangers)}."] if strangers else []
 
 

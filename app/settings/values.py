@@ -6,6 +6,7 @@ A message never quotes the text: one of the values may be a key.
 from __future__ import annotations
 
 import binascii
+import ipaddress
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -24,6 +25,52 @@ _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]
 def text(value: str) -> str:
     """Take any text."""
     return value
+
+
+_HOST_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]{0,252})")
+
+
+def host(value: str) -> str:
+    """Take an IP address, of IPv6 also in brackets, or the name of a host; return it without brackets."""
+    bare = value[1:-1] if value.startswith("[") and value.endswith("]") else value
+    try:
+        found = ipaddress.ip_address(bare)
+    except ValueError:
+        found = None
+    if found is not None and not getattr(found, "scope_id", None):
+        return str(found)
+    if found is not None or not _HOST_NAME.fullmatch(value):
+        raise ValueError("an IP address (without a zone) or the name of a host")
+    return value.lower()
+
+
+def peers(value: str) -> str:
+    """Take IP addresses and networks separated by commas; `*` is everybody."""
+    for part in filter(None, map(str.strip, value.split(","))):
+        try:
+            _ = part == "*" or ipaddress.ip_network(part)
+        except ValueError:
+            raise ValueError("IP addresses or networks, separated by commas, or *") from None
+    return value
+
+
+_SECRET = re.compile(r"[!#-&(-~]{1,4096}")
+_OF_A_HEADER = "letters, digits and signs of ASCII, without spaces and quotes, at most 4096"
+
+
+def secret(value: str) -> str:
+    """Take a key as a client can send it in `Authorization: Bearer`, or nothing."""
+    if value and not _SECRET.fullmatch(value):
+        raise ValueError(f"{_OF_A_HEADER}: it travels in a header")
+    return value
+
+
+def secrets(value: str) -> Mapping[str, str]:
+    """Take keys by their names, as `name=key,name=key`."""
+    keys = named("key")(value)
+    if not all(map(_SECRET.fullmatch, keys.values())):
+        raise ValueError(f"name=key,name=key, with keys of {_OF_A_HEADER}: they travel in a header")
+    return keys
 
 
 def flag(value: str) -> bool:
@@ -68,7 +115,7 @@ def path(value: str) -> Path:
     """Take a path; a relative one starts at the checkout."""
     try:
         return (ROOT / Path(value).expanduser()).resolve()
-    except (RuntimeError, OSError):
+    except (RuntimeError, OSError, ValueError):
         raise ValueError("a path") from None
 
 
@@ -117,13 +164,13 @@ def certificates(value: str) -> Path | None:
     return file
 
 
-_MODEL_NAME = 200
+_NAME_LENGTH = 200
 
 
 def model_words(value: str) -> tuple[str, ...]:
     """Take names of models, `auto` and `codex`, separated by commas."""
     given = tuple(dict.fromkeys(filter(None, (part.strip() for part in value.split(",")))))
-    if not all(len(name) <= _MODEL_NAME and name.isprintable() for name in given):
+    if not all(len(name) <= _NAME_LENGTH and name.isprintable() for name in given):
         raise ValueError("auto, codex, or names of models, separated by commas")
     return given
 
@@ -135,9 +182,14 @@ def named(what: str) -> Callable[[str], Mapping[str, str]]:
         keys: dict[str, str] = {}
         for entry in filter(None, (part.strip() for part in value.split(","))):
             name, separator, key = entry.partition("=")
-            if not separator or not name.strip() or not key.strip() or name.strip() in keys:
+            name, key = name.strip(), key.strip()
+            if not separator or not name or not key or name in keys:
                 raise ValueError(f"name={what},name={what} with every name once")
-            keys[name.strip()] = key.strip()
+            if len(name) > _NAME_LENGTH or not name.isprintable():
+                raise ValueError(
+                    f"name={what}, with names of at most {_NAME_LENGTH} printable characters"
+                )
+            keys[name] = key
         return keys
 
     return parse

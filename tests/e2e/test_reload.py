@@ -272,6 +272,24 @@ REFUSALS: list[tuple[str, Break, str]] = [
         "ValueError in wsgi.py, line 1.",
     ),
     (
+        "home",
+        lambda site: append(site.folder / ".env", f"CODEX_HOME={site.folder / 'wsgi.py'}\n"),
+        "CODEX_HOME must be a folder: it, or something above it, is a file.",
+    ),
+    (
+        "host",
+        lambda site: append(site.folder / ".env", "PROXY_HOST=192.0.2.1\n"),
+        "PROXY_HOST, PORT: cannot listen there: Cannot assign requested address.",
+    ),
+    (
+        "key",
+        lambda site: append(site.folder / ".env", f"PROXY_ADMIN_KEY={SECRET}\N{EURO SIGN}\n"),
+        (
+            "PROXY_ADMIN_KEY must be letters, digits and signs of ASCII, without spaces and quotes, at most 4096: "
+            "it travels in a header."
+        ),
+    ),
+    (
         "layout",
         lambda site: append(site.folder / "app" / "runtime" / "layout.py", "LAYOUT = 99\n"),
         "This version needs a new master: send USR2 in place of HUP, or restart the service.",

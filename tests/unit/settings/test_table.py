@@ -81,17 +81,7 @@ DEFAULTS: dict[str, tuple[str, Any]] = {
     "LOG_LEVEL": ("log_level", "info"),
 }
 
-FREE_TEXT = {
-    "PROXY_ADMIN_KEY",
-    "PROXY_METRICS_TOKEN",
-    "PROXY_HOST",
-    "PROXY_API_KEY",
-    "PROXY_TRUSTED_PROXIES",
-    "PROXY_DEFAULT_MODEL",
-    "CODEX_HOME",
-    "CODEX_BIN",
-    "CODEX_UPSTREAM_API_KEY",
-}
+FREE_TEXT = {"PROXY_DEFAULT_MODEL"}
 
 DAY_MS = [name for name in DEFAULTS if name.endswith("_MS")]
 
@@ -101,11 +91,23 @@ ORIGINS = ("https://a.example", "http://[::1]:3000")
 VALID: list[tuple[str, str, Any]] = [
     ("PROXY_ENV", "staging", "staging"),
     ("PROXY_ENV", "DEV", "dev"),
-    ("PROXY_HOST", "0.0.0.0", "0.0.0.0"),
+    *(
+        ("PROXY_HOST", text, host)
+        for text, host in (
+            ("0.0.0.0", "0.0.0.0"),
+            ("::", "::"),
+            ("[::1]", "::1"),
+            ("0:0::1", "::1"),
+            ("Localhost", "localhost"),
+            ("api_1.example", "api_1.example"),
+        )
+    ),
     ("PORT", "0", 0),
     ("PORT", "65535", 65_535),
     ("PORT", " 8080 ", 8080),
     ("PROXY_API_KEY", "  other  ", "other"),
+    ("PROXY_API_KEY", "!#$%&()*+,-./:;<=>?@[]^_`{|}~", "!#$%&()*+,-./:;<=>?@[]^_`{|}~"),
+    ("PROXY_API_KEY", "k" * 4096, "k" * 4096),
     ("PROXY_API_KEYS", "ann=1, bob=2=3,", {"ann": "1", "bob": "2=3"}),
     ("PROXY_API_KEYS", " ann = 1 ", {"ann": "1"}),
     ("PROXY_ADMIN_KEY", " admin ", "admin"),
@@ -145,7 +147,10 @@ VALID: list[tuple[str, str, Any]] = [
     ("PROXY_KEY_MAX_CONCURRENCY", "3", 3),
     ("PROXY_USE_APP_SERVER", "on", True),
     ("PROXY_MAINTENANCE_MODE", "yes", True),
-    ("PROXY_TRUSTED_PROXIES", "10.0.0.1,10.0.0.2", "10.0.0.1,10.0.0.2"),
+    *(
+        ("PROXY_TRUSTED_PROXIES", text, text)
+        for text in ("10.0.0.1,10.0.0.2", "10.0.0.0/8, ::1", "*")
+    ),
     ("PROXY_DEFAULT_MODEL", " gpt ", "gpt"),
     ("PROXY_MODEL_ALIASES", "gpt-4o=gpt-5.5, fast = gpt-5.5-low,", ALIASES),
     ("PROXY_CORS_ALLOWED_ORIGINS", "off", ()),
@@ -202,7 +207,46 @@ STORAGE_SENTENCE = (
     "memory://, or an address like redis://:password@host:6379/0, rediss://… or unix:///path."
 )
 
+HOST_SENTENCE = "an IP address (without a zone) or the name of a host."
+PEERS_SENTENCE = "IP addresses or networks, separated by commas, or *."
+SECRET_WORDS = "letters, digits and signs of ASCII, without spaces and quotes, at most 4096"
+KEYS = ("PROXY_API_KEY", "PROXY_ADMIN_KEY", "PROXY_METRICS_TOKEN", "CODEX_UPSTREAM_API_KEY")
+KEYS_SENTENCE = f"name=key,name=key, with keys of {SECRET_WORDS}: they travel in a header."
+NO_HEADER = [
+    "canary\N{LATIN SMALL LETTER E WITH ACUTE}",
+    "can ary",
+    '"canary"',
+    "'canary",
+    "can\x7fary",
+    "can\udcffary",
+    "can\nary",
+    "canary" * 683,
+]
+
 INVALID: list[tuple[str, str, str]] = [
+    *(
+        ("PROXY_HOST", text, HOST_SENTENCE)
+        for text in (
+            "unix:/canary",
+            "can ary",
+            "canary:80",
+            "http://canary",
+            "[canary",
+            "fe80::1%lo",
+        )
+    ),
+    *(("PROXY_TRUSTED_PROXIES", text, PEERS_SENTENCE) for text in ("canary", "10.0.0.1/8,::1")),
+    *(
+        (name, text, f"{SECRET_WORDS}: it travels in a header.")
+        for name in KEYS
+        for text in NO_HEADER
+    ),
+    *(("PROXY_API_KEYS", f"ann={text}", KEYS_SENTENCE) for text in NO_HEADER),
+    *(
+        ("PROXY_API_KEYS", text, "name=key, with names of at most 200 printable characters.")
+        for text in ("can\tary=1", "c" * 201 + "=1")
+    ),
+    *((name, "can\0ary", "a path.") for name in ("CODEX_HOME", "CODEX_BIN")),
     ("PROXY_ENV", "production", "one of dev, staging, prod."),
     *(
         ("PORT", text, "a whole number from 0 to 65535.")
@@ -433,6 +477,22 @@ def test_outside_prod_a_short_key_will_do(env: str) -> None:
     assert load_settings({"PROXY_ENV": env, "PROXY_API_KEY": "short"}).api_key == "short"
 
 
+def test_a_key_that_is_wrong_is_not_missing_too() -> None:
+    found = problems_of(
+        {"PROXY_API_KEY": "a b", "PROXY_API_KEYS": "a b", "PROXY_RATE_LIMITS": "a=off"}
+    )
+    assert [problem.split()[0] for problem in found] == ["PROXY_API_KEY", "PROXY_API_KEYS"]
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [("127.0.0.1", "127.0.0.1:80"), ("::1", "[::1]:80"), ("localhost", "localhost:80")],
+)
+def test_an_address_has_brackets_where_a_url_needs_them(host: str, address: str) -> None:
+    settings = load_settings({"PROXY_API_KEY": KEY, "PROXY_HOST": host, "PORT": "80"})
+    assert settings.address == address
+
+
 def test_client_keys_are_all_keys_by_name() -> None:
     settings = load_settings({"PROXY_API_KEY": "one", "PROXY_API_KEYS": "ann=two"})
     assert settings.client_keys == {"default": "one", "ann": "two"}
@@ -510,6 +570,13 @@ def test_the_file_is_never_copied_into_the_environment(env_file: Path) -> None:
 
 def test_a_missing_file_is_an_empty_one(env_file: Path) -> None:
     assert ours(read_environment(env_file.with_name("none"))) == {}
+
+
+def test_a_file_that_is_no_text_is_a_problem_like_any_other(env_file: Path) -> None:
+    env_file.write_bytes(b"PROXY_API_KEY=canary\xff\n")
+    with pytest.raises(SettingsError) as raised:
+        read_environment(env_file)
+    assert raised.value.problems == [".env cannot be read: it is not text in UTF-8."]
 
 
 def test_without_an_argument_the_environment_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
