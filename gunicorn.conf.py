@@ -10,14 +10,24 @@ import importlib
 import math
 import os
 import resource
+import signal
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NoReturn
 
 # Everything that is written at run time is below CODEX_HOME, so no compiled files next to the sources.
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+# Until the master has handlers of its own, Ctrl-C ends it without a traceback; `make run` holds it back until here.
+if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+os.environ["GATEWAY_CONFIGURED"] = (
+    "true"  # for wsgi.py, which must not serve without what stands here
+)
 
 
 def _load(name: str) -> ModuleType:
@@ -35,11 +45,15 @@ try:
 except _settings_module.SettingsError as error:
     sys.exit("\n".join(error.problems))
 
-_settings.codex_home.mkdir(mode=0o700, parents=True, exist_ok=True)
+# Everything that this process and its workers write is for this user only.
+umask = 0o077
+os.umask(umask)
+if _problem := _load("app.runtime.state_folder").prepare(_settings.codex_home):
+    sys.exit(_problem)
 
 _open_files = resource.getrlimit(resource.RLIMIT_NOFILE)
 
-bind = f"{_settings.host}:{_settings.port}"
+bind = _settings.address
 _serving = _load("app.runtime.serving")
 worker_class = _serving.ServingWorker
 workers = 1
@@ -64,8 +78,8 @@ forwarder_headers = ",".join(_load("app.runtime.forwarder_headers").CGI_NAMES)
 http_parser = "python"
 control_socket_disable = True
 pidfile = str(_settings.codex_home / "gunicorn.pid")
-worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108
-umask = 0o077
+_load("app.runtime.pid_file").remove_stale(Path(pidfile))
+worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else str(_settings.codex_home)  # noqa: S108
 _logs = _load("app.observability.logs")
 logconfig_dict = _logs.log_config(_settings.log_level)
 
@@ -73,20 +87,52 @@ _metric_files = _load("app.observability.metric_files")
 _metrics_folder = _metric_files.folder_of(_settings.codex_home)
 
 
+_ADDRESS_PATIENCE_S = 3
+
+
 def on_starting(server: Any) -> None:
-    """Refuse more than one worker, and make the master one that reloads without a gap."""
-    if server.cfg.workers != 1 or os.environ.get("WEB_CONCURRENCY", "1") != "1":
-        server.pidfile.unlink()
-        sys.exit(
-            "The gateway runs exactly one gunicorn worker. Take -w and --workers off the command line and out of "
-            "GUNICORN_CMD_ARGS, and unset WEB_CONCURRENCY. For more capacity run several services, each with its own "
-            "PORT and CODEX_HOME, behind a proxy."
-        )
+    """Refuse what the gateway cannot run under, and make the master one that reloads without a gap."""
+    if refusals := [*_refused_options(server.cfg)]:
+        _give_up(server, " ".join([*refusals, "Look at the command line and GUNICORN_CMD_ARGS."]))
+    _await_address(server)
     # A master that USR2 started has another one above it, whose workers still count.
     _metric_files.prepare(_metrics_folder, fresh=server.master_pid == 0)
     # The arbiter outlives the next reading of this file, and with it the memory that all its workers share.
     ready_pipe = os.environ.pop(_load("app.runtime.upgrade").READY_PIPE, "")
     _load("app.runtime.arbiter").OverlapArbiter.adopt(server, ready_pipe)
+
+
+def _refused_options(config: Any) -> Iterator[str]:
+    """Yield sentences about options of gunicorn's that would replace what this file sets."""
+    if config.workers != 1 or os.environ.get("WEB_CONCURRENCY", "1") != "1":
+        yield (
+            "The gateway runs exactly one gunicorn worker: take -w and --workers away, and unset WEB_CONCURRENCY. For "
+            "more capacity run several services, each with its own PORT and CODEX_HOME, behind a proxy."
+        )
+    if config.worker_class is not worker_class:
+        yield "The gateway has a worker class of its own: take -k, --worker-class and --threads away."
+    if config.preload_app:
+        yield "The application is loaded by the worker, so that a reload loads it afresh: take --preload away."
+    if config.reload:
+        yield "gunicorn's reloader would cut off streams: take --reload away; make dev reloads when the code changes."
+
+
+def _give_up(server: Any, sentence: str) -> NoReturn:
+    server.pidfile.unlink()
+    sys.exit(sentence)
+
+
+def _await_address(server: Any) -> None:
+    """Wait a little for the address, which a service that ends may still have; then say whose it is, and exit."""
+    if server.master_pid or "LISTEN_FDS" in os.environ:
+        return  # the socket is handed over
+    address = _load("app.runtime.address")
+    for host, port in [bound for bound in server.cfg.address if isinstance(bound, tuple)]:
+        patience = time.monotonic() + _ADDRESS_PATIENCE_S
+        while address.is_taken(host, port) and time.monotonic() < patience:
+            time.sleep(0.2)
+        if problem := address.problem(host, port):
+            _give_up(server, problem)
 
 
 def on_reload(server: Any) -> None:  # noqa: ARG001
