@@ -39,6 +39,9 @@ def _load(name: str) -> ModuleType:
     return module
 
 
+_logs = _load("app.observability.logs")
+_logs.hold_standard_descriptors()
+
 _settings_module = _load("app.settings")
 try:
     _settings = _settings_module.load_settings()
@@ -80,7 +83,6 @@ control_socket_disable = True
 pidfile = str(_settings.codex_home / "gunicorn.pid")
 _load("app.runtime.pid_file").remove_stale(Path(pidfile))
 worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else str(_settings.codex_home)  # noqa: S108
-_logs = _load("app.observability.logs")
 logconfig_dict = _logs.log_config(_settings.log_level)
 
 _metric_files = _load("app.observability.metric_files")
@@ -95,6 +97,7 @@ def on_starting(server: Any) -> None:
     if refusals := [*_refused_options(server.cfg)]:
         _give_up(server, " ".join([*refusals, "Look at the command line and GUNICORN_CMD_ARGS."]))
     _await_address(server)
+    _logs.queue_stderr()
     # A master that USR2 started has another one above it, whose workers still count.
     _metric_files.prepare(_metrics_folder, fresh=server.master_pid == 0)
     # The arbiter outlives the next reading of this file, and with it the memory that all its workers share.

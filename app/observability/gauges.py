@@ -13,6 +13,7 @@ from prometheus_client import Gauge
 
 from app.backend.account import AccountLimits
 from app.backend.health import Health
+from app.observability import logs
 from app.observability.metrics import Metrics
 from app.process.memory import resident_bytes
 
@@ -35,6 +36,7 @@ class Gauges:
         self._account = account or AccountLimits()
         self._generation = 0
         self._seen: Counter[str] = Counter()
+        self._lines_lost = 0
 
         def gauge(name: str, text: str, labels: Sequence[str] = ()) -> Gauge:
             registry = metrics.registry
@@ -67,6 +69,7 @@ class Gauges:
         self._traces.set(self._trace_entries())
         self._read_account()
         self._count_anomalies(status)
+        self.count_lost_lines()
 
     def _read_account(self) -> None:
         """Take what the upstream has reported; there is no series before that."""
@@ -83,3 +86,9 @@ class Gauges:
         for kind, count in status.counters.items():
             self._metrics.anomalies.labels(kind).inc(count - self._seen[kind])
             self._seen[kind] = count
+
+    def count_lost_lines(self) -> None:
+        """Add what the log has lost since the last reading: its own thread must not touch a metric."""
+        lost = logs.lines_lost()
+        self._metrics.overflows.labels("log").inc(lost - self._lines_lost)
+        self._lines_lost = lost

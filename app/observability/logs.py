@@ -1,23 +1,31 @@
 """JSON lines on stdout: one object a line, the event's name static, the data in fields.
 
+Logging blocks nobody: a native thread writes (`app.observability.log_writer`).
+
 Used by the application and by gunicorn's master, which must not load the application: so this module imports nothing
-from `app`.
+from `app` but the writer.
 """
 
 from __future__ import annotations
 
+import atexit
 import json
 import logging
 import os
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
+
+from app.observability.log_writer import LineStream, LineWriter
 
 _STANDARD = frozenset(
     vars(logging.LogRecord("", 0, "", 0, "", (), None)) | {"message": "", "asctime": ""}
 )
 
 _SHORT = {"WARNING": "warn"}
+
+_STDOUT, _STDERR = 1, 2
 
 LEVELS = ("debug", "info", "warning", "error")
 """What can be set, from the most to the least that is logged."""
@@ -46,6 +54,33 @@ class JsonFormatter(logging.Formatter):
         if record.exc_info and record.exc_info[0] is not None:
             entry["exception"] = _describe(record.exc_info)
         return json.dumps(entry, default=repr, skipkeys=True)
+
+
+class StdoutHandler(logging.Handler):
+    """Hands each line to a `LineWriter` of standard output."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writer = LineWriter(_STDOUT)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Log one record. Does not block."""
+        try:
+            line = self.format(record).encode() + b"\n"
+        # The repr of a field may raise anything.
+        except Exception:  # noqa: BLE001
+            self.handleError(record)
+        else:
+            self.writer.put(line, is_important=record.levelno >= logging.WARNING)
+
+    def flush(self) -> None:
+        """See `LineWriter.flush`."""
+        self.writer.flush()
+
+    def close(self) -> None:
+        """See `LineWriter.close`."""
+        self.writer.close()
+        super().close()
 
 
 class GunicornFilter(logging.Filter):
@@ -88,6 +123,47 @@ def add_fields(fields: Callable[[], Mapping[str, Any]]) -> None:
     """
     for handler in logging.getLogger(_ROOT).handlers:
         handler.addFilter(FieldsFilter(fields))
+
+
+def _writers() -> Iterator[LineWriter]:
+    """Return what writes this process's log; there is none outside of the service."""
+    for handler in logging.getLogger(_ROOT).handlers:
+        # Not by its class: the master loaded one of its own, and forgot it.
+        if (writer := getattr(handler, "writer", None)) is not None:
+            yield writer
+
+
+def lines_lost() -> int:
+    """Return how many lines of this process were not written: too many waited, or standard output refused them."""
+    return sum(writer.lost for writer in _writers())
+
+
+def tell_of_lost_lines() -> None:
+    """Log how many lines were lost, once lines get through again. Called now and then; does not block."""
+    for writer in _writers():
+        if lost := writer.take_lost():
+            log.warning("log_lines_dropped", extra={"lines": lost})
+
+
+def hold_standard_descriptors() -> None:
+    """Open `/dev/null` in place of standard streams that are closed.
+
+    Else the next file that is opened gets the number of one of them, a connection or a database, and the log with it.
+    """
+    for descriptor in range(_STDERR + 1):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            null = os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
+            os.set_inheritable(null, True)
+
+
+def queue_stderr() -> None:
+    """Let a thread write `sys.stderr`, too, on which Python and gevent print tracebacks."""
+    if sys.stderr is not None:  # it is closed
+        writer = LineWriter(_STDERR)
+        sys.stderr = LineStream(writer, _STDERR)
+        atexit.register(writer.flush)
 
 
 def level() -> str:
@@ -137,13 +213,7 @@ def log_config(level: str) -> dict[str, Any]:
         "disable_existing_loggers": False,
         "formatters": {"json": {"()": JsonFormatter}},
         "filters": {"gunicorn": {"()": GunicornFilter}},
-        "handlers": {
-            "stdout": {
-                "class": "logging.StreamHandler",
-                "formatter": "json",
-                "stream": "ext://sys.stdout",
-            }
-        },
+        "handlers": {"stdout": {"()": StdoutHandler, "formatter": "json"}},
         "root": {"level": "WARNING", "handlers": ["stdout"]},
         "loggers": {
             _ROOT: {"level": level.upper(), **handlers},

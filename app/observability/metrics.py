@@ -39,7 +39,7 @@ _TOKENS = {
 OVERFLOWS = {"WORKER_BUSY": "admission", "SLOW_READER": "turn", "BODIES_FULL": "bodies"}
 """Which queue was full, by the error that the client got, unless the record names another (`streams`)."""
 
-_OTHER_QUEUES = ("connection", "streams", "trace")
+_OTHER_QUEUES = ("connection", "log", "streams", "trace")
 
 _END_STATES = (
     TurnState.COMPLETED,

@@ -22,6 +22,7 @@ from typing import Any, ClassVar
 from gunicorn.arbiter import Arbiter
 from gunicorn.errors import HaltServer
 
+from app.observability import logs
 from app.runtime.layout import ReloadRecord, ReloadState
 from app.runtime.pid_file import PrivatePidfile
 from app.runtime.reload import Reload
@@ -84,6 +85,7 @@ class OverlapArbiter(Arbiter):
 
     def manage_workers(self) -> None:
         """Take the next step of whatever is going on. Blocks for a fork at most. Raises `StopIteration` at its end."""
+        logs.tell_of_lost_lines()
         if self.is_dismissed:
             self.dismiss_successor()  # once more: one that has just been forked does not hear signals yet
         self.upgrade.step()

@@ -32,3 +32,4 @@ def adopt(worker: Any) -> None:
 def stop(worker: Any) -> None:
     """End the worker's processes; runs in the worker, after its last request."""
     services_of(worker).stop()
+    worker.wsgi.extensions["services"].gauges.count_lost_lines()

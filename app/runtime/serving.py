@@ -22,6 +22,7 @@ from typing import Any, cast
 import gevent
 from gevent.pool import Pool
 
+from app.observability import logs
 from app.runtime import forwarder_headers
 from app.runtime.client_socket import ClientServer, Deadlines
 from app.runtime.shared import SharedState
@@ -87,6 +88,7 @@ class ServingWorker(Worker):
             self.notify()
             gevent.sleep(_POLL_S)
             maintenance.poll()
+            logs.tell_of_lost_lines()
         self.alive = False  # from now on every response says Connection: close
         for server in servers:
             server.close()

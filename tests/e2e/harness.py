@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from uuid import uuid4
 
 import openai
@@ -155,9 +155,18 @@ def wait_until(condition: Callable[[], Any], what: str, timeout_s: float = DEADL
 
 
 def start_gateway(
-    folder: Path, upstream: Upstream | None, *, app: str = "wsgi:app", **settings: str
+    folder: Path,
+    upstream: Upstream | None,
+    log_to: IO[bytes] | None = None,
+    /,
+    *,
+    app: str = "wsgi:app",
+    **settings: str,
 ) -> Gateway:
-    """Start gunicorn as the README says, with every setting given, so that no `.env` reaches a test."""
+    """Start gunicorn as the README says, with every setting given, so that no `.env` reaches a test.
+
+    Its output goes to `gateway.log` in the folder; to `log_to` if that is given, for who writes this file instead.
+    """
     home = folder / "codex-home"
     environment = {variable.metadata["name"]: "" for variable in VARIABLES}
     environment |= {
@@ -177,7 +186,7 @@ def start_gateway(
         }
     environment |= settings
     log_path = folder / "gateway.log"
-    with log_path.open("wb") as log:
+    with log_to or log_path.open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", app],
             cwd=ROOT,

@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 import pytest
 
-from app.observability.logs import GunicornFilter, JsonFormatter, log_config
+from app.observability.logs import GunicornFilter, JsonFormatter, StdoutHandler, log_config
 
 
 def line(name: str = "codex_api.rpc", **members: Any) -> str:
@@ -146,7 +146,7 @@ def test_everybody_writes_json_to_stdout_and_nobody_twice(level: str) -> None:
     config = log_config(level)
     assert config["disable_existing_loggers"] is False
     assert config["formatters"] == {"json": {"()": JsonFormatter}}
-    assert config["handlers"]["stdout"]["stream"] == "ext://sys.stdout"
+    assert config["handlers"] == {"stdout": {"()": StdoutHandler, "formatter": "json"}}
     own = {"level": level.upper(), "handlers": ["stdout"], "propagate": False}
     assert config["loggers"]["codex_api"] == own
     assert config["loggers"]["gunicorn.error"] == {**own, "filters": ["gunicorn"]}
