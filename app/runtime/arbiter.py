@@ -228,10 +228,11 @@ class OverlapArbiter(Arbiter):
         self.upgrade.begin(super().reexec)
 
     def stop(self, graceful: bool = True) -> None:  # noqa: FBT001, FBT002  (gunicorn's signature)
-        """End every worker. Blocks for the graceful timeout at most."""
+        """End every worker, and a new master that does not serve yet. Blocks for the graceful timeout and its end."""
         self._is_stopping = True
         self.hup.cancel()
         self.upgrade.stop()
         # Also for a worker that is too young to have a handler for TERM.
         self.shared.begin_stop(round((self.cfg.graceful_timeout - STOP_MARGIN_S) * 1000))
         super().stop(graceful)
+        self.upgrade.end_follower()

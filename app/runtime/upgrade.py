@@ -6,7 +6,8 @@ The predecessor forks and executes the same command again; gunicorn hands it the
 worker accepts nothing until its child has shaken hands: the predecessor serves meanwhile, however long that takes.
 Then the new master takes over the pid file and writes one byte into a pipe that it was given; the predecessor's
 workers retire, with the grace of a reload, and it exits when they are gone. If the new master dies before that, the
-predecessor serves on, or again; if it is told to stop, both do.
+predecessor serves on, or again. Who is told to stop is the service: where the predecessor is before the new master
+serves, or the new master after, both do.
 """
 
 from __future__ import annotations
@@ -14,12 +15,15 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from app.runtime.layout import ELSEWHERE
 from app.runtime.pid_file import PrivatePidfile
+from app.runtime.shutdown import STOP_MARGIN_S
 
 log = logging.getLogger("codex_api.runtime")
 
@@ -28,6 +32,9 @@ READY_PIPE = "GATEWAY_READY_PIPE"
 
 _READY = b"\1"
 _STOP = b"\2"
+
+_LOOK_S = 0.1
+"""Pause between two looks at a new master that is to end."""
 
 
 class StayingPidfile(PrivatePidfile):
@@ -46,6 +53,7 @@ class Upgrade:
         self._server = server
         self._to_predecessor = int(ready_pipe) if ready_pipe.isdigit() else -1
         self._from_follower = -1
+        self._follower_pid = 0
         self.is_handed_over = False
         if server.master_pid:
             server.shared.serving = ELSEWHERE
@@ -78,6 +86,7 @@ class Upgrade:
         server.cfg.env_orig[READY_PIPE] = str(theirs)
         reexec()
         os.close(theirs)
+        self._follower_pid = server.reexec_pid
         log.info("upgrade_started", extra={"master_pid": server.reexec_pid})
 
     def step(self) -> None:
@@ -93,17 +102,41 @@ class Upgrade:
             server.successor = 0
 
     def _listen_to_follower(self) -> None:
-        server, words = self._server, b""
+        if _STOP in self._hear_follower():
+            raise StopIteration
+        if not self.is_running:
+            self._take_back()
+
+    def _hear_follower(self) -> bytes:
+        words = b""
         with contextlib.suppress(BlockingIOError):
             words = os.read(self._from_follower, 16)
         if _READY in words:
             self.is_handed_over = True
-            server.shared.serving = ELSEWHERE  # our workers see it and retire
-            log.info("upgrade_done", extra={"master_pid": server.reexec_pid})
-        if _STOP in words:
-            raise StopIteration
-        if not self.is_running:
-            self._take_back()
+            self._server.shared.serving = ELSEWHERE  # our workers see it and retire
+            log.info("upgrade_done", extra={"master_pid": self._server.reexec_pid})
+        return words
+
+    def end_follower(self) -> None:
+        """End the new master, unless it serves already. Blocks until it is gone, a few seconds at most."""
+        server = self._server
+        deadline = time.monotonic() + STOP_MARGIN_S
+        while self.is_running and not self.is_handed_over:
+            self._hear_follower()
+            self._signal_follower(signal.SIGTERM if time.monotonic() < deadline else signal.SIGKILL)
+            time.sleep(_LOOK_S)
+            server.reap_workers()
+        if self._follower_pid and not self.is_running:
+            # It may have ended before it could tidy up.
+            left = Pidfile(f"{server.cfg.pidfile}.2")
+            left.pid = self._follower_pid
+            left.unlink()
+
+    def _signal_follower(self, number: int) -> None:
+        """Signal a new master that does not serve. Once is not enough: in the moment before exec it forgets signals."""
+        if self.is_running and not self.is_handed_over:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._server.reexec_pid, number)
 
     def _take_back(self) -> None:
         """The new master has died: serve on, or again."""
@@ -129,9 +162,12 @@ class Upgrade:
         self._tell(_READY)
 
     def stop(self) -> None:
-        """Let the predecessor stop, too, if it still finishes requests."""
+        """Let the other master stop, too: a predecessor that still finishes requests, a new one before it serves."""
         if not self._server.shared.is_served_elsewhere:
             self._tell(_STOP)
+        if self._from_follower >= 0:
+            self._hear_follower()
+            self._signal_follower(signal.SIGTERM)
 
     def _tell(self, word: bytes) -> None:
         if self._to_predecessor >= 0:

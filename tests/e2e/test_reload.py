@@ -587,6 +587,32 @@ def test_stopping_the_new_master_also_stops_the_one_that_still_finishes(
     assert processes_below(gateway) == []
 
 
+@pytest.mark.parametrize("begun", ["upgrade_started", "Booting worker with pid: "])
+def test_a_stop_before_the_new_master_serves_stops_both(
+    make: Make, upstream: Upstream, begun: str
+) -> None:
+    _, gateway = make(warnings="", WORKER_SHUTDOWN_GRACE_MS="300")
+    finish = Streams(gateway, upstream).open()
+    gateway.process.send_signal(signal.SIGUSR2)
+
+    def new_master() -> int | None:
+        started = {entry["master_pid"] for entry in gateway.events("upgrade_started")}
+        writers = {
+            psutil.Process(entry["worker_pid"]).ppid()
+            for entry in gateway.log()
+            if entry["event"].startswith(begun)
+        }
+        return next(iter(started if begun == "upgrade_started" else started & writers), None)
+
+    new = psutil.Process(wait_until(new_master, f"the new master is at: {begun}"))
+    os.kill(int((gateway.home / "gunicorn.pid").read_text()), signal.SIGTERM)
+    assert gateway.process.wait(DEADLINE_S) == 0
+    assert not new.is_running()
+    assert finish()[-2]["error"]["code"] == "DRAINING"
+    assert processes_below(gateway) == []
+    assert list(gateway.home.glob("gunicorn.pid*")) == []
+
+
 def test_a_new_master_that_dies_gives_the_service_back(make: Make, upstream: Upstream) -> None:
     _, gateway = make(warnings="")
     finish = Streams(gateway, upstream).open()
