@@ -7,8 +7,9 @@ Knows: OpenAI's wire format, its rules for a request, and the ways in which it f
 Must not know: the gateway. Nothing here imports `app`, and nothing in `app` imports this; `app.runtime.demo` starts it.
 
 A request gets the script whose marker it holds: `script` says what an answer is, `script_registry` which one it is,
-`failures` how it fails. Without a script: `default_answer`, the demo's greeting. A script may ask for `simple_answer`,
-which calls tools and fills schemas (`schema_filler`) from the request alone. From answer to bytes: `events`,
-`envelope`, `timeline`. What OpenAI would refuse is refused first: `refusals`, `items`, `schemas`. All these are pure.
-With a socket, a clock or a store: `server`, `exchange`, `peer`, `recorder`, `control`. `client` is for tests.
+`failures` how it fails. Without a script, or where a script asks for it, `simple_answer` makes one from the request
+alone: calls of tools (`tool_choice`), filled schemas (`schema_filler`, `pattern_filler`), else the demo's greeting
+(`default_answer`). From answer to bytes: `events`, `envelope`, `timeline`. What OpenAI would refuse is refused first:
+`refusals`, `items`, `schemas`. All these are pure. With a socket, a clock or a store: `server`, `exchange`, `peer`,
+`recorder`, `control`. `client` is for tests.
 """

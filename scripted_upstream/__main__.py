@@ -14,8 +14,8 @@ import gevent
 import orjson
 from gevent import socket
 
-from scripted_upstream.default_answer import demo_response
 from scripted_upstream.server import Server, Upstream
+from scripted_upstream.simple_answer import demo_response
 
 _BACKLOG = 1024
 

@@ -1,28 +1,44 @@
 """Default answer of the demo: a greeting that says that it is a demo, and how to leave it. Pure.
 
-Any valid request gets an answer, whatever its last item is.
+Any valid request gets an answer, whatever its last item is. `simple_answer` puts calls and JSON in its place.
 """
 
 import re
 from typing import Any
 
-from scripted_upstream.script import Message, Reasoning, Response
+from scripted_upstream.script import Item, Message, Reasoning
 
-PACE_MS = 25
-"""Milliseconds between two pieces of the answer: about as fast as a person reads."""
+NOBODY_READ_IT = "(The built-in demo upstream wrote this; no model read it.)"
 
 _QUOTE_LENGTH = 80
 _PIECES = re.compile(r"\S{1,6}\s*|\s+")
 _SUMMARY = "**Looking at the request**\n\nThis is the demo, so the answer is a scripted one."
 
 
-def demo_response(request: dict[str, Any]) -> Response:
-    """Return the built-in answer to a request that passed `refusals`."""
-    answer = Message(deltas=pieces(_answer(last_user_text(request))))
-    if not _wants_summary(request):
-        return Response(items=(answer,), interval_ms=PACE_MS)
-    thought = Reasoning(summary_deltas=pieces(_SUMMARY))
-    return Response(items=(thought, answer), interval_ms=PACE_MS)
+def thoughts(request: dict[str, Any]) -> tuple[Item, ...]:
+    """Return a summary of reasoning, if the request asks for one."""
+    reasoning = request.get("reasoning") or {}
+    if reasoning.get("summary") in (None, "none"):
+        return ()
+    return (Reasoning(summary_deltas=pieces(_SUMMARY)),)
+
+
+def greeting(request: dict[str, Any]) -> str:
+    """Return the words for a request that asks for neither a call nor JSON."""
+    said = last_user_text(request)
+    heard = f"You wrote: “{shortened(said, _QUOTE_LENGTH)}”. " if said else ""
+    return (
+        "Hello from the built-in demo upstream! "
+        f"{heard}{_seen(request)}"
+        "No model read that: this answer is scripted, but your request really travelled through "
+        "codex app-server and back. To talk to a real model, log in with "
+        "`.venv/bin/flask --app wsgi codex login` and start the service again."
+    )
+
+
+def message(text: str) -> Message:
+    """Return the text as a message that comes in small pieces."""
+    return Message(deltas=pieces(text))
 
 
 def pieces(text: str) -> tuple[str, ...]:
@@ -30,39 +46,40 @@ def pieces(text: str) -> tuple[str, ...]:
     return tuple(_PIECES.findall(text))
 
 
+def shortened(text: str, length: int) -> str:
+    """Return at most `length` characters of the text, the last one a mark where some are missing."""
+    return text if len(text) <= length else text[: length - 1].rstrip() + "…"
+
+
 def last_user_text(request: dict[str, Any]) -> str:
     """Return the text of the last user message on one line, or an empty string."""
+    content = _last_user_content(request)
+    if isinstance(content, str):
+        return _one_line(content)
+    return _one_line(" ".join(part["text"] for part in content if part["type"] == "input_text"))
+
+
+def _seen(request: dict[str, Any]) -> str:
+    content = _last_user_content(request)
+    images = 0
+    if not isinstance(content, str):
+        images = sum(part["type"] == "input_image" for part in content)
+    if not images:
+        return ""
+    return "An image came with it. " if images == 1 else f"{images} images came with it. "
+
+
+def _last_user_content(request: dict[str, Any]) -> Any:
+    """Return a text, or a list of parts that have a type."""
     entries = request.get("input")
     if isinstance(entries, str):
-        return _one_line(entries)
+        return entries
     for entry in reversed(entries if isinstance(entries, list) else []):
         if entry.get("role") == "user":
-            return _one_line(_text(entry.get("content")))
+            content = entry.get("content")
+            return content if isinstance(content, str | list) else ""
     return ""
-
-
-def _text(content: Any) -> str:
-    if isinstance(content, str):
-        return content
-    return " ".join(part["text"] for part in content if part.get("type") == "input_text")
 
 
 def _one_line(text: str) -> str:
     return " ".join(text.split())
-
-
-def _wants_summary(request: dict[str, Any]) -> bool:
-    reasoning = request.get("reasoning") or {}
-    return reasoning.get("summary") not in (None, "none")
-
-
-def _answer(said: str) -> str:
-    quote = said if len(said) <= _QUOTE_LENGTH else said[: _QUOTE_LENGTH - 1].rstrip() + "…"
-    heard = f"You wrote: “{quote}”. " if quote else ""
-    return (
-        "Hello from the built-in demo upstream! "
-        f"{heard}"
-        "No model read that: this answer is scripted, but your request really travelled through "
-        "codex app-server and back. To talk to a real model, log in with "
-        "`flask --app wsgi codex login` and start the service again."
-    )

@@ -17,7 +17,6 @@ import orjson
 from gevent.pywsgi import WSGIHandler, WSGIServer
 
 from scripted_upstream.control import Control
-from scripted_upstream.default_answer import demo_response
 from scripted_upstream.envelope import Stamp
 from scripted_upstream.exchange import Exchange
 from scripted_upstream.failures import JSON_TYPE, error_body
@@ -26,7 +25,7 @@ from scripted_upstream.recorder import Recorder
 from scripted_upstream.refusals import Refusal, parse_request, refusal
 from scripted_upstream.script import Response
 from scripted_upstream.script_registry import ScriptRegistry
-from scripted_upstream.simple_answer import simple_items
+from scripted_upstream.simple_answer import demo_response, simple_items
 from scripted_upstream.timeline import Act, Reply, plan
 
 _CONTROL = "/control/"

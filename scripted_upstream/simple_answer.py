@@ -1,83 +1,92 @@
-"""Simple answers, made from the request alone: a tool call, a filled schema, or the greeting. Pure.
+"""Simple answers, made from the request alone: tool calls, a filled schema, a call's result, or the greeting. Pure.
 
-For clients whose prompts no script foresees: a script says `"from_request": true`. A tool is called where the request
-demands it, or where the prompt has a word of the tool's name in it; its result is repeated. Calls and JSON answers
-hold the simplest values that their schemas allow.
+The demo's answers, and those of scripts that say `"from_request": true`. `tool_choice` says which tool is called;
+calls and JSON hold the simplest values that their schemas allow. Nothing is taken from the prompt, so that no answer
+passes for a model's.
 """
 
 import json
 import re
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any, TypeAlias
 
-from scripted_upstream.default_answer import demo_response, last_user_text, pieces
+from scripted_upstream.default_answer import (
+    NOBODY_READ_IT,
+    greeting,
+    last_user_text,
+    message,
+    shortened,
+    thoughts,
+)
 from scripted_upstream.schema_filler import fill
-from scripted_upstream.script import FunctionCall, Item, Message
+from scripted_upstream.script import FunctionCall, Item, Message, Response
+from scripted_upstream.tool_choice import chosen_tools
 
 Filler: TypeAlias = Callable[[dict[str, Any]], Any]
 
-_SHORTEST_WORD = 4
+PACE_MS = 25
+"""Milliseconds between two pieces of the answer: about as fast as a person reads."""
+
+_NO_TOOL_CALLED = "No tool was called: the demo calls one whose name or description shares a word with your message."
+_LONGEST_MS = 4000
+_MOST_OF_A_RESULT = 400
 _INSTRUCTING = ("developer", "system")
-_MUST_CALL = "must call"
-_ONLY_JSON = "JSON object"
+_ONLY_JSON = re.compile(r"one JSON (object|value) and nothing else")
+_SCHEMA = re.compile(r"follow this JSON schema \([^)]*\): ")
+
+
+def demo_response(request: dict[str, Any]) -> Response:
+    """Return the answer to a request that passed `refusals`, at the pace of a person who reads."""
+    items = simple_items(request)
+    count = sum(len(item.deltas) for item in items if isinstance(item, Message))
+    return Response(items=items, interval_ms=min(PACE_MS, _LONGEST_MS / max(count, 1)))
 
 
 def simple_items(request: dict[str, Any], filler: Filler = fill) -> tuple[Item, ...]:
     """Return output items for a request that passed `refusals`; `filler` makes the values of schemas."""
-    *thoughts, greeting = demo_response(request).items
-    return (*thoughts, _call(request, filler) or _words(request, filler) or greeting)
-
-
-def _call(request: dict[str, Any], filler: Filler) -> FunctionCall | None:
+    orders, results = _orders(request), _results(request)
     tools = [tool for tool in request.get("tools") or () if tool.get("type") == "function"]
-    choice = request.get("tool_choice")
-    if isinstance(choice, dict):
-        tools = [tool for tool in tools if tool["name"] == choice.get("name")]
-    if not tools or choice == "none":
-        return None
-    orders = _orders(request)
-    prompt = last_user_text(request).lower()
-    named = [tool for tool in tools if tool["name"] in orders] or [
-        tool for tool in tools if _is_named(tool["name"].lower(), prompt)
+    calls = [
+        FunctionCall(tool["name"], _json(filler(tool.get("parameters") or {"type": "object"})))
+        for tool in chosen_tools(
+            tools,
+            request.get("tool_choice"),
+            orders=orders,
+            prompt=last_user_text(request),
+            has_results=bool(results),
+        )
     ]
-    is_forced = choice == "required" or isinstance(choice, dict) or _MUST_CALL in orders
-    if not is_forced and (not named or _results(request)):
-        return None
-    tool = (named or tools)[0]
-    return FunctionCall(tool["name"], _json(filler(tool.get("parameters") or {"type": "object"})))
-
-
-def _is_named(name: str, prompt: str) -> bool:
-    words = (word for word in name.split("_") if len(word) >= _SHORTEST_WORD)
-    return name in prompt or any(re.search(rf"\b{re.escape(word)}\b", prompt) for word in words)
-
-
-def _words(request: dict[str, Any], filler: Filler) -> Message | None:
-    schema = _wanted_schema(request)
+    if calls:
+        return (*thoughts(request), *calls)
+    schema = _wanted_schema(request, orders)
     if schema is not None:
-        return Message(pieces(_json(filler(schema))))
-    results = _results(request)
-    return Message(pieces(" ".join(results))) if results else None
+        return (*thoughts(request), message(_json(filler(schema))))
+    text = " ".join([*results, NOBODY_READ_IT]) if results else greeting(request)
+    if tools and not results:
+        text += f" {_NO_TOOL_CALLED}"
+    if _ONLY_JSON.search(orders):
+        text = _json({"answer": text})
+    return (*thoughts(request), message(text))
 
 
-def _wanted_schema(request: dict[str, Any]) -> dict[str, Any] | None:
-    """The schema of the answer, if it has to be JSON: a strict one, or one that an instruction holds."""
+def _wanted_schema(request: dict[str, Any], orders: str) -> dict[str, Any] | None:
+    """The schema of the answer, if it has one: a strict one, or one that an instruction holds."""
     wanted = (request.get("text") or {}).get("format") or {}
     if wanted.get("type") == "json_schema":
         schema: dict[str, Any] = wanted["schema"]
         return schema
-    orders = _orders(request)
-    if _ONLY_JSON not in orders:
+    found = _SCHEMA.search(orders)
+    if not _ONLY_JSON.search(orders) or not found:
         return None
-    found = None
-    with suppress(ValueError):
-        found, _ = json.JSONDecoder().raw_decode(orders, orders.index("{"))
-    return found if isinstance(found, dict) else {"type": "object"}
+    try:
+        told, _ = json.JSONDecoder().raw_decode(orders, found.end())
+    except ValueError:
+        return None
+    return told if isinstance(told, dict) else None
 
 
 def _orders(request: dict[str, Any]) -> str:
-    """The instructions that follow everything else, on one line."""
+    """The instructions that follow everything else."""
     texts: list[str] = []
     for entry in reversed(_entries(request)):
         if entry.get("role") not in _INSTRUCTING:
@@ -97,7 +106,8 @@ def _results(request: dict[str, Any]) -> list[str]:
             names[entry["call_id"]] = entry.get("name", "")
         elif entry.get("type") == "function_call_output":
             name = names.get(entry["call_id"], "The function")
-            results.append(f"{name} answered: {_text(entry['output'])}")
+            told = shortened(_text(entry["output"]), _MOST_OF_A_RESULT)
+            results.append(f"{name} answered: {told}")
     return results
 
 

@@ -15,6 +15,7 @@ import pytest
 import requests
 
 from scripted_upstream.client import Control, ControlError
+from scripted_upstream.default_answer import NOBODY_READ_IT
 
 ROOT = Path(__file__).parents[3]
 MODEL = "gpt-5.5"
@@ -105,7 +106,7 @@ def test_a_script_may_leave_the_answer_to_the_request(
     output = {"type": "function_call_output", "call_id": call["call_id"], "output": "wet"}
     conversation = [{"role": "user", "content": prompt}, call, output]
     answer = ask(upstream_url, marker, input=conversation, tools=tools)
-    assert text(answer.content) == "get_weather answered: wet"
+    assert text(answer.content) == f"get_weather answered: wet {NOBODY_READ_IT}"
 
 
 def test_a_dropped_script_gives_way_to_the_demo(

@@ -4,8 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scripted_upstream.default_answer import PACE_MS, demo_response, last_user_text, pieces
-from scripted_upstream.script import Message, Reasoning
+from scripted_upstream.default_answer import (
+    greeting,
+    last_user_text,
+    message,
+    pieces,
+    shortened,
+    thoughts,
+)
 
 USER = {"role": "user", "content": [{"type": "input_text", "text": "What is  up?\n"}]}
 IMAGE = {"type": "input_image", "image_url": "data:image/png;base64,AA"}
@@ -32,43 +38,59 @@ SPOKEN = {"role": "assistant", "content": [{"type": "output_text", "text": "fine
 )
 def test_any_input_is_answered(entries: Any, quoted: str) -> None:
     assert last_user_text({"input": entries}) == quoted
-    (message,) = demo_response({"input": entries}).items
-    assert isinstance(message, Message)
-    answer = "".join(message.deltas)
+    answer = greeting({"input": entries})
     assert ("You wrote" in answer) == bool(quoted)
     assert quoted in answer
-    for words in ("demo upstream", "scripted", "codex app-server", "flask --app wsgi codex login"):
+    for words in (
+        "demo upstream",
+        "scripted",
+        "codex app-server",
+        ".venv/bin/flask --app wsgi codex login",
+    ):
         assert words in answer
 
 
 def test_a_long_message_is_quoted_in_part() -> None:
-    (message,) = demo_response({"input": "word " * 1000}).items
-    assert isinstance(message, Message)
-    assert len("".join(message.deltas)) < 500
-
-
-def test_the_answer_comes_in_many_small_paced_pieces() -> None:
-    response = demo_response({"input": "hi"})
-    (message,) = response.items
-    assert isinstance(message, Message)
-    assert response.interval_ms == PACE_MS
-    assert len(message.deltas) > 30
-    assert max(map(len, message.deltas)) < 10
+    assert len(greeting({"input": "word " * 1000})) < 500
 
 
 @pytest.mark.parametrize(
-    ("reasoning", "kinds"),
+    ("content", "seen"),
     [
-        (None, [Message]),
-        ({}, [Message]),
-        ({"effort": "high"}, [Message]),
-        ({"summary": "none"}, [Message]),
-        ({"summary": "auto"}, [Reasoning, Message]),
+        ([IMAGE], "An image came with it."),
+        ([{"type": "input_text", "text": "Look!"}, IMAGE, IMAGE], "2 images came with it."),
     ],
 )
-def test_it_thinks_aloud_only_if_asked(reasoning: Any, kinds: list[type]) -> None:
-    response = demo_response({"input": "hi", "reasoning": reasoning})
-    assert [type(item) for item in response.items] == kinds
+def test_images_are_counted(content: Any, seen: str) -> None:
+    assert seen in greeting({"input": [{"role": "user", "content": content}]})
+    assert "came with it" not in greeting({"input": [USER]})
+
+
+def test_the_answer_comes_in_many_small_pieces() -> None:
+    deltas = message(greeting({"input": "hi"})).deltas
+    assert len(deltas) > 30
+    assert max(map(len, deltas)) < 10
+
+
+@pytest.mark.parametrize(
+    ("text", "short"), [("", ""), ("12345", "12345"), ("123456", "1234…"), ("123  6", "123…")]
+)
+def test_a_shortened_text_says_so(text: str, short: str) -> None:
+    assert shortened(text, 5) == short
+
+
+@pytest.mark.parametrize(
+    ("reasoning", "count"),
+    [
+        (None, 0),
+        ({}, 0),
+        ({"effort": "high"}, 0),
+        ({"summary": "none"}, 0),
+        ({"summary": "auto"}, 1),
+    ],
+)
+def test_it_thinks_aloud_only_if_asked(reasoning: Any, count: int) -> None:
+    assert len(thoughts({"input": "hi", "reasoning": reasoning})) == count
 
 
 @given(st.text())

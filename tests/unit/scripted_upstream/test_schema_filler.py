@@ -1,6 +1,9 @@
+import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from scripted_upstream.schema_filler import fill
@@ -26,6 +29,9 @@ TABLE: list[tuple[dict[str, Any], Any]] = [
     ({**INTEGER, "exclusiveMaximum": -3}, -4),
     ({**INTEGER, "multipleOf": 5, "minimum": 11}, 15),
     ({**NUMBER, "exclusiveMinimum": 0, "exclusiveMaximum": 1}, 0.5),
+    ({**NUMBER, "minimum": -90, "maximum": 90}, 0),
+    ({**NUMBER, "minimum": 1.5, "maximum": 1.6}, 1.55),
+    ({"minimum": 3}, 3),
     # texts
     (TEXT, "text"),
     (form(city=TEXT), {"city": "city"}),
@@ -33,7 +39,16 @@ TABLE: list[tuple[dict[str, Any], Any]] = [
     (form(city={**TEXT, "minLength": 6}), {"city": "city.."}),
     *(
         (form(at={**TEXT, "format": name}), None)
-        for name in ("date", "date-time", "time", "email", "uri", "uuid", "ipv4", "other")
+        for name in ("date", "date-time", "time", "duration", "email", "hostname", "uri")
+    ),
+    *((form(at={**TEXT, "format": name}), None) for name in ("uuid", "ipv4", "ipv6", "other")),
+    *(
+        (form(code={**TEXT, "pattern": pattern}), {"code": text})
+        for pattern, text in (
+            (r"^[A-Z]{3}-\d{2,4}$", "AAA-00"),
+            (r"^(?:\+)?[1-9]\d{6,14}$", "1000000"),
+            (r"^(?!no)\w+$", "code"),  # not made: the name will do
+        )
     ),
     # choices
     ({"enum": ["celsius", "fahrenheit"]}, "celsius"),
@@ -46,17 +61,30 @@ TABLE: list[tuple[dict[str, Any], Any]] = [
     ({"anyOf": [NULL, form(a=INTEGER)]}, {"a": 0}),
     ({"oneOf": [INTEGER, TEXT]}, 0),
     # what is not required is left out
-    ({"type": "object", "properties": {"zone": TEXT}}, {}),
+    ({"type": "object", "properties": {"zone": TEXT}, "required": []}, {}),
+    # a schema that does not say what is required is filled, but for what has a default
+    (
+        {"type": "object", "properties": {"city": TEXT, "unit": {"default": None}}},
+        {"city": "city"},
+    ),
     ({"properties": {"a": INTEGER}, "required": ["a"]}, {"a": 0}),
     ({"type": "object", "required": ["unheard-of"]}, {"unheard-of": "unheard-of"}),
-    ({"type": "array", "items": TEXT}, []),
+    ({"type": "array", "items": TEXT}, ["text"]),
+    ({"type": "array", "items": TEXT, "maxItems": 0}, []),
+    ({"type": "array"}, []),
     # nested
     ({"type": "array", "items": INTEGER, "minItems": 2}, [0, 0]),
     ({"type": "array", "prefixItems": [TEXT, INTEGER]}, ["text", 0]),
     ({"allOf": [form(x=INTEGER), form(y=INTEGER)]}, {"x": 0, "y": 0}),
     (form(at=form(city=TEXT)), {"at": {"city": "city"}}),
     (form(list=NODE) | {"$defs": {"Node": NODE}}, None),
-    (TREE, {"name": "name", "children": []}),
+    (
+        TREE,
+        {
+            "name": "name",
+            "children": [{"name": "name", "children": [{"name": "name", "children": []}]}],
+        },
+    ),
 ]
 
 
@@ -85,3 +113,40 @@ def test_the_value_is_valid_and_simple(schema: Any, wanted: Any) -> None:
 )
 def test_a_schema_that_cannot_be_followed_ends_too(schema: Any) -> None:
     fill(schema)
+
+
+VAST = {"type": "array", "minItems": 10**12, "items": {**TEXT, "minLength": 10**12}}
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        VAST,
+        {"type": "array", "minItems": 10**12, "items": VAST},
+        {**NUMBER, "minimum": 1e308, "multipleOf": 1e-308},
+        {**TEXT, "pattern": "(a+)+" * 500},
+        {**TEXT, "pattern": "((a{1000}){1000}){1000}"},
+        {"properties": {str(n): {"$ref": "#"} for n in range(20)}},
+    ],
+)
+def test_a_vast_schema_has_a_small_value(schema: Any) -> None:
+    assert len(json.dumps(fill(schema))) < 10_000_000
+
+
+KEYWORDS = (
+    *("type", "properties", "required", "items", "prefixItems", "minItems", "maxItems", "enum"),
+    *("anyOf", "oneOf", "allOf", "$ref", "minimum", "exclusiveMaximum", "multipleOf", "format"),
+    *("pattern", "minLength", "maxLength", "default"),
+)
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(["object", "#", "a"]),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYWORDS), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+
+
+@given(st.dictionaries(st.sampled_from(KEYWORDS), ANYTHING, max_size=6))
+def test_what_is_no_schema_is_filled_with_something(schema: Any) -> None:
+    json.dumps(fill(schema))

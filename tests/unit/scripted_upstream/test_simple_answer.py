@@ -3,8 +3,9 @@ from typing import Any
 
 import pytest
 
+from scripted_upstream.default_answer import NOBODY_READ_IT
 from scripted_upstream.script import FunctionCall, Message, Reasoning
-from scripted_upstream.simple_answer import simple_items
+from scripted_upstream.simple_answer import PACE_MS, demo_response, simple_items
 
 TEXT = {"type": "string"}
 MUST = "You must call one of the functions in this turn; do not answer in words."
@@ -67,7 +68,9 @@ def test_a_tool_that_the_prompt_names_is_called(prompt: str, called: tuple[str, 
 
 @pytest.mark.parametrize("prompt", ["Hello!", "What are weathercocks?", ""])
 def test_a_tool_that_nobody_names_is_not_called(prompt: str) -> None:
-    assert "demo upstream" in words(says("user", prompt), tools=TOOLS)
+    answer = words(says("user", prompt), tools=TOOLS)
+    assert "demo upstream" in answer
+    assert "No tool was called" in answer
 
 
 @pytest.mark.parametrize(
@@ -97,7 +100,12 @@ def test_a_forbidden_tool_is_not_called() -> None:
 @pytest.mark.parametrize("output", ["It's wet.", [{"type": "input_text", "text": "It's wet."}]])
 def test_the_result_of_a_call_is_repeated(output: Any) -> None:
     entries = [says("user", "the weather?"), *result("get_weather", output)]
-    assert words(*entries, tools=TOOLS) == "get_weather answered: It's wet."
+    assert words(*entries, tools=TOOLS) == f"get_weather answered: It's wet. {NOBODY_READ_IT}"
+
+
+def test_of_a_long_result_the_beginning_is_repeated() -> None:
+    entries = [says("user", "the weather?"), *result("get_weather", "wet " * 10_000)]
+    assert len(words(*entries, tools=TOOLS)) < 1000
 
 
 def test_a_new_prompt_calls_again() -> None:
@@ -125,8 +133,8 @@ ONLY_JSON = "Answer with one JSON object and nothing else: no prose, no code fen
 @pytest.mark.parametrize(
     ("order", "answer"),
     [
-        (ONLY_JSON, {}),
-        (f"{ONLY_JSON} Like {{this}}.", {}),
+        (f"{ONLY_JSON} It must follow this JSON schema (p): no", None),
+        (f"{ONLY_JSON} It must follow this JSON schema (p): [0]", None),
         (
             f"{ONLY_JSON} It must follow this JSON schema (p): {json.dumps(PERSON)}",
             {"name": "name", "age": 18},
@@ -134,7 +142,22 @@ ONLY_JSON = "Answer with one JSON object and nothing else: no prose, no code fen
     ],
 )
 def test_the_gateways_instruction_for_json_is_obeyed(order: str, answer: Any) -> None:
-    assert json.loads(words(says("user", "Who?"), says("developer", order))) == answer
+    given = json.loads(words(says("user", "Who?"), says("developer", order)))
+    assert given == answer or (answer is None and "demo upstream" in given["answer"])
+
+
+def test_an_instruction_for_a_list_is_obeyed() -> None:
+    schema = {"type": "array", "items": TEXT}
+    order = f"The form (p): a {{list}}\n{ONLY_JSON.replace('object', 'value')} It must follow this JSON schema (p): "
+    answer = words(says("user", "Who?"), says("developer", order + json.dumps(schema)))
+    assert json.loads(answer) == ["text"]
+
+
+def test_any_json_object_says_that_it_is_the_demos() -> None:
+    entries = [says("user", "Who?"), says("developer", ONLY_JSON)]
+    assert "demo upstream" in json.loads(words(*entries))["answer"]
+    entries[1:1] = result("get_weather", "wet")
+    assert "get_weather answered: wet" in json.loads(words(*entries))["answer"]
 
 
 def test_json_is_not_given_where_it_is_only_talked_about() -> None:
@@ -150,3 +173,21 @@ def test_values_come_from_the_filler() -> None:
 def test_it_thinks_aloud_only_if_asked() -> None:
     request = {"input": "the weather?", "tools": TOOLS, "reasoning": {"summary": "auto"}}
     assert [type(made) for made in simple_items(request)] == [Reasoning, FunctionCall]
+
+
+def test_tools_whose_names_stand_in_the_prompt_are_called_together() -> None:
+    request = {"input": "Ask get_weather and now.", "tools": TOOLS}
+    assert [made.name for made in simple_items(request) if isinstance(made, FunctionCall)] == [
+        "get_weather",
+        "now",
+    ]
+
+
+def test_the_demo_speaks_at_the_pace_of_a_reader_but_not_for_long() -> None:
+    assert demo_response({"input": "Hello!"}).interval_ms == PACE_MS
+    schema = {"type": "array", "minItems": 1000, "items": TEXT}
+    wanted = {"format": {"type": "json_schema", "name": "x", "schema": schema}}
+    response = demo_response({"input": "Hello!", "text": wanted})
+    (message,) = response.items
+    assert isinstance(message, Message)
+    assert response.interval_ms * len(message.deltas) <= 5000
