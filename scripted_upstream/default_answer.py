@@ -24,9 +24,12 @@ def thoughts(request: dict[str, Any]) -> tuple[Item, ...]:
 
 
 def greeting(request: dict[str, Any]) -> str:
-    """Return the words for a request that asks for neither a call nor JSON."""
+    """Return the words for a request that asks for neither a call nor JSON; in ASCII but for what they quote.
+
+    A terminal or a pipe may have no other characters.
+    """
     said = last_user_text(request)
-    heard = f"You wrote: “{shortened(said, _QUOTE_LENGTH)}”. " if said else ""
+    heard = f'You wrote: "{shortened(said, _QUOTE_LENGTH)}". ' if said else ""
     return (
         "Hello from the built-in demo upstream! "
         f"{heard}{_seen(request)}"
@@ -47,8 +50,8 @@ def pieces(text: str) -> tuple[str, ...]:
 
 
 def shortened(text: str, length: int) -> str:
-    """Return at most `length` characters of the text, the last one a mark where some are missing."""
-    return text if len(text) <= length else text[: length - 1].rstrip() + "…"
+    """Return at most `length` characters of the text, in the end a mark where some are missing."""
+    return text if len(text) <= length else text[: length - 3].rstrip() + "..."
 
 
 def last_user_text(request: dict[str, Any]) -> str:

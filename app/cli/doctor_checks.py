@@ -27,7 +27,7 @@ _MB = 1 << 20
 LOW_MB = 1024
 TOO_LOW_MB = 64
 
-LOG_IN = "flask --app wsgi codex login"
+LOG_IN = ".venv/bin/flask --app wsgi codex login"
 _EXPIRED = f"If the network is fine (see upstream), the login has expired or was revoked: {LOG_IN}"
 _LOGIN_AT_FAULT = re.compile(
     r"\b(401|403|unauthori[sz]ed|expired|revoked|refresh token)\b", re.IGNORECASE

@@ -1,4 +1,4 @@
-"""Table of the commands `flask --app wsgi codex …`. Each is loaded when it is used.
+"""Table of the commands `.venv/bin/flask --app wsgi codex …`. Each is loaded when it is used.
 
 A gunicorn worker, which registers this group with the application, therefore loads none of them.
 """

@@ -90,7 +90,7 @@ def _healthz(site: Site) -> Result:
     body = site.gateway.send("/healthz").good().json()
     version = body.get("versions", {}).get("gateway") or "hidden from this key"
     if body["status"] == "maintenance":
-        remedy = "To end it, on its host: flask --app wsgi codex maintenance off"
+        remedy = "To end it, on its host: .venv/bin/flask --app wsgi codex maintenance off"
         return warn(f"In maintenance, version {version}.", remedy)
     reason = f" ({body['reason']})" if body.get("reason") else ""
     sentence = f"{body['status']}{reason}, version {version}."
@@ -123,7 +123,7 @@ def _errors(site: Site) -> Result:
 
 def _models(site: Site) -> Result:
     listed = site.gateway.send("/v1/models").good().json()["data"]
-    remedy = "On its host: flask --app wsgi codex doctor"
+    remedy = "On its host: .venv/bin/flask --app wsgi codex doctor"
     _require(bool(listed), "The list of models is empty.", remedy)
     site.model = site.model or listed[0]["id"]
     return ok(f"{len(listed)}; taking {site.model}.")
@@ -141,7 +141,9 @@ def _upstream(site: Site) -> Result:
     if site.upstream != "demo":
         return ok(f"{site.upstream} answers.")
     judge = fail if "model" in site.required else warn
-    remedy = "Log in (flask --app wsgi codex login) or set CODEX_UPSTREAM_URL, then kill -HUP."
+    remedy = (
+        "Log in (.venv/bin/flask --app wsgi codex login) or set CODEX_UPSTREAM_URL, then kill -HUP."
+    )
     return judge("The built-in demo answers, no model does.", remedy)
 
 

@@ -105,11 +105,11 @@ def describe(seen: Status) -> Iterator[tuple[str, str]]:
 
 def _login(seen: Status) -> str:
     if seen.child_problem:
-        return f"unknown: {seen.child_problem} To find out more: flask --app wsgi codex doctor"
+        return f"unknown: {seen.child_problem} To find out more: .venv/bin/flask --app wsgi codex doctor"
     account = seen.login.account
     if seen.login.problem:
         return f"{account or 'unknown'}; codex could not look it up: {seen.login.problem}"
-    return str(account or "nobody is logged in (flask --app wsgi codex login)")
+    return str(account or "nobody is logged in (.venv/bin/flask --app wsgi codex login)")
 
 
 def _gateway(gateway: Running) -> str:
@@ -118,6 +118,6 @@ def _gateway(gateway: Running) -> str:
     where = f", {gateway.address}" if gateway.address else ""
     words = {True: "ready", False: "not ready", None: "unknown"}[gateway.ready]
     if gateway.health == "maintenance":
-        words = "in maintenance (flask --app wsgi codex maintenance status)"
+        words = "in maintenance (.venv/bin/flask --app wsgi codex maintenance status)"
     reason = f" ({gateway.reason})" if gateway.reason else ""
     return f"running, pid {gateway.pid}{where}: {words}{reason}"

@@ -36,7 +36,9 @@ def trace(request_id: str | None, *, as_json: bool) -> None:
     elif found := trace_files.of_request(traces, request_id):
         lines = list(chain.from_iterable(["", *timeline(document)] for document in found))[1:]
     else:
-        give_up("There is no trace of this request. To list those there are: codex trace")
+        give_up(
+            "There is no trace of this request. To list those there are: .venv/bin/flask --app wsgi codex trace"
+        )
     say(found, lines, as_json=as_json)
 
 

@@ -17,11 +17,11 @@ _TORN_S = 1.0
 
 _NONE = (
     "This service is not logged in to OpenAI. Its operator has to run: "
-    "flask --app wsgi codex login. Your key is fine."
+    ".venv/bin/flask --app wsgi codex login. Your key is fine."
 )
 _USELESS = (
     "This service's login cannot be used. Its operator has to look at auth.json, or run: "
-    "flask --app wsgi codex login. Your key is fine."
+    ".venv/bin/flask --app wsgi codex login. Your key is fine."
 )
 _READ_ONLY = (
     "This service's login cannot be used: codex has to renew it, and auth.json cannot be written. "

@@ -59,7 +59,7 @@ class WorkerServices:
                 "demo_upstream_serves",
                 extra={
                     "meaning": "No login was ever made here, so scripted answers are served through the real codex.",
-                    "remedy": "Run: flask --app wsgi codex login, then reload (kill -HUP).",
+                    "remedy": "Run: .venv/bin/flask --app wsgi codex login, then reload (kill -HUP).",
                 },
             )
             gevent.spawn(self._demo.run)

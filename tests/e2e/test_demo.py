@@ -20,7 +20,7 @@ def test_the_demo_answers_and_says_what_it_is(make_gateway: Any) -> None:
     gateway: Gateway = make_gateway(with_upstream=False)
     _, frames = stream_frames(gateway, ask("hello"))
     text = "".join(f["choices"][0]["delta"].get("content", "") for f in frames[:-1])
-    assert "flask --app wsgi codex login" in text
+    assert ".venv/bin/flask --app wsgi codex login" in text
     assert frames[-2]["codex_metadata"]["upstream"] == "demo"
     owners = {model["owned_by"] for model in gateway.get("/v1/models").json()["data"]}
     assert owners == {"codex-demo"}

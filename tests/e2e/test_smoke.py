@@ -117,7 +117,7 @@ def test_in_maintenance_it_fails_and_says_how_to_end_it(lend_gateway: Any, tmp_p
     assert (found["readyz"], found["healthz"], found["models"]) == ("ok", "warn", "FAILED")
     assert found["chat"] == "skip"
     assert "503 MAINTENANCE: This gateway is in maintenance: We are moving." in done.stdout
-    assert "flask --app wsgi codex maintenance off" in done.stdout
+    assert ".venv/bin/flask --app wsgi codex maintenance off" in done.stdout
     assert requests.delete(url, headers=gateway.headers, timeout=DEADLINE_S).ok
 
 

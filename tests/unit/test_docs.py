@@ -6,6 +6,7 @@ import ast
 import inspect
 import json
 import re
+import tomllib
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -15,6 +16,7 @@ from flask import Flask
 from prometheus_client.metrics import MetricWrapperBase
 
 from app import create_app, errors
+from app.api import BLUEPRINTS
 from app.backend.observer import TurnState
 from app.errors import GatewayError
 from app.observability import labels
@@ -117,6 +119,50 @@ def test_every_route_has_a_heading(app: Flask) -> None:
     assert set(re.findall(r"^## `([A-Z]+ /\S+)`$", page("api.md"), re.MULTILINE)) == routes
 
 
+def test_every_endpoint_is_in_the_readme_the_changelog_the_contract_and_a_test(app: Flask) -> None:
+    told = {name: (ROOT / name).read_text() for name in ("README.md", "CHANGELOG.md")}
+    tests = "".join(path.read_text() for path in (ROOT / "tests/e2e").glob("test_*.py"))
+    for rule in app.url_map.iter_rules():
+        path = rule.rule.split("<")[0].rstrip("/")
+        assert path in tests, f"no test in tests/e2e speaks of {path}"
+        for name, text in told.items():
+            assert path in text or not path.startswith("/v1/"), f"{name} does not name {path}"
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    (listed,) = [
+        contract["modules"]
+        for contract in contracts["contracts"]
+        if contract["name"] == "Endpoints do not know each other"
+    ]
+    served = {blueprint.import_name.removesuffix(".routes") for blueprint, _ in BLUEPRINTS}
+    assert set(listed) == served
+
+
+def test_the_endpoint_that_is_shown_is_the_one_that_is_tested() -> None:
+    modules = [path.read_text() for path in (ROOT / "tests/fakes/summaries").glob("*.py")]
+    blocks = re.findall(
+        r"^```python\n(.*?)^```$", page("adding-an-endpoint.md"), re.DOTALL | re.MULTILINE
+    )
+    shown = [block for block in blocks if not block.startswith("BLUEPRINTS")]
+    assert len(shown) == 3
+    for block in shown:
+        assert any(block in module for module in modules), block
+
+
+def test_the_health_of_the_api_page_has_the_members_of_the_real_one(app: Flask) -> None:
+    section = page("api.md").split("With a key, `/readyz` and `/healthz` also have:")[1]
+    shown = json.loads(section.split("```json\n")[1].split("```")[0])
+    with app.test_client() as client:
+        key = {"Authorization": f"Bearer {'x' * 32}"}
+        real = {path: client.get(path, headers=key).json or {} for path in ("/healthz", "/readyz")}
+    assert set(real["/healthz"]) == set(shown) | {"status", "reason"}
+    assert set(real["/readyz"]) == set(shown) | {"status", "reason"}
+    for name in ("child", "maintenance", "reload", "versions"):
+        assert set(shown[name]) == set(real["/healthz"][name]), name
+    table = section.split("\n## ")[0]
+    explained = {name.split(".")[-1] for row in cells(table) for name in re.split(r"[, ]+", row[0])}
+    assert set(shown["child"]) | set(shown["reload"]) | {"account_limits"} <= explained
+
+
 # Errors
 
 
@@ -179,6 +225,28 @@ def test_every_log_event_has_a_row() -> None:
     assert set(rows) == log_events()
 
 
+def alternatives(pattern: str) -> list[str]:
+    """Every text that a pattern of the runbook means: `child_(replaced|exited)` means two."""
+    found = re.fullmatch(r"(.*?)\((.*)\)(.*)", pattern)
+    if not found:
+        return [pattern]
+    before, inner, after = found.groups()
+    return [before + part + after for part in inner.split("|")]
+
+
+def test_every_event_and_code_that_a_page_searches_the_log_for_exists() -> None:
+    events = log_events()
+    for path in PAGES:
+        text = path.read_text()
+        for pattern in re.findall(r"""grep -?\S* ?'"event": "([\w(|)]+)"?'""", text):
+            for name in alternatives(pattern):
+                is_beginning = name.endswith("_")
+                known = any(e.startswith(name) for e in events) if is_beginning else name in events
+                assert known, f"{path.name}: {name}"
+        for pattern in re.findall(r"""grep -?\S* ?'"error_code": "([\w(|)]+)"'""", text):
+            assert set(alternatives(pattern)) <= labels.CODES, path.name
+
+
 # Metrics
 
 
@@ -201,6 +269,14 @@ def test_every_metric_has_a_row_with_its_type_and_labels() -> None:
     rows = [row for row in cells(table) if row[0].startswith("codex_")]
     assert len(rows) == len({row[0] for row in rows})
     assert {row[0]: (row[1], row[2]) for row in rows} == metrics()
+
+
+def test_every_metric_that_a_page_names_exists() -> None:
+    known = {name + suffix for name in metrics() for suffix in ("", "_bucket", "_sum", "_count")}
+    families = tuple({"_".join(name.split("_")[:2]) + "_" for name in known})
+    for path in PAGES:
+        named = re.findall(r"(?<![\w\"'])codex_\w+(?=[`\[{ )])", path.read_text())
+        assert {name for name in named if name.startswith(families)} <= known, path.name
 
 
 def test_every_label_is_explained() -> None:
@@ -259,6 +335,24 @@ def anchors(path: Path) -> set[str]:
     """Headings as GitHub makes anchors of them."""
     headings = re.findall(r"^#+ (.+)$", path.read_text(), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-") for text in headings}
+
+
+def test_the_readme_has_commands_that_any_shell_takes_as_pasted() -> None:
+    blocks = re.findall(
+        r"^```(\w+)\n(.*?)^```$", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE
+    )
+    assert {language for language, _ in blocks} == {"sh", "text"}
+    for text in (text for language, text in blocks if language == "sh"):
+        assert text.isascii()
+        # A prompt is no command, and zsh takes a comment for an argument.
+        assert not re.search(r"^\$ | # ", text, re.MULTILINE), text
+
+
+def test_commands_are_written_as_they_can_be_typed() -> None:
+    pages = [*PAGES, ROOT / ".env.example", *(ROOT / "app").rglob("*.py")]
+    for path in [*pages, *(ROOT / "scripted_upstream").rglob("*.py")]:
+        for line in path.read_text().splitlines():
+            assert not re.search(r"(?<!\.venv/bin/)flask --app", line), f"{path}: {line}"
 
 
 def test_the_readme_is_short() -> None:

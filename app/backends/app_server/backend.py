@@ -105,7 +105,7 @@ class AppServerBackend:
                 "login_renewal_cut",
                 extra={
                     "meaning": "The service ends while codex renews its login, which may be lost now.",
-                    "remedy": "If requests are 503 UPSTREAM_AUTH after the next start: flask --app wsgi codex login.",
+                    "remedy": "If requests are then 503 UPSTREAM_AUTH: .venv/bin/flask --app wsgi codex login.",
                 },
             )
         self.supervisor.stop()

@@ -52,7 +52,7 @@ class Operator:
     def types(
         self, *arguments: str, given: str = "", **settings: str
     ) -> subprocess.CompletedProcess[str]:
-        """Run `flask --app wsgi codex …` to its end; `given` is its standard input."""
+        """Run `.venv/bin/flask --app wsgi codex …` to its end; `given` is its standard input."""
         done = subprocess.run(
             [sys.executable, "-m", "flask", "--app", self.app, "codex", *arguments],
             cwd=ROOT,
