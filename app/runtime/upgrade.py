@@ -128,7 +128,7 @@ class Upgrade:
             server.reap_workers()
         if self._follower_pid and not self.is_running:
             # It may have ended before it could tidy up.
-            left = Pidfile(f"{server.cfg.pidfile}.2")
+            left = PrivatePidfile(f"{server.cfg.pidfile}.2")
             left.pid = self._follower_pid
             left.unlink()
 
