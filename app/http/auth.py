@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Mapping
 from enum import Enum
+from functools import partial
 
 from flask import Flask, request
 
@@ -39,7 +40,7 @@ def init_app(app: Flask, keys: Mapping[Access, Keys], access: Mapping[str, Acces
         rule = request.url_rule
         needed = access.get(request.blueprint or "", Access.KEY)
         kind = Access.KEY if needed is Access.PUBLIC else needed
-        name = caller_name(encoded[kind])
+        name = caller_name(encoded[kind], request.headers.get("Authorization", ""))
         current_record().key_name = name
         if rule is None or request.method == "OPTIONS":
             return  # 404, 405 and preflights say nothing that a key protects
@@ -47,11 +48,14 @@ def init_app(app: Flask, keys: Mapping[Access, Keys], access: Mapping[str, Acces
             raise InvalidApiKey(_message())
 
     app.before_request(check)
+    # For the worker, before there is a request: whatever kind of key it is, its caller is no stranger.
+    of_all_kinds = {f"{kind.value} {n}": k for kind in encoded for n, k in encoded[kind].items()}
+    app.extensions["caller_of"] = partial(caller_name, of_all_kinds)
 
 
-def caller_name(keys: Mapping[str, bytes]) -> str | None:
-    """Return the name of the key that the request carries, None if it carries none of ours. Constant time."""
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+def caller_name(keys: Mapping[str, bytes], authorization: str) -> str | None:
+    """Return the name of the key in such a header, None if it is none of these. Constant time."""
+    scheme, _, token = authorization.partition(" ")
     offered = token.strip().encode("utf-8", "surrogateescape")
     found = None
     for name, key in keys.items():  # all of them: the time must not tell which one was close

@@ -13,6 +13,9 @@ from difflib import get_close_matches
 _SHOWN = 200
 """Characters of a path that are repeated, and that are looked at."""
 
+_MOST_STEPS = 8
+"""Steps of a path of ours, with room. What is longer is looked at from behind: too much is before it."""
+
 _VERY_CLOSE, _CLOSE = 0.9, 0.8
 
 _BASE = "The base URL of a client ends in /v1 here."
@@ -89,7 +92,7 @@ def _right_url(
     if close := get_close_matches(plain.lower(), endpoints, n=1, cutoff=_VERY_CLOSE):
         return close[0]
     steps = plain.split("/")[1:]
-    for first in range(len(steps)):
+    for first in range(max(0, len(steps) - _MOST_STEPS), len(steps)):
         rest = "/".join(steps[first:])
         for candidate in (f"/v1/{rest}", f"/{rest}", f"/v1/{rest.lower()}", f"/{rest.lower()}"):
             if (

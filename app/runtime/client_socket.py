@@ -4,7 +4,7 @@ Reading: a head has to be whole in time, an idle connection is kept for a while,
 each block has to be taken in time, however many there are, so that a long answer over a slow line is never cut and a
 client that has stopped reading always is. The kernel holds little for such a client, and drops one that has vanished.
 
-Loaded by gunicorn's master, too, which must not load the application: so this module imports nothing from `app`.
+Loaded by gunicorn's master, too, which must not load the application: so it imports nothing that does.
 """
 
 from __future__ import annotations
@@ -17,12 +17,16 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-import gevent
 from gevent.server import StreamServer
 from gevent.socket import socket, wait_write
 
+from app.runtime.loop_queue import LoopQueue
+
 BLOCK_BYTES = 64 * 1024
-"""Number of bytes that have to be taken within `Deadlines.send_s`."""
+"""Number of bytes that have to be taken within `Deadlines.send_s`, and that are read at once at most."""
+
+_REST_S = 0.5
+"""Pause between two requests of a connection after which it counts as rested: health checks are seconds apart."""
 
 _UNSENT_BYTES = 2 * BLOCK_BYTES
 _ABORT = (1).to_bytes(4, "little") + bytes(4)  # struct linger: on, for zero seconds
@@ -44,7 +48,7 @@ class Deadlines:
 
 
 class Phase(Enum):
-    """Kind of the next bytes from the client."""
+    """Kind of the next bytes from the client; those of each wait in a line of their own."""
 
     SILENT = "silent"  # nothing has come since the connection was accepted
     IDLE = "idle"  # nothing has come since the last answer
@@ -57,14 +61,21 @@ class SlowHead(Exception):
 
 
 class ClientSocket(socket):
-    """Connection of a client. `cut_reason` says why this side ended it: `silent`, `slow_head`, `slow_reader`."""
+    """Connection of a client.
 
-    __slots__ = ("_deadline", "_phase", "cut_reason", "deadlines")
+    `cut_reason` says why this side ended it: `silent`, `slow_head`, `slow_reader`; `caller` is the name of the key that
+    its latest request came with, None for a stranger. `is_rested`: no other request came shortly before this one.
+    """
+
+    __slots__ = ("_deadline", "_phase", "caller", "cut_reason", "deadlines", "is_rested", "queue")
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
+        self.caller: str | None = None
         self.cut_reason: str | None = None
         self.deadlines = Deadlines()
+        self.is_rested = True
+        self.queue = LoopQueue()
         self._phase = Phase.BODY
         self._deadline = 0.0
 
@@ -76,6 +87,7 @@ class ClientSocket(socket):
 
     def await_next(self, *, has_begun: bool) -> None:
         """A request is over. `has_begun`: some of the next one is there already."""
+        self.is_rested = False
         if has_begun:
             self._begin_head()
         else:
@@ -90,13 +102,13 @@ class ClientSocket(socket):
 
     # Reading and writing, as gunicorn does
 
-    def recv(self, *arguments: Any) -> bytes:
+    def recv(self, size: int, flags: int = 0) -> bytes:
         """Return what has come; nothing, as at EOF, where an idle connection has waited long enough. Blocks.
 
-        Lets everybody else run first: recv does not yield while data is ready, nor would any deadline be noticed.
+        Takes its turn among the caller's connections, and a block at most: what gunicorn reads ahead nobody counts.
         Raises `SlowHead`, and `TimeoutError` where a body pauses for too long.
         """
-        gevent.sleep(0)
+        self.queue.wait((self._phase, self.caller))
         left = (
             self.deadlines.head_s
             if self._phase is Phase.BODY
@@ -106,7 +118,7 @@ class ClientSocket(socket):
             return self._give_up()
         self.settimeout(left)
         try:
-            data: bytes = super().recv(*arguments)
+            data: bytes = super().recv(min(size, BLOCK_BYTES), flags)
         except TimeoutError:
             return self._give_up()
         finally:
@@ -114,6 +126,7 @@ class ClientSocket(socket):
         if self._phase is Phase.SILENT:
             self._phase = Phase.HEAD  # its time has run since the connection was accepted
         elif self._phase is Phase.IDLE:
+            self.is_rested = self._deadline - time.monotonic() < self.deadlines.idle_s - _REST_S
             self._begin_head()
         return data
 
@@ -161,9 +174,20 @@ class ClientSocket(socket):
 
 
 class ClientServer(StreamServer):
-    """Accepts connections as `ClientSocket`s, each with `deadlines`."""
+    """Accepts connections as `ClientSocket`s. All of them wait in one `queue`."""
 
-    deadlines = Deadlines()
+    max_accept = 16  # in one turn of the loop
+
+    def __init__(
+        self, listener: Any, deadlines: Deadlines, queue: LoopQueue, **options: Any
+    ) -> None:
+        super().__init__(listener, **options)
+        self.deadlines, self.queue = deadlines, queue
+
+    def init_socket(self) -> None:
+        """Set on the listener what every connection has from it: a call for each would cost more than the accept."""
+        super().init_socket()
+        _set_kernel_limits(self.socket, self.deadlines)
 
     def do_read(self) -> Any:
         """Return a connection and its address; None if there is none."""
@@ -172,19 +196,18 @@ class ClientServer(StreamServer):
             return None
         plain, address = accepted
         client = ClientSocket(plain.family, plain.type, plain.proto, fileno=plain.detach())
-        client.deadlines = self.deadlines
-        _set_kernel_limits(client, self.deadlines)
+        client.deadlines, client.queue = self.deadlines, self.queue
         client.await_first()
         return client, address
 
 
-def _set_kernel_limits(client: socket, deadlines: Deadlines) -> None:
+def _set_kernel_limits(listener: Any, deadlines: Deadlines) -> None:
     """Set what the kernel does with a client that does not read, or is not there any more.
 
     Little that is not on its way yet: else a block counts as taken while megabytes of others lie in front of it, and
     thousands of deaf clients would fill the machine. What is on its way has no bound but TCP's, so lines stay as fast.
     """
-    client.setsockopt(constants.SOL_SOCKET, constants.SO_KEEPALIVE, 1)
+    listener.setsockopt(constants.SOL_SOCKET, constants.SO_KEEPALIVE, 1)
     options = {
         **_KEEPALIVE_PROBES,
         "TCP_NOTSENT_LOWAT": _UNSENT_BYTES,
@@ -195,4 +218,4 @@ def _set_kernel_limits(client: socket, deadlines: Deadlines) -> None:
         # macOS has not all of them.
         if (option := getattr(constants, name, None)) is not None:
             with suppress(OSError):
-                client.setsockopt(constants.IPPROTO_TCP, option, value)
+                listener.setsockopt(constants.IPPROTO_TCP, option, value)

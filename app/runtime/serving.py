@@ -124,8 +124,7 @@ class ServingWorker(Worker):
         handle = partial(self.handle, listener)
         pool = Pool(self.worker_connections)
         self._pools.append(pool)
-        server = ClientServer(listener, handle=handle, spawn=pool)
-        server.deadlines = self.deadlines
+        server = ClientServer(listener, self.deadlines, self.queue, handle=handle, spawn=pool)
         server.start()
         return server
 
@@ -146,6 +145,11 @@ class ServingWorker(Worker):
         """Say once for each name that it means nothing here."""
         log.info("headers_ignored", extra={"headers": sorted(names - self._ignored_headers)})
         self._ignored_headers |= names
+
+    def caller_of(self, authorization: str) -> str | None:
+        """Return the name of the key, of whatever kind, that the application knows."""
+        name: str | None = cast("Any", self.wsgi).extensions["caller_of"](authorization)
+        return name
 
     def note_cut(self, reason: str) -> None:
         """Count a connection that was ended from this side."""

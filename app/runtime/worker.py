@@ -1,9 +1,11 @@
-"""Worker class over gunicorn's gevent worker: JSON errors, deadlines for clients, eviction of idle connections.
+"""Worker class over gunicorn's gevent worker: JSON errors, deadlines for clients, turns, eviction of connections.
 
 A request that never reaches the application is answered in JSON too. No client can make a connection wait for it
 without an end (`client_socket.py`). And connections that only wait for a request are closed where they are in the
 way: a worker that retires would wait for them until its grace is over and then be killed, since every client library
-keeps its connections open; and one that has no room left would accept no more.
+keeps its connections open; and one that has no room left would accept no more. gunicorn serves what a connection has
+sent ahead without a pause; here each request waits for its caller's turn (`loop_queue.py`), where everybody without a
+key is one caller, and health checks are another.
 
 Loaded by gunicorn's master, too, which must not load the application: so it imports nothing that does.
 """
@@ -13,9 +15,10 @@ from __future__ import annotations
 import json
 import secrets
 import time
+from collections.abc import Hashable
 from contextlib import nullcontext, suppress
 from http import HTTPStatus
-from socket import SHUT_RD, socket
+from socket import SHUT_RD, SHUT_RDWR, socket
 from typing import Any, cast
 
 from gunicorn import util
@@ -23,7 +26,10 @@ from gunicorn.workers.ggevent import GeventWorker
 
 from app.runtime.client_socket import ClientSocket, SlowHead
 from app.runtime.idle_connections import IdleConnections
+from app.runtime.loop_queue import LoopQueue
 from app.runtime.unread_body import UnreadBody, throw_away
+
+_HEALTH_CHECKS = frozenset({"/livez", "/readyz", "/healthz"})
 
 _SENTENCES = {
     408: "The request's head did not arrive in time.",
@@ -55,11 +61,13 @@ class Captured:
 
 
 class Worker(GeventWorker):
-    """gunicorn's worker with the three changes that the module describes."""
+    """gunicorn's worker with the changes that the module describes."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
+        self.queue = LoopQueue()
         self._idle: IdleConnections[ClientSocket] = IdleConnections()
+        self._strangers: IdleConnections[ClientSocket] = IdleConnections()
 
     def timeout_ctx(self) -> Any:
         """Set no deadline: the connection has its own, and tells an idle client from a slow one."""
@@ -72,12 +80,17 @@ class Worker(GeventWorker):
             super().handle(listener, client, addr)
         finally:
             self._idle.remove(client)
+            self._strangers.remove(client)
             if client.cut_reason is not None:
                 self.note_cut(client.cut_reason)
 
     def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> Any:
-        """Serve one request of a connection."""
+        """Serve one request of a connection, when it is its caller's turn."""
         self._idle.remove(sock)
+        sock.caller = self.caller_of(_authorization(req))
+        if sock.caller is None:
+            self._strangers.add(sock, time.monotonic(), was_served=True)
+        self.queue.wait(_line(sock, req.path))
         sock.await_body()
         body = UnreadBody(req)
         req.should_close = body.should_close  # the one question before gunicorn writes the headers
@@ -89,6 +102,7 @@ class Worker(GeventWorker):
             raise
         finally:
             del req.should_close
+            self._strangers.remove(sock)
         sock.await_next(has_begun=req.unreader.buf.getbuffer().nbytes > 0)
         self._idle.add(sock, time.monotonic(), was_served=True)
         return result
@@ -99,6 +113,10 @@ class Worker(GeventWorker):
         self._idle.add(client, time.monotonic(), was_served=True)
         throw_away(client)
 
+    def caller_of(self, authorization: str) -> str | None:
+        """Return the name of the key in that header, None for a stranger. Called for each request."""
+        return None
+
     def note_cut(self, reason: str) -> None:
         """Called when this side ended a connection, with the reason. Must not block."""
 
@@ -106,14 +124,16 @@ class Worker(GeventWorker):
         """End connections that have been idle for that long; return how many."""
         idle = self._idle.take_since(time.monotonic() - for_s)
         for client in idle:
-            _stop_reading(client)
+            _shut_down(client, SHUT_RD)
         return len(idle)
 
     def make_room(self) -> None:
-        """End the connection that has waited longest for a request, if there is one."""
-        client = self._idle.take_longest()
+        """End the connection that has waited longest for a request; if none waits, one that serves a stranger."""
+        if client := self._idle.take_longest():
+            _shut_down(client, SHUT_RD)
+        elif client := self._strangers.take_longest():
+            _shut_down(client, SHUT_RDWR)  # it may wait for a client that does not read its answer
         if client is not None:
-            _stop_reading(client)
             self.note_cut("made_room")
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
@@ -130,11 +150,23 @@ class Worker(GeventWorker):
             self._linger(client)
 
 
-def _stop_reading(client: ClientSocket) -> None:
-    """Tell a connection that nothing more comes: it ends, once it has answered what the client has sent already."""
-    # Through a copy: gevent would break off the read under way, and gunicorn would log that as an error.
+def _shut_down(client: ClientSocket, sides: int) -> None:
+    """Tell a connection that nothing more comes, or goes. Without more it ends, once it has answered what has come."""
+    # Through a copy: gevent would break off what is under way, and gunicorn would log that as an error.
     with suppress(OSError), client.dup() as copy:
-        copy.shutdown(SHUT_RD)
+        copy.shutdown(sides)
+
+
+def _line(client: ClientSocket, path: str) -> Hashable:
+    """Return in which line a request waits: strangers do not wait behind those who ask again and again."""
+    if client.caller is not None:
+        return client.caller
+    return path in _HEALTH_CHECKS, client.is_rested
+
+
+def _authorization(request: Any) -> str:
+    """Return the header as the application sees it, of a request as gunicorn has it."""
+    return ",".join(value for name, value in request.headers if name == "AUTHORIZATION")
 
 
 def json_answer(status: int) -> bytes:

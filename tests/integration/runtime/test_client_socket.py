@@ -16,6 +16,7 @@ from gevent import socket
 from gevent.pool import Pool
 
 from app.runtime.client_socket import BLOCK_BYTES, ClientServer, ClientSocket, Deadlines, SlowHead
+from app.runtime.loop_queue import LoopQueue
 from tests.fakes.waiting import deadline, eventually, in_background, outcome, result
 
 SOON_S = 0.05
@@ -32,7 +33,9 @@ class Door:
 
     def __post_init__(self) -> None:
         self.pool = Pool()
-        self.server = ClientServer(("127.0.0.1", 0), handle=self._handle, spawn=self.pool)
+        self.server = ClientServer(
+            ("127.0.0.1", 0), self.deadlines, LoopQueue(), handle=self._handle, spawn=self.pool
+        )
         self.server.start()
 
     def _handle(self, client: Any, _: Any) -> None:
@@ -54,8 +57,8 @@ class Door:
 
 
 @pytest.fixture
-def door() -> Iterator[Door]:
-    opened = Door()
+def door(request: pytest.FixtureRequest) -> Iterator[Door]:
+    opened = Door(getattr(request, "param", LONG))
     yield opened
     opened.server.stop(timeout=0)
     for client in opened.theirs:
@@ -210,8 +213,9 @@ def test_a_client_that_closes_during_a_write_ends_it(door: Door) -> None:
 
 
 @pytest.mark.skipif(not hasattr(constants, "TCP_USER_TIMEOUT"), reason="Linux only")
+@pytest.mark.parametrize("door", [Deadlines(send_s=7)], indirect=True)
 def test_the_kernel_holds_little_and_drops_the_vanished(door: Door) -> None:
-    ours, _ = door.open(Deadlines(send_s=7))
+    ours, _ = door.open(LONG)
 
     def option(name: str, level: int = constants.IPPROTO_TCP) -> int:
         return ours.getsockopt(level, getattr(constants, name))
@@ -229,6 +233,12 @@ def test_a_deaf_client_takes_no_megabytes_of_the_kernels_memory(door: Door) -> N
         for taken in range(0, 20_000_000, 4096):
             assert taken < 400_000
             ours.send(b"x" * 4096)
+
+
+def test_no_read_takes_more_than_a_block(door: Door) -> None:
+    ours, theirs = door.open(LONG)
+    theirs.sendall(bytes(2 * BLOCK_BYTES))
+    assert len(ours.recv(1 << 20)) <= BLOCK_BYTES
 
 
 def test_a_copy_is_one_of_the_kind(door: Door) -> None:

@@ -101,3 +101,14 @@ def test_of_others_nothing_is_said(path: str) -> None:
 def test_what_is_served_one_day_is_not_told_of_as_missing() -> None:
     served = [*ENDPOINTS, "/v1/responses"]
     assert "Did you mean /v1/responses?" in advice_for("/responses", served, served.__contains__)
+
+
+def test_a_path_of_many_steps_costs_few_looks() -> None:
+    looks: list[str] = []
+
+    def count(path: str) -> bool:
+        looks.append(path)
+        return False
+
+    assert advice_for("/a" * 100, ENDPOINTS, count) == ""
+    assert len(looks) < 40
