@@ -1,12 +1,18 @@
-"""Budget of a counted resource, and reservations that give their part of it back exactly once. Pure.
+"""Budget of a counted resource, shares of owners in one, and reservations that give back exactly once. Pure.
+
+An owner is the name of a client key. Where several share a budget, one may have three quarters of what the others
+leave, never all: one alone leaves a quarter, and each that comes finds something. So who has most is refused first, and
+nobody has to say beforehand how many there will be.
 
 No lock: nothing here yields between reading and changing.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from typing import Protocol
 
 
 class Budget:
@@ -41,10 +47,103 @@ class Budget:
         return f"<{type(self).__name__} {self.used}/{self.limit}>"
 
 
+class Shares:
+    """What owners have of `limit` units. Without `is_split` one may have all.
+
+    Up to `floor` units, and what it asks for while it has none, are never more than an owner's share.
+    """
+
+    def __init__(self, limit: int, *, is_split: bool, floor: int = 0) -> None:
+        self.limit = limit
+        self.used = 0
+        self._is_split = is_split
+        self._floor = floor
+        self._of: Counter[str] = Counter()
+
+    def of(self, owner: str) -> int:
+        """Return what an owner has."""
+        return self._of[owner]
+
+    def may_have(self, owner: str, amount: int) -> bool:
+        """Return True if that much more is within the owner's share, whether or not it is free now."""
+        has = self._of[owner]
+        left_by_others = self.limit - (self.used - has)
+        if not self._is_split:
+            return has + amount <= self.limit
+        return not has or has + amount <= max(self._floor, left_by_others * 3 // 4)
+
+    def add(self, owner: str, amount: int) -> None:
+        """Count that much more as the owner's; less, if it is negative."""
+        self.used += amount
+        self._of[owner] += amount
+        if not self._of[owner]:
+            del self._of[owner]
+
+
+class SharedBudget:
+    """Budget of several owners.
+
+    `refusal` makes the error that is raised where more is asked for: of True where the owner's share is used up, of
+    False where all is.
+    """
+
+    def __init__(self, shares: Shares, refusal: Callable[[bool], Exception]) -> None:
+        self.shares = shares
+        self._refusal = refusal
+
+    def check(self, owner: str, amount: int = 1) -> None:
+        """Raise the refusal if the owner may not have `amount` now."""
+        if self.shares.used + amount > self.shares.limit:
+            raise self._refusal(False)
+        if not self.shares.may_have(owner, amount):
+            raise self._refusal(True)
+
+    def reserve(self, owner: str, amount: int = 1) -> Reservation:
+        """Take `amount` until the reservation is released. Raises the refusal."""
+        reservation = Reservation(_Part(self, owner))
+        reservation.grow(amount)
+        return reservation
+
+    def take(self, owner: str, amount: int) -> None:
+        """Count `amount` as used; for `Reservation` and for subclasses. Raises the refusal."""
+        self.check(owner, amount)
+        self.shares.add(owner, amount)
+
+    def give_back(self, owner: str, amount: int) -> None:
+        """Count `amount` as free again; for `Reservation` and for subclasses."""
+        self.shares.add(owner, -amount)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.shares.used}/{self.shares.limit}>"
+
+
+class _Part:
+    """A shared budget as one of its owners sees it."""
+
+    def __init__(self, budget: SharedBudget, owner: str) -> None:
+        self._budget, self._owner = budget, owner
+
+    def take(self, amount: int) -> None:
+        self._budget.take(self._owner, amount)
+
+    def give_back(self, amount: int) -> None:
+        self._budget.give_back(self._owner, amount)
+
+
+class Source(Protocol):
+    """What a reservation is made of."""
+
+    def take(self, amount: int) -> None:
+        """Count `amount` as used, or raise a refusal."""
+
+    def give_back(self, amount: int) -> None:
+        """Count `amount` as free again."""
+
+
 class Reservation(AbstractContextManager["Reservation"]):
     """A part of a budget, held until `release` or the end of a `with` block, whichever comes first."""
 
-    def __init__(self, budget: Budget) -> None:
+    def __init__(self, budget: Source) -> None:
         self.amount = 0
         self._budget = budget
 

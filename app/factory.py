@@ -13,6 +13,7 @@ from app.answers.model_names import Names
 from app.answers.prepare import Preparation
 from app.api.models import warn_of_dangling
 from app.backend.protocols import BackendHooks, Pace
+from app.budget import Shares
 from app.cli import group
 from app.http import (
     auth,
@@ -105,6 +106,7 @@ def _services(settings: Settings, worker: WorkerServices) -> Services:
     worker.loop_watch = LoopWatch(metrics)
     # One body of the longest kind always fits, with the block that finds its end.
     bodies = max(settings.body_memory_bytes, settings.max_body_bytes) + BLOCK_BYTES
+    several = settings.has_several_keys
     return Services(
         options=_options(settings),
         engine=worker.engine,
@@ -116,8 +118,10 @@ def _services(settings: Settings, worker: WorkerServices) -> Services:
         ),
         model_names=names,
         preparation=Preparation(_images(settings), AnswerCache()),
-        bodies=BodyBudget(bodies, BODIES_AT_ONCE),
-        open_streams=OpenStreams(settings.sse_max_concurrency),
+        bodies=BodyBudget(
+            bodies, BODIES_AT_ONCE, is_split=several, longest=settings.max_body_bytes + BLOCK_BYTES
+        ),
+        open_streams=OpenStreams(settings.sse_max_concurrency, is_split=several),
         maintenance=worker.maintenance,
         metrics=metrics,
         gauges=_gauges(worker, metrics, worker.traces),
@@ -183,6 +187,7 @@ def _limit(app: Flask, settings: Settings, access: Mapping[str, Access], here: S
     store = None
     if any(windows.values()):
         store = LimitStore(settings.rate_limit_storage, windows, here.metrics.uncounted.inc)
-    of_keys = key_limits.KeyLimits(store, settings.key_max_concurrency)
+    requests = Shares(settings.requests_at_once, is_split=settings.has_several_keys)
+    of_keys = key_limits.KeyLimits(store, settings.key_max_concurrency, requests)
     here.metrics.know_keys(settings.client_keys)
     key_limits.init_app(app, of_keys, access, here.engine.backend.account)

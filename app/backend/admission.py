@@ -21,6 +21,7 @@ from app.backend.retry_after import ReleaseRate
 from app.errors import WorkerBusy
 
 _TOO_LATE = "This gateway is busy and no turn became free in time."
+_SHARE = "This gateway is busy: your key has as many turns as it may have, and none of them ended in time."
 _FULL = "This gateway is busy and its queue is full; try again shortly."
 _EVICTED = (
     "This gateway is busy and its queue is full. Your key has the most requests in it, so that the newest of them gave "
@@ -62,10 +63,10 @@ class _Waiter(Ticket):
 
 
 class Admission:
-    """`limit` slots and a queue of at most `queue_max` requests behind them."""
+    """`limit` slots and a queue of at most `queue_max` requests behind them. Where `is_split`, no key has all slots."""
 
-    def __init__(self, limit: int, queue_max: int) -> None:
-        self._queue: FairQueue[_Waiter] = FairQueue(limit, queue_max)
+    def __init__(self, limit: int, queue_max: int, *, is_split: bool = False) -> None:
+        self._queue: FairQueue[_Waiter] = FairQueue(limit, queue_max, is_split=is_split)
         self._rate = ReleaseRate()
         self.counters: Counter[str] = Counter()
 
@@ -105,7 +106,8 @@ class Admission:
             return
         if waiter.state is TicketState.WAITING:
             self._wake(self._queue.cancel(waiter))
-            raise self._busy(_TOO_LATE, waiter)
+            is_within = self._queue.may_have(waiter.owner, waiter.count)
+            raise self._busy(_TOO_LATE if is_within else _SHARE, waiter)
         raise self._busy(_FULL if is_refused else _EVICTED, waiter)
 
     def _busy(self, sentence: str, waiter: _Waiter) -> WorkerBusy:

@@ -3,7 +3,8 @@
 Within an owner (the key that a request came with) it is first come, first served. Between owners the one with the
 fewest slots is next; of several, the one that was served longest ago. Who is next stays next: slots that become free
 are kept until all that the request needs are there, so that one with many choices is never overtaken for ever. A
-request that cannot fit beside its own owner's turns waits for those, and holds up no other owner.
+request that cannot fit beside its own owner's turns waits for those, and holds up no other owner. Where several owners
+are known, none may have all slots (`app.budget.Shares`): a key whose turns never end leaves some to the others.
 
 A full queue evicts the newest request of the owner that waits most; of several, of the one that runs more.
 """
@@ -14,6 +15,8 @@ from collections import Counter, deque
 from dataclasses import dataclass
 from enum import Enum
 from typing import Generic, TypeVar
+
+from app.budget import Shares
 
 
 class TicketState(Enum):
@@ -40,24 +43,34 @@ T = TypeVar("T", bound=Ticket)
 class FairQueue(Generic[T]):
     """`limit` slots and at most `most_waiting` tickets behind them. `count` is never above `limit`.
 
+    Where `is_split`, an owner has no more than its share.
+
     Methods that move tickets return those whose wait is over, admitted or evicted.
     """
 
-    def __init__(self, limit: int, most_waiting: int) -> None:
+    def __init__(self, limit: int, most_waiting: int, *, is_split: bool = False) -> None:
         self.limit = limit
-        self.running = 0
         self.waiting = 0
         self._most_waiting = most_waiting
-        self._running_by: Counter[str] = Counter()
+        self._slots = Shares(limit, is_split=is_split)
         self._lines: dict[str, deque[T]] = {}  # owners that wait, in the order they began to
         self._next: T | None = None
         # When an owner was last given slots, as a running number.
         self._served: Counter[str] = Counter()
         self._admissions = 0
 
+    @property
+    def running(self) -> int:
+        """How many slots are taken."""
+        return self._slots.used
+
+    def may_have(self, owner: str, count: int) -> bool:
+        """Return True if so many more slots are within the owner's share, whether or not they are free."""
+        return self._slots.may_have(owner, count)
+
     def try_acquire(self, owner: str, count: int) -> bool:
         """Take slots if they are free and no ticket waits; False if not."""
-        if self.waiting or self.running + count > self.limit:
+        if self.waiting or self.running + count > self.limit or not self.may_have(owner, count):
             return False
         self._give(owner, count)
         return True
@@ -85,8 +98,7 @@ class FairQueue(Generic[T]):
 
     def release(self, owner: str, count: int = 1) -> list[T]:
         """Give slots back."""
-        self.running -= count
-        self._running_by[owner] -= count
+        self._slots.add(owner, -count)
         return self._advance() if self.waiting else []
 
     def slots_ahead(self, owner: str, count: int) -> int:
@@ -116,14 +128,14 @@ class FairQueue(Generic[T]):
 
     def _choose(self) -> T | None:
         heads = [line[0] for line in self._lines.values()]
-        fitting = [t for t in heads if self._running_by[t.owner] + t.count <= self.limit]
+        fitting = [t for t in heads if self.may_have(t.owner, t.count)]
         return min(
-            fitting, key=lambda t: (self._running_by[t.owner], self._served[t.owner]), default=None
+            fitting, key=lambda t: (self._slots.of(t.owner), self._served[t.owner]), default=None
         )
 
     def _pick_victim(self, newcomer: str) -> T:
         def weight(owner: str) -> tuple[int, int, bool]:
-            return len(self._lines[owner]), self._running_by[owner], owner == newcomer
+            return len(self._lines[owner]), self._slots.of(owner), owner == newcomer
 
         return self._lines[max(self._lines, key=weight)][-1]
 
@@ -137,7 +149,6 @@ class FairQueue(Generic[T]):
         self.waiting -= 1
 
     def _give(self, owner: str, count: int) -> None:
-        self.running += count
-        self._running_by[owner] += count
+        self._slots.add(owner, count)
         self._admissions += 1
         self._served[owner] = self._admissions

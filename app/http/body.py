@@ -21,6 +21,7 @@ from app.errors import (
     UnsupportedContentType,
 )
 from app.http.body_budget import BLOCK_BYTES
+from app.http.request_context import current_record
 from app.http.request_lifetime import current_lifetime
 from app.http.services import services
 
@@ -65,12 +66,15 @@ def _read(limit: int, timeout_s: float) -> bytes:
     if declared is not None and declared > limit:
         raise _too_large(limit)
     budget = services().bodies
-    memory = budget.memory.reserve(0)  # grows with the body, and is held until the request is over
+    owner = current_record().key_name or ""
+    memory = budget.memory.reserve(
+        owner, 0
+    )  # grows with the body, and is held until the request is over
     current_lifetime().on_close(memory.release)
     too_late = BodyTimeout(f"The body did not arrive within {timeout_s:g} seconds.")
     # Straight from the server: werkzeug's own limit cuts a chunked body off silently.
     read: Callable[[int], bytes] = request.environ["wsgi.input"].read
-    with Timeout(timeout_s, too_late), budget.arriving.reserve():
+    with Timeout(timeout_s, too_late), budget.arriving.reserve(owner):
         raw = read_blocks(read, limit, memory)
     if len(raw) > limit:
         raise _too_large(limit)

@@ -1,8 +1,9 @@
 """Limits of client keys: how many requests in a while, and how many at once.
 
-Counted is what starts work: every POST that a client key opens, on whichever route, in one budget for each key. Keys
-are known by their configured names, after the key was checked, so a caller without a key takes no memory here,
-and neither the spelling of a path nor an address makes a difference.
+Counted is what starts work: every POST that a client key opens, on whichever route, in one budget for each key. And
+every request of a key has one of the places that all keys share, of which none may have all: whatever its requests
+wait for, others find a connection. Keys are known by their configured names, after the key was checked, so a caller
+without a key takes no memory here, and neither the spelling of a path nor an address makes a difference.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from functools import partial
 from flask import Flask, Response, g, request
 
 from app.backend.account import AccountLimits
-from app.budget import Budget
-from app.errors import KeyLimited
+from app.budget import Budget, SharedBudget, Shares
+from app.errors import KeyLimited, WorkerBusy
 from app.http.auth import Access
 from app.http.limit_store import LimitStore
 from app.http.rate_limit_headers import Decision, account_headers, rate_headers, refusal
@@ -26,13 +27,18 @@ from app.http.request_lifetime import current_lifetime
 class KeyLimits:
     """The limits of every key. Without a `store` there is none on requests in a while.
 
-    `max_concurrency` is for each key, 0 for no limit.
+    `max_concurrency` is for each key, 0 for no limit; `places` are for the requests of all of them.
     """
 
-    def __init__(self, store: LimitStore | None, max_concurrency: int) -> None:
+    def __init__(self, store: LimitStore | None, max_concurrency: int, places: Shares) -> None:
         self._store = store
+        self._places = SharedBudget(places, _full)
         self._max_concurrency = max_concurrency
         self._in_progress: dict[str, Budget] = {}
+
+    def take_place(self, name: str) -> None:
+        """Let a request of a key be in progress until its end, or raise `WorkerBusy`."""
+        current_lifetime().on_close(self._places.reserve(name).release)
 
     def enter(self, name: str) -> None:
         """Let one request of a key in until its end, or raise `KeyLimited`. May block for Redis."""
@@ -60,6 +66,16 @@ class KeyLimits:
         return f"<KeyLimits {self._store!r} in_progress={sum(b.used for b in self._in_progress.values())}>"
 
 
+def _full(is_share: bool) -> WorkerBusy:  # noqa: FBT001  (called by the budget)
+    if is_share:
+        return WorkerBusy(
+            "Your key has as many requests in progress at this gateway as it may have beside others; try again shortly."
+        )
+    return WorkerBusy(
+        "This gateway has as many requests in progress as it may have; try again shortly."
+    )
+
+
 def _busy(name: str, limit: int) -> KeyLimited:
     return KeyLimited(
         f"Your key '{name}' has as many requests in progress at this gateway as it may have at once ({limit}). "
@@ -78,7 +94,10 @@ def init_app(
 
     def check() -> None:
         name = _caller(access)
-        if name is not None and request.method == "POST":
+        if name is None:
+            return
+        limits.take_place(name)
+        if request.method == "POST":
             limits.enter(name)
 
     def add_headers(response: Response) -> Response:

@@ -82,7 +82,7 @@ def _begin(plan: AnswerPlan, *, is_stream: bool) -> Answer:
     owner = Owner(key, here.engine.backend.account_mark(), plan.resolved.model.id)
     if is_stream:
         with _noting_full_streams(record):
-            here.open_streams.check()  # a stream that waits for a slot has no place yet
+            here.open_streams.check(key)  # a stream that waits for a slot has no place yet
     with step("answers.prepare", prompts=len(plan.prompts)):
         plan = here.preparation.prepare(plan, owner)
     _note_ignored(record, plan)
@@ -91,7 +91,7 @@ def _begin(plan: AnswerPlan, *, is_stream: bool) -> Answer:
     with here.engine.admit(plan.count, slot_request, observer) as admitted:
         if is_stream:
             with _noting_full_streams(record):
-                current_lifetime().on_close(here.open_streams.reserve().release)
+                current_lifetime().on_close(here.open_streams.reserve(key).release)
         return Answer.begin(
             plan,
             here.engine,

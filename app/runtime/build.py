@@ -43,7 +43,9 @@ def build_worker_services(
     grace = GracePeriods(settings.shutdown_grace_ms / 1000, settings.reload_patience_ms / 1000)
     maintenance = SharedMaintenanceFlag(configured=settings.maintenance_mode)
     backend = choose_backend(settings, upstream)
-    admission = Admission(settings.max_concurrency, settings.queue_max)
+    admission = Admission(
+        settings.max_concurrency, settings.queue_max, is_split=settings.has_several_keys
+    )
     engine = Engine(backend, admission, settings.queue_timeout_ms / 1000)
     return WorkerServices(engine, demo, grace, maintenance)
 

@@ -115,6 +115,11 @@ class Settings:
         return {"default": self.api_key, **self.api_keys}
 
     @property
+    def has_several_keys(self) -> bool:
+        """Whether what is scarce has to be left to others, too."""
+        return bool(self.api_keys)
+
+    @property
     def operator_key(self) -> str:
         """The key that opens `/internal`; empty where nothing does."""
         return self.admin_key or ("" if self.env == "prod" else self.api_key)
@@ -130,8 +135,12 @@ class Settings:
 
         So there is always one for a health check: those that only wait are closed where room runs out.
         """
-        busy = self.sse_max_concurrency + self.queue_max + self.max_concurrency + BODIES_AT_ONCE
-        return busy + IDLE_CONNECTIONS
+        return self.requests_at_once + IDLE_CONNECTIONS
+
+    @property
+    def requests_at_once(self) -> int:
+        """Requests of all keys that are in progress at once: as many as all limits together let be."""
+        return self.sse_max_concurrency + self.queue_max + self.max_concurrency + BODIES_AT_ONCE
 
     @property
     def reload_patience_ms(self) -> int:

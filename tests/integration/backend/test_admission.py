@@ -221,6 +221,18 @@ def test_it_is_all_slots_or_none() -> None:
     assert (admission.running, admission.waiting) == (0, 0)
 
 
+def test_a_key_that_has_its_share_is_told_so_and_another_is_served() -> None:
+    admission = Admission(4, 5, is_split=True)
+    for _ in range(3):
+        admission.acquire(0, 1, SlotRequest("greedy"))
+    refused = outcome(admission.acquire, SHORT_S, 1, SlotRequest("greedy"))
+    assert isinstance(refused, WorkerBusy)
+    assert "your key has as many turns as it may have" in refused.message
+    assert len(admission.acquire(0, 1, SlotRequest("other"))) == 1
+    refused = outcome(admission.acquire, SHORT_S, 1, SlotRequest("third"))
+    assert "no turn became free" in refused.message
+
+
 def test_without_a_queue_several_slots_are_refused_whole() -> None:
     admission = Admission(2, 0)
     slot = take(admission)

@@ -17,8 +17,8 @@ WAITING, ADMITTED, EVICTED, GONE = TicketState
 class Scene:
     """A queue and what came of everybody who asked it, by names like `a1`: the first request of owner a."""
 
-    def __init__(self, limit: int, most_waiting: int = 100) -> None:
-        self.queue: FairQueue[Ticket] = FairQueue(limit, most_waiting)
+    def __init__(self, limit: int, most_waiting: int = 100, *, is_split: bool = False) -> None:
+        self.queue: FairQueue[Ticket] = FairQueue(limit, most_waiting, is_split=is_split)
         self.tickets: dict[str, Ticket] = {}
         self.served: list[str] = []
 
@@ -52,6 +52,27 @@ def test_one_owner_alone_is_served_in_the_order_of_arrival() -> None:
     scene.ask("a1", "a2", "a3", "a4")
     scene.end("a1", "a2", "a3")
     assert scene.served == ["a1", "a2", "a3", "a4"]
+
+
+def test_where_slots_are_split_one_owner_leaves_some_and_holds_up_nobody() -> None:
+    scene = Scene(4, is_split=True)
+    scene.ask("a1", "a2", "a3", "a4")
+    assert scene.names(WAITING) == "a4"
+    scene.ask("b1", "c1")
+    assert scene.names(WAITING) == "a4 c1"
+    scene.end("a1")
+    assert scene.names(WAITING) == "a4"
+    scene.end("b1", "c1")
+    assert scene.served == ["a1", "a2", "a3", "b1", "c1", "a4"]
+
+
+def test_a_request_for_more_than_a_share_has_it_while_its_owner_has_nothing_else() -> None:
+    scene = Scene(4, is_split=True)
+    scene.ask("a1", count=4)
+    scene.ask("b1")
+    scene.ask("a2")
+    scene.end("a1")
+    assert scene.names(ADMITTED) == "a1 b1 a2"
 
 
 def test_a_newcomer_is_next_behind_a_flood() -> None:
