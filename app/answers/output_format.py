@@ -8,17 +8,15 @@ sent before it is complete.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from jsonschema import validators
-from referencing import Registry
-from referencing.exceptions import Unresolvable as ReferencingError
 
 from app.answers.json_extraction import ANY_KIND, only_value
 from app.answers.metaschema import JSON_SCHEMA, check_size, first_violation
+from app.answers.schema_check import check
 from app.answers.schema_keywords import unknown_annotations
 from app.answers.strict_schema import NotStrict, to_strict
 from app.errors import InvalidRequest
@@ -132,110 +130,3 @@ def _check_schema(schema: Mapping[str, Any], where: str) -> None:
             param=where,
             code="invalid_json_schema",
         )
-
-
-def check(value: Any, schema: Mapping[str, Any]) -> str | None:
-    """Return what is wrong with `value`, None if nothing is.
-
-    The schema is a caller's: no reference is ever fetched, and no pattern is run, since one of them could keep this
-    worker busy for minutes.
-    """
-    validator = _checker()(_without_dialects(schema), registry=Registry())
-    try:
-        error = next(validator.iter_errors(value), None)
-    # Whatever a reference led to (a sentence, a list) was no schema; jsonschema does not say so in one way.
-    except (
-        *(RecursionError, ReferencingError, _TooManySteps),
-        *(AttributeError, TypeError, ValueError),
-    ):
-        return "its schema cannot be followed"
-    return None if error is None else f"at {error.json_path}: {error.message[:200]}"
-
-
-_DIALECT = validators.Draft202012Validator
-_MAX_STEPS = 50_000
-"""Keywords looked at, over the whole answer; about a second."""
-
-_MEMBERS_PER_STEP = 2
-"""A keyword may look at every member of an array or an object, unless it is one of these."""
-
-_LOOK_AT_NO_MEMBER = frozenset(
-    {
-        *("type", "required", "minItems", "maxItems", "minProperties", "maxProperties"),
-        *("$ref", "allOf", "anyOf", "oneOf", "not", "if"),
-    }
-)
-
-_CHARACTERS_PER_STEP = 500
-"""An error quotes the value that is wrong, however long it is."""
-
-
-class _TooManySteps(Exception):
-    pass
-
-
-def _nothing(*_: Any) -> tuple[()]:
-    return ()
-
-
-def _length(value: Any) -> int:
-    return len(value) if isinstance(value, list | dict) else 0
-
-
-def _checker() -> Any:
-    """Return a validator class with a budget of steps, which skips what runs a pattern or compares all with all."""
-    left = _MAX_STEPS
-
-    def spend(steps: int) -> None:
-        nonlocal left
-        left -= steps
-        if left < 0:
-            raise _TooManySteps
-
-    def counted(name: str, keyword: Any) -> Any:
-        looks = name not in _LOOK_AT_NO_MEMBER
-
-        def check_keyword(validator: Any, value: Any, instance: Any, schema: Any) -> Iterator[Any]:
-            spend(1 + _length(value) + (_length(instance) // _MEMBERS_PER_STEP if looks else 0))
-            for error in keyword(validator, value, instance, schema) or ():
-                spend(len(error.message) // _CHARACTERS_PER_STEP)
-                yield error
-
-        return check_keyword
-
-    others = _DIALECT.VALIDATORS["additionalProperties"]
-
-    def without_patterns(validator: Any, extra: Any, instance: Any, schema: Any) -> Any:
-        # It would run the patterns beside it.
-        return () if "patternProperties" in schema else others(validator, extra, instance, schema)
-
-    keywords = {**_DIALECT.VALIDATORS, "additionalProperties": without_patterns}
-    keywords |= dict.fromkeys(_SKIPPED, _nothing)
-    steps = {name: counted(name, keyword) for name, keyword in keywords.items()}
-    return validators.extend(_DIALECT, steps)  # type: ignore[no-untyped-call]
-
-
-_SKIPPED = (
-    "pattern",
-    "patternProperties",
-    "unevaluatedProperties",
-    "unevaluatedItems",
-    "uniqueItems",
-    "$dynamicRef",
-)
-
-
-def _without_dialects(schema: Any, *, is_keyword_level: bool = True) -> Any:
-    """Return the schema without `$schema`, which would bring back a validator class that has all its keywords."""
-    if isinstance(schema, list):
-        return [_without_dialects(entry) for entry in schema]
-    if not isinstance(schema, Mapping):
-        return schema
-    return {
-        name: _without_dialects(value, is_keyword_level=not is_keyword_level or name not in _NAMED)
-        for name, value in schema.items()
-        if not (is_keyword_level and name == "$schema")
-    }
-
-
-_NAMED = frozenset({"properties", "$defs", "definitions", "patternProperties", "dependentSchemas"})

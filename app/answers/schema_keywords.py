@@ -43,9 +43,11 @@ FORMATS = frozenset(
 """Values of `format` that a strict upstream enforces; any other one only annotates."""
 
 DEFINITIONS = ("$defs", "definitions")
-_NAMED = frozenset({"properties", *DEFINITIONS, "patternProperties", "dependentSchemas"})
-_LISTED = frozenset({"anyOf", "allOf", "oneOf", "prefixItems"})
-_SINGLE = frozenset(
+
+# Keywords whose value is made of schemas: by name, in a list, or one alone.
+NAMED = frozenset({"properties", *DEFINITIONS, "patternProperties", "dependentSchemas"})
+LISTED = frozenset({"anyOf", "allOf", "oneOf", "prefixItems"})
+SINGLE = frozenset(
     {
         *("items", "additionalProperties", "unevaluatedProperties", "unevaluatedItems"),
         *("not", "if", "then", "else", "contains", "propertyNames", "contentSchema"),
@@ -81,9 +83,9 @@ def _entries(schema: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
             continue
         yield entry
         for keyword, value in entry.items():
-            if keyword in _NAMED:
+            if keyword in NAMED:
                 waiting += value.values()
-            elif keyword in _LISTED:
+            elif keyword in LISTED:
                 waiting += value
-            elif keyword in _SINGLE:
+            elif keyword in SINGLE:
                 waiting.append(value)

@@ -13,7 +13,7 @@ from app.answers.choice import Choice, RetryWithInstruction
 from app.answers.chunks import Cause, Ended
 from app.answers.constraints import AnswerConstraints
 from app.answers.fence import FenceFilter
-from app.answers.output_format import check
+from app.answers.schema_check import check
 from app.answers.tools import to_dynamic_tool
 from app.api.chat_completions.content import input_parts, to_content
 from app.api.chat_completions.request import parse_request
