@@ -157,6 +157,13 @@ class BodyTooLarge(InvalidRequest):
     default_code = "BODY_TOO_LARGE"
 
 
+class TooManyValues(InvalidRequest):
+    """The request's body has more JSON values than can be parsed without holding up others."""
+
+    status = 413
+    default_code = "TOO_MANY_VALUES"
+
+
 class UnsupportedContentType(InvalidRequest):
     """The body is declared as something other than JSON."""
 
@@ -287,6 +294,15 @@ class InMaintenance(GatewayError):
     default_code = "MAINTENANCE"
     retryable = True
     default_retry_after_s = 30
+
+
+class OutOfMemory(GatewayError):
+    """There was no memory left for the request."""
+
+    status = 503
+    default_code = "OUT_OF_MEMORY"
+    retryable = True
+    default_retry_after_s = 5
 
 
 class WorkerTimeout(GatewayError):

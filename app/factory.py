@@ -39,6 +39,7 @@ from app.observability.loop_watch import LoopWatch
 from app.observability.metrics import Metrics
 from app.observability.trace_buffer import TraceBuffer
 from app.observability.trace_files import folder_of
+from app.off_loop import OffLoop
 from app.runtime.build import BackendChoice, build_worker_services
 from app.runtime.worker_services import WorkerServices
 from app.settings import (
@@ -128,6 +129,7 @@ def _services(settings: Settings, worker: WorkerServices) -> Services:
         traces=worker.traces,
         counters=worker.engine.admission.counters,  # the same for the whole worker
         reload_report=worker.reload_report,
+        off_loop=OffLoop(),
     )
 
 

@@ -7,29 +7,26 @@ and an endpoint's wire renders the chunks.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Protocol, TypeVar
-
-from gevent import get_hub
-from gevent.util import wrap_errors
+from typing import Protocol
 
 from app.answers.answer_cache import without_reasoning
-from app.answers.choice import Choice, RetryWithInstruction
+from app.answers.choice import Choice, RetryWithInstruction, Run, run_here
 from app.answers.chunks import VISIBLE, Began, Chunk, Cost, Restarted
+from app.answers.event_portions import Batch, portions
 from app.answers.plan import AnswerPlan
 from app.answers.summary import Summary
 from app.answers.turn_set import TurnSet
 from app.backend.admission import SlotRequest
 from app.backend.engine import Admitted, Engine
-from app.backend.events import NO_USAGE, Event, Usage
+from app.backend.events import NO_USAGE, Usage
 from app.backend.observer import RequestObserver, TurnFacts
 from app.backend.protocols import Pace
 from app.backend.request import developer_item
 from app.errors import GatewayError, ReasoningRefused, RequestPart, UpstreamAuth
+from app.pause import pause
 from app.step_log import passed
-
-Result = TypeVar("Result")
 
 
 class AnswerObserver(RequestObserver, Protocol):
@@ -84,6 +81,7 @@ class Answer:
         owner: str,
         observer: AnswerObserver,
         keeper: AnswerKeeper,
+        run: Run = run_here,
     ) -> None:
         self._turns = turns
         # Not the plan itself: a stream should not hold a conversation once no other try can need it.
@@ -101,8 +99,7 @@ class Answer:
         self._visible: frozenset[int] = frozenset()  # of which the client has seen something
         self._retried: frozenset[int] = frozenset()
         self._choices = [
-            Choice(index, prompt.constraints, run_in_thread)
-            for index, (_, prompt) in enumerate(prompts)
+            Choice(index, prompt.constraints, run) for index, (_, prompt) in enumerate(prompts)
         ]
         self._is_committed = False
 
@@ -117,8 +114,12 @@ class Answer:
         owner: str,
         observer: AnswerObserver,
         keeper: AnswerKeeper,
+        run: Run = run_here,
     ) -> Answer:
-        """Begin the turns of a plan, on the slots that it was given. Blocks; raises `GatewayError`."""
+        """Begin the turns of a plan, on the slots that it was given. Blocks; raises `GatewayError`.
+
+        `run` makes the check of a whole answer.
+        """
         try:
             requests = [prompt.request for _, prompt in plan.choices()]
             turns = TurnSet(engine.start(requests, admitted, observer), pace)
@@ -133,6 +134,7 @@ class Answer:
             owner=owner,
             observer=observer,
             keeper=keeper,
+            run=run,
         )
 
     # What comes up
@@ -150,8 +152,9 @@ class Answer:
                 if batch == []:
                     if not all(choice.is_complete for choice in self._choices):
                         yield None
-                elif not self._choices[index].is_complete:  # else it was on its way when it ended
-                    self._feed(index, batch, chunks)
+                    continue
+                for portion in self._portions(index, batch):
+                    self._feed(index, portion, chunks)
                     yield chunks
                     chunks = []
         except GatewayError as error:
@@ -163,7 +166,16 @@ class Answer:
                 yield chunks
             raise
 
-    def _feed(self, index: int, batch: Sequence[Event] | GatewayError, chunks: list[Chunk]) -> None:
+    def _portions(self, index: int, batch: Batch) -> Iterator[Batch]:
+        """Yield a batch of a choice, or as much of it as is wanted, and let others run in between."""
+        for number, portion in enumerate(portions(batch)):
+            if number:
+                pause()
+            if self._choices[index].is_complete:
+                return  # what follows was on its way when it ended
+            yield portion
+
+    def _feed(self, index: int, batch: Batch, chunks: list[Chunk]) -> None:
         """Add to `chunks` what a batch of events adds; close the turns that have done their part.
 
         Raises `GatewayError`: what came before it in the batch is then in `chunks`.
@@ -286,13 +298,3 @@ class Answer:
     def close(self) -> None:
         """Give every turn back. Idempotent, does not block."""
         self._turns.close()
-
-
-def run_in_thread(function: Callable[[str], Result], args: tuple[str]) -> Result:
-    """Call a function in a native thread, and return or raise what it does. Blocks."""
-    # What a thread raises gevent prints, with the function and all that belongs to it: here a caller's schema.
-    guarded: Callable[[str], Result | Exception] = wrap_errors((Exception,), function)
-    result = get_hub().threadpool.apply(guarded, args)
-    if isinstance(result, Exception):
-        raise result
-    return result

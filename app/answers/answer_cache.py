@@ -10,18 +10,26 @@ answer, and gone with the worker. Held in memory, oldest out first.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from itertools import chain
+from typing import Any
 
 import orjson
 
 from app.answers.choice_text import texts_of
 from app.backend.events import COMMENTARY
 from app.backend.request import Item
+from app.json_text import MOST_CHARACTERS, pieces
 
 MAX_BYTES = 16 * 1024 * 1024
 """Over all conversations."""
+
+LONGEST_ANSWER = 1 << 20
+"""Characters. A longer one is not kept: holding a client's words against it would take long."""
+
+_LONGEST_COMPARED = 64 * 1024  # characters of JSON that is read for being compared
 
 _ENTRY_COST = 500  # bytes that an entry costs beside its text, about
 _MOST_ALTERNATIVES = 8  # answers to one conversation: choices, and the same question asked again
@@ -56,19 +64,28 @@ class AnswerCache:
         self._bytes = 0
         self._kept: OrderedDict[tuple[Owner, bytes], list[tuple[Item, ...]]] = OrderedDict()
 
-    def recall(self, owner: Owner, items: Sequence[Item]) -> Recalled:
-        """Return a conversation with the answers in it as the upstream made them. Linear, about 2 ns a byte."""
+    def recall(
+        self, owner: Owner, items: Sequence[Item], pause: Callable[[], None] = lambda: None
+    ) -> Recalled:
+        """Return a conversation with the answers in it as the upstream made them. Linear, about 2 ns a byte.
+
+        `pause` is called every now and then in a long one, and may let others change what is kept.
+        """
         found: list[Item] = []
         conversation = blake2b(digest_size=16)
-        is_changed = False
+        is_changed, work = False, 0
         for block in _blocks(items):
             recalled = None
             if self._kept and _is_answer(block[0]):
                 recalled = self._recall((owner, conversation.digest()), block)
             found += recalled or block
             is_changed = is_changed or recalled is not None
-            for item in block:
-                conversation.update(orjson.dumps(item))
+            for piece in chain.from_iterable(map(pieces, block)):
+                conversation.update(piece)
+                work += len(piece) + _ENTRY_COST
+                if recalled is not None or work > MOST_CHARACTERS:
+                    pause()
+                    work = 0
         return Recalled(tuple(found), conversation.digest(), is_changed)
 
     def _recall(self, key: tuple[Owner, bytes], block: Sequence[Item]) -> list[Item] | None:
@@ -87,6 +104,8 @@ class AnswerCache:
             return
         if not any(item["type"] != "reasoning" for item in answer):
             return  # nothing by which it would be found again
+        if _size(answer) > LONGEST_ANSWER:
+            return
         key = (owner, mark)
         alternatives = [kept for kept in self._drop(key) if kept != answer]
         self._kept[key] = [answer, *alternatives][:_MOST_ALTERNATIVES]
@@ -183,7 +202,7 @@ def _merged(kept: Sequence[Item], block: Sequence[Item]) -> list[Item] | None:
     return merged if not is_own_text else [*said, *merged]
 
 
-def _echoes(kept: Sequence[Item]) -> tuple[str, str, str]:
+def _echoes(kept: Sequence[Item]) -> tuple[bytes, bytes, bytes]:
     """Return the texts that a client may have been given: all, all but what was said on the way, the last message."""
     said = [item for item in kept if item["type"] == "message"]
     plain = [item for item in said if item.get("phase") != COMMENTARY]
@@ -200,18 +219,32 @@ def _is_same_json(ours: str, kept: str) -> bool:
     """True for texts of one JSON value, which clients write anew, and for texts that are the same."""
     if ours == kept:
         return True
+    if max(len(ours), len(kept)) > _LONGEST_COMPARED:
+        return False
     try:
         return bool(orjson.loads(ours) == orjson.loads(kept))
     except orjson.JSONDecodeError:
         return False
 
 
-def _squeezed(items: Iterable[Item]) -> str:
+def _squeezed(items: Iterable[Item]) -> bytes:
     """Return the text of messages without white space, which clients strip, and which parts messages."""
-    return "".join(
-        "".join(text.split()) for item in items for text in texts_of(item.get("content"))
-    )
+    texts = chain.from_iterable(texts_of(item.get("content")) for item in items)
+    whole = b"".join(text.strip().encode("utf-8", "surrogatepass") for text in texts)
+    return whole.translate(None, _WHITE_SPACE)
+
+
+_WHITE_SPACE = b" \t\n\r\f\v"
 
 
 def _size(items: tuple[Item, ...]) -> int:
-    return sum(_ENTRY_COST + len(orjson.dumps(item)) for item in items)
+    return sum(_ENTRY_COST + _characters(item) for item in items)
+
+
+def _characters(value: Any) -> int:
+    """Return the length of all texts in a JSON value."""
+    if isinstance(value, str):
+        return len(value)
+    if isinstance(value, dict):
+        return sum(map(_characters, value.values()))
+    return sum(map(_characters, value)) if isinstance(value, list) else 0

@@ -46,13 +46,13 @@ _REFUSED = (
 )
 
 
-Run = Callable[[Callable[[str], Accepted | Problem], tuple[str]], Accepted | Problem]
+Run = Callable[[Callable[[str], Accepted | Problem], str], Accepted | Problem]
 """Calls a function that may take long and returns what it returns; other greenlets may run meanwhile."""
 
 
-def run_here(function: Callable[[str], Accepted | Problem], args: tuple[str]) -> Accepted | Problem:
+def run_here(function: Callable[[str], Accepted | Problem], text: str) -> Accepted | Problem:
     """Call it in this thread."""
-    return function(*args)
+    return function(text)
 
 
 class RetryWithInstruction(Exception):
@@ -247,7 +247,7 @@ class Choice:
     def _check_output(self) -> str | None:
         """Return what the model is told of a text in the wrong form; of any other, keep what is the answer."""
         text = self._text.held_text()
-        verdict = self._run(self._constraints.output.accept, (text,))
+        verdict = self._run(self._constraints.output.accept, text)
         if isinstance(verdict, Problem):
             return f"Your answer was not accepted: {verdict.sentence}. Answer again, in the right form."
         if verdict.text != text:

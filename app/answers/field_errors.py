@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -38,10 +38,38 @@ def invalid_type(where: str, expected: str, value: Any) -> InvalidRequest:
 def invalid_value(where: str, value: Any, supported: Iterable[str]) -> InvalidRequest:
     """Return the error for a value that is none of the supported ones."""
     names = ", ".join(f"'{name}'" for name in supported)
-    shown = repr(value)
-    if len(shown) > _SHOWN:
-        shown = shown[:_SHOWN] + "..."
-    return InvalidRequest(f"Invalid value: {shown}. Supported values are: {names}.", param=where)
+    return InvalidRequest(
+        f"Invalid value: {shown(value)}. Supported values are: {names}.", param=where
+    )
+
+
+def shown(value: Any) -> str:
+    """Return a wrong value as Python writes it, or its beginning; no more than that of a long one is looked at."""
+    written = ""
+    for part in _written(value):
+        written += part
+        if len(written) > _SHOWN:
+            return f"{written[:_SHOWN]}..."
+    return written
+
+
+def _written(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield repr(value[: _SHOWN + 1])
+    elif isinstance(value, list):
+        for number, entry in enumerate(value):
+            yield ", " if number else "["
+            yield from _written(entry)
+        yield "]" if value else "[]"
+    elif isinstance(value, dict):
+        for number, (name, member) in enumerate(value.items()):
+            yield ", " if number else "{"
+            yield from _written(name)
+            yield ": "
+            yield from _written(member)
+        yield "}" if value else "{}"
+    else:
+        yield repr(value)
 
 
 def missing(where: str) -> InvalidRequest:

@@ -15,6 +15,8 @@ from typing import Any
 
 import orjson
 
+from app.json_cost import has_too_many_values
+
 ANY_KIND = frozenset({"array", "boolean", "integer", "null", "number", "object", "string"})
 """Names of all types that JSON Schema knows."""
 
@@ -63,6 +65,8 @@ def only_value(text: str, kinds: frozenset[str] = ANY_KIND) -> Extracted | None:
 
 
 def _parse(text: str) -> Extracted | None:
+    if len(text) > _MAX_CHARACTERS // 8 and has_too_many_values(text.encode("utf-8", "replace")):
+        return None
     try:
         return Extracted(text, orjson.loads(text))
     except orjson.JSONDecodeError:

@@ -10,6 +10,7 @@ from app.answers.choice import Choice
 from app.answers.plan import AnswerPlan, Prompt
 from app.errors import RequestPart
 from app.images.fetcher import LEFT_OUT, ImageFetcher
+from app.pause import pause
 
 
 class Preparation:
@@ -22,12 +23,13 @@ class Preparation:
     def prepare(self, plan: AnswerPlan, owner: Owner) -> AnswerPlan:
         """Return the plan with everything in it that its items name.
 
-        Blocks where images are to be downloaded. Raises `InvalidRequest` (with the field), `WorkerBusy`.
+        Blocks where images are to be downloaded, and yields while it goes through a long conversation.
+        Raises `InvalidRequest` (with the field), `WorkerBusy`.
         """
         default = plan.words.fields[RequestPart.PROMPT]
 
         def prepared(prompt: Prompt) -> Prompt:
-            recalled = self._answers.recall(owner, prompt.request.items)
+            recalled = self._answers.recall(owner, prompt.request.items, pause)
             items = self._images.inline(
                 recalled.items, owner.key, prompt.image_fields, default, prompt.past_images
             )

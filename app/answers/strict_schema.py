@@ -13,6 +13,7 @@ from urllib.parse import unquote
 import orjson
 
 from app.answers.exclusive_schemas import are_exclusive
+from app.answers.field_errors import shown
 from app.answers.schema_keywords import DEFINITIONS, ENFORCED, FORMATS, MOST_OPTIONS, REFUSED
 
 _LONGEST_NAME = 64
@@ -64,9 +65,7 @@ class _Writer:
         if kind is None:
             raise NotStrict(f"'type' is missing from '{where}'; it must be 'object'.")
         if kind not in ("object", ["object"]):
-            raise NotStrict(
-                f"'type' must be 'object' in '{where}', but is {kind!r:.{_LONGEST_NAME}}."
-            )
+            raise NotStrict(f"'type' must be 'object' in '{where}', but is {shown(kind)}.")
         if root is not self._schema:
             for group in DEFINITIONS:  # a fault is told from where it stands
                 self._named(self._schema.get(group, {}), f"{where}.{group}")

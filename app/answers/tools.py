@@ -16,7 +16,7 @@ from typing import Any
 
 import orjson
 
-from app.answers.field_errors import invalid_type, required_string
+from app.answers.field_errors import invalid_type, required_string, shown
 from app.answers.metaschema import READ_BY_CODEX, check_size, first_violation
 from app.errors import InvalidRequest
 
@@ -111,7 +111,7 @@ def alias_of(name: str) -> str:
     if is_plain(name):
         return name
     digest = hashlib.sha256(name.encode()).hexdigest()[:8]
-    return f"{_ALIAS_PREFIX}{re.sub('[^a-zA-Z0-9_-]', '_', name)[:48]}_{digest}"
+    return f"{_ALIAS_PREFIX}{re.sub('[^a-zA-Z0-9_-]', '_', name[:48])}_{digest}"
 
 
 def is_plain(name: str) -> bool:
@@ -210,7 +210,7 @@ def _as_object(parameters: Mapping[str, Any], where: str) -> Mapping[str, Any]:
     kind = given.get("type", "object")
     if kind != "object":
         raise InvalidRequest(
-            f"Invalid schema for '{where}': its type must be 'object', but is {kind!r:.40}.",
+            f"Invalid schema for '{where}': its type must be 'object', but is {shown(kind)}.",
             param=where,
             code=_BAD_PARAMETERS,
         )

@@ -6,11 +6,11 @@ longer than any in it, so that nothing in the file can look like the end of it.
 
 from __future__ import annotations
 
-from codecs import BOM_UTF8
+from codecs import BOM_UTF8, iterdecode
 
 import orjson
 
-from app.api.data_urls import DataUrl, canonical_base64, parse_data_url
+from app.api.data_urls import DataUrl, canonical_base64, in_pieces, parse_data_url
 from app.images.media_types import UNDECLARED
 
 READABLE = "text/*, JSON, XML, YAML, CSV, JavaScript and other text in UTF-8"
@@ -38,9 +38,12 @@ _CHARSETS = frozenset(
     {"utf-8", "utf8", "us-ascii", "ascii", "iso-8859-1", "latin1", "windows-1252"}
 )
 _BINARY = bytes({*range(0x20)} - {*b"\t\n\v\f\r\x1b"})
+_CONTROLS = bytes({*range(0x20)} - {*b"\b\t\n\f\r"})  # six bytes of JSON each
+_MOST_CONTROLS = 4  # one in so many
 _PDF = b"%PDF-"
 _FENCE = "```"
 _LONG_FENCE = 16
+_LONGEST_FENCE = 1024
 _SHOWN_NAME = 200
 
 
@@ -52,25 +55,37 @@ def parse_file(data: str) -> DataUrl | None:
 
 
 def text_of(file: DataUrl) -> str | None:
-    """Return the text of a file, None if its type is not text or it does not decode.
+    """Return the text of a file, None if its type is not text or it does not decode, or is hardly text.
 
-    A file of no declared type is text if it reads as such.
+    A file of no declared type is text if it reads as such. No text is one of control characters, or has a thousand
+    backticks in a row, which would need a fence that is longer.
     """
     kind = file.media_type
     if kind not in UNDECLARED and not _is_text(kind):
         return None
     raw = file.content()
-    if raw is None or (kind in UNDECLARED and _is_binary(raw)):
+    if raw is None or (kind in UNDECLARED and _is_binary(raw)) or _is_mostly_controls(raw):
+        return None
+    if _FENCE[:1].encode() * _LONGEST_FENCE in raw:
         return None
     charset = file.parameters.get("charset", "utf-8").lower()
+    pieces = in_pieces(raw.removeprefix(BOM_UTF8))
     try:
-        return raw.removeprefix(BOM_UTF8).decode(charset if charset in _CHARSETS else "utf-8")
+        return "".join(iterdecode(pieces, charset if charset in _CHARSETS else "utf-8"))
     except UnicodeDecodeError:
         return None
 
 
+def _is_mostly_controls(raw: bytes) -> bool:
+    """True where so many bytes are no text that writing it as JSON would multiply its size."""
+    controls = sum(len(piece) - len(piece.translate(None, _CONTROLS)) for piece in in_pieces(raw))
+    return controls * _MOST_CONTROLS > len(raw)
+
+
 def _is_binary(raw: bytes) -> bool:
-    return raw.startswith(_PDF) or len(raw.translate(None, _BINARY)) < len(raw)
+    return raw.startswith(_PDF) or any(
+        len(piece.translate(None, _BINARY)) < len(piece) for piece in in_pieces(raw)
+    )
 
 
 def _is_text(kind: str) -> bool:

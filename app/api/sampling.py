@@ -17,6 +17,9 @@ PARAGRAPH = "\n\n"
 _MAX_STOPS = 16
 """OpenAI takes 4. Editors shorten their list for that server only: Continue's completions send 6 and more to others."""
 
+_LONGEST_STOP = 1000
+"""Characters. Each delta is searched for every beginning of each sequence."""
+
 
 def stop_sequences(stop: Any) -> tuple[str, ...]:
     """Read `stop`: a string, or up to 16 of them; an empty one asks for nothing. Raises `InvalidRequest`."""
@@ -34,6 +37,13 @@ def stop_sequences(stop: Any) -> tuple[str, ...]:
     for index, sequence in enumerate(sequences):
         if not isinstance(sequence, str):
             raise invalid_type(f"stop[{index}]", "a string", sequence)
+        if len(sequence) > _LONGEST_STOP:
+            where = "stop" if isinstance(stop, str) else f"stop[{index}]"
+            raise InvalidRequest(
+                f"Invalid '{where}': string too long. Expected at most {_LONGEST_STOP} characters.",
+                param=where,
+                code="string_above_max_length",
+            )
     return tuple(sequence for sequence in sequences if sequence)
 
 

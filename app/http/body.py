@@ -1,14 +1,17 @@
-"""Request bodies: read whole, within limits and deadlines, and only then parsed."""
+"""Request bodies: read whole, within limits and deadlines, and only then parsed.
+
+What a body costs is known before it is parsed, and a long one is parsed where it holds up nobody.
+"""
 
 from __future__ import annotations
 
 from codecs import BOM_UTF8
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 from flask import request
-from gevent import Timeout, sleep
+from gevent import Timeout
 from gunicorn.http.errors import ParseException
 
 from app.answers.field_errors import invalid_type
@@ -18,35 +21,58 @@ from app.errors import (
     BodyTooLarge,
     InvalidJson,
     InvalidRequest,
+    TooManyValues,
     UnsupportedContentType,
 )
 from app.http.body_budget import BLOCK_BYTES
+from app.http.long_work import run
 from app.http.request_context import current_record
 from app.http.request_lifetime import current_lifetime
 from app.http.services import services
+from app.json_cost import MOST_VALUES, ValueCount
+from app.pause import pause
+
+Parsed = TypeVar("Parsed")
 
 
-def read_json_object() -> dict[str, Any]:
-    """Return the body as a dictionary. Blocks while it arrives.
+def read_request(parse: Callable[[dict[str, Any]], Parsed]) -> Parsed:
+    """Return what `parse` makes of the body, a JSON object. Blocks while it arrives.
 
-    Raises `UnsupportedContentType`, `BodyTooLarge`, `BodyTimeout`, `InvalidJson`, `WorkerBusy` where the bodies of all
-    requests together are too large, or `InvalidRequest` for JSON that is no object. The limits hold for chunked bodies
-    too, which declare no length.
+    `parse` must need nothing of the request: a long body is parsed in a thread. Raises what it raises, and
+    `UnsupportedContentType`, `BodyTooLarge`, `TooManyValues`, `BodyTimeout`, `InvalidJson`, `WorkerBusy` where the
+    bodies of all requests together are too large, or `InvalidRequest` for JSON that is no object. The limits hold for
+    chunked bodies too, which declare no length.
     """
     _check_content_type()
     options = services().options
     raw = _read(options.max_body_bytes, options.body_timeout_s)
+    current_record().request_bytes = len(raw)
+    return run(_parse, raw, parse)
+
+
+def read_json_object() -> dict[str, Any]:
+    """Return the body as a dictionary. Blocks and raises as `read_request` does."""
+    return read_request(lambda body: body)
+
+
+def _parse(raw: bytes, parse: Callable[[dict[str, Any]], Parsed]) -> Parsed:
     try:
         # Some editors and .NET's default encoder begin with a mark that JSON does not have (RFC 8259, section 8.1).
         body = orjson.loads(raw.removeprefix(BOM_UTF8))
     except orjson.JSONDecodeError as error:
+        if error.msg.startswith(_NO_MEMORY):
+            raise MemoryError from error
         raise InvalidJson(
             f"We could not parse the JSON body of your request: {error.msg} (position {error.pos}). "
             "It must be a JSON object in UTF-8."
         ) from error
     if not isinstance(body, dict):
         raise invalid_type("body", "an object", body)
-    return body
+    return parse(body)
+
+
+_NO_MEMORY = "Not enough memory"
+"""So orjson says it, as a mistake in the text."""
 
 
 def _check_content_type() -> None:
@@ -87,9 +113,10 @@ def read_blocks(read: Callable[[int], bytes], limit: int, memory: Reservation) -
     """Return the body, or just more than `limit` bytes of it. `memory` grows by what was read. Blocks.
 
     While it waits for a block, what that may take is set aside. Raises `WorkerBusy` if there is not as much left,
-    `BodyTimeout` where `read` times out, or `InvalidRequest` where it fails.
+    `TooManyValues` as soon as there are, `BodyTimeout` where `read` times out, or `InvalidRequest` where it fails.
     """
     blocks: list[bytes] = []
+    count = ValueCount()
     left = limit + 1
     try:
         while left > 0:
@@ -102,9 +129,11 @@ def read_blocks(read: Callable[[int], bytes], limit: int, memory: Reservation) -
                 memory.shrink(size - len(block))
             if not block:
                 break
+            if count.feed(block) > MOST_VALUES:
+                raise _too_many()
             blocks.append(block)
             left -= len(block)
-            sleep(0)  # a body that is all there would be read without a pause for other greenlets
+            pause()  # a body that is all there would be read without a pause for other greenlets
     except TimeoutError as error:
         raise BodyTimeout("The body stopped arriving before it was whole.") from error
     except (OSError, ParseException) as error:
@@ -116,3 +145,10 @@ def read_blocks(read: Callable[[int], bytes], limit: int, memory: Reservation) -
 
 def _too_large(limit: int) -> BodyTooLarge:
     return BodyTooLarge(f"The body is larger than this gateway accepts ({limit} bytes).")
+
+
+def _too_many() -> TooManyValues:
+    return TooManyValues(
+        f"The body has more than {MOST_VALUES} JSON values (numbers, strings, objects, arrays), which is as many as "
+        "this gateway accepts. Send fewer, or longer, texts."
+    )

@@ -17,6 +17,7 @@ from app.errors import (
     InvalidApiKey,
     InvalidRequest,
     MethodNotSupported,
+    OutOfMemory,
     UnknownUrl,
 )
 from app.http.request_context import current_record
@@ -84,9 +85,11 @@ def _render_http(error: HTTPException) -> Response:
 def _render_unforeseen(error: Exception) -> Response:
     # The last resort: whatever reaches this line is a defect of ours, and the caller still gets an answer.
     log.error("unforeseen_error", exc_info=error)
-    return render(unforeseen(current_record().request_id))
+    return render(unforeseen(error, current_record().request_id))
 
 
-def unforeseen(request_id: str) -> InternalError:
+def unforeseen(error: Exception, request_id: str) -> GatewayError:
     """Return the error for a defect: it names the request, so that an operator can find the log lines."""
+    if isinstance(error, MemoryError):
+        return OutOfMemory("This gateway has no memory left for this request.")
     return InternalError(f"This gateway made a mistake. Its log has details under {request_id}.")

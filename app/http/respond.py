@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from flask import Response
 
@@ -100,6 +101,7 @@ def _begin(plan: AnswerPlan, *, is_stream: bool) -> Answer:
             owner=key,
             observer=observer,
             keeper=here.preparation.keeper(plan, owner),
+            run=partial(here.off_loop.run, key),
         )
 
 

@@ -19,6 +19,7 @@ from app.http.open_streams import OpenStreams
 from app.observability.gauges import Gauges
 from app.observability.metrics import Metrics
 from app.observability.trace_buffer import TraceBuffer
+from app.off_loop import OffLoop
 
 _EXTENSION = "services"
 
@@ -54,6 +55,7 @@ class Services:
     traces: TraceBuffer
     counters: Counter[str]
     reload_report: Callable[[], dict[str, Any]]
+    off_loop: OffLoop
 
 
 def init_app(app: Flask, services: Services) -> None:

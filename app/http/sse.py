@@ -125,9 +125,9 @@ class SseBody(Iterator[bytes]):
         except GatewayError as error:
             frames = self._end_with(error)
         # After the 200 only a frame can tell the client: a defect ends the stream like any failure.
-        except Exception:
+        except Exception as error:
             log.exception("unforeseen_error", extra={"request_id": self._record.request_id})
-            frames = self._end_with(unforeseen(self._record.request_id))
+            frames = self._end_with(unforeseen(error, self._record.request_id))
         self._written_at = time.monotonic()
         self._bytes += len(frames)
         return frames

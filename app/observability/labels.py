@@ -35,6 +35,7 @@ _FINER_CODES = frozenset(
         "KEY_BUSY",
         "TRACE_NOT_FOUND",
         "array_above_max_length",
+        "string_above_max_length",
         "empty_array",
         "empty_image_file",
         "image_file_too_large",

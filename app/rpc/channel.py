@@ -22,6 +22,7 @@ from gevent.event import AsyncResult, Event
 from gevent.lock import RLock, Semaphore
 
 from app.log_limiter import LogRateLimiter
+from app.pause import pause
 from app.rpc import messages
 from app.rpc.errors import CallRefused, CallTimeout, ChannelClosed, ChannelFull
 from app.rpc.messages import ErrorResponse, Malformed, Notification, Request, Response
@@ -156,7 +157,7 @@ class Channel:
         self, method: str, params: object, report: CallReport, on_late: LateResultHandler
     ) -> Any:
         message_id = next(self._ids)
-        line = messages.encode_request(message_id, method, params)
+        line = b"".join(_with_pauses(messages.encode_request(message_id, method, params)))
         report.sent = len(line)
         waiter: AsyncResult[Response | ErrorResponse] = AsyncResult()
         self._pending[message_id] = waiter
@@ -230,7 +231,7 @@ class Channel:
                         line if isinstance(line, Malformed) else messages.parse_line(line)
                     )
                 # recv does not yield while data is ready: without this a burst starves every other greenlet.
-                gevent.sleep(0)
+                pause()
         except OSError:
             self.counters["read_failed"] += 1
         finally:
@@ -287,6 +288,14 @@ class Channel:
     def __repr__(self) -> str:
         state = "CLOSED" if self.is_closed else "OPEN"
         return f"<Channel {state} pending={len(self._pending)} outbox={self._outbox.size}B>"
+
+
+def _with_pauses(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield the pieces of a line, and let other greenlets run between those of a long one."""
+    for number, piece in enumerate(pieces):
+        if number > 1:  # a short line has one piece and its end
+            pause()
+        yield piece
 
 
 class _Outbox:

@@ -6,10 +6,14 @@ wrong with it but never its text, because the text may hold a prompt.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import orjson
+
+from app.json_cost import has_too_many_values
+from app.json_text import pieces
 
 MessageId: TypeAlias = int | str
 
@@ -18,6 +22,10 @@ METHOD_NOT_FOUND = -32601
 
 OVERLOADED = -32001
 """app-server: its ingress queue (128) is full. Part of these answers is never sent, so every call has a deadline."""
+
+
+_LONG_LINE = 256 * 1024
+"""A shorter one is parsed in some milliseconds, whatever it holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +78,8 @@ Message: TypeAlias = Request | Notification | Response | ErrorResponse | Malform
 
 def parse_line(line: bytes) -> Message:
     """Classify one line: method and id = request, method = notification, id = response (JSON-RPC 2.0, section 4)."""
+    if len(line) > _LONG_LINE and has_too_many_values(line):
+        return Malformed(len(line), "too_many_values")
     try:
         raw = orjson.loads(line)
     except orjson.JSONDecodeError:
@@ -108,9 +118,13 @@ def _parse_answer(raw: dict[str, Any], message_id: MessageId | None, size: int) 
     return Malformed(size, "neither_result_nor_error")
 
 
-def encode_request(message_id: MessageId, method: str, params: object) -> bytes:
-    """Return one line. Raises `orjson.JSONEncodeError` if `params` cannot be JSON (a lone surrogate, say)."""
-    return orjson.dumps({"id": message_id, "method": method, "params": params}) + b"\n"
+def encode_request(message_id: MessageId, method: str, params: object) -> Iterator[bytes]:
+    """Yield one line, in pieces if it is long. Raises `orjson.JSONEncodeError` for what cannot be JSON.
+
+    That is a lone surrogate, say.
+    """
+    yield from pieces({"id": message_id, "method": method, "params": params})
+    yield b"\n"
 
 
 def encode_notification(method: str) -> bytes:

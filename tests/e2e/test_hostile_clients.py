@@ -67,3 +67,38 @@ def test_a_client_that_does_not_read_holds_no_turn(make_gateway: Any, upstream: 
     assert gateway.post(ask(upstream.say("x"))).status_code == 200
     for client in deaf:
         client.close()
+
+
+def test_a_body_of_too_many_values_is_refused_before_the_rest_of_it_has_come(
+    gateway: Gateway,
+) -> None:
+    declared = {"Content_Type": "application/json", "Content_Length": str(30_000_000)}
+    head = request_bytes("POST", CHAT, b"", **declared)
+    begun = json.dumps(ask("none"))[:-1].encode() + b', "prediction": [' + b"{}," * 200_000
+    with socket.create_connection(("127.0.0.1", gateway.port), 30) as client:
+        client.sendall(head + begun)
+        client.settimeout(30)
+        answer = b""
+        while b'"retryable"' not in answer:
+            answer += client.recv(1 << 16)
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert b'"TOO_MANY_VALUES"' in answer
+    assert b"more than 100000 JSON values" in answer
+
+
+def test_as_much_as_agents_send_is_served(gateway: Gateway, upstream: Upstream) -> None:
+    properties = {f"p{number}": {"type": "string", "description": "x"} for number in range(60)}
+    parameters = {"type": "object", "properties": properties}
+    tools = [
+        {"type": "function", "function": {"name": f"t{number}", "parameters": parameters}}
+        for number in range(128)
+    ]
+    marker = upstream.say("hello")
+    before = [
+        {"role": "user", "content": [{"type": "text", "text": f"{n} " * 20}]} for n in range(5_000)
+    ]
+    last = ask(marker)["messages"]
+    answer = gateway.post(ask(marker, messages=[*before, *last], tools=tools))
+    assert answer.status_code == 200, answer.text
+    (sent,) = upstream.control.requests(marker)
+    assert len([item for item in sent["body"]["input"] if item.get("role") == "user"]) == 5_001

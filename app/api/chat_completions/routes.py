@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 from flask import Blueprint, Response
 
@@ -14,7 +15,7 @@ from app.api.choices_wire import Envelope
 from app.backend.request import TurnRequest
 from app.errors import RequestPart
 from app.http import respond
-from app.http.body import read_json_object
+from app.http.body import read_request
 from app.http.services import services
 
 blueprint = Blueprint("chat_completions", __name__)
@@ -38,12 +39,14 @@ WORDS = RequestWords(
 def create_chat_completion() -> Response:
     """Answer one conversation (OpenAI: create chat completion)."""
     options = services().options
-    request = parse_request(
-        read_json_object(),
-        max_choices=options.max_choices,
-        shows_reasoning=options.shows_reasoning,
-        commentary_is_reasoning=options.commentary_is_reasoning,
-        needs_model=not respond.has_default_model(),
+    request = read_request(
+        partial(
+            parse_request,
+            max_choices=options.max_choices,
+            shows_reasoning=options.shows_reasoning,
+            commentary_is_reasoning=options.commentary_is_reasoning,
+            needs_model=not respond.has_default_model(),
+        )
     )
     words = _words_for(request)
     resolved = respond.resolve_model(words, request.model, request.effort)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from flask import Blueprint, Response
 
 from app.answers.plan import AnswerPlan, Prompt, RequestWords
@@ -11,7 +13,7 @@ from app.api.completions.wire import CompletionWire
 from app.backend.request import TurnRequest
 from app.errors import RequestPart
 from app.http import respond
-from app.http.body import read_json_object
+from app.http.body import read_request
 from app.http.services import services
 
 blueprint = Blueprint("completions", __name__)
@@ -25,10 +27,12 @@ WORDS = RequestWords(
 @blueprint.post("/v1/completions")
 def create_completion() -> Response:
     """Continue one or more prompts (OpenAI: create completion, legacy)."""
-    request = parse_request(
-        read_json_object(),
-        max_choices=services().options.max_choices,
-        needs_model=not respond.has_default_model(),
+    request = read_request(
+        partial(
+            parse_request,
+            max_choices=services().options.max_choices,
+            needs_model=not respond.has_default_model(),
+        )
     )
     resolved = respond.resolve_model(WORDS, request.model)
     echoes = request.prompts if request.echo else ("",) * len(request.prompts)

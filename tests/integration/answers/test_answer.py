@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from app.answers.answer import Answer, run_in_thread
+from app.answers.answer import Answer
 from app.answers.choice import Choice
 from app.answers.chunks import (
     Began,
@@ -282,15 +282,6 @@ def test_a_missed_task_is_asked_for_once_more_on_the_same_slot() -> None:
     (instruction,) = second.items[len(first.items) :]
     assert instruction["role"] == "developer"
     assert "not valid JSON" in instruction["content"][0]["text"]
-
-
-def test_a_check_that_fails_in_its_thread_is_raised_and_printed_nowhere() -> None:
-    def check(text: str) -> str | None:
-        raise KeyError(text)
-
-    with pytest.raises(KeyError):  # conftest sees to it that nothing is printed
-        run_in_thread(check, ("a",))
-    assert run_in_thread(str.upper, ("a",)) == "A"
 
 
 def test_one_of_several_choices_is_tried_again_and_the_others_go_on() -> None:

@@ -210,3 +210,31 @@ def test_small_answers_and_many_to_one_question_cost_something_too() -> None:
 
 def test_a_conversation_without_thoughts_has_all_else() -> None:
     assert without_reasoning([HI, thought(), call()]) == (HI, call())
+
+
+def test_a_very_long_answer_is_not_kept() -> None:
+    cache = AnswerCache()
+    after(cache, [thought("x" * (1 << 20)), call()])
+    assert not cache.recall(ANN, [HI, call()]).is_changed
+
+
+def test_long_arguments_that_were_written_anew_are_not_read() -> None:
+    cache = AnswerCache()
+    arguments = '{"a":' + "[" * 9 + "1," * 40_000 + "1" + "]" * 9 + "}"
+    after(cache, [thought(), call(arguments=arguments)])
+    assert cache.recall(ANN, [HI, call(arguments=arguments)]).is_changed
+    assert not cache.recall(ANN, [HI, call("c9", arguments=f" {arguments}")]).is_changed
+
+
+def test_others_can_go_on_while_a_long_conversation_is_read() -> None:
+    pauses: list[None] = []
+    long: Item = {**HI, "content": [{"type": "input_text", "text": "x" * 3_000_000}]}
+    marks = {
+        AnswerCache().recall(ANN, items, lambda: pauses.append(None)).mark
+        for items in ([long], [long, *[HI] * 3_000])
+    }
+    assert len(pauses) > 20
+    assert AnswerCache().recall(ANN, [long]).mark in marks
+    pauses.clear()
+    AnswerCache().recall(ANN, [HI] * 20, lambda: pauses.append(None))
+    assert not pauses

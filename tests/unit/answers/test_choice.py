@@ -481,9 +481,9 @@ REQUIRED = AnswerConstraints(offers_tools=True, requires_tool=True)
 def test_the_check_of_an_answer_runs_where_it_is_told_to() -> None:
     checked: list[str] = []
 
-    def run(function: Callable[[str], Accepted | Problem], args: tuple[str]) -> Accepted | Problem:
-        checked.extend(args)
-        return function(*args)
+    def run(function: Callable[[str], Accepted | Problem], text: str) -> Accepted | Problem:
+        checked.append(text)
+        return function(text)
 
     choice = Choice(0, OBJECT, run)
     choice.feed(TextDelta("i", "{"))

@@ -63,3 +63,21 @@ def test_a_field_is_named_in_openai_s_words(
     error = make("stop")
     assert (error.message, error.param, error.code) == (sentence, "stop", code)
     assert (error.status, error.type) == (400, "invalid_request_error")
+
+
+def test_no_more_of_a_long_value_is_looked_at_than_is_shown() -> None:
+    class Entry(str):
+        __slots__ = ()
+
+        def __getitem__(self, key: Any) -> Any:
+            raise AssertionError("it is not shown")
+
+    deep: Any = "x"
+    for _ in range(100_000):
+        deep = [deep]
+    for value in (["x" * 70, Entry("y")], {"a": "x" * 70, "b": Entry("y")}, [1] * 1_000_000, deep):
+        message = invalid_value("at", value, ("a",)).message
+        assert message.startswith(f"Invalid value: {'{' if isinstance(value, dict) else '['}")
+        assert len(message) < 120
+    while isinstance(deep, list):  # else Python itself would follow it to its end
+        (deep,) = deep

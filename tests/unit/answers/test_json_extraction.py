@@ -108,6 +108,11 @@ def test_a_text_has_a_longest_length_beyond_which_it_must_be_json() -> None:
     assert only_value(json.dumps({"a": filling}), OBJECTS) is not None
 
 
+def test_a_text_has_a_highest_number_of_values_beyond_which_it_is_not_read() -> None:
+    assert only_value(json.dumps([1] * 90_000)) is not None
+    assert only_value(json.dumps([1] * 110_000)) is None
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-9, 9) | st.text('a"\\{}[]`', max_size=4),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text('b"}', max_size=2), inner),

@@ -158,6 +158,8 @@ def test_where_there_is_a_default_no_model_is_asked_for() -> None:
         ({"stop": [["a"]]}, "stop[0]", TYPE),
         ({"stop": list("abcdefghijklmnopq")}, "stop", "array_above_max_length"),
         ({"stop": [""] * 17}, "stop", "array_above_max_length"),
+        ({"stop": "x" * 1001}, "stop", "string_above_max_length"),
+        ({"stop": ["a", "x" * 1001]}, "stop[1]", "string_above_max_length"),
         ({"response_format": "json"}, "response_format", TYPE),
         ({"response_format": {"type": "json"}}, "response_format.type", VALUE),
         ({"audio": {}}, "audio", "unsupported_parameter"),

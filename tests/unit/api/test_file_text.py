@@ -73,6 +73,53 @@ def test_how_a_file_is_written_down(data: str, text: str | None) -> None:
     assert text_in(data) == text
 
 
+LONG = 3 << 20
+"""More than is looked at in one go."""
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        (f"data:,a{'%41' * LONG}", f"a{'A' * LONG}"),
+        (f"data:,{'%e2%9c%93' * LONG}", "✓" * LONG),
+        (f"data:,{'✓' * LONG}", "✓" * LONG),
+        (f"data:,{'100% ' * 10_000}{'x' * LONG}", f"{'100% ' * 10_000}{'x' * LONG}"),
+        (f"data:,{'%' * (LONG)}", None),
+        (url("aé✓\n".encode() * (LONG // 3)), "aé✓\n" * (LONG // 3)),
+        (url(b"abc" * LONG).replace("Y", "%59"), "abc" * LONG),
+        (url(b"abc" * LONG).replace("YWJj" * 16, "YWJj" * 16 + "\n"), "abc" * LONG),
+        (url(b"abc" * LONG) + "!", None),
+        (url(b"abc" * LONG, ""), "abc" * LONG),
+        (url(b"abc" * LONG + b"\0", ""), None),
+    ],
+    ids=[
+        "escapes",
+        "letters",
+        "none",
+        "stray",
+        "all-stray",
+        "wide",
+        "escaped",
+        "lines",
+        "not",
+        "undeclared",
+        "binary",
+    ],
+)
+def test_a_long_file_is_read_like_a_short_one(data: str, text: str | None) -> None:
+    assert text_in(data) == text
+
+
+@pytest.mark.parametrize("raw", [b"\1" * 9, b"a\x1b" * 9, b"`" * 1024, b"a" + b"`" * 2000])
+def test_what_would_grow_when_it_is_written_down_is_no_text(raw: bytes) -> None:
+    assert text_in(url(raw)) is None
+
+
+@pytest.mark.parametrize("raw", [b"\x1b[31mred\x1b[0m" * 9, b"`" * 1023, b"\t\n\r" * 9])
+def test_text_may_have_some_controls(raw: bytes) -> None:
+    assert text_in(url(raw)) == raw.decode()
+
+
 @pytest.mark.parametrize("data", ["", "no base64!", "data:text/plain", "file:///etc/passwd"])
 def test_what_is_no_file_at_all(data: str) -> None:
     assert parse_file(data) is None

@@ -65,6 +65,7 @@ MALFORMED: list[tuple[bytes, str]] = [
     (b'{"id":1,"params":{}}', "neither_result_nor_error"),
     (b'{"id":1,"error":"text"}', "neither_result_nor_error"),
     (b'{"id":1,"error":null}', "neither_result_nor_error"),
+    (b'{"method":"m","params":{"a":[' + b"[]," * 100_000 + b"[]]}}", "too_many_values"),
 ]
 
 
@@ -93,10 +94,14 @@ JSON = st.recursive(
 )
 
 
+def request(number: int, params: Any) -> bytes:
+    return b"".join(encode_request(number, "m", params))
+
+
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        (encode_request(1, "m", {"a": "é"}), '{"id":1,"method":"m","params":{"a":"é"}}\n'),
+        (request(1, {"a": "é"}), '{"id":1,"method":"m","params":{"a":"é"}}\n'),
         (encode_notification("initialized"), '{"method":"initialized"}\n'),
         (
             encode_result("x", {"decision": "decline"}),
@@ -113,7 +118,7 @@ def test_what_we_send_is_one_compact_line_without_jsonrpc(line: bytes, expected:
     "text", ["\0", "\r", "\n", "\r\n", "a\nb\n", "\u2028\u2029", "\x85", "👩‍👩‍👧", '"\\']
 )
 def test_a_text_of_any_kind_stays_on_one_line_and_comes_back(text: str) -> None:
-    line = encode_request(7, "m", {"text": text})
+    line = request(7, {"text": text})
     assert line.count(b"\n") == 1
     assert b"\r" not in line
     assert parse_line(line) == Request(7, "m", {"text": text})
@@ -121,7 +126,7 @@ def test_a_text_of_any_kind_stays_on_one_line_and_comes_back(text: str) -> None:
 
 @given(st.dictionaries(TEXT, JSON, max_size=3), JSON, TEXT)
 def test_what_is_encoded_is_parsed_back(params: dict[str, Any], result: Any, text: str) -> None:
-    assert parse_line(encode_request(1, "m", params)) == Request(1, "m", params)
+    assert parse_line(request(1, params)) == Request(1, "m", params)
     assert parse_line(encode_result(2, result)) == Response(2, result)
     assert parse_line(encode_error(3, -1, text)) == ErrorResponse(3, -1, text)
     assert parse_line(encode_notification("m" + text)) == Notification("m" + text, {})
@@ -130,7 +135,7 @@ def test_what_is_encoded_is_parsed_back(params: dict[str, Any], result: Any, tex
 @pytest.mark.parametrize("text", ["\ud800", "a\udfffb"])
 def test_a_lone_surrogate_is_refused_before_it_reaches_the_pipe(text: str) -> None:
     with pytest.raises(orjson.JSONEncodeError):
-        encode_request(1, "m", {"text": text})
+        request(1, {"text": text})
     with pytest.raises(orjson.JSONEncodeError):
         encode_result(1, text)
 
