@@ -1,80 +1,87 @@
-"""What `make run` does before it starts the service: make a `.env` if there is none, and say what to paste.
+"""What `make run` and `make dev` do before the service: make a key if there is none, and say what would stop the start.
 
-The key is printed here and nowhere else: the service's own output is its log.
+Then this process becomes the service: its arguments are those of the Python that it is to be. Another one waits until
+the service answers, and prints what to paste.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
-import subprocess
+import signal
 import sys
 from pathlib import Path
+from typing import NoReturn
 
+signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C is no failure
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 sys.dont_write_bytecode = True
 
-from codex_cli_bin import bundled_codex_path
+from dotenv import set_key
 
-from app.settings import ROOT, Settings, SettingsError, load_settings
+from app.runtime import address, pid_file, state_folder
+from app.settings import ROOT, Settings, SettingsError, load_settings, read_environment
+from scripts.invitation import begin_waiting
 
 
 def main() -> int:
-    """Return the exit code: 1 if the settings are refused."""
-    ensure_env_file(ROOT / ".env")
+    """Become the service, or return the exit code: 1 if it cannot start."""
+    os.chdir(ROOT)
+    os.umask(0o077)
     try:
+        ensure_key(ROOT / ".env")
         settings = load_settings()
     except SettingsError as error:
-        print("\n".join(error.problems), file=sys.stderr)
-        return 1
-    print(invitation(settings, first_model(settings)), flush=True)
-    return 0
+        return fail("\n".join(error.problems))
+    except OSError as error:
+        return fail(
+            f".env cannot be written: {error.strerror}. Set PROXY_API_KEY before the command."
+        )
+    if problem := problem_with(settings):
+        return fail(problem)
+    print("The gateway starts. Its log follows, and then what to paste.", flush=True)
+    begin_waiting(settings)
+    return become(sys.argv[1:])
 
 
-def ensure_env_file(path: Path) -> None:
-    """Create `.env` with a random client key, readable by its owner only. An existing file is left alone."""
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
+def become(arguments: list[str]) -> NoReturn:
+    """Run another program of this Python in place of this one. Ctrl-C waits until `gunicorn.conf.py` can take it."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    os.execv(sys.executable, [sys.executable, *arguments])  # noqa: S606
+
+
+def fail(sentence: str) -> int:
+    """Say why there will be no service; return the exit code."""
+    print(sentence, file=sys.stderr)
+    return 1
+
+
+def ensure_key(path: Path) -> None:
+    """Put a random client key into `.env`, which is then readable by its owner only, if there is none anywhere.
+
+    Raises `OSError`, and `SettingsError` if the file cannot be read.
+    """
+    known = read_environment(path).get("PROXY_API_KEY", "")
+    if known.strip() or "PROXY_API_KEY" in os.environ:
         return
-    with os.fdopen(descriptor, "w") as file:
-        file.write(f"PROXY_API_KEY=sk-local-{secrets.token_urlsafe(24)}\n")
-    print("Created .env with a random PROXY_API_KEY; .env.example lists every setting.")
+    is_new = not path.exists()
+    set_key(path, "PROXY_API_KEY", f"sk-local-{secrets.token_urlsafe(24)}", quote_mode="never")
+    path.chmod(0o600)
+    done = "Created .env with" if is_new else "Filled in .env:"
+    print(f"{done} a random PROXY_API_KEY; .env.example lists every setting.", flush=True)
 
 
-def first_model(settings: Settings) -> str:
-    """Return the model that codex lists first."""
-    binary = settings.codex_bin or bundled_codex_path()
-    home = settings.codex_home
-    home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    printed = subprocess.run(
-        [str(binary), "debug", "models", "--bundled"],
-        env={"CODEX_HOME": str(home), "HOME": str(home), "TMPDIR": str(home)},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        check=True,
-    ).stdout
-    listed = [model for model in json.loads(printed)["models"] if model["visibility"] == "list"]
-    return str(min(listed, key=lambda model: model["priority"])["slug"])
-
-
-def invitation(settings: Settings, model: str) -> str:
-    """Return the address and a curl line that streams an answer."""
-    address = f"http://{settings.host}:{settings.port}"
-    question = {
-        "model": model,
-        "stream": True,
-        "messages": [{"role": "user", "content": "Hello! Who answers here?"}],
-    }
-    return (
-        f"\nThe gateway starts on {address} (Ctrl-C ends it). Its log follows. To see an answer stream, paste:\n\n"
-        f"curl -N {address}/v1/chat/completions \\\n"
-        f"  -H 'Authorization: Bearer {settings.api_key}' \\\n"
-        f"  -H 'Content-Type: application/json' \\\n"
-        f"  -d '{json.dumps(question)}'\n"
-    )
+def problem_with(settings: Settings) -> str:
+    """Return why the service would not start here, empty if it would."""
+    if problem := state_folder.prepare(settings.codex_home):
+        return problem
+    pid = pid_file.running(settings.codex_home / "gunicorn.pid")
+    if pid is not None:
+        return (
+            f"A gateway with this CODEX_HOME runs already (pid {pid}). Stop it (kill {pid}), or give this one a "
+            "PORT and a CODEX_HOME of its own: PORT=11436 CODEX_HOME=./.codex-api-2 make run"
+        )
+    return address.problem(settings.host, settings.port)
 
 
 if __name__ == "__main__":

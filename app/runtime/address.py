@@ -45,16 +45,17 @@ def is_taken(host: str, port: int) -> bool:
 def holder(port: int) -> str:
     """Return who listens on the port, as far as this user can see it."""
     try:
-        found = {
+        pid = next(
             connection.pid
             for connection in psutil.net_connections("tcp")
             if connection.status == psutil.CONN_LISTEN
             and getattr(connection.laddr, "port", 0) == port
-        }
-        processes = [psutil.Process(pid) for pid in found - {None}]
-        # gunicorn's master and worker both hold it; the one to name is the one above.
-        process = next(each for each in processes if each.ppid() not in found)
-        arguments = process.cmdline()
+            and connection.pid is not None
+        )
+        process = psutil.Process(pid)
+        arguments, parent = process.cmdline(), process.parent()
+        if parent is not None and parent.cmdline() == arguments:
+            process = parent  # gunicorn's worker has the socket as well as its master
         is_gateway = "wsgi:app" in arguments and any("gunicorn" in each for each in arguments)
         if is_gateway:
             return f"another gateway (pid {process.pid}, started in {process.cwd()})"

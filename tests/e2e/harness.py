@@ -205,7 +205,7 @@ def listening_port(gateway: Gateway) -> int | None:
     assert gateway.process.poll() is None, gateway.log_path.read_text()
     for entry in gateway.log():
         if entry["event"].startswith("Listening at: "):
-            return int(entry["event"].split(":")[3].split()[0])
+            return int(entry["event"].rpartition(":")[2].split()[0])
     return None
 
 

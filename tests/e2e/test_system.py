@@ -113,9 +113,9 @@ def test_a_stranger_types_make_run_and_pastes_the_curl_line(clone: Path, tmp_pat
             start_new_session=True,
         )
         try:
-            wait_until(lambda: '"child_ready"' in log_path.read_text(), "the child is ready", 300)
-            printed = log_path.read_text()
-            command = re.search(r"^curl .*?(?=\n\n)", printed, re.MULTILINE | re.DOTALL)
+            wait_until(lambda: "\ncurl " in log_path.read_text(), "the invitation", 300)
+            printed = wait_until(lambda: whole_invitation(log_path), "it is whole")
+            command = re.search(r"^curl .*", printed, re.MULTILINE | re.DOTALL)
             assert command, printed
             streamed = subprocess.run(
                 ["sh", "-c", command[0]], capture_output=True, text=True, check=True, env=env
@@ -128,9 +128,14 @@ def test_a_stranger_types_make_run_and_pastes_the_curl_line(clone: Path, tmp_pat
     env_file = clone / ".env"
     assert stat.S_IMODE(env_file.stat().st_mode) == 0o600
     key = env_file.read_text().split("=", 1)[1].strip()
-    after_the_invitation = printed.split("}'\n", 1)[1]
-    assert key not in after_the_invitation
+    assert key not in printed[: command.start()]
+    assert key not in log_path.read_text()[len(printed) :]
     assert set(changed_in(clone)) <= {".env", ".venv", ".codex-api"}
+
+
+def whole_invitation(log_path: Path) -> str:
+    printed = log_path.read_text()
+    return printed if printed.endswith("}'\n\n") else ""
 
 
 def changed_in(clone: Path) -> list[str]:
