@@ -11,6 +11,7 @@ folder=$1
 requirements=$2
 mark="$folder/.made-by-make"
 suits='import sys; sys.exit(sys.version_info < (3, 11))'
+candidates="python3.11 python3.12 python3.13 python3.14 python3 python"
 is_whole="import pip; $suits"
 # Ctrl-C ends pip quietly while it is loaded, too, and then in its own way.
 pip='
@@ -49,11 +50,14 @@ find_python() {
 
 trap 'exit 130' INT
 
+python=""
 if [ -e "$folder" ] || [ -L "$folder" ]; then
     if ! "$folder/bin/python" -c "$is_whole" >/dev/null 2>&1; then
         about="$folder has a Python $(version_of "$folder/bin/python")"
         [ -e "$mark" ] || fail "$about; 3.11 or newer with pip is needed. make did not make that folder: move it away," \
             "then run make again."
+        # shellcheck disable=SC2086  # the names are words
+        python=$(find_python ${PYTHON:-$candidates})
         echo "$about, or is not whole: it is made anew."
         rm -rf "$folder"
     fi
@@ -61,7 +65,7 @@ fi
 
 if [ ! -e "$folder" ]; then
     # shellcheck disable=SC2086  # the names are words
-    python=$(find_python ${PYTHON:-python3.11 python3.12 python3.13 python3.14 python3 python})
+    [ -n "$python" ] || python=$(find_python ${PYTHON:-$candidates})
     if ! mkdir "$folder" || ! touch "$mark"; then
         fail "$folder cannot be made here: see above."
     fi

@@ -140,6 +140,15 @@ def test_one_of_a_python_that_is_gone_is_made_anew(machine: Machine) -> None:
     assert machine.installs == 2
 
 
+def test_it_stays_where_no_python_could_make_another(machine: Machine) -> None:
+    machine.put_good()
+    machine.run()
+    for name in (".venv/bin/python", "bin/python3"):
+        (machine.folder / name).write_text(OLD)
+    assert machine.run()[0] == 1
+    assert machine.venv.exists()
+
+
 def test_one_that_was_made_by_hand_is_left_alone(machine: Machine) -> None:
     machine.put_good()
     (machine.venv / "bin").mkdir(parents=True)
