@@ -150,6 +150,14 @@ class BodyTimeout(InvalidRequest):
     default_code = "BODY_TIMEOUT"
 
 
+class ImageTimeout(InvalidRequest):
+    """An image that the request names by address did not arrive in time: its name server, or its server, is slow."""
+
+    status = 408
+    default_code = "IMAGE_TIMEOUT"
+    retryable = True
+
+
 class BodyTooLarge(InvalidRequest):
     """The request's body is longer than `PROXY_MAX_BODY_BYTES`."""
 

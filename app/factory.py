@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from flask import Flask
 
@@ -12,6 +12,7 @@ from app.answers.answer_cache import AnswerCache
 from app.answers.model_names import Names
 from app.answers.prepare import Preparation
 from app.api.models import warn_of_dangling
+from app.backend.admission import Admission, SlotRequest
 from app.backend.protocols import BackendHooks, Pace
 from app.budget import Shares
 from app.cli import group
@@ -33,7 +34,8 @@ from app.http.open_streams import OpenStreams
 from app.http.services import Options, Services
 from app.images.cache import ImageCache
 from app.images.download import Limits
-from app.images.fetcher import ImageFetcher
+from app.images.fetcher import IMAGE_REQUESTS, ImageFetcher, Places
+from app.images.name_lookups import LOOKUPS, TakePlace
 from app.observability.gauges import Gauges
 from app.observability.loop_watch import LoopWatch
 from app.observability.metrics import Metrics
@@ -170,8 +172,20 @@ def _images(settings: Settings) -> ImageFetcher:
     return ImageFetcher(
         enabled=settings.fetch_images,
         limits=Limits(image_bytes=min(20 << 20, most), request_bytes=most),
+        places=Places(_places(IMAGE_REQUESTS, settings), _places(LOOKUPS, settings)),
         cache=ImageCache(settings.image_cache_bytes),
     )
+
+
+def _places(limit: int, settings: Settings) -> TakePlace:
+    """Return what gives out so many places to keys, fairly."""
+    admission = Admission(limit, settings.queue_max, is_split=settings.has_several_keys)
+
+    def take(owner: str, within_s: float) -> Callable[[], None]:
+        (slot,) = admission.acquire(within_s, 1, SlotRequest(owner))
+        return slot.release
+
+    return take
 
 
 def _keys(settings: Settings) -> dict[Access, Mapping[str, str]]:

@@ -7,7 +7,7 @@ import ssl
 import time
 from base64 import b64encode
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from http import HTTPStatus
 from http.client import HTTPException
 from urllib.parse import urljoin
@@ -16,22 +16,25 @@ import certifi
 from gevent import Timeout
 from requests import ConnectionError as NotConnected
 from requests import RequestException, Response
+from requests import Timeout as NoAnswer
 from urllib3.exceptions import HTTPError
+from urllib3.exceptions import TimeoutError as NoMore
 
 from app.images import pinned_adapter
 from app.images.cache import Image, may_be_kept
 from app.images.media_types import UNDECLARED, media_type_of
+from app.images.name_lookups import NameLookups
 from app.images.ssrf_guard import (
     AddressRule,
     Location,
     NotFetched,
     Reason,
-    Resolver,
     parse_location,
     resolve,
 )
 
 _BLOCK = 1 << 16
+_SILENCES = (NoAnswer, NoMore, TimeoutError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,18 +46,22 @@ class Limits:
     request_bytes: int = 24 << 20
     redirects: int = 3
     addresses: int = 3
+    lookup_s: float = 5.0
     at_once: int = 4
     connect_s: float = 5.0
     read_s: float = 10.0
     total_s: float = 30.0
-    requests: int = 16
     queue_s: float = 10.0
 
 
 @dataclass(slots=True)
 class Batch:
-    """What the images of one request share: `bytes_left` counts down, `deadline` (monotonic) is set at the start."""
+    """What the images of one request share: the name of its key, and bounds.
 
+    `bytes_left` counts down, `deadline` (monotonic) is set at the start.
+    """
+
+    owner: str
     bytes_left: int
     deadline: float = math.inf
 
@@ -84,9 +91,9 @@ class Downloader:
     """See the module. The arguments are those of `app.images.fetcher.ImageFetcher`."""
 
     def __init__(
-        self, rule: AddressRule, resolver: Resolver, tls: ssl.SSLContext | None, limits: Limits
+        self, rule: AddressRule, lookups: NameLookups, tls: ssl.SSLContext | None, limits: Limits
     ) -> None:
-        self._rule, self._resolver = rule, resolver
+        self._rule, self._lookups = rule, lookups
         self._given_tls = tls
         self._limits = limits
 
@@ -116,19 +123,21 @@ class Downloader:
 
     def _get(self, batch: Batch, location: Location) -> Image | _Pointer:
         """Return the image, or where the answer points to."""
-        addresses = resolve(location, self._rule, self._resolver)
+        addresses = resolve(location, self._rule, partial(self._lookups.resolve, batch.owner))
         limits = self._limits
+        is_silent = False
         for address in addresses[: limits.addresses]:
             left = batch.seconds_left()
             timeout_s = min(limits.connect_s, left), min(limits.read_s, left)
             try:
                 with pinned_adapter.get(location, address, self._tls, timeout_s) as response:
                     return self._read(batch, location, response)
-            except NotConnected:
-                continue
-            except (RequestException, HTTPError, HTTPException, OSError, ValueError):
+            except NotConnected as error:
+                is_silent = isinstance(error, _SILENCES)
+            except (RequestException, HTTPError, HTTPException, OSError, ValueError) as error:
+                is_silent = isinstance(error, _SILENCES)
                 break
-        raise NotFetched(Reason.CONNECTION)
+        raise NotFetched(Reason.SILENCE if is_silent else Reason.CONNECTION)
 
     def _read(self, batch: Batch, location: Location, response: Response) -> Image | _Pointer:
         is_kept = may_be_kept(response.headers)

@@ -1,8 +1,9 @@
 """Images that a request names by address: fetched through the guard and put into the items as data URLs.
 
 codex takes no image address. Everything here happens before a turn is asked for, so each failure is an ordinary 400
-that names the field. A caller learns nothing of the network behind us: whether an address is not allowed, refuses,
-is silent or answers 404, the sentence is the same; only what an allowed address sent is described.
+that names the field, or a 408 where trying again may help. A caller learns nothing of the network behind us: whether an
+address is not allowed, refuses or answers 404, the sentence is the same; only what an allowed address sent is
+described, and that it was silent.
 """
 
 from __future__ import annotations
@@ -10,18 +11,19 @@ from __future__ import annotations
 import logging
 import ssl
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
 from typing import Any
 
 from cachetools import TTLCache
-from gevent.lock import BoundedSemaphore
 from gevent.pool import Pool
 
-from app.errors import InvalidRequest, WorkerBusy
+from app.errors import ImageTimeout, InvalidRequest, WorkerBusy
 from app.images.cache import KEPT_S, Image, ImageCache
 from app.images.download import Batch, Downloader, Limits
+from app.images.name_lookups import NameLookups, TakePlace
 from app.images.ssrf_guard import (
     AddressRule,
     NotFetched,
@@ -44,7 +46,24 @@ LEFT_OUT: Item = MappingProxyType(
 )
 """What stands in the place of an image of the past that cannot be had."""
 
-_MOST_FAILED = 1000
+IMAGE_REQUESTS = 16
+"""Requests that download images at once."""
+
+_MOST_FAILED = 250
+"""Failures of one key that are remembered."""
+
+
+def no_limit(owner: str, within_s: float) -> Callable[[], None]:  # noqa: ARG001
+    """Give a place to everybody."""
+    return lambda: None
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where the downloads of all keys wait for each other: requests that download, and names that are looked up."""
+
+    requests: TakePlace = no_limit
+    lookups: TakePlace = no_limit
 
 
 class ImageFetcher:
@@ -59,6 +78,7 @@ class ImageFetcher:
         rule: AddressRule = public_only,
         *,
         limits: Limits | None = None,
+        places: Places | None = None,
         enabled: bool = True,
         resolver: Resolver = system_resolver,
         tls: ssl.SSLContext | None = None,
@@ -67,10 +87,11 @@ class ImageFetcher:
         self._cache = cache or ImageCache()
         self._limits = limits or Limits()
         self._enabled = enabled
-        self._downloader = Downloader(rule, resolver, tls, self._limits)
-        self._slots = BoundedSemaphore(self._limits.requests)
+        self._places = places or Places()
+        lookups = NameLookups(resolver, self._places.lookups, self._limits.lookup_s)
+        self._downloader = Downloader(rule, lookups, tls, self._limits)
         # What a conversation names in every turn, and is not there, costs its time only once in a while.
-        self._failed: TTLCache[tuple[str, str], bool] = TTLCache(_MOST_FAILED, KEPT_S)
+        self._failed: dict[str, TTLCache[str, bool]] = {}
 
     def inline(
         self,
@@ -96,7 +117,7 @@ class ImageFetcher:
         self._check(wanted)
         others = [url for url in reversed(urls) if url not in wanted and self._may_try(owner, url)]
         room = self._limits.images - len(wanted)
-        batch = Batch(self._limits.request_bytes)
+        batch = Batch(owner, self._limits.request_bytes)
         images = self._get(batch, owner, wanted)
         # As far as there is room, the latest first; None: it may fail.
         images |= self._get(batch, owner, dict.fromkeys(others[:room]))
@@ -112,7 +133,7 @@ class ImageFetcher:
         return images
 
     def _may_try(self, owner: str, url: str) -> bool:
-        return self._enabled and (owner, url) not in self._failed
+        return self._enabled and url not in self._failed.get(owner, ())
 
     def _check(self, wanted: Mapping[str, str]) -> None:
         param = next(iter(wanted.values()), None)
@@ -150,13 +171,18 @@ class ImageFetcher:
     def _download(
         self, batch: Batch, owner: str, wanted: Mapping[str, str | None]
     ) -> dict[str, Image]:
-        if not self._slots.acquire(timeout=self._limits.queue_s):
-            raise WorkerBusy("Too many images are being downloaded; try again shortly.")
+        try:
+            give_back = self._places.requests(owner, self._limits.queue_s)
+        except WorkerBusy as busy:
+            raise WorkerBusy(
+                "Too many images are being downloaded; try again shortly.",
+                retry_after_s=busy.retry_after_s,
+            ) from None
         try:
             batch.deadline = min(batch.deadline, time.monotonic() + self._limits.total_s)
             return self._fetch_all(batch, owner, wanted)
         finally:
-            self._slots.release()
+            give_back()
 
     def _fetch_all(
         self, batch: Batch, owner: str, wanted: Mapping[str, str | None]
@@ -172,7 +198,8 @@ class ImageFetcher:
                 log.info("image_not_fetched", extra={"reason": outcome.reason.value})
                 if param is not None:
                     raise _refusal(outcome.reason, param, self._limits)
-                self._failed[owner, url] = True
+                failed = self._failed.setdefault(owner, TTLCache(_MOST_FAILED, KEPT_S))
+                failed[url] = True
         finally:
             # Also where the caller is gone: the others are of no use any more.
             outcomes.kill()
@@ -227,6 +254,8 @@ _UNREACHABLE = (
     ),
 )
 
+_LATE = frozenset({Reason.NAME_DEADLINE, Reason.SILENCE, Reason.DEADLINE})
+
 _REFUSALS: Mapping[Reason, tuple[str, str]] = MappingProxyType(
     {
         Reason.MALFORMED: (
@@ -250,6 +279,12 @@ _REFUSALS: Mapping[Reason, tuple[str, str]] = MappingProxyType(
 
 
 def _refusal(reason: Reason, param: str, limits: Limits) -> InvalidRequest:
+    if reason in _LATE:
+        return ImageTimeout(
+            f"The image at '{param}' could not be downloaded in time. Try again, or send a data URL like "
+            "data:image/png;base64,...",
+            param=param,
+        )
     code, sentence = _REFUSALS.get(reason, _UNREACHABLE)
     message = sentence.format(
         param=param, image_bytes=limits.image_bytes, request_bytes=limits.request_bytes

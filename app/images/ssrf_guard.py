@@ -15,12 +15,13 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import TypeAlias
 
 import idna
+from gevent.monkey import get_original
 
 Address: TypeAlias = IPv4Address | IPv6Address
 AddressRule: TypeAlias = Callable[[Address, int], bool]
 """Says whether a connection to this address and port is allowed."""
 Resolver: TypeAlias = Callable[[str, int], Iterable[str]]
-"""Returns the addresses of a name; raises `OSError` or `ValueError` where there are none."""
+"""Returns the addresses of a name; raises `OSError` or `ValueError` where there are none. Blocks."""
 
 
 class Reason(StrEnum):
@@ -28,8 +29,10 @@ class Reason(StrEnum):
 
     MALFORMED = "malformed_url"
     NAME = "name_not_resolved"
+    NAME_DEADLINE = "name_not_resolved_in_time"
     ADDRESS = "address_not_allowed"
     CONNECTION = "connection_failed"
+    SILENCE = "server_silent"
     REDIRECT = "redirect_refused"
     STATUS = "http_status"
     ENCODING = "content_encoding"
@@ -162,8 +165,8 @@ def _default_port(scheme: str) -> int:
 
 
 def system_resolver(name: str, port: int) -> list[str]:
-    """Ask the system. Blocks only the greenlet where gevent has patched the socket module."""
-    found = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)
+    """Ask the system. Blocks its thread: see `app.images.name_lookups`."""
+    found = get_original("socket", "getaddrinfo")(name, port, type=socket.SOCK_STREAM)
     return [str(entry[4][0]) for entry in found]
 
 

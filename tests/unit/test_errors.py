@@ -22,6 +22,7 @@ TABLE: dict[type[GatewayError], tuple[int, str, str, bool, int | None]] = {
     errors.ModelNotFound: (404, REQUEST, "model_not_found", False, None),
     errors.MethodNotSupported: (405, REQUEST, "method_not_supported", False, None),
     errors.BodyTimeout: (408, REQUEST, "BODY_TIMEOUT", False, None),
+    errors.ImageTimeout: (408, REQUEST, "IMAGE_TIMEOUT", True, None),
     errors.BodyTooLarge: (413, REQUEST, "BODY_TOO_LARGE", False, None),
     errors.TooManyValues: (413, REQUEST, "TOO_MANY_VALUES", False, None),
     errors.UnsupportedContentType: (415, REQUEST, "unsupported_content_type", False, None),

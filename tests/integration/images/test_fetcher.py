@@ -78,6 +78,11 @@ UNREACHABLE = (
 )
 """What is said of every failure on the way, so that the answer is no map of our network."""
 
+TOO_LATE = (
+    "The image at 'messages[0]' could not be downloaded in time. Try again, or send a data URL like "
+    "data:image/png;base64,..."
+)
+
 
 # Where a connection goes
 
@@ -134,11 +139,12 @@ def test_an_address_that_is_not_allowed_is_not_even_connected_to() -> None:
             listener.accept()
 
 
-def test_no_answer_tells_internal_hosts_apart() -> None:
+def test_no_answer_tells_hosts_apart_that_may_not_be_asked() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         silent = listener.getsockname()[1]
         limits = Limits(connect_s=0.1, read_s=0.1, total_s=1)
-        assert refusal(f"http://127.0.0.1:{silent}/", limits=limits) == UNREACHABLE
+        assert refusal(f"http://127.0.0.1:{silent}/", limits=limits) == TOO_LATE
+        assert refusal(f"http://127.0.0.1:{silent}/", only()) == UNREACHABLE, "never asked"
     assert refusal(f"http://127.0.0.1:{silent}/") == UNREACHABLE, "nobody listens any more"
     with site({"/x": lambda visit: visit.send(answer(status=b"404 Not Found"))}) as server:
         assert refusal(at(server)) == UNREACHABLE
@@ -314,7 +320,7 @@ def test_a_body_that_drips_is_cut_at_the_deadline() -> None:
 
     with site({"/x": drip}) as server:
         limits = Limits(read_s=5, total_s=0.4)
-        assert refusal(at(server), limits=limits) == UNREACHABLE
+        assert refusal(at(server), limits=limits) == TOO_LATE
         assert server.dropped.wait(10)
 
 
@@ -325,7 +331,7 @@ def test_silence_is_cut_between_two_reads() -> None:
         visit.server.dropped.set()
 
     with site({"/x": stall}) as server:
-        assert refusal(at(server), limits=Limits(read_s=0.2)) == UNREACHABLE
+        assert refusal(at(server), limits=Limits(read_s=0.2)) == TOO_LATE
         assert server.dropped.wait(10)
 
 
@@ -351,7 +357,7 @@ def patched() -> dict[str, Any]:
 
 @pytest.mark.parametrize("case", ["drips_headers", "slow_resolver", "never_accepts_tls"])
 def test_the_deadline_holds_at_every_step(patched: dict[str, Any], case: str) -> None:
-    assert patched[case] == ["image_not_fetched deadline", UNREACHABLE]
+    assert patched[case] == ["image_not_fetched deadline", TOO_LATE]
 
 
 def test_other_greenlets_run_meanwhile(patched: dict[str, Any]) -> None:

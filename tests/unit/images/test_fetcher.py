@@ -4,7 +4,7 @@ that is in tests/integration/images, with real servers."""
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -14,7 +14,7 @@ import responses
 from app.errors import InvalidRequest, WorkerBusy
 from app.images.cache import ImageCache
 from app.images.download import Limits
-from app.images.fetcher import LEFT_OUT, ImageFetcher
+from app.images.fetcher import LEFT_OUT, ImageFetcher, Places
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"\x00" * 16
 JPEG = b"\xff\xd8\xff\xe0" + b"\x00" * 16
@@ -235,8 +235,6 @@ def test_an_encoded_answer_is_refused_unread(web: responses.RequestsMock, encodi
     "failure",
     [
         requests.ConnectionError("10.0.0.1 refused"),
-        requests.ConnectTimeout("10.0.0.1 is silent"),
-        requests.ReadTimeout("10.0.0.1 is silent"),
         requests.exceptions.SSLError("10.0.0.1 has another name"),
         requests.exceptions.InvalidHeader("10.0.0.1"),
         OSError("10.0.0.1"),
@@ -252,6 +250,19 @@ def test_every_failure_on_the_way_reads_the_same(
     assert error.message == refusal("http://127.0.0.1:6379/").message
     assert error.message == refusal("http://a.test:22/").message
     assert "10.0.0.1" not in error.message
+
+
+@pytest.mark.parametrize("failure", [requests.ConnectTimeout, requests.ReadTimeout, TimeoutError])
+def test_a_silent_server_is_worth_another_try(
+    web: responses.RequestsMock, failure: type[Exception]
+) -> None:
+    web.get(URL, body=failure("10.0.0.1 is silent"))
+    error = refusal(URL)
+    assert (error.status, error.code, error.retryable) == (408, "IMAGE_TIMEOUT", True)
+    assert error.message == (
+        f"The image at '{WHERE}' could not be downloaded in time. Try again, or send a data URL like "
+        "data:image/png;base64,..."
+    )
 
 
 def test_a_redirect_is_followed(web: responses.RequestsMock) -> None:
@@ -330,20 +341,32 @@ def test_a_request_says_nothing_about_us(web: responses.RequestsMock) -> None:
     assert sent.body is None
 
 
+def no_place(owner: str, within_s: float) -> Callable[[], None]:
+    raise WorkerBusy(f"{owner} waited {within_s:g} s", retry_after_s=7)
+
+
 @pytest.mark.usefixtures("web")
 def test_too_many_requests_that_fetch_are_told_to_come_again() -> None:
-    full = fetcher(limits=Limits(requests=0, queue_s=0.01))
-    with pytest.raises(WorkerBusy):
+    full = fetcher(places=Places(requests=no_place))
+    with pytest.raises(WorkerBusy, match="images are being downloaded") as busy:
         full.inline([message(image(URL))], "key", {}, WHERE)
+    assert busy.value.retry_after_s == 7
     assert full.inline(NOTHING_TO_FETCH, "key", {}, WHERE)
 
 
 def test_a_failure_gives_its_place_back(web: responses.RequestsMock) -> None:
     web.get(URL, status=404)
-    one_at_a_time = fetcher(limits=Limits(requests=1, queue_s=0.01))
-    for _ in range(3):
+    moves: list[str] = []
+
+    def take(owner: str, within_s: float) -> Callable[[], None]:
+        moves.append(f"{owner} within {within_s:g}")
+        return lambda: moves.append("back")
+
+    images = fetcher(places=Places(requests=take))
+    for _ in range(2):
         with pytest.raises(InvalidRequest):
-            one_at_a_time.inline([message(image(URL))], "key", {}, WHERE)
+            images.inline([message(image(URL))], "key", {}, WHERE)
+    assert moves == ["key within 10", "back"] * 2
 
 
 def test_the_log_has_the_reason_and_not_the_address(
@@ -411,7 +434,7 @@ def test_a_kept_image_needs_no_place_in_the_queue(web: responses.RequestsMock) -
     web.get(URL, PNG, content_type="image/png")
     cache = ImageCache()
     fetcher(cache=cache).inline([message(image(URL))], "key", {}, WHERE)
-    full = fetcher(cache=cache, limits=Limits(requests=0, queue_s=0.01))
+    full = fetcher(cache=cache, places=Places(requests=no_place))
     assert full.inline([message(image(URL))], "key", {}, WHERE)
 
 
