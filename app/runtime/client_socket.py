@@ -114,12 +114,12 @@ class ClientSocket(socket):
             if self._phase is Phase.BODY
             else self._deadline - time.monotonic()
         )
-        if left <= 0:
+        if left <= 0 and self._phase is Phase.HEAD:
             return self._give_up()
-        self.settimeout(left)
+        self.settimeout(max(0.0, left))  # it may be ours that the first bytes are seen so late
         try:
             data: bytes = super().recv(min(size, BLOCK_BYTES), flags)
-        except TimeoutError:
+        except (TimeoutError, BlockingIOError):
             return self._give_up()
         finally:
             self.settimeout(None)

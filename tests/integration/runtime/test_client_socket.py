@@ -84,6 +84,16 @@ def test_the_time_of_the_first_head_runs_from_the_accept(door: Door) -> None:
     assert ours.cut_reason == "slow_head"
 
 
+def test_what_has_come_is_read_however_late_this_side_looks(door: Door) -> None:
+    ours, theirs = door.open(Deadlines(head_s=0, idle_s=0))
+    theirs.sendall(b"GET")
+    assert ours.recv(10) == b"GET"
+    assert isinstance(outcome(ours.recv, 10), SlowHead)
+    ours.await_next(has_begun=False)
+    theirs.sendall(b"GET")
+    assert ours.recv(10) == b"GET"
+
+
 def test_a_head_that_comes_byte_by_byte_has_one_deadline(door: Door) -> None:
     ours, theirs = door.open(Deadlines(head_s=0.3, idle_s=20))
     theirs.sendall(b"x")
