@@ -220,6 +220,13 @@ class UpstreamRefused(UpstreamError):
     retryable = False
 
 
+class AnswerTooLarge(UpstreamError):
+    """The upstream's answer grew beyond what any model says: it runs away, and would do so again."""
+
+    default_code = "ANSWER_TOO_LARGE"
+    retryable = False
+
+
 class UpstreamOverloaded(GatewayError):
     """The upstream says that it has no capacity left."""
 
@@ -277,13 +284,21 @@ class WorkerUnavailable(GatewayError):
     status = 503
     default_code = "WORKER_UNAVAILABLE"
     retryable = True
-    default_retry_after_s = 1
+    default_retry_after_s: ClassVar[int | None] = 1
 
 
 class WorkerLost(WorkerUnavailable):
     """The child went away under the request: another one can take it up."""
 
     is_transient = True
+
+
+class RequestSuspected(WorkerUnavailable):
+    """The child went away while it worked on this request, which may be why: it is not tried again."""
+
+    default_code = "REQUEST_SUSPECTED"
+    retryable = False
+    default_retry_after_s: ClassVar[int | None] = None
 
 
 class Draining(GatewayError):

@@ -122,7 +122,7 @@ class DirectClient:
         started = pipe.call("thread/start", protocol.thread_start_params(request))
         thread_id = ThreadId(started["thread"]["id"])
         pipe.turns[thread_id] = turn
-        pipe.call("thread/inject_items", protocol.inject_items_params(thread_id, request))
+        pipe.call("thread/inject_items", protocol.inject_items_params(thread_id, request.items))
         pipe.call("turn/start", protocol.turn_start_params(thread_id, request))
         turn.over.wait()
         pipe.send("thread/unsubscribe", protocol.unsubscribe_params(thread_id))

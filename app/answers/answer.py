@@ -24,7 +24,7 @@ from app.backend.events import NO_USAGE, Usage
 from app.backend.observer import RequestObserver, TurnFacts
 from app.backend.protocols import Pace
 from app.backend.request import developer_item
-from app.errors import GatewayError, ReasoningRefused, RequestPart, UpstreamAuth
+from app.errors import GatewayError, ReasoningRefused, RequestPart, UpstreamAuth, WorkerLost
 from app.pause import pause
 from app.step_log import passed
 
@@ -210,6 +210,9 @@ class Answer:
             request = replace(self._requests[index], output_schema=None)
             self._requests[index] = request.with_item(developer_item(order))
             return True
+        lease = self._turns.turns[index].lease
+        if isinstance(error, WorkerLost) and lease.follows_loss:
+            return False  # what was there when two processes died may be why they did
         if not error.is_transient or index in self._retried:
             return False
         self._retried |= {index}

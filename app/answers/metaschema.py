@@ -20,7 +20,28 @@ _MASK = "the value there"
 
 _MAX_LEVELS = 64  # of JSON; a property takes two, its name and its schema
 _MAX_NODES = 5_000  # objects and arrays, and members of one of them
-_MAX_VALUES = 50_000
+MAX_VALUES = 50_000
+"""Also of all schemas of one request together. codex takes up to 13 µs over each, several times; the tools of a large
+agent have 12,000."""
+
+_MAX_CHARACTERS = 1 << 20
+
+
+def measure(value: Any, most: int = MAX_VALUES) -> tuple[int, int]:
+    """Return how many values there are in a JSON value, and how many characters; of more values than `most`, some.
+
+    Linear, without recursion.
+    """
+    level, values, characters = [value], 0, 0
+    while level and values <= most:
+        characters += sum(len(node) for node in level if isinstance(node, str))
+        nodes = [node for node in level if isinstance(node, Mapping | list)]
+        values += sum(map(len, nodes))
+        level = []
+        for node in nodes if values <= most else ():
+            level += node.values() if isinstance(node, Mapping) else node
+            characters += sum(map(len, node)) if isinstance(node, Mapping) else 0
+    return values, characters
 
 
 def check_size(schema: Any, where: str, code: str) -> None:
@@ -28,7 +49,7 @@ def check_size(schema: Any, where: str, code: str) -> None:
     level, nodes, values = [schema], 0, 0
     for _ in range(_MAX_LEVELS):
         values += sum(map(len, level))
-        if values > _MAX_VALUES or max(map(len, level)) > _MAX_NODES:
+        if values > MAX_VALUES or max(map(len, level)) > _MAX_NODES:
             break
         level = [
             child
@@ -38,6 +59,8 @@ def check_size(schema: Any, where: str, code: str) -> None:
         ]
         nodes += len(level)
         if not level:
+            if measure(schema)[1] > _MAX_CHARACTERS:
+                break
             return
         if nodes > _MAX_NODES:
             break

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -17,7 +17,13 @@ from typing import Any
 import orjson
 
 from app.answers.field_errors import invalid_type, required_string, shown
-from app.answers.metaschema import READ_BY_CODEX, check_size, first_violation
+from app.answers.metaschema import (
+    MAX_VALUES,
+    READ_BY_CODEX,
+    check_size,
+    first_violation,
+    measure,
+)
 from app.errors import InvalidRequest
 
 _NAME = re.compile(r"[a-zA-Z0-9_.:-]{1,64}")
@@ -164,6 +170,39 @@ def loses_something(schema: Any, *, is_keyword_level: bool = True) -> bool:
 
 
 # Reading a definition
+
+
+MAX_TOOLS = 128
+"""As many as OpenAI takes in one request."""
+
+_MAX_CHARACTERS = 2 << 20
+"""Of all tools together. 128 tools of a large agent are 300 KB."""
+
+
+def check_amount(functions: Sequence[Any], field: str) -> None:
+    """Refuse tools that are too much for codex together, though each may not be: it parses them in one go.
+
+    `functions` are objects with `description` and `parameters`, not read yet; `field` is the one that has them.
+    """
+    if len(functions) > MAX_TOOLS:
+        raise InvalidRequest(
+            f"Invalid '{field}': array too long. Expected at most {MAX_TOOLS} tools.",
+            param=field,
+            code="array_above_max_length",
+        )
+    values = characters = 0
+    for function in functions:
+        if isinstance(function, Mapping):
+            texts = [function.get("description"), function.get("parameters")]
+            more = measure(texts)
+            values, characters = values + more[0], characters + more[1]
+        if characters > _MAX_CHARACTERS or values > MAX_VALUES:
+            raise InvalidRequest(
+                f"Invalid '{field}': the tools are too large together. Expected at most {MAX_VALUES} values and "
+                f"{_MAX_CHARACTERS} characters in their descriptions and parameters.",
+                param=field,
+                code="TOOLS_TOO_LARGE",
+            )
 
 
 def check_distinct(tools: tuple[Tool, ...], where: str) -> None:

@@ -30,9 +30,10 @@ _EVICTED = (
 
 
 class Slot:
-    """The right to run one turn."""
+    """The right to run one turn. `owner` is the name of the key that it was given to."""
 
-    def __init__(self, on_release: Callable[[], None]) -> None:
+    def __init__(self, on_release: Callable[[], None], owner: str = "") -> None:
+        self.owner = owner
         self._on_release: Callable[[], None] | None = on_release
 
     def release(self) -> None:
@@ -90,7 +91,7 @@ class Admission:
         owner = slot_request.owner
         if not self._queue.try_acquire(owner, count):
             self._wait(_Waiter(owner, count), min(timeout_s, slot_request.within_s))
-        return [Slot(partial(self._release, owner)) for _ in range(count)]
+        return [Slot(partial(self._release, owner), owner) for _ in range(count)]
 
     def _wait(self, waiter: _Waiter, timeout_s: float) -> None:
         self._rate.start(time.monotonic())

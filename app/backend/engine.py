@@ -23,12 +23,16 @@ from app.step_log import passed, step
 class Admitted(AbstractContextManager["Admitted"]):
     """Slots that a request was given, until its turns have them. A failure inside the `with` gives them back.
 
-    `deadline` (monotonic seconds) covers the wait for slots and the wait for the backend together.
+    `deadline` (monotonic seconds) covers the wait for slots and the wait for the backend together. `follows_loss` says
+    that a process went away under the request.
     """
 
-    def __init__(self, slots: Sequence[Slot], deadline: float) -> None:
+    def __init__(
+        self, slots: Sequence[Slot], deadline: float, *, follows_loss: bool = False
+    ) -> None:
         self.slots = slots
         self.deadline = deadline
+        self.follows_loss = follows_loss
 
     def __exit__(
         self,
@@ -88,7 +92,10 @@ class Engine:
         try:
             return self._open_all(requests, admitted, observer)
         except WorkerLost:
+            if admitted.follows_loss:
+                raise  # what was there when two processes died may be why they did
             # The process went away before a word was said: the next one can do it.
+            admitted.follows_loss = True
             return self._open_all(requests, admitted, observer)
 
     def reopen(
@@ -100,10 +107,11 @@ class Engine:
     ) -> Turn:
         """Close `turn` and begin another on its slot. Blocks; raises what `admit` and `start` raise."""
         deadline = slot_request.deadline(self._queue_s)
+        follows_loss = turn.lease.follows_loss or isinstance(turn.facts.error, WorkerLost)
         slot = turn.lease.transfer()
         turn.close()
         slots = [slot] if slot else self.admission.acquire(self._queue_s, slot_request=slot_request)
-        with Admitted(slots, deadline) as admitted:
+        with Admitted(slots, deadline, follows_loss=follows_loss) as admitted:
             (new,) = self.start((request,), admitted, observer)
             return new
 
@@ -115,7 +123,8 @@ class Engine:
             # One by one: whatever fails, the turns that were begun are known and can be closed.
             for request, slot in zip(requests, admitted.slots, strict=True):
                 with step("backend.open", model=request.model, items=len(request.items)):
-                    turn = self.backend.open(request, Lease(slot), admitted.deadline, observer)
+                    lease = Lease(slot, follows_loss=admitted.follows_loss)
+                    turn = self.backend.open(request, lease, admitted.deadline, observer)
                 turns.append(turn)
                 passed("backend.opened", thread_id=turn.facts.thread_id)
         except BaseException:

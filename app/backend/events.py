@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, TypeAlias
 
+from app.backend.request import characters
+
 MAX_TOKENS = 2**40
 """Most tokens that are believed: more than any context window, and a number that every JSON reader knows exactly."""
 
@@ -175,6 +177,19 @@ class TurnEnded:
 
     status: TurnStatus
     failure: TurnFailure | None = None
+
+
+EVENT_BYTES = 128
+
+
+def held_bytes(event: Event) -> int:
+    """Return about how many bytes an event takes while it is held: its characters, and a little for itself.
+
+    Linear in the number of an item's parts, not in their length.
+    """
+    if isinstance(event, TextDelta | ReasoningDelta):
+        return EVENT_BYTES + len(event.text)
+    return EVENT_BYTES + (characters(event.item) if isinstance(event, RawItem) else 0)
 
 
 Event: TypeAlias = (

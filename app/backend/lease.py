@@ -10,11 +10,16 @@ from app.backend.admission import Slot
 
 
 class Lease:
-    """A slot, and whether its turn still needs it. Nothing here blocks; every method may be called again."""
+    """A slot, and whether its turn still needs it. Nothing here blocks; every method may be called again.
 
-    __slots__ = ("_is_committed", "_is_finished", "_slot")
+    `owner` is the name of the caller's key; `follows_loss` says that a process went away under the same request before.
+    """
 
-    def __init__(self, slot: Slot | None = None) -> None:
+    __slots__ = ("_is_committed", "_is_finished", "_slot", "follows_loss", "owner")
+
+    def __init__(self, slot: Slot | None = None, *, follows_loss: bool = False) -> None:
+        self.owner = slot.owner if slot is not None else ""
+        self.follows_loss = follows_loss
         self._slot = slot
         self._is_finished = False
         self._is_committed = False

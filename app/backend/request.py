@@ -57,3 +57,12 @@ def estimate_tokens(items: Iterable[Item]) -> int:
             characters += len(part.get("text", ""))
         characters += len(item.get("arguments", "")) + len(item.get("output", ""))
     return characters // _CHARACTERS_PER_TOKEN + 1
+
+
+def characters(value: Any) -> int:
+    """Return how many characters the texts in a JSON value have. Linear in its values, whatever their length."""
+    if isinstance(value, str):
+        return len(value)
+    if isinstance(value, Mapping):
+        return sum(map(characters, value.values()))
+    return sum(map(characters, value)) if isinstance(value, list | tuple) else 0

@@ -33,6 +33,8 @@ _FINER_CODES = frozenset(
         "BODIES_FULL",
         "INCOMPLETE_BODY",
         "KEY_BUSY",
+        "PROMPTS_FULL",
+        "TOOLS_TOO_LARGE",
         "TRACE_NOT_FOUND",
         "array_above_max_length",
         "string_above_max_length",

@@ -183,10 +183,13 @@ class Child:
         with contextlib.suppress(OSError, ValueError):  # closed under us while stopping
             while line := stream.readline(_STDERR_LINE_LIMIT):
                 self._note_line(line)
+                gevent.sleep(
+                    0
+                )  # reading does not yield while there is more: a child may never stop
 
     def _note_line(self, line: bytes) -> None:
-        text = line.decode(errors="replace")
-        self._tail.append(text[:_TAIL_LINE_LENGTH])
+        text = line[:_TAIL_LINE_LENGTH].decode(errors="replace")
+        self._tail.append(text)
         category = stderr_lines.classify(text)
         withheld = self._log_limiter.allow(category.name)
         if withheld is None:

@@ -1,8 +1,13 @@
-"""Resident memory and processor time of a process."""
+"""Resident memory and processor time of a process, and how long it waits for a processor."""
 
 from __future__ import annotations
 
+from contextlib import suppress
+from pathlib import Path
+
 import psutil
+
+_NANOSECONDS = 1e9
 
 
 def resident_bytes(pid: int) -> int | None:
@@ -20,3 +25,16 @@ def cpu_seconds(pid: int) -> float | None:
     except (psutil.Error, OSError):
         return None
     return float(times.user + times.system)
+
+
+def waited_seconds(pid: int) -> float:
+    """Return how long the threads of a process have waited for a processor, all together; 0 where nobody knows.
+
+    Linux alone tells (proc(5), `schedstat`: time on a processor, time in the queue for one, in nanoseconds).
+    """
+    waited = 0
+    with suppress(OSError):
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            with suppress(OSError, ValueError, IndexError):  # it may have ended
+                waited += int((thread / "schedstat").read_text().split()[1])
+    return waited / _NANOSECONDS

@@ -25,7 +25,14 @@ from app.log_limiter import LogRateLimiter
 from app.pause import pause
 from app.rpc import messages
 from app.rpc.errors import CallRefused, CallTimeout, ChannelClosed, ChannelFull
-from app.rpc.messages import ErrorResponse, Malformed, Notification, Request, Response
+from app.rpc.messages import (
+    ErrorResponse,
+    Malformed,
+    Notification,
+    Oversized,
+    Request,
+    Response,
+)
 from app.step_log import passed
 
 log = logging.getLogger("codex_api.rpc")
@@ -33,7 +40,9 @@ log = logging.getLogger("codex_api.rpc")
 MAX_INFLIGHT = 64
 """Calls awaiting an answer. app-server's ingress queue holds 128, and part of its overload answers never arrives."""
 
-MAX_LINE_BYTES = 64 * 1024 * 1024
+MAX_LINE_BYTES = 8 * 1024 * 1024
+"""Parsing one takes the whole worker some 10 ms. An answer of 128,000 tokens is below 1 MB."""
+
 MAX_OUTBOX_BYTES = 256 * 1024 * 1024
 _READ_BYTES = 64 * 1024
 
@@ -57,6 +66,12 @@ class CallReport:
         """Note the child's answer."""
         self.received = answer.size
         self.status = "ok" if isinstance(answer, Response) else "refused"
+
+    def include(self, part: CallReport) -> None:
+        """Add another report, of a part of this call."""
+        self.ended, self.status = part.ended, part.status
+        self.sent += part.sent
+        self.received += part.received
 
 
 CallObserver = Callable[[CallReport], None]
@@ -95,7 +110,8 @@ def record_call(observer: CallObserver, method: str, params: object) -> Iterator
 class Channel:
     """One conversation with one child. Safe to use from any greenlet of the worker.
 
-    `on_notification` and `on_request` run in the reader: they must not block. `on_close` runs once, after every
+    `on_notification`, `on_request` and `on_oversized` (a line of more than `MAX_LINE_BYTES`, which is not read) run in
+    the reader: they must not block. `on_close` runs once, after every
     waiter has failed. `counters` counts what is odd but survived: unknown ids, malformed lines.
     """
 
@@ -106,11 +122,13 @@ class Channel:
         on_notification: Callable[[Notification], None],
         on_request: Callable[[Request], None],
         on_close: Callable[[], None],
+        on_oversized: Callable[[Oversized], None] = lambda _: None,
     ) -> None:
         self._sock = sock
         self._on_notification = on_notification
         self._on_request = on_request
         self._on_close = on_close
+        self._on_oversized = on_oversized
         self._ids = itertools.count(1)
         self._pending: dict[messages.MessageId, AsyncResult[Response | ErrorResponse]] = {}
         self._late: dict[messages.MessageId, LateResultHandler] = {}
@@ -228,7 +246,7 @@ class Channel:
                 passed("rpc.received", received_bytes=len(data))
                 for line in splitter.feed(data):
                     self._dispatch(
-                        line if isinstance(line, Malformed) else messages.parse_line(line)
+                        line if isinstance(line, Oversized) else messages.parse_line(line)
                     )
                 # recv does not yield while data is ready: without this a burst starves every other greenlet.
                 pause()
@@ -248,6 +266,9 @@ class Channel:
                     self._on_request(message)
                 case Malformed():
                     self._note_malformed(message)
+                case Oversized():
+                    self.counters["oversized"] += 1
+                    self._on_oversized(message)
         # One bad message must not end the conversation of every other request.
         except Exception:
             self.counters["dispatch_failed"] += 1

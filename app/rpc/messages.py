@@ -73,7 +73,17 @@ class Malformed:
     reason: str
 
 
-Message: TypeAlias = Request | Notification | Response | ErrorResponse | Malformed
+@dataclass(frozen=True, slots=True)
+class Oversized:
+    """A line that was too long to be read. `size` is in bytes; `head` is how it began."""
+
+    size: int
+    head: bytes = field(default=b"", repr=False)
+
+
+Message: TypeAlias = Request | Notification | Response | ErrorResponse | Malformed | Oversized
+
+_HEAD_BYTES = 512
 
 
 def parse_line(line: bytes) -> Message:
@@ -145,7 +155,7 @@ def encode_error(message_id: MessageId, code: int, message: str) -> bytes:
 class LineSplitter:
     """Turn a byte stream, cut anywhere, into whole lines.
 
-    Holds at most `max_line` bytes. A longer line is dropped as it arrives and reported as `Malformed` with its full
+    Holds at most `max_line` bytes. A longer line is dropped as it arrives and reported as `Oversized` with its full
     size once its end is seen; what follows is read as usual. Feeding costs time linear in the bytes fed.
     """
 
@@ -154,11 +164,12 @@ class LineSplitter:
         self._parts: list[bytes] = []
         self._size = 0
         self._dropped = 0
+        self._head = b""
 
-    def feed(self, data: bytes) -> list[bytes | Malformed]:
+    def feed(self, data: bytes) -> list[bytes | Oversized]:
         """Return the lines that `data` completes, in order, without their newline; empty lines are skipped."""
         *complete, tail = data.split(b"\n")
-        lines: list[bytes | Malformed] = []
+        lines: list[bytes | Oversized] = []
         for piece in complete:
             line = self._finish(piece)
             if line:
@@ -166,16 +177,18 @@ class LineSplitter:
         self._keep(tail)
         return lines
 
-    def _finish(self, piece: bytes) -> bytes | Malformed:
+    def _finish(self, piece: bytes) -> bytes | Oversized:
         self._keep(piece)
-        parts, dropped = self._parts, self._dropped
-        self._parts, self._size, self._dropped = [], 0, 0
+        parts, dropped, head = self._parts, self._dropped, self._head
+        self._parts, self._size, self._dropped, self._head = [], 0, 0, b""
         if dropped:
-            return Malformed(dropped, "oversized")
+            return Oversized(dropped, head)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def _keep(self, piece: bytes) -> None:
         if self._dropped or self._size + len(piece) > self._max_line:
+            # What was kept of it, if this is where it becomes too long.
+            self._head = b"".join((self._head, *self._parts, piece[:_HEAD_BYTES]))[:_HEAD_BYTES]
             self._dropped += self._size + len(piece)
             self._parts, self._size = [], 0
         elif piece:

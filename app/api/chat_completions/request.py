@@ -12,6 +12,7 @@ from app.answers.field_errors import invalid_type, invalid_value, missing, requi
 from app.answers.output_format import TEXT, OutputFormat
 from app.answers.tools import (
     Tool,
+    check_amount,
     check_distinct,
     names_by_alias,
     parse_function,
@@ -219,6 +220,7 @@ def _without_tools(given: Mapping[str, Any]) -> ToolChoice:
 def _parse_functions(given: Any) -> tuple[Tool, ...]:
     if not isinstance(given, list):
         raise invalid_type("functions", "an array of functions", given)
+    check_amount(given, "functions")
     tools = tuple(parse_function(entry, f"functions[{i}]") for i, entry in enumerate(given))
     check_distinct(tools, "functions[{}].name")
     return tools

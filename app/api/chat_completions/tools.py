@@ -5,23 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from app.answers.field_errors import invalid_type, invalid_value, missing
-from app.answers.tools import Tool, check_distinct, parse_function
-from app.errors import InvalidRequest
-
-MAX_TOOLS = 128
-"""As many as OpenAI takes in one request."""
+from app.answers.tools import Tool, check_amount, check_distinct, parse_function
 
 
 def parse_tools(given: Any) -> tuple[Tool, ...]:
     """Read `tools`. Raises `InvalidRequest`, which names the field."""
     if not isinstance(given, list):
         raise invalid_type("tools", "an array of tools", given)
-    if len(given) > MAX_TOOLS:
-        raise InvalidRequest(
-            f"Invalid 'tools': array too long. Expected at most {MAX_TOOLS} tools.",
-            param="tools",
-            code="array_above_max_length",
-        )
+    check_amount(
+        [entry.get("function") if isinstance(entry, dict) else None for entry in given], "tools"
+    )
     tools = tuple(_parse_tool(entry, f"tools[{index}]") for index, entry in enumerate(given))
     check_distinct(tools, "tools[{}].function.name")
     return tools

@@ -18,6 +18,7 @@ from app.backend.protocols import BackendHooks
 from app.backend.request import Model, TurnRequest
 from app.backend.retry_after import seconds_until
 from app.backends.app_server.connection import Connection
+from app.backends.app_server.history import history_budget
 from app.backends.app_server.limits import Limits
 from app.backends.app_server.renewal import RENEWAL_S, Renewal
 from app.backends.app_server.rpc_errors import mapped
@@ -57,6 +58,7 @@ class AppServerBackend:
         self._failures = UpstreamFailures(launcher.upstream, launcher.http)
         self.connection: Connection | None = None
         """The one that new turns begin on."""
+        self._histories = history_budget()
         self._limits = limits
         self._version = version
         self._connections = 0
@@ -146,6 +148,7 @@ class AppServerBackend:
             login=self._mark,
             on_event=self._failures.note,
         )
+        connection.threads.histories = self._histories
         try:
             self._shake_hands(connection)
         except BaseException:

@@ -20,18 +20,24 @@ from app.backend.events import Event, MessageBegan, TurnEnded
 from app.backend.request import Model
 from app.backends.app_server import protocol
 from app.backends.app_server.idle_work import Work
-from app.backends.app_server.parse_events import Addressed, ProtocolError, ThreadId, parse_event
+from app.backends.app_server.parse_events import (
+    Addressed,
+    ProtocolError,
+    ThreadId,
+    parse_address,
+    parse_event,
+)
 from app.backends.app_server.server_requests import PARKED_S, ServerRequests
 from app.backends.app_server.threads import Threads
-from app.backends.app_server.turn import Turn
+from app.backends.app_server.turn import Turn, too_large
 from app.codex.account import UPDATED, parse_windows, with_reset
 from app.codex.auth_file import LoginMark
 from app.errors import GatewayError, UpstreamError, WorkerLost
 from app.process.child import Child
-from app.process.memory import cpu_seconds
+from app.process.memory import cpu_seconds, waited_seconds
 from app.rpc.channel import Channel
 from app.rpc.errors import CallRefused, RpcError
-from app.rpc.messages import Notification
+from app.rpc.messages import Notification, Oversized
 
 log = logging.getLogger("codex_api.codex")
 
@@ -82,6 +88,7 @@ class Connection:
             on_notification=self._on_notification,
             on_request=lambda request: self._requests.handle(request, self.channel),
             on_close=self._on_close,
+            on_oversized=self._on_oversized,
         )
         self.threads = Threads(self.channel, number, rpc_timeout_s, self.counters)
         self._requests = ServerRequests(
@@ -103,7 +110,13 @@ class Connection:
 
     def work(self) -> Work:
         """Return what the child has done so far, and whether it has anything to do."""
-        return Work(cpu_seconds(self.pid), self.threads.begun, len(self.threads.turns()))
+        return Work(
+            cpu_seconds(self.pid),
+            self.threads.begun,
+            len(self.threads),
+            waited_seconds(self.pid),
+            is_heavy=self.threads.heavy.are_felt,
+        )
 
     # Handshake
 
@@ -193,6 +206,16 @@ class Connection:
         if notification.method == "turn/completed" and turn is not None:
             turn.ended.set()
             turn.fail(UpstreamError("The answer ended in a way that this gateway does not know."))
+
+    def _on_oversized(self, line: Oversized) -> None:
+        """End the turn that has said too much at once. What the child repeats of a history is not missed."""
+        address = parse_address(line.head)
+        turn = None if address is None else self._turn_of(address.thread_id)
+        if address is None or turn is None or turn.turn_id != address.turn_id:
+            return
+        if address.method == "turn/completed":
+            turn.ended.set()
+        turn.fail(too_large())
 
     def _turn_of(self, thread_id: ThreadId) -> Turn | None:
         thread = self.threads.get(thread_id)

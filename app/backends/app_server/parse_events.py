@@ -6,6 +6,7 @@ every version. Field names follow the schema that the pinned binary generates (`
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
@@ -69,6 +70,34 @@ def parse_event(method: str, params: dict[str, Any]) -> Addressed | None:
         else member(member(params, "turn", dict, method), "id", str, method)
     )
     return Addressed(ThreadId(thread_id), TurnId(turn_id), event)
+
+
+_ADDRESS = re.compile(
+    rb'"method":"(?P<method>[a-zA-Z/]{1,64})".*?"threadId":"(?P<thread>[^"\\]{1,64})"'
+    rb'(?:,"turnId":"|,"turn":\{"id":")(?P<turn>[^"\\]{1,64})"',
+    re.DOTALL,
+)
+
+
+class Address(NamedTuple):
+    """What a line is and whose, for a line that is too long to be read."""
+
+    method: str
+    thread_id: ThreadId
+    turn_id: TurnId
+
+
+def parse_address(head: bytes) -> Address | None:
+    """Return the address that stands at the beginning of a line; None if there is none.
+
+    A quotation mark inside of a text is escaped, so that no text can be taken for it.
+    """
+    found = _ADDRESS.search(head)
+    if found is None:
+        return None
+    return Address(
+        found["method"].decode(), ThreadId(found["thread"].decode()), TurnId(found["turn"].decode())
+    )
 
 
 def _text_delta(params: dict[str, Any], where: str) -> TextDelta:

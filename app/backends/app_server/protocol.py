@@ -6,9 +6,10 @@ in one place. Results are checked before anything is streamed; `ProtocolError` n
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
-from app.backend.request import Model, TurnRequest
+from app.backend.request import Item, Model, TurnRequest
 from app.backends.app_server.parse_events import ThreadId, TurnId, member
 
 CLIENT_NAME = "codex_completions_api"
@@ -96,9 +97,9 @@ def parse_thread_id(result: Any) -> ThreadId:
     return ThreadId(member(thread, "id", str, "thread/start"))
 
 
-def inject_items_params(thread_id: ThreadId, request: TurnRequest) -> dict[str, Any]:
-    """Parameters of `thread/inject_items`: the whole history."""
-    return {"threadId": thread_id, "items": list(request.items)}
+def inject_items_params(thread_id: ThreadId, items: Iterable[Item]) -> dict[str, Any]:
+    """Parameters of `thread/inject_items`: the history, or the next part of it."""
+    return {"threadId": thread_id, "items": list(items)}
 
 
 def turn_start_params(thread_id: ThreadId, request: TurnRequest) -> dict[str, Any]:

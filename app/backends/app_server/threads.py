@@ -1,34 +1,46 @@
 """Threads of one child: begun for a turn, unloaded after it. No other module knows the life of a thread.
 
-Today every turn gets a fresh thread: `thread/start`, `thread/inject_items` with the whole history, `turn/start` without
-input (ADR-0007). A request always carries its whole conversation, so a thread that is lost costs time and never truth.
+Today every turn gets a fresh thread: `thread/start`, `thread/inject_items` with the history in pieces, `turn/start`
+without input (ADR-0007, ADR-0050). A request always carries its whole conversation, so a thread that is lost costs time
+and never truth.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar, cast
 
 import gevent
+import orjson
 from gevent import Greenlet
 from gevent.event import Event
 from gevent.pool import Group
 from gevent.util import wrap_errors
 
-from app.backend.events import NO_USAGE, ResponseCompleted, Usage, UsageUpdated
+from app.backend.events import NO_USAGE, RawItem, ResponseCompleted, Usage, UsageUpdated
 from app.backend.lease import Lease
 from app.backend.observer import NULL_OBSERVER, TurnObserver
 from app.backend.request import TurnRequest
 from app.backends.app_server import protocol
+from app.backends.app_server.heavy_calls import ANSWER_S, HeavyCalls
+from app.backends.app_server.history import NO_LOAD, Load, Piece, history_budget, in_pieces
 from app.backends.app_server.parse_events import Addressed, ProtocolError, ThreadId, TurnId
 from app.backends.app_server.turn import Turn
-from app.errors import GatewayError
-from app.rpc.channel import Channel, LateResultHandler, ignore_late_result
+from app.budget import Reservation
+from app.errors import GatewayError, RequestSuspected, WorkerLost
+from app.rpc.channel import (
+    CallObserver,
+    CallReport,
+    Channel,
+    LateResultHandler,
+    ignore_call,
+    ignore_late_result,
+)
 from app.rpc.errors import CallRefused, CallTimeout, ChannelClosed, RpcError
 
 log = logging.getLogger("codex_api.codex")
@@ -44,15 +56,24 @@ a client that comes next should not wait for that. A refused interrupt keeps the
 
 @dataclass(slots=True)
 class Thread:
-    """One thread and the turn on it. `spent` is what the thread had cost before that turn."""
+    """One thread and the turn on it. `load` is what it asks of the child, `held` what is set aside for it.
+
+    `spent` is what the thread had cost before that turn. It is False that the turn `is_asked` for while the thread is
+    given its history.
+    """
 
     turn: Turn
     spent: Usage = NO_USAGE
     counters: Counter[str] = field(default_factory=Counter)
+    load: Load = NO_LOAD
+    held: Reservation | None = None
+    is_asked: bool = True
 
     def deliver(self, addressed: Addressed) -> None:
         """Give the turn an event. codex reports a thread's running total: the turn's usage is how much it grew."""
         event = addressed.event
+        if not self.is_asked and isinstance(event, RawItem):
+            return  # the child repeats the history that it is given
         if isinstance(event, UsageUpdated):
             event = UsageUpdated(self._bounded(event.usage - self.spent))
             addressed = Addressed(addressed.thread_id, addressed.turn_id, event)
@@ -83,6 +104,9 @@ class Threads:
         self._generation = generation
         self._rpc_timeout_s = rpc_timeout_s
         self._counters = counters
+        self.histories = history_budget()
+        """Budget of the bytes that children hold for their threads: the same for all children of a worker."""
+        self.heavy = HeavyCalls()
         self._threads: dict[ThreadId, Thread] = {}
         self._ends, self._asks = self._finish, self._still_runs  # one object for all turns
         self._idle = Event()
@@ -105,48 +129,74 @@ class Threads:
     def begin(
         self, request: TurnRequest, lease: Lease, observer: TurnObserver = NULL_OBSERVER
     ) -> Turn:
-        """Start a thread, give it the whole history, begin the turn. Blocks for three RPCs.
+        """Start a thread, give it the whole history, begin the turn. Blocks for three RPCs or more.
 
         `lease` is the turn's once there is one; on failure it has been emptied, not given back. Raises `RpcError`,
-        `ProtocolError`. A caller that is cut short leaves nothing behind: what was begun is ended.
+        `ProtocolError`, `WorkerBusy` where the child holds as much as it may, `RequestSuspected`. A caller that is cut
+        short leaves nothing behind: what was begun is ended.
         """
         return run_shielded(self.cleanup, partial(self._begin, request, lease, observer), _cancel)
 
     def _begin(self, request: TurnRequest, lease: Lease, observer: TurnObserver) -> Turn:
+        load = _load_of(request)
+        with _suspecting(load), ExitStack() as undoing:
+            held = self.histories.reserve(lease.owner, load.held_bytes)
+            undoing.callback(held.release)
+            thread_id = self._start(request, load, lease.owner, observer)
+            undoing.pop_all()  # from now on it is the thread's
+            turn = Turn(
+                thread_id,
+                self._generation,
+                self._ends,
+                has_tools=bool(request.tools),
+                observer=observer,
+                lease=lease,
+                still_runs=self._asks,
+            )
+            self.begun += 1
+            # Before turn/start: the first event may overtake its answer.
+            self._threads[thread_id] = thread = Thread(
+                turn, counters=self._counters, load=load, held=held, is_asked=False
+            )
+            undoing.callback(_cancel, turn)
+            self._inject(thread_id, load, lease.owner, observer)
+            thread.is_asked = True
+            accepted = self._call(
+                "turn/start",
+                protocol.turn_start_params(thread_id, request),
+                observer.called,
+                lambda late: self._roll_back(thread_id, protocol.parse_turn_id(late)),
+                heavy_of=lease.owner if load.is_heavy else None,
+            )
+            turn.begin(protocol.parse_turn_id(accepted))
+            undoing.pop_all()
+            return turn
+
+    def _start(
+        self, request: TurnRequest, load: Load, owner: str, observer: TurnObserver
+    ) -> ThreadId:
         # A slow child may do it after the deadline all the same: hence `_roll_back`.
         started = self._call(
             "thread/start",
             protocol.thread_start_params(request),
-            observer,
+            observer.called,
             lambda late: self._roll_back(protocol.parse_thread_id(late)),
+            heavy_of=owner if load.is_offer_heavy else None,
         )
-        thread_id = protocol.parse_thread_id(started)
-        turn = Turn(
-            thread_id,
-            self._generation,
-            self._ends,
-            has_tools=bool(request.tools),
-            observer=observer,
-            lease=lease,
-            still_runs=self._asks,
-        )
-        self.begun += 1
-        # Before turn/start: the first event may overtake its answer.
-        self._threads[thread_id] = Thread(turn, counters=self._counters)
+        return protocol.parse_thread_id(started)
+
+    def _inject(self, thread_id: ThreadId, load: Load, owner: str, observer: TurnObserver) -> None:
+        """Give a thread its history, piece by piece. Blocks; the observer sees one call."""
+        method = "thread/inject_items"
+        items = [item for piece in load.pieces for item in piece.items]
+        whole = CallReport(method, protocol.inject_items_params(thread_id, items))
         try:
-            items = protocol.inject_items_params(thread_id, request)
-            self._call("thread/inject_items", items, observer)
-            accepted = self._call(
-                "turn/start",
-                protocol.turn_start_params(thread_id, request),
-                observer,
-                lambda late: self._roll_back(thread_id, protocol.parse_turn_id(late)),
-            )
-            turn.begin(protocol.parse_turn_id(accepted))
-        except BaseException:
-            _cancel(turn)
-            raise
-        return turn
+            for piece in load.pieces:
+                params = protocol.inject_items_params(thread_id, piece.items)
+                is_heavy = piece.is_heavy or load.is_offer_heavy
+                self._call(method, params, whole.include, heavy_of=owner if is_heavy else None)
+        finally:
+            observer.called(whole)
 
     # Ending: in the background, since no request waits for it
 
@@ -164,7 +214,7 @@ class Threads:
                 self._interrupt(turn, turn.turn_id)
             turn.lease.turn_finished()
             unloading = protocol.unsubscribe_params(turn.thread_id)
-            self._call("thread/unsubscribe", unloading, turn.observer)
+            self._call("thread/unsubscribe", unloading, turn.observer.called)
         except ChannelClosed:
             pass  # the thread went with its child
         except (RpcError, ProtocolError):
@@ -176,7 +226,9 @@ class Threads:
             turn.observer.closed(turn.facts)
 
     def _forget(self, turn: Turn) -> None:
-        self._threads.pop(turn.thread_id, None)
+        thread = self._threads.pop(turn.thread_id, None)
+        if thread is not None and thread.held is not None:
+            thread.held.release()
         if not self._threads:
             self._idle.set()
 
@@ -187,7 +239,7 @@ class Threads:
         try:
             for _ in range(_ATTEMPTS):
                 try:
-                    self._call("turn/interrupt", params, turn.observer)
+                    self._call("turn/interrupt", params, turn.observer.called)
                 except CallRefused:
                     self._counters["interrupt_refused"] += 1
                     slot_grace.kill(block=False)
@@ -206,7 +258,7 @@ class Threads:
         """Ask codex whether a turn goes on. Blocks; where it gives no answer, the turn does not."""
         params = protocol.read_params(turn.thread_id)
         try:
-            return protocol.is_active(self._call("thread/read", params, turn.observer))
+            return protocol.is_active(self._call("thread/read", params, turn.observer.called))
         except (RpcError, ProtocolError):
             return False
 
@@ -225,11 +277,15 @@ class Threads:
     # All of them
 
     def fail_turns(self, error: GatewayError, *, has_ended: bool = False) -> None:
-        """End every open turn from our side; `has_ended` if nothing of it runs in the child any more."""
-        for turn in self.turns():
+        """End every open turn from our side; `has_ended` if nothing of it runs in the child any more.
+
+        Where a child was lost, a request that may be the reason for it is told so.
+        """
+        for thread in list(self._threads.values()):
             if has_ended:
-                turn.ended.set()
-            turn.fail(error)
+                thread.turn.ended.set()
+            is_suspect = isinstance(error, WorkerLost) and thread.load.is_suspect
+            thread.turn.fail(suspected() if is_suspect else error)
 
     def wait_idle(self) -> None:
         """Block until no turn is left, or the channel is closed."""
@@ -245,12 +301,45 @@ class Threads:
         self,
         method: str,
         params: object,
-        observer: TurnObserver = NULL_OBSERVER,
+        observer: CallObserver = ignore_call,
         late: LateResultHandler = ignore_late_result,
+        *,
+        heavy_of: str | None = None,
     ) -> object:
-        return self._channel.call(
-            method, params, self._rpc_timeout_s, observer.called, on_late=late
-        )
+        """Call the child; `heavy_of` is the name of a key in whose name the call is a heavy one."""
+        if heavy_of is None:
+            return self._channel.call(method, params, self._rpc_timeout_s, observer, on_late=late)
+        with self.heavy.one(heavy_of):
+            timeout_s = max(ANSWER_S, self._rpc_timeout_s)
+            return self._channel.call(method, params, timeout_s, observer, on_late=late)
+
+
+def _load_of(request: TurnRequest) -> Load:
+    """Return what a request asks of the child. Lets others run in between: it may have many items."""
+    pieces: list[Piece] = []
+    for piece in in_pieces(request.items):
+        pieces.append(piece)
+        gevent.sleep(0)
+    return Load(tuple(pieces), len(orjson.dumps([request.tools, request.output_schema])))
+
+
+@contextmanager
+def _suspecting(load: Load) -> Iterator[None]:
+    """Raise `RequestSuspected` where the child goes away under what may be the reason for it."""
+    try:
+        yield
+    except ChannelClosed as error:
+        if load.is_suspect:
+            raise suspected() from error
+        raise
+
+
+def suspected() -> RequestSuspected:
+    """Return the error of a request that is so large that the child may have gone away because of it."""
+    return RequestSuspected(
+        "The codex process went away while it worked on this request. Because the request is large, which may be why, "
+        "it is not tried again."
+    )
 
 
 def _cancel(turn: Turn) -> None:

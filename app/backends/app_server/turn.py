@@ -14,21 +14,28 @@ from types import MappingProxyType
 from gevent.event import Event as Flag
 
 from app.backend.events import (
+    EVENT_BYTES,
     Event,
     RawItem,
-    ReasoningDelta,
     ResponseCompleted,
     Retrying,
-    TextDelta,
     TurnEnded,
     TurnStatus,
+    held_bytes,
 )
 from app.backend.lease import Lease
 from app.backend.observer import NULL_OBSERVER, TurnFacts, TurnObserver, TurnState
 from app.backend.protocols import Pace
 from app.backends.app_server.parse_events import Addressed, ThreadId, TurnId
 from app.backends.app_server.progress import Progress
-from app.errors import GatewayError, SlowReader, UpstreamBrokeOff, UpstreamError, WorkerTimeout
+from app.errors import (
+    AnswerTooLarge,
+    GatewayError,
+    SlowReader,
+    UpstreamBrokeOff,
+    UpstreamError,
+    WorkerTimeout,
+)
 from app.step_log import passed
 
 QUEUE_BYTES = 2 * 1024 * 1024
@@ -43,8 +50,9 @@ LOST_END_S = 10.0
 IDLE_GRACE_S = 2.0
 """codex has a limit of its own for an upstream that falls silent, and says more about it: it may speak first."""
 
-_EVENT_COST = 200  # bytes that an event costs beside its text, about
-
+ANSWER_BYTES = 32 * 1024 * 1024
+"""Most that one turn may say, events and text together. No model says a twentieth of it: an answer of 128,000 tokens,
+each an event of its own, is 17 MB. codex and whoever reads a whole answer hold all of it."""
 
 OPEN_STATES = frozenset({TurnState.PENDING, TurnState.RUNNING})
 
@@ -70,6 +78,7 @@ class Turn:
         "_queue",
         "_queued_bytes",
         "_responses",
+        "_said_bytes",
         "_still_runs",
         "_wake",
         "ended",
@@ -112,6 +121,7 @@ class Turn:
         self._queue: deque[Addressed] = deque()
         self._queued_bytes = 0
         self._responses = 0
+        self._said_bytes = 0
         self._progress = Progress()
         self._heard_at = self.started
         self._still_runs = still_runs
@@ -141,7 +151,7 @@ class Turn:
             return
         if isinstance(event, TurnEnded):
             self.state = _END_STATES[event.status]
-        elif excess := self._excess(event):
+        elif excess := self._excess(addressed):
             self.fail(excess)
             return
         self._queue.append(addressed)
@@ -152,12 +162,17 @@ class Turn:
         if isinstance(event, TurnEnded):
             self._give_back()  # now, not when a slow client has read it all
 
-    def _excess(self, event: Event) -> GatewayError | None:
-        """Count what is bounded; return the error if `event` goes beyond a bound, or can only be waited for."""
-        self._queued_bytes += _cost(event)
+    def _excess(self, addressed: Addressed) -> GatewayError | None:
+        """Count what is bounded; return the error if an event goes beyond a bound, or can only be waited for."""
+        event = addressed.event
+        cost = held_bytes(event) if self._is_ours(addressed) else EVENT_BYTES
+        self._queued_bytes += cost
         # One event alone may be larger than the bound: it is the unread ones before it that tell a slow reader.
         if self._queue and self._queued_bytes > QUEUE_BYTES:
             return SlowReader("The client reads too slowly; its answer was cut off.")
+        self._said_bytes += cost
+        if self._said_bytes > ANSWER_BYTES:
+            return too_large()
         if isinstance(event, Retrying):
             return UpstreamBrokeOff("The upstream cannot be reached.")
         if isinstance(event, ResponseCompleted):
@@ -280,10 +295,8 @@ class Turn:
         return f"<Turn {self.thread_id} {self.state.name} queued={len(self._queue)}>"
 
 
-def _cost(event: Event) -> int:
-    """Return about how many bytes an event holds."""
-    if isinstance(event, TextDelta | ReasoningDelta):
-        return _EVENT_COST + len(event.text)
-    if isinstance(event, RawItem):
-        return _EVENT_COST + sum(len(v) for v in event.item.values() if isinstance(v, str))
-    return _EVENT_COST
+def too_large() -> AnswerTooLarge:
+    """Return the error of an answer that runs away."""
+    return AnswerTooLarge(
+        f"The upstream's answer grew beyond {ANSWER_BYTES >> 20} MiB without an end, so it was cut off."
+    )

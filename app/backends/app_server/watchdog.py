@@ -1,7 +1,8 @@
 """Health probe of one child: whether it answers, how large it is, whose login it has, what it does when idle.
 
 A child that hangs keeps its pipe open and says nothing, so it has to be asked. A busy one is told apart by what it
-says meanwhile: as long as bytes come, only a question that stays unanswered for long counts against it.
+says meanwhile: as long as bytes come, only a question that stays unanswered for long counts against it. And by what it
+does: one that works at a heavy call, or waits for a processor that others have, is silent for a reason, for a while.
 """
 
 from __future__ import annotations
@@ -46,10 +47,11 @@ class HealthProblem(Enum):
 
 @dataclass(frozen=True, slots=True)
 class HealthLimits:
-    """Interval of the probe and its limits, in seconds and bytes; `answer_s` is how long a busy child may take.
+    """Interval of the probe and its limits, in seconds and bytes.
 
-    A child younger than `settled_s` is not replaced for its size: a limit below what any child needs must not start an
-    endless row of them.
+    `silence_s` is how long a child may say nothing at all, `answer_s` how long one may take that says something else,
+    `busy_s` how long one that is seen to be busy. A child younger than `settled_s` is not replaced for its size: a
+    limit below what any child needs must not start an endless row of them.
     """
 
     interval_s: float
@@ -57,6 +59,7 @@ class HealthLimits:
     answer_s: float
     memory_bytes: int
     settled_s: float = 60.0
+    busy_s: float = 60.0
 
     def check_memory(self, resident: int | None, age_s: float) -> HealthProblem | None:
         """Return what the resident memory of a child of that age means; None for nothing, or where it is unknown."""
@@ -123,24 +126,25 @@ class Watchdog:
     def _probe(self) -> HealthProblem | None:
         """Ask for a sign of life; None once there is one."""
         channel, times = self._child.channel, self._limits
-        received = channel.received_bytes
+        began = looked_at = time.monotonic()
+        received, work = channel.received_bytes, self._work()
         asking = gevent.spawn(self._ask)
-        deadline = time.monotonic() + times.answer_s
         while True:
             asking.join(times.silence_s)
             if not asking.ready():
                 asking.join(_CATCH_UP_S)
             if asking.ready() or channel.is_closed:
                 return HealthProblem.DEAF if asking.value is False else None
-            if channel.received_bytes == received:
-                problem = HealthProblem.HUNG
-            elif time.monotonic() >= deadline:
-                problem = HealthProblem.DEAF
-            else:
-                received = channel.received_bytes
-                continue
-            asking.kill()
-            return problem
+            now, was_heard, before = time.monotonic(), channel.received_bytes != received, work
+            received, work = channel.received_bytes, self._work()
+            is_busy = work.is_silent_for_a_reason(before, now - looked_at)
+            looked_at = now
+            patience_s = times.busy_s if is_busy else times.answer_s if was_heard else 0.0
+            if now - began >= patience_s:
+                asking.kill()
+                return HealthProblem.DEAF if was_heard else HealthProblem.HUNG
+            if is_busy:
+                log.info("child_busy", extra={"pid": self._child.pid})
 
     def _ask(self) -> bool:
         """Ask something cheap; True for any answer, False if none came in the longest time that one may take."""
@@ -149,7 +153,7 @@ class Watchdog:
             self._child.channel.call(
                 "thread/loaded/list",
                 protocol.loaded_list_params(),
-                times.answer_s + times.silence_s,
+                max(times.answer_s, times.busy_s) + times.silence_s,
                 is_urgent=True,
             )
         except CallTimeout:

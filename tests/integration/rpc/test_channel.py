@@ -18,7 +18,7 @@ from gevent.event import Event
 
 from app.rpc.channel import MAX_INFLIGHT, MAX_LINE_BYTES, MAX_OUTBOX_BYTES, Channel
 from app.rpc.errors import CallRefused, CallTimeout, ChannelClosed, ChannelFull
-from app.rpc.messages import Notification, Request
+from app.rpc.messages import Notification, Oversized, Request
 from tests.fakes.waiting import DEADLINE_S, deadline, eventually, in_background, outcome, result
 
 READ_BYTES = 64 * 1024
@@ -67,6 +67,7 @@ class Bench:
         self.peer = Peer(theirs)
         self.notifications: list[Notification] = []
         self.requests: list[Request] = []
+        self.oversized: list[Oversized] = []
         self.closings = 0
         self.closed = Event()
         self.act_on_notification: Callable[[Notification], None] = lambda _: None
@@ -76,6 +77,7 @@ class Bench:
             on_notification=self._hear,
             on_request=self.requests.append,
             on_close=self._close,
+            on_oversized=self.oversized.append,
         )
 
     def _hear(self, notification: Notification) -> None:
@@ -422,9 +424,8 @@ def test_a_line_that_is_too_long_is_dropped_and_the_next_one_read(
         peer.send_bytes(b"x" * size + b"\n")
         peer.say("good")
         bench.hear("good")
-    assert bench.channel.counters == {"malformed": 1}
-    (record,) = [one for one in caplog.records if one.getMessage() == "rpc_malformed_line"]
-    assert (vars(record)["size"], vars(record)["reason"]) == (size, "oversized")
+    assert bench.channel.counters == {"oversized": 1}
+    assert bench.oversized == [Oversized(size, b"x" * 512)]
     assert max(len(str(vars(one))) for one in caplog.records) < 2000
 
 

@@ -12,6 +12,7 @@ from app.rpc.messages import (
     Malformed,
     Message,
     Notification,
+    Oversized,
     Request,
     Response,
     encode_error,
@@ -148,13 +149,11 @@ LINES = st.lists(
 )
 
 
-def expected_from(lines: list[bytes]) -> list[bytes | Malformed]:
-    return [
-        line if len(line) <= LIMIT else Malformed(len(line), "oversized") for line in lines if line
-    ]
+def expected_from(lines: list[bytes]) -> list[bytes | Oversized]:
+    return [line if len(line) <= LIMIT else Oversized(len(line), line) for line in lines if line]
 
 
-def read(pieces: list[bytes], limit: int = LIMIT) -> list[bytes | Malformed]:
+def read(pieces: list[bytes], limit: int = LIMIT) -> list[bytes | Oversized]:
     splitter = LineSplitter(limit)
     return [line for piece in pieces for line in splitter.feed(piece)]
 
@@ -186,14 +185,20 @@ def test_byte_by_byte_gives_the_same_lines(lines: list[bytes]) -> None:
         ([b"a\r\n"], [b"a\r"]),
         ([b"12345678\n"], [b"12345678"]),
         ([b"1234", b"5678\n"], [b"12345678"]),
-        ([b"123456789\nok\n"], [Malformed(9, "oversized"), b"ok"]),
-        ([b"12345678", b"9", b"\nok\n"], [Malformed(9, "oversized"), b"ok"]),
-        ([b"1" * 20, b"2" * 20, b"", b"3\n", b"ok\n"], [Malformed(41, "oversized"), b"ok"]),
-        ([b"1" * 9, b"\n", b"2" * 9 + b"\nok\n"], [Malformed(9, "oversized")] * 2 + [b"ok"]),
+        ([b"123456789\nok\n"], [Oversized(9, b"123456789"), b"ok"]),
+        ([b"12345678", b"9", b"\nok\n"], [Oversized(9, b"123456789"), b"ok"]),
+        (
+            [b"1" * 20, b"2" * 20, b"", b"3\n", b"ok\n"],
+            [Oversized(41, b"1" * 20 + b"2" * 20 + b"3"), b"ok"],
+        ),
+        (
+            [b"1" * 9, b"\n", b"2" * 9 + b"\nok\n"],
+            [Oversized(9, b"1" * 9), Oversized(9, b"2" * 9), b"ok"],
+        ),
     ],
 )
 def test_lines_are_cut_at_newlines_and_only_there(
-    pieces: list[bytes], lines: list[bytes | Malformed]
+    pieces: list[bytes], lines: list[bytes | Oversized]
 ) -> None:
     assert read(pieces) == lines
 
@@ -208,7 +213,7 @@ def test_an_endless_line_takes_no_more_memory_than_the_limit() -> None:
     finally:
         tracemalloc.stop()
     assert peak < 64 * 1024
-    assert splitter.feed(b"\nok\n") == [Malformed(1000 * 4096, "oversized"), b"ok"]
+    assert splitter.feed(b"\nok\n") == [Oversized(1000 * 4096, b"x" * 512), b"ok"]
 
 
 @pytest.mark.parametrize("identity", [b"true", b"[1]", b'{"a":1}', b"1.5"])

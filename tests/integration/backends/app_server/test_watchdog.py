@@ -36,7 +36,7 @@ from tests.fakes import app_server
 from tests.fakes.engines import HELLO, LIMITS, AppServerEngine, follow, say, texts
 from tests.fakes.waiting import DEADLINE_S, deadline, eventually, in_background, outcome, result
 
-QUICK = HealthLimits(interval_s=0.02, silence_s=0.2, answer_s=0.6, memory_bytes=1 << 40)
+QUICK = HealthLimits(interval_s=0.02, silence_s=0.2, answer_s=0.6, memory_bytes=1 << 40, busy_s=1.2)
 LADDER = StopLadder(DEADLINE_S, DEADLINE_S, DEADLINE_S)
 
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.answers.tools import BUILT_IN, Tool, names_by_alias, to_dynamic_tool
-from app.api.chat_completions.tools import MAX_TOOLS, parse_tools
+from app.answers.tools import BUILT_IN, MAX_TOOLS, Tool, names_by_alias, to_dynamic_tool
+from app.api.chat_completions.tools import parse_tools
 from app.errors import InvalidRequest
 from tests.fakes.values import each
 

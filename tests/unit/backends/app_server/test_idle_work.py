@@ -34,3 +34,22 @@ def test_only_a_child_that_works_on_without_a_turn_is_a_runaway(
     checks: list[Work], expected: list[bool]
 ) -> None:
     assert verdicts(*checks) == expected
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        (Work(0), Work(0), False),  # stopped, or deadlocked
+        (Work(0), Work(BUSY), False),  # it runs in circles: nobody gave it so much to do
+        (Work(0, is_heavy=True), Work(BUSY), True),
+        (Work(0), Work(BUSY, is_heavy=True), True),
+        (Work(0, is_heavy=True), Work(IDLE, is_heavy=True), False),
+        (Work(0), Work(0, waited_s=BUSY), True),  # others have the processors
+        (Work(0, waited_s=5), Work(0, waited_s=5 + IDLE), False),
+        (Work(is_heavy=True), Work(is_heavy=True), False),  # the system does not say
+    ],
+)
+def test_silence_has_a_reason_where_work_or_the_want_of_a_processor_is_seen(
+    before: Work, after: Work, *, expected: bool
+) -> None:
+    assert after.is_silent_for_a_reason(before, 1.0) is expected

@@ -25,10 +25,12 @@ from app.backend.events import (
 from app.backends.app_server.parse_events import (
     MESSAGE_CHARS,
     PARSERS,
+    Address,
     Addressed,
     ProtocolError,
     ThreadId,
     TurnId,
+    parse_address,
     parse_event,
     parse_failure,
 )
@@ -312,3 +314,27 @@ def test_a_delta_is_kept_exactly_as_it_came(text: str) -> None:
 def test_a_turn_without_an_id_is_named(method: str, params: dict[str, Any]) -> None:
     with pytest.raises(ProtocolError):
         parse_event(method, params)
+
+
+@pytest.mark.parametrize(
+    ("head", "address"),
+    [
+        (
+            b'{"method":"rawResponseItem/completed","params":{"threadId":"th","turnId":"tu","item":{"t',
+            Address("rawResponseItem/completed", ThreadId("th"), TurnId("tu")),
+        ),
+        (
+            b'{"method":"turn/completed","params":{"threadId":"th","turn":{"id":"tu","items":[',
+            Address("turn/completed", ThreadId("th"), TurnId("tu")),
+        ),
+        (
+            b'{"method":"error","params":{"error":{"message":"\\"threadId\\":\\"th\\",\\"turnId',
+            None,
+        ),
+        (b'{"id":1,"result":{"threadId":"th","turnId":"tu"', None),
+        (b"x" * 512, None),
+        (b"", None),
+    ],
+)
+def test_the_beginning_of_a_line_says_whose_it_is(head: bytes, address: Address | None) -> None:
+    assert parse_address(head) == address

@@ -83,7 +83,7 @@ ENTRY = {
             },
         ),
         (thread_start_params(REQUEST), THREAD_START),
-        (inject_items_params(THREAD, REQUEST), {"threadId": "thr", "items": [ITEM, ITEM]}),
+        (inject_items_params(THREAD, REQUEST.items), {"threadId": "thr", "items": [ITEM, ITEM]}),
         (turn_start_params(THREAD, REQUEST), {"threadId": "thr", "input": []}),
         (
             turn_start_params(THREAD, TurnRequest("gpt", (), effort="high")),

@@ -404,7 +404,7 @@ PARAMS: list[tuple[str, dict[str, Any]]] = [
     ("initialize", protocol.initialize_params("1.2.3")),
     ("thread/start", protocol.thread_start_params(REQUEST)),
     ("thread/start", protocol.thread_start_params(FULL)),
-    ("thread/inject_items", protocol.inject_items_params(THREAD, REQUEST)),
+    ("thread/inject_items", protocol.inject_items_params(THREAD, REQUEST.items)),
     ("turn/start", protocol.turn_start_params(THREAD, REQUEST)),
     ("turn/start", protocol.turn_start_params(THREAD, FULL)),
     ("turn/interrupt", protocol.interrupt_params(THREAD, TURN)),
