@@ -232,6 +232,11 @@ class AppServerBackend:
     def _on_unhealthy(self, connection: Connection, problem: HealthProblem) -> None:
         if problem is HealthProblem.MEMORY_TWICE and self._is_spared(connection.pid):
             return  # it serves on, and will be found again
+        if problem is HealthProblem.MEMORY_TWICE:
+            # One of them made it grow, and nobody knows which: none is run again.
+            connection.fail_turns(
+                WorkerUnavailable("The codex process outgrew its memory during the answer.")
+            )
         if not problem.is_fatal:
             if connection is self.connection:  # one that retires goes anyway
                 self.supervisor.replace(problem.value)
