@@ -164,6 +164,7 @@ def _options(settings: Settings) -> Options:
         log_level=settings.log_level,
         system_fingerprint=f"fp_codex_{VERSION.replace('.', '_')}",
         versions={"gateway": VERSION},
+        tells_defects=settings.env == "dev",
     )
 
 

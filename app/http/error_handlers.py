@@ -21,7 +21,9 @@ from app.errors import (
     UnknownUrl,
 )
 from app.http.request_context import current_record
+from app.http.services import services
 from app.http.wrong_urls import advice_for
+from app.scrub import one_line
 
 log = logging.getLogger("codex_api.http")
 
@@ -84,12 +86,18 @@ def _render_http(error: HTTPException) -> Response:
 
 def _render_unforeseen(error: Exception) -> Response:
     # The last resort: whatever reaches this line is a defect of ours, and the caller still gets an answer.
-    log.error("unforeseen_error", exc_info=error)
-    return render(unforeseen(error, current_record().request_id))
+    return render(
+        unforeseen(error, current_record().request_id, is_told=services().options.tells_defects)
+    )
 
 
-def unforeseen(error: Exception, request_id: str) -> GatewayError:
-    """Return the error for a defect: it names the request, so that an operator can find the log lines."""
+def unforeseen(error: Exception, request_id: str, *, is_told: bool) -> GatewayError:
+    """Log a defect of ours and return the error for it, which names the request, so that its lines can be found.
+
+    What the exception says is logged only where `is_told`, without secrets: it can quote a prompt.
+    """
+    told = {"detail": one_line(str(error))} if is_told else {}
+    log.error("unforeseen_error", exc_info=error, extra={"request_id": request_id, **told})
     if isinstance(error, MemoryError):
         return OutOfMemory("This gateway has no memory left for this request.")
     return InternalError(f"This gateway made a mistake. Its log has details under {request_id}.")

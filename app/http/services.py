@@ -36,6 +36,7 @@ class Options:
     log_level: str
     system_fingerprint: str
     versions: Mapping[str, str]
+    tells_defects: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ error and the endpoint's last one.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Iterator, Sequence
 
@@ -17,11 +16,10 @@ from app.answers.chunks import Chunk, is_from_model, without_discarded
 from app.errors import GatewayError
 from app.http.error_handlers import unforeseen
 from app.http.request_context import current_record
+from app.http.services import services
 from app.http.wire import Payload, Wire
 from app.observability.requests import RequestRecord
 from app.step_log import step
-
-log = logging.getLogger("codex_api.http")
 
 _LINE_ENDS = tuple((end.encode(), b"\\u%04x" % ord(end)) for end in "\x85\u2028\u2029")
 """Characters that end a line for many readers and that JSON leaves as they are: their bytes, and their escapes."""
@@ -85,6 +83,7 @@ class SseBody(Iterator[bytes]):
         "_head",
         "_is_over",
         "_record",
+        "_tells_defects",
         "_tick_s",
         "_wire",
         "_written_at",
@@ -95,6 +94,7 @@ class SseBody(Iterator[bytes]):
         self._wire = wire
         self._tick_s = tick_s
         self._record = record
+        self._tells_defects = services().options.tells_defects
         self._chunks = iter(answer)
         self._head = b""
         self._bytes = 0
@@ -125,9 +125,9 @@ class SseBody(Iterator[bytes]):
         except GatewayError as error:
             frames = self._end_with(error)
         # After the 200 only a frame can tell the client: a defect ends the stream like any failure.
-        except Exception as error:
-            log.exception("unforeseen_error", extra={"request_id": self._record.request_id})
-            frames = self._end_with(unforeseen(error, self._record.request_id))
+        except Exception as error:  # noqa: BLE001
+            defect = unforeseen(error, self._record.request_id, is_told=self._tells_defects)
+            frames = self._end_with(defect)
         self._written_at = time.monotonic()
         self._bytes += len(frames)
         return frames

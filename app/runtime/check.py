@@ -45,7 +45,7 @@ class RunningCheck:
         ours, theirs = os.pipe()
         try:
             os.set_blocking(ours, False)
-            self._process = subprocess.Popen(
+            process = subprocess.Popen(
                 [sys.executable, "-B", "-c", _PROGRAM, question],
                 cwd=folder,
                 stdin=subprocess.DEVNULL,
@@ -58,6 +58,10 @@ class RunningCheck:
             raise
         finally:
             os.close(theirs)
+        # gunicorn's master reaps every process that it forked, and a worker that is forked meanwhile has a copy:
+        # Popen would warn in the log of either that nobody has waited for the process.
+        process.returncode = 0
+        self._pid = process.pid
         self._pipe = ours
 
     def poll(self) -> tuple[str, ...] | None:
@@ -70,7 +74,7 @@ class RunningCheck:
                 return None
             self.cancel()
             return (f"The check took longer than {self._limit_s:.0f} seconds.",)
-        self._close()
+        os.close(self._pipe)
         try:
             return tuple(map(str, json.loads(self._written)))
         except (ValueError, TypeError):
@@ -79,12 +83,7 @@ class RunningCheck:
     def cancel(self) -> None:
         """End it before its verdict. Does not block."""
         with contextlib.suppress(OSError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._close()
-
-    def _close(self) -> None:
-        # gunicorn's master reaps every process that it forked. Popen would warn that nobody has waited for this one.
-        self._process.returncode = 0
+            os.killpg(self._pid, signal.SIGKILL)
         os.close(self._pipe)
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
+import signal
 import threading
 import time
+import warnings
 from pathlib import Path
 
 import psutil
@@ -40,7 +43,7 @@ def begin(
 
 
 def problems_of(check: RunningCheck) -> tuple[str, ...]:
-    pid = check._process.pid
+    pid = check._pid
     deadline = time.monotonic() + 30
     while (problems := check.poll()) is None:
         assert time.monotonic() < deadline
@@ -97,5 +100,19 @@ def test_a_check_that_is_cancelled_leaves_nothing(folder: Path) -> None:
     before = psutil.Process().num_fds()
     check = begin(folder)
     check.cancel()
-    assert os.waitstatus_to_exitcode(os.waitpid(check._process.pid, 0)[1]) == -9
+    assert os.waitstatus_to_exitcode(os.waitpid(check._pid, 0)[1]) == -9
     assert psutil.Process().num_fds() == before
+
+
+def test_whoever_has_a_copy_of_a_running_check_says_nothing_at_its_end(folder: Path) -> None:
+    (folder / "wsgi.py").write_text("import time\ntime.sleep(1000)\n")
+    check = begin(folder)
+    pid, pipe = check._pid, check._pipe
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        del check
+        gc.collect()
+    os.killpg(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    os.close(pipe)
+    assert [str(warning.message) for warning in said] == []

@@ -21,7 +21,8 @@ def client(*origins: str) -> FlaskClient:
     """The edge as it is wired, with a key check that nobody passes on `/v1/locked`."""
     app = Flask("test", static_folder=None)
     app.url_map.strict_slashes = False
-    without_listeners: Any = SimpleNamespace(listeners=())
+    options = SimpleNamespace(tells_defects=False)
+    without_listeners: Any = SimpleNamespace(listeners=(), options=options)
     services.init_app(app, without_listeners)
     request_lifetime.init_app(app, Counter())
     request_context.init_app(app)

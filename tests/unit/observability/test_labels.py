@@ -21,7 +21,7 @@ def test_any_other_method_is_other(name: str) -> None:
         ("INTERNAL_ERROR", "INTERNAL_ERROR"),
         ("invalid_type", "invalid_type"),
         ("rate_limit_exceeded", "rate_limit_exceeded"),
-        ("string_above_max_length", "other"),
+        ("string_above_max_length", "string_above_max_length"),
         ("canary", "other"),
         ("", "other"),
     ],
