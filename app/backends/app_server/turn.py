@@ -50,9 +50,12 @@ LOST_END_S = 10.0
 IDLE_GRACE_S = 2.0
 """codex has a limit of its own for an upstream that falls silent, and says more about it: it may speak first."""
 
-ANSWER_BYTES = 32 * 1024 * 1024
-"""Most that one turn may say, events and text together. No model says a twentieth of it: an answer of 128,000 tokens,
-each an event of its own, is 17 MB. codex and whoever reads a whole answer hold all of it."""
+ANSWER_CHARACTERS = 8 * 1024 * 1024
+"""Most text that one turn may say; an item that is whole repeats what its pieces said. An answer of 128,000 tokens has
+less than a million characters. codex, and whoever reads a whole answer, hold all of it."""
+
+ANSWER_EVENTS = 262_144
+"""Most events of one turn, of which many may be empty: twice as many as a model says tokens."""
 
 OPEN_STATES = frozenset({TurnState.PENDING, TurnState.RUNNING})
 
@@ -78,7 +81,8 @@ class Turn:
         "_queue",
         "_queued_bytes",
         "_responses",
-        "_said_bytes",
+        "_said",
+        "_said_events",
         "_still_runs",
         "_wake",
         "ended",
@@ -121,7 +125,7 @@ class Turn:
         self._queue: deque[Addressed] = deque()
         self._queued_bytes = 0
         self._responses = 0
-        self._said_bytes = 0
+        self._said = self._said_events = 0
         self._progress = Progress()
         self._heard_at = self.started
         self._still_runs = still_runs
@@ -170,8 +174,9 @@ class Turn:
         # One event alone may be larger than the bound: it is the unread ones before it that tell a slow reader.
         if self._queue and self._queued_bytes > QUEUE_BYTES:
             return SlowReader("The client reads too slowly; its answer was cut off.")
-        self._said_bytes += cost
-        if self._said_bytes > ANSWER_BYTES:
+        self._said += cost - EVENT_BYTES
+        self._said_events += 1
+        if self._said > ANSWER_CHARACTERS or self._said_events > ANSWER_EVENTS:
             return too_large()
         if isinstance(event, Retrying):
             return UpstreamBrokeOff("The upstream cannot be reached.")
@@ -298,5 +303,5 @@ class Turn:
 def too_large() -> AnswerTooLarge:
     """Return the error of an answer that runs away."""
     return AnswerTooLarge(
-        f"The upstream's answer grew beyond {ANSWER_BYTES >> 20} MiB without an end, so it was cut off."
+        "The upstream's answer grew beyond what any model says, without an end, so it was cut off."
     )

@@ -25,13 +25,22 @@ from app.backend.observer import TurnState
 from app.backend.protocols import Pace
 from app.backends.app_server.parse_events import Addressed, ThreadId, TurnId
 from app.backends.app_server.turn import (
+    ANSWER_EVENTS,
     IDLE_GRACE_S,
     MAX_RESPONSES,
     OPEN_STATES,
     QUEUE_BYTES,
     Turn,
 )
-from app.errors import Draining, InternalError, SlowReader, UpstreamError, WorkerLost, WorkerTimeout
+from app.errors import (
+    AnswerTooLarge,
+    Draining,
+    InternalError,
+    SlowReader,
+    UpstreamError,
+    WorkerLost,
+    WorkerTimeout,
+)
 from tests.fakes.waiting import DEADLINE_S, deadline, in_background, outcome, result
 
 THREAD, OURS, FOREIGN = ThreadId("thread-1"), TurnId("turn-1"), TurnId("turn-of-an-injection")
@@ -460,3 +469,20 @@ def test_codex_is_asked_whether_a_call_is_being_written(*, runs: bool) -> None:
     book.deliver(said("a"), WHOLE)
     assert book.read(replace(HASTY, first_s=-IDLE_GRACE_S))[-1] == [DONE]
     assert asked == [book.turn] * (3 if runs else 1)
+
+
+@pytest.mark.parametrize("kind", [said, ReasoningDelta])
+@pytest.mark.parametrize("text", ["", "x" * 100_000])
+def test_an_answer_without_an_end_is_cut_off_however_well_it_is_read(
+    book: Playbook, kind: Any, text: str
+) -> None:
+    endless, count = kind(text), 0
+    while book.state() is TurnState.RUNNING:
+        book.deliver(endless)
+        count += 1
+        assert count <= ANSWER_EVENTS + 1
+        if book.state() is TurnState.RUNNING and count % 10 == 0:
+            book.turn.take(0)
+    book.turn.take(0)  # what came before
+    with pytest.raises(AnswerTooLarge):
+        book.turn.take(0)
