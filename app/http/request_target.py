@@ -17,8 +17,8 @@ from app.http.auth import Access
 from app.http.request_context import current_record
 
 _ORIGIN = re.compile(r"https?://[^/?#]*", re.IGNORECASE)
-_SLASH_MAY_END_IT = (Access.KEY, Access.PUBLIC)
-"""What clients and health checks ask for. A proxy's rule for one exact path (`/metrics`) holds for the others."""
+_FOR_CLIENTS = (Access.KEY, Access.PUBLIC)
+"""No proxy closes these, and a client whose base URL ends in a slash asks for `//v1/…`."""
 
 _SHOWN = 200
 
@@ -30,28 +30,30 @@ def init_app(app: Flask, access: Mapping[str, Access]) -> None:
         rule = request.url_rule
         if rule is None:
             return
-        slash_may_end_it = access.get(request.blueprint or "", Access.KEY) in _SLASH_MAY_END_IT
+        is_for_clients = access.get(request.blueprint or "", Access.KEY) in _FOR_CLIENTS
         # Without a server that tells the target, as in a test of the application alone, there is nothing to compare.
         target = request.environ.get("RAW_URI", request.path)
-        if is_as_written(target, rule.rule, slash_may_end_it=slash_may_end_it):
+        if is_as_written(target, rule.rule, is_for_clients=is_for_clients):
             return
         current_record().route = "unmatched"
         raise UnknownUrl(
             f"Unknown request URL: {request.method} {target[:_SHOWN]}. A path is served only as it is documented: "
-            "one slash before it, none behind /metrics and /internal/…, no percent-encoding in its fixed part."
+            "one slash before it, no percent-encoding in its fixed part."
         )
 
     app.before_request(check)
 
 
-def is_as_written(target: str, rule: str, *, slash_may_end_it: bool) -> bool:
+def is_as_written(target: str, rule: str, *, is_for_clients: bool) -> bool:
     """True if the target of a request line spells the route `rule` (as Flask writes it) in its fixed part.
 
-    A whole URL counts without its origin. What stands for a variable of the rule may be encoded in any way.
-    `slash_may_end_it`: one more slash at the end is allowed.
+    A whole URL counts without its origin, and one slash may end the path. What stands for a variable of the rule may be
+    encoded in any way. `is_for_clients`: more slashes before it are allowed.
     """
     path = _ORIGIN.sub("", target, count=1).partition("?")[0]
+    if is_for_clients and path.startswith("/"):
+        path = f"/{path.lstrip('/')}"
     fixed, variable, _ = rule.partition("<")
     if variable:
         return path.startswith(fixed)
-    return path == rule or (slash_may_end_it and path == f"{rule}/")
+    return path in (rule, f"{rule}/")
