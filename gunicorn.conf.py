@@ -60,12 +60,16 @@ bind = _settings.address
 _serving = _load("app.runtime.serving")
 worker_class = _serving.ServingWorker
 workers = 1
-_descriptors = _load("app.runtime.descriptors").plan(
-    _settings.connections,
-    _settings_module.OTHER_DESCRIPTORS,
-    soft=_open_files[0],
-    hard=_open_files[1],
-)
+_descriptors_module = _load("app.runtime.descriptors")
+try:
+    _descriptors = _descriptors_module.plan(
+        _settings.connections,
+        _settings_module.OTHER_DESCRIPTORS,
+        soft=_open_files[0],
+        hard=_open_files[1],
+    )
+except _descriptors_module.TooFew as error:
+    sys.exit(str(error))
 worker_connections = _descriptors.connections
 preload_app = False  # HUP must load the code afresh
 keepalive = _settings.keepalive_s

@@ -18,6 +18,7 @@ from app.budget import Shares
 from app.cli import group
 from app.http import (
     auth,
+    busy_requests,
     cors,
     error_handlers,
     key_limits,
@@ -80,6 +81,7 @@ def create_app(
     cors.init_app(app, settings.cors_origins)  # before auth: a preflight carries no key
     auth.init_app(app, _keys(settings), access)
     maintenance.init_app(app, here.maintenance)  # after auth: only callers with a key learn of it
+    busy_requests.init_app(app, settings.connections, access)
     _limit(app, settings, access, here)  # after auth: a caller without a key is not counted
     error_handlers.init_app(app)
     api.init_app(app, has_admin=bool(settings.operator_key))

@@ -12,11 +12,13 @@ from __future__ import annotations
 import errno
 import socket as constants
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+import gevent
 from gevent.server import StreamServer
 from gevent.socket import socket, wait_write
 
@@ -30,6 +32,9 @@ _REST_S = 0.5
 
 _UNSENT_BYTES = 2 * BLOCK_BYTES
 _ABORT = (1).to_bytes(4, "little") + bytes(4)  # struct linger: on, for zero seconds
+
+_EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+_PAUSE_S = 0.1
 
 _KEEPALIVE_PROBES = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
 """Silence, gap and number of the kernel's keep-alive probes."""
@@ -130,6 +135,14 @@ class ClientSocket(socket):
             self._begin_head()
         return data
 
+    def has_unread(self) -> bool:
+        """Return True where something has come that was not read yet. Does not block."""
+        own: Any = self  # gevent's types do not know the plain socket in it
+        flags = constants.MSG_PEEK | constants.MSG_DONTWAIT
+        with suppress(OSError):
+            return bool(own._sock.recv(1, flags))  # noqa: SLF001  (gevent's own recv would wait)
+        return False
+
     def _give_up(self) -> bytes:
         if self._phase is Phase.BODY:
             raise TimeoutError("the body pauses")
@@ -174,15 +187,21 @@ class ClientSocket(socket):
 
 
 class ClientServer(StreamServer):
-    """Accepts connections as `ClientSocket`s. All of them wait in one `queue`."""
+    """Accepts connections as `ClientSocket`s. All wait in one `queue`. `on_exhausted`: a descriptor was lacking."""
 
     max_accept = 16  # in one turn of the loop
 
     def __init__(
-        self, listener: Any, deadlines: Deadlines, queue: LoopQueue, **options: Any
+        self,
+        listener: Any,
+        deadlines: Deadlines,
+        queue: LoopQueue,
+        on_exhausted: Callable[[], None],
+        **options: Any,
     ) -> None:
         super().__init__(listener, **options)
         self.deadlines, self.queue = deadlines, queue
+        self._on_exhausted = on_exhausted
 
     def init_socket(self) -> None:
         """Set on the listener what every connection has from it: a call for each would cost more than the accept."""
@@ -190,8 +209,15 @@ class ClientServer(StreamServer):
         _set_kernel_limits(self.socket, self.deadlines)
 
     def do_read(self) -> Any:
-        """Return a connection and its address; None if there is none."""
-        accepted: Any = super().do_read()
+        """Return a connection and its address; None if there is none, or no descriptor for it: then after a pause."""
+        try:
+            accepted: Any = super().do_read()
+        except OSError as error:
+            if error.errno not in _EXHAUSTED:
+                raise
+            self._pause()
+            self._on_exhausted()
+            return None
         if accepted is None:
             return None
         plain, address = accepted
@@ -199,6 +225,15 @@ class ClientServer(StreamServer):
         client.deadlines, client.queue = self.deadlines, self.queue
         client.await_first()
         return client, address
+
+    def _pause(self) -> None:
+        """Leave new connections to the kernel's queue for a moment, as gevent does, which would print a traceback."""
+        self.stop_accepting()
+        gevent.spawn_later(_PAUSE_S, self._go_on)
+
+    def _go_on(self) -> None:
+        if self.started:
+            self.start_accepting()
 
 
 def _set_kernel_limits(listener: Any, deadlines: Deadlines) -> None:

@@ -9,6 +9,13 @@ from dataclasses import dataclass
 
 FEWEST_CONNECTIONS = 32
 
+FEWEST_OTHERS = 64
+"""What a worker opens beside client connections at the very least, and more than a codex child needs to start."""
+
+
+class TooFew(Exception):
+    """The hard limit of open files is too low for any service. Its text says which one would do."""
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -23,11 +30,17 @@ def plan(connections: int, reserve: int, *, soft: int, hard: int) -> Plan:
     """Return what to do for that many client connections and `reserve` other files; a negative limit means none.
 
     A service that accepts what it has no descriptor for fails in unforeseen places; so where the hard limit is too low,
-    it accepts fewer.
+    it accepts fewer: half of a small limit is for other files. Raises `TooFew`.
     """
     needed = connections + reserve
     if soft < 0 or soft >= needed:
         return Plan(soft, connections)
     limit = needed if hard < 0 else min(needed, hard)
-    fits = max(FEWEST_CONNECTIONS, limit - reserve)
+    fewest = FEWEST_CONNECTIONS + FEWEST_OTHERS
+    if limit < fewest:
+        raise TooFew(
+            f"Only {hard} files may be open (hard limit), and the gateway needs {fewest} at least, {needed} for all "
+            f"that its settings allow. Raise it: ulimit -Hn {needed}, or LimitNOFILE={needed} in the service's unit."
+        )
+    fits = limit - min(reserve, max(FEWEST_OTHERS, limit // 2))
     return Plan(limit, fits, connections - fits)

@@ -39,13 +39,15 @@ class IdleConnections(Generic[C]):
             taken += found
         return taken
 
-    def take_longest(self) -> C | None:
-        """Remove and return the one that goes first, if there is one.
+    def take_longest(self, limit: float) -> C | None:
+        """Remove and return the one that goes first, if one has waited since `limit` or longer.
 
         Those that were never served go before the others: a flood of them then displaces itself.
         """
         for group in (self._never_served, self._served):
-            for connection in group:
+            for connection, since in group.items():
+                if since > limit:
+                    return None
                 del group[connection]
                 return connection
         return None

@@ -22,6 +22,7 @@ from typing import Any, cast
 import gevent
 from gevent.pool import Pool
 
+from app.log_limiter import LogRateLimiter
 from app.observability import logs
 from app.runtime import forwarder_headers
 from app.runtime.client_socket import ClientServer, Deadlines
@@ -35,7 +36,6 @@ _POLL_S = 0.25
 _POLL_LEAVING_S = 0.1
 _POLL_WAITING_S = 0.02
 _ROOM = 32
-"""Number of connections that are kept free, as long as there is one that only waits."""
 
 
 class ServingWorker(Worker):
@@ -52,6 +52,7 @@ class ServingWorker(Worker):
         self._has_served = False
         self._pools: list[Pool] = []
         self._ignored_headers: frozenset[str] = frozenset()
+        self._log_limiter = LogRateLimiter()
 
     def init_signals(self) -> None:
         """Take TERM as a mark; leave INT and HUP to the master."""
@@ -88,6 +89,7 @@ class ServingWorker(Worker):
             self.notify()
             gevent.sleep(_POLL_S)
             maintenance.poll()
+            self._make_enough_room()
             logs.tell_of_lost_lines()
         self.alive = False  # from now on every response says Connection: close
         for server in servers:
@@ -124,13 +126,15 @@ class ServingWorker(Worker):
         handle = partial(self.handle, listener)
         pool = Pool(self.worker_connections)
         self._pools.append(pool)
-        server = ClientServer(listener, self.deadlines, self.queue, handle=handle, spawn=pool)
+        server = ClientServer(
+            listener, self.deadlines, self.queue, self._on_exhausted, handle=handle, spawn=pool
+        )
         server.start()
         return server
 
     def handle(self, listener: Any, client: Any, addr: Any) -> None:
         """Serve one connection to its end; where room runs out, another one that only waits ends for it."""
-        if min(pool.free_count() for pool in self._pools) < _ROOM:
+        if self._free < self.room:
             self.make_room()
         super().handle(listener, client, addr)
 
@@ -150,6 +154,32 @@ class ServingWorker(Worker):
         """Return the name of the key, of whatever kind, that the application knows."""
         name: str | None = cast("Any", self.wsgi).extensions["caller_of"](authorization)
         return name
+
+    @property
+    def room(self) -> int:
+        """Number of connections that are kept free for health checks, as long as there is one that only waits."""
+        return min(_ROOM, int(self.worker_connections) // 4)
+
+    @property
+    def is_full(self) -> bool:
+        """See `Worker`."""
+        return self._free == 0
+
+    @property
+    def _free(self) -> int:
+        return min(pool.free_count() for pool in self._pools)
+
+    def _make_enough_room(self) -> None:
+        """End what only waits where nothing is accepted any more, for which `handle` is then not called."""
+        for _ in range(self.room - self._free):
+            if not self.make_room():
+                return
+
+    def _on_exhausted(self) -> None:
+        self.make_room()
+        withheld = self._log_limiter.allow("descriptors_exhausted")
+        if withheld is not None:
+            log.error("descriptors_exhausted", extra={"withheld": withheld})
 
     def note_cut(self, reason: str) -> None:
         """Count a connection that was ended from this side."""

@@ -40,6 +40,10 @@ _SENTENCES = {
 }
 
 
+_MOMENT_S = 0.25
+"""How long a connection is let be when room runs out: a client that has just connected is about to ask."""
+
+
 class Captured:
     """Substitute for the client's socket that keeps what gunicorn writes: its own HTML answer."""
 
@@ -93,7 +97,8 @@ class Worker(GeventWorker):
         self.queue.wait(_line(sock, req.path))
         sock.await_body()
         body = UnreadBody(req)
-        req.should_close = body.should_close  # the one question before gunicorn writes the headers
+        # The one question before gunicorn writes the headers.
+        req.should_close = lambda: body.should_close() or self.is_full
         try:
             result = super().handle_request(listener_name, req, sock, addr)
         except StopIteration:  # gunicorn's word for: close this connection
@@ -117,6 +122,11 @@ class Worker(GeventWorker):
         """Return the name of the key in that header, None for a stranger. Called for each request."""
         return None
 
+    @property
+    def is_full(self) -> bool:
+        """True where no connection more can be accepted: each then ends with its answer."""
+        return False
+
     def note_cut(self, reason: str) -> None:
         """Called when this side ended a connection, with the reason. Must not block."""
 
@@ -127,14 +137,24 @@ class Worker(GeventWorker):
             _shut_down(client, SHUT_RD)
         return len(idle)
 
-    def make_room(self) -> None:
-        """End the connection that has waited longest for a request; if none waits, one that serves a stranger."""
-        if client := self._idle.take_longest():
-            _shut_down(client, SHUT_RD)
-        elif client := self._strangers.take_longest():
+    def make_room(self) -> bool:
+        """End the connection that has waited longest for a request, else one that serves a stranger; False without one.
+
+        One that has waited for a moment only is let be.
+        """
+        now = time.monotonic()
+        while (client := self._idle.take_longest(now - _MOMENT_S)) is not None:
+            if not client.has_unread():
+                _shut_down(client, SHUT_RD)
+                self.note_cut("made_room")
+                return True
+            # It has asked, and the loop was too busy to see it.
+            self._idle.add(client, now, was_served=True)
+        if client := self._strangers.take_longest(now - _MOMENT_S):
             _shut_down(client, SHUT_RDWR)  # it may wait for a client that does not read its answer
-        if client is not None:
             self.note_cut("made_room")
+            return True
+        return False
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
         """Let gunicorn choose the status, then answer with the error envelope."""

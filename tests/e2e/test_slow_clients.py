@@ -345,13 +345,13 @@ def test_where_connections_run_out_the_longest_idle_make_room(make_gateway: Any)
     wait_until(lambda: gateway.events("reload_done"), "it has reloaded")
     wait_until(lambda: not old.is_running(), "the old worker, which has room, is gone")
     (short,) = wait_until(lambda: gateway.events("descriptors_short"), "it is told")
-    assert (short["level"], short["connections"]) == ("warn", 400 - 256)
+    assert (short["level"], short["connections"]) == ("warn", 400 // 2)
     clients = []
     for _ in range(300):
         clients.append(connect(gateway))
         ping(clients[-1])
     assert gateway.get("/healthz").status_code == 200
-    assert cuts(gateway, "made_room") >= 300 - 144
+    assert cuts(gateway, "made_room") >= 300 - 200
     assert clients[0].recv(10) == b""  # the longest idle
     ping(clients[-1])
     # A flood of those that say nothing displaces itself, not who is known.
@@ -360,6 +360,30 @@ def test_where_connections_run_out_the_longest_idle_make_room(make_gateway: Any)
     assert gateway.get("/livez").status_code == 200
     ping(clients[-1])
     assert f"Bearer {KEY}" not in gateway.log_path.read_text()
+
+
+def test_where_few_files_may_be_open_each_request_is_answered(
+    make_gateway: Any, upstream: Upstream
+) -> None:
+    gateway = make_gateway()
+    (old,) = gateway.workers()
+    resource.prlimit(gateway.process.pid, resource.RLIMIT_NOFILE, (128, 128))
+    gateway.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: gateway.events("reload_done"), "it has reloaded")
+    wait_until(lambda: not old.is_running(), "the old worker, which has room, is gone")
+    connections, kept_free = 128 // 2, 128 // 2 // 4
+    marker = upstream.play({"items": [{"type": "message", "deltas": ["a"]}], "hold": "deltas"})
+    data = request_bytes("POST", CHAT, json.dumps(ask(marker, stream=True)).encode())
+    clients = [connect(gateway, data) for _ in range(2 * connections)]
+    statuses = [client.recv(12)[9:] for client in clients]
+    assert statuses.count(b"200") == connections - kept_free
+    assert statuses.count(b"429") == len(clients) - (connections - kept_free)
+    assert gateway.get("/livez").status_code == 200
+    # With still fewer it would not start.
+    resource.prlimit(gateway.process.pid, resource.RLIMIT_NOFILE, (64, 64))
+    gateway.process.send_signal(signal.SIGHUP)
+    (refused,) = wait_until(lambda: gateway.events("reload_refused"), "it is refused")
+    assert refused["problems"][0].startswith("Only 64 files may be open")
 
 
 @pytest.mark.chaos

@@ -34,7 +34,12 @@ class Door:
     def __post_init__(self) -> None:
         self.pool = Pool()
         self.server = ClientServer(
-            ("127.0.0.1", 0), self.deadlines, LoopQueue(), handle=self._handle, spawn=self.pool
+            ("127.0.0.1", 0),
+            self.deadlines,
+            LoopQueue(),
+            lambda: None,
+            handle=self._handle,
+            spawn=self.pool,
         )
         self.server.start()
 

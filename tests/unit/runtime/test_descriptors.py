@@ -1,6 +1,6 @@
 import pytest
 
-from app.runtime.descriptors import FEWEST_CONNECTIONS, Plan, plan
+from app.runtime.descriptors import Plan, TooFew, plan
 
 WANTED, RESERVE = 1000, 200
 
@@ -15,8 +15,15 @@ WANTED, RESERVE = 1000, 200
         pytest.param(1024, -1, Plan(1200, WANTED), id="raised without a hard limit"),
         pytest.param(-1, -1, Plan(-1, WANTED), id="no limit at all"),
         pytest.param(512, 1024, Plan(1024, 824, 176), id="fewer than wanted"),
-        pytest.param(128, 128, Plan(128, FEWEST_CONNECTIONS, 968), id="hardly any"),
+        pytest.param(256, 256, Plan(256, 128, 872), id="half of a small limit"),
+        pytest.param(96, 96, Plan(96, 32, 968), id="hardly any"),
     ],
 )
 def test_a_plan(soft: int, hard: int, planned: Plan) -> None:
     assert plan(WANTED, RESERVE, soft=soft, hard=hard) == planned
+
+
+@pytest.mark.parametrize("hard", [0, 32, 95])
+def test_a_limit_with_which_nothing_works_is_refused(hard: int) -> None:
+    with pytest.raises(TooFew, match=rf"^Only {hard} files .* LimitNOFILE=1200 "):
+        plan(WANTED, RESERVE, soft=hard, hard=hard)
