@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.chaos.checks import Ending, Fails, Transcript, check, check_due
+from tests.chaos.holdings import Holdings, when_warm
 from tests.chaos.ledger import Ledger
 from tests.chaos.request_kinds import Asked, Expects
 
@@ -182,3 +183,20 @@ def test_a_ledger_knows_what_is_broken(fill: Callable[[Ledger], None], problems:
     fill(ledger)
     assert ledger.problems() == problems
     assert ledger.rendered().startswith("title\n")
+
+
+def of_size(worker_mib: float) -> Holdings:
+    return Holdings(worker_mib, 100, 10, 5, 5, 1)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "warm"),
+    [
+        ((72, 82, 82, 82, 82, 82), 82),
+        ((82, 82, 82, 82, 82, 82), 82),
+        ((70, 73, 76, 79, 82, 85), 70),
+        ((70, 80, 90, 100, 110, 120), 90),
+    ],
+)
+def test_a_worker_is_warm_when_its_caches_are_full(sizes: tuple[int, ...], warm: int) -> None:
+    assert when_warm([of_size(size) for size in sizes]).worker_mib == warm

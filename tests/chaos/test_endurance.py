@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import pytest
 
 from tests.chaos import reconciliation
 from tests.chaos.checks import check_due
+from tests.chaos.holdings import Holdings, when_warm
 from tests.chaos.ledger import Ledger
 from tests.chaos.load import MAX_BODY_BYTES, Load
 from tests.chaos.plan import Weather, planned_requests
@@ -25,8 +26,6 @@ REQUESTS = int(os.environ.get("CHAOS_REQUESTS") or 10_000)
 SEED = int(os.environ.get("CHAOS_SEED") or 1)
 CLIENTS = 24
 BATCH = REQUESTS // 10
-WARM_MIB = 4
-"""A batch of requests that adds less than this to the worker has found it warm: its caches are full."""
 GROWTH = 1.10
 MORE_DESCRIPTORS = 4
 MORE_THREADS = 4
@@ -42,25 +41,6 @@ SETTINGS = {
     "PROXY_SSE_KEEPALIVE_MS": "500",
     "PROXY_MAX_BODY_BYTES": str(MAX_BODY_BYTES),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Holdings:
-    """What the processes hold, with nothing to do."""
-
-    worker_mib: float
-    child_mib: float
-    descriptors: int
-    threads: int
-    child_threads: int
-    home_mib: float
-
-    def __str__(self) -> str:
-        return (
-            f"worker {self.worker_mib:.0f} MiB, child {self.child_mib:.0f} MiB, "
-            f"home {self.home_mib:.1f} MiB, {self.descriptors} descriptors, "
-            f"{self.threads} and {self.child_threads} threads"
-        )
 
 
 def holdings(gateway: Gateway) -> Holdings:
@@ -134,19 +114,6 @@ def test_ten_thousand_requests(
     count, problems = reconciliation.faults_of_the_log(service)
     ledger.promise("the log is JSON, without defects and secrets", count, problems)
     settle(ledger)
-
-
-def when_warm(seen: list[Holdings]) -> Holdings:
-    """Return the first of the holdings after which a batch added nothing to speak of; at the latest those half-way.
-
-    Before that, caches fill: the answers that are kept, connections, the allocator's own pools. What grows for ever
-    never gets warm, and is found by the second half.
-    """
-    half = seen[: len(seen) // 2]
-    pairs = zip(half, seen[1:], strict=False)
-    return next(
-        (now for now, later in pairs if later.worker_mib - now.worker_mib < WARM_MIB), half[-1]
-    )
 
 
 def compare(ledger: Ledger, warm: Holdings, now: Holdings) -> None:

@@ -28,8 +28,12 @@ from tests.e2e.reloading import (
     wait_reloads,
 )
 
-LONGEST_WAIT_MS = 250
-"""The bound that the service promises for a new connection during a reload."""
+BOOT_S = 4
+LONGEST_WAIT_MS = 2500
+"""Far above what a busy machine takes, and far below the boot of the new child, for which nobody may have to wait.
+
+What the service promises, 250 ms, is measured by make chaos.
+"""
 
 SECRET = "sk-that-no-log-may-show-0123456789"
 
@@ -114,11 +118,11 @@ def wait_refused(gateway: Gateway, count: int = 1) -> str:
 
 
 def test_a_reload_loses_nothing(make: Make, put_load: Callable[[Gateway], Load]) -> None:
-    _, gateway = make(boot_s="1")
+    _, gateway = make(boot_s=str(BOOT_S))
     first = gateway.child()
     load = put_load(gateway)
     load.probe()
-    load.streams(20, 3)
+    load.streams(20, BOOT_S + 1)
     hup(gateway)
     wait_reloads(gateway, 1)
     assert load.whole() == 20

@@ -416,7 +416,7 @@ def test_a_thousand_open_streams_take_forty_megabytes(
         began = time.monotonic()
         assert gateway.get("/healthz").status_code == 200
         waits_s.append(time.monotonic() - began)
-    assert statistics.median(waits_s) < 0.05, waits_s
+    assert statistics.median(waits_s) < 0.5, waits_s
     grown = worker.memory_info().rss - idle
     assert grown < 40 * MB, f"{grown / MB:.1f} MB"
     for stream in streams:
