@@ -19,6 +19,9 @@ from app.answers.schema_keywords import LISTED, NAMED, SINGLE
 MOST_STEPS = 50_000
 """About a second."""
 
+_MOST_DEEP = 128
+"""Keywords within keywords, each some frames of the stack. At its end `jsonschema` fails with what is no `Exception`."""
+
 _CANNOT_BE_FOLLOWED = "its schema cannot be followed"
 _SHOWN = 200
 _MEMBERS_PER_STEP = 2
@@ -78,6 +81,7 @@ class _Check:
     def __init__(self, schema: Mapping[str, Any]) -> None:
         self._schema = schema
         self._left = MOST_STEPS
+        self._depth = 0
         self._targets: dict[str, Any] = {}
         self._sizes: dict[int, int] = {}
         keywords = {name: self._counted(name) for name in _ENFORCED}
@@ -102,9 +106,15 @@ class _Check:
         def check_keyword(validator: Any, value: Any, instance: Any, schema: Any) -> Iterator[Any]:
             steps = 1 + (self._size(value) // _VALUES_PER_STEP if compares else _length(value))
             self._spend(steps + (_length(instance) // _MEMBERS_PER_STEP if looks else 0))
+            self._depth += 1
+            if self._depth > _MOST_DEEP:
+                raise _GivenUp
             for error in keyword(validator, value, instance, schema) or ():
                 self._spend(_STEPS_PER_ERROR + len(error.message) // _CHARACTERS_PER_STEP)
+                self._depth -= 1  # while the error is with those above
                 yield error
+                self._depth += 1
+            self._depth -= 1
 
         return check_keyword
 

@@ -82,11 +82,19 @@ def test_a_schema_that_never_ends_is_given_up() -> None:
     assert check({}, forever) == GIVEN_UP
 
 
-def test_an_answer_as_deep_as_json_can_be_is_given_up_or_checked() -> None:
+@pytest.mark.parametrize(("depth", "result"), [(30, None), (300, GIVEN_UP)])
+def test_an_answer_is_checked_down_to_some_depth(depth: int, result: str | None) -> None:
     answer: Any = {"name": "Ann"}
-    for _ in range(300):
+    for _ in range(depth):
         answer = {"name": "Ann", "friends": [answer]}
-    assert check(answer, PERSON) in {None, GIVEN_UP}
+    assert check(answer, PERSON) == result
+
+
+def test_what_is_wrong_far_down_is_found() -> None:
+    answer: Any = {"name": 1}
+    for _ in range(30):
+        answer = {"name": "Ann", "friends": [{"name": "Bob"}, answer]}
+    assert str(check(answer, PERSON)).endswith("1 is not of type 'string'")
 
 
 JSON = st.recursive(

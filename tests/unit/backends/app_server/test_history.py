@@ -74,5 +74,6 @@ def test_what_a_key_may_have_in_work_is_bounded() -> None:
         budget.reserve("a", load.held_bytes)
     assert (refused.value.code, refused.value.retryable) == ("PROMPTS_FULL", True)
     budget.reserve("b", load.held_bytes)
-    held[0].release()
+    for one in held[:2]:
+        one.release()
     budget.reserve("a", load.held_bytes)
