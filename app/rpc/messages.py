@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 import orjson
 
-from app.json_cost import has_too_many_values
+from app.json_cost import MOST_VALUES, ValueCount
 from app.json_text import pieces
 
 MessageId: TypeAlias = int | str
@@ -25,7 +25,6 @@ OVERLOADED = -32001
 
 
 _LONG_LINE = 256 * 1024
-"""A shorter one is parsed in some milliseconds, whatever it holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +87,6 @@ _HEAD_BYTES = 512
 
 def parse_line(line: bytes) -> Message:
     """Classify one line: method and id = request, method = notification, id = response (JSON-RPC 2.0, section 4)."""
-    if len(line) > _LONG_LINE and has_too_many_values(line):
-        return Malformed(len(line), "too_many_values")
     try:
         raw = orjson.loads(line)
     except orjson.JSONDecodeError:
@@ -156,7 +153,8 @@ class LineSplitter:
     """Turn a byte stream, cut anywhere, into whole lines.
 
     Holds at most `max_line` bytes. A longer line is dropped as it arrives and reported as `Oversized` with its full
-    size once its end is seen; what follows is read as usual. Feeding costs time linear in the bytes fed.
+    size once its end is seen; what follows is read as usual. So is a long one with more values than can be parsed in a
+    moment. Feeding costs time linear in the bytes fed.
     """
 
     def __init__(self, max_line: int) -> None:
@@ -165,6 +163,7 @@ class LineSplitter:
         self._size = 0
         self._dropped = 0
         self._head = b""
+        self._count: ValueCount | None = None  # of a line that has become long
 
     def feed(self, data: bytes) -> list[bytes | Oversized]:
         """Return the lines that `data` completes, in order, without their newline; empty lines are skipped."""
@@ -181,16 +180,30 @@ class LineSplitter:
         self._keep(piece)
         parts, dropped, head = self._parts, self._dropped, self._head
         self._parts, self._size, self._dropped, self._head = [], 0, 0, b""
+        self._count = None
         if dropped:
             return Oversized(dropped, head)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def _keep(self, piece: bytes) -> None:
-        if self._dropped or self._size + len(piece) > self._max_line:
+        size = self._size + len(piece)
+        if (
+            self._dropped
+            or size > self._max_line
+            or (size > _LONG_LINE and self._has_too_many_values(piece))
+        ):
             # What was kept of it, if this is where it becomes too long.
             self._head = b"".join((self._head, *self._parts, piece[:_HEAD_BYTES]))[:_HEAD_BYTES]
-            self._dropped += self._size + len(piece)
+            self._dropped += size
             self._parts, self._size = [], 0
         elif piece:
             self._parts.append(piece)
-            self._size += len(piece)
+            self._size = size
+
+    def _has_too_many_values(self, piece: bytes) -> bool:
+        """Count on in a line that has become long; a shorter one is parsed in some milliseconds, whatever it holds."""
+        if self._count is None:
+            self._count = ValueCount()
+            for part in self._parts:
+                self._count.feed(part)
+        return self._count.feed(piece) > MOST_VALUES
