@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-WARM_MIB = 4
-"""A batch of requests that adds less than this to the worker has found it warm: its caches are full."""
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +25,14 @@ class Holdings:
 
 
 def when_warm(seen: list[Holdings]) -> Holdings:
-    """Return the first of the holdings after which a batch added nothing to speak of; at the latest those half-way.
+    """Return the most that was held in the first half of a run.
 
-    Before that, caches fill: the answers that are kept, connections, the allocator's own pools. What grows for ever
-    never gets warm, and is found by the second half.
+    Until then caches fill (answers that are kept, connections, the allocator's own pools), and memory comes and goes by
+    some MiB. What grows for ever grows in the second half, too.
     """
     half = seen[: len(seen) // 2]
-    pairs = zip(half, seen[1:], strict=False)
-    return next(
-        (now for now, later in pairs if later.worker_mib - now.worker_mib < WARM_MIB), half[-1]
+    return replace(
+        half[-1],
+        worker_mib=max(held.worker_mib for held in half),
+        child_mib=max(held.child_mib for held in half),
     )
