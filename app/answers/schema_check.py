@@ -20,7 +20,7 @@ MOST_STEPS = 50_000
 """About a second."""
 
 _MOST_DEEP = 128
-"""Keywords within keywords, some frames of the stack each. At its end `jsonschema` fails with what is no `Exception`."""
+"""Keywords within keywords, some stack frames each. At its end `jsonschema` fails with what is no `Exception`."""
 
 _CANNOT_BE_FOLLOWED = "its schema cannot be followed"
 _SHOWN = 200
