@@ -18,7 +18,6 @@ from app.budget import Shares
 from app.cli import group
 from app.http import (
     auth,
-    busy_requests,
     cors,
     error_handlers,
     key_limits,
@@ -81,7 +80,6 @@ def create_app(
     cors.init_app(app, settings.cors_origins)  # before auth: a preflight carries no key
     auth.init_app(app, _keys(settings), access)
     maintenance.init_app(app, here.maintenance)  # after auth: only callers with a key learn of it
-    busy_requests.init_app(app, settings.connections, access)
     _limit(app, settings, access, here)  # after auth: a caller without a key is not counted
     error_handlers.init_app(app)
     api.init_app(app, has_admin=bool(settings.operator_key))
@@ -207,6 +205,9 @@ def _limit(app: Flask, settings: Settings, access: Mapping[str, Access], here: S
     if any(windows.values()):
         store = LimitStore(settings.rate_limit_storage, windows, here.metrics.uncounted.inc)
     requests = Shares(settings.requests_at_once, is_split=settings.has_several_keys)
+    app.extensions["requests_at_once"] = (
+        requests  # a worker that may open few files bounds it further
+    )
     of_keys = key_limits.KeyLimits(store, settings.key_max_concurrency, requests)
     here.metrics.know_keys(settings.client_keys)
     key_limits.init_app(app, of_keys, access, here.engine.backend.account)

@@ -27,7 +27,9 @@ def supervise(worker: Any) -> None:
 def adopt(worker: Any) -> None:
     """Give the application what the worker has for it; take over what dead workers counted."""
     services_of(worker).adopt(SharedState(worker.memory), worker.age)
-    worker.wsgi.extensions["busy_requests"].limit = worker.worker_connections - worker.room
+    # Where few files may be open, some connections stay free for health checks and operators.
+    requests = worker.wsgi.extensions["requests_at_once"]
+    requests.limit = min(requests.limit, worker.worker_connections - worker.room)
     worker.wsgi.extensions["services"].metrics.merge_dead_workers()
     _collect_less()
 
