@@ -40,8 +40,8 @@ log = logging.getLogger("codex_api.rpc")
 MAX_INFLIGHT = 64
 """Calls awaiting an answer. app-server's ingress queue holds 128, and part of its overload answers never arrives."""
 
-MAX_LINE_BYTES = 8 * 1024 * 1024
-"""Parsing one takes the whole worker some 10 ms. An answer of 128,000 tokens is below 1 MB."""
+MAX_LINE_BYTES = 16 * 1024 * 1024
+"""Parsing one takes the whole worker some 20 ms. An answer of 128,000 tokens is below 1 MB."""
 
 MAX_OUTBOX_BYTES = 256 * 1024 * 1024
 _READ_BYTES = 64 * 1024

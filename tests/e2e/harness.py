@@ -147,7 +147,7 @@ def wait_until(condition: Callable[[], Any], what: str, timeout_s: float = DEADL
         try:
             if value := condition():
                 return value
-        except (requests.ConnectionError, psutil.NoSuchProcess):
+        except (requests.ConnectionError, psutil.NoSuchProcess, ValueError):
             pass
         if time.monotonic() > deadline:
             pytest.fail(f"not within {timeout_s} s: {what}")

@@ -213,7 +213,7 @@ def test_more_than_one_worker_is_refused_with_the_remedy(
         check=False,
     )
     assert done.returncode == 1
-    assert "The gateway runs exactly one gunicorn worker." in done.stderr
+    assert "The gateway runs exactly one gunicorn worker:" in done.stderr
     for word in ("-w", "GUNICORN_CMD_ARGS", "WEB_CONCURRENCY", "CODEX_HOME"):
         assert word in done.stderr
     assert not (site.folder / "codex-home" / "gunicorn.pid").exists()

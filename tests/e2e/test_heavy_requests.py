@@ -28,7 +28,6 @@ def tools(count: int, values: int, text: str = "") -> list[dict[str, Any]]:
 @pytest.mark.parametrize(
     ("more", "code"),
     [
-        ({"tools": tools(100, 40_000)}, "TOOLS_TOO_LARGE"),
         ({"tools": tools(2, 28_000)}, "TOOLS_TOO_LARGE"),
         ({"tools": tools(1, 0, "x" * 3_000_000)}, "TOOLS_TOO_LARGE"),
         ({"functions": [{"name": f"f{n}"} for n in range(129)]}, "array_above_max_length"),

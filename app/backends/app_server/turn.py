@@ -50,9 +50,9 @@ LOST_END_S = 10.0
 IDLE_GRACE_S = 2.0
 """codex has a limit of its own for an upstream that falls silent, and says more about it: it may speak first."""
 
-ANSWER_CHARACTERS = 8 * 1024 * 1024
-"""Most text that one turn may say; an item that is whole repeats what its pieces said. An answer of 128,000 tokens has
-less than a million characters. codex, and whoever reads a whole answer, hold all of it."""
+ANSWER_CHARACTERS = 2 * 8 * 1024 * 1024
+"""Most text that one turn may say, twice: an item that is whole repeats what its pieces said. An answer of 128,000
+tokens has less than a million characters. codex, and whoever reads a whole answer, hold all of it."""
 
 ANSWER_EVENTS = 262_144
 """Most events of one turn, of which many may be empty: twice as many as a model says tokens."""

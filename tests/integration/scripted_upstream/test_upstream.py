@@ -316,7 +316,7 @@ def test_in_demo_use_there_is_no_control_and_any_model_is_served() -> None:
             process.stdin.close()
             assert process.wait(timeout=10) == 0
     assert state.status_code == 404
-    assert "You wrote: “say hello”" in text(answer.content)
+    assert 'You wrote: "say hello"' in text(answer.content)
 
 
 def test_sigterm_ends_it_at_once_even_while_it_hangs(marker: str) -> None:
