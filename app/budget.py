@@ -11,8 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import Self
 
 
 class Budget:
@@ -30,17 +29,17 @@ class Budget:
 
     def reserve(self, amount: int = 1) -> Reservation:
         """Take `amount` until the reservation is released. Raises the refusal if there is not as much left."""
-        reservation = Reservation(self)
+        reservation = Reservation(self, "")
         reservation.grow(amount)
         return reservation
 
-    def take(self, amount: int) -> None:
-        """Count `amount` as used; for `Reservation` and for subclasses. Raises the refusal."""
+    def take(self, _owner: str, amount: int) -> None:
+        """Count `amount` as used, whoever asks; for `Reservation`. Raises the refusal."""
         self.check(amount)
         self.used += amount
 
-    def give_back(self, amount: int) -> None:
-        """Count `amount` as free again; for `Reservation` and for subclasses."""
+    def give_back(self, _owner: str, amount: int) -> None:
+        """Count `amount` as free again; for `Reservation`."""
         self.used -= amount
 
     def __repr__(self) -> str:
@@ -100,7 +99,7 @@ class SharedBudget:
 
     def reserve(self, owner: str, amount: int = 1) -> Reservation:
         """Take `amount` until the reservation is released. Raises the refusal."""
-        reservation = Reservation(_Part(self, owner))
+        reservation = Reservation(self, owner)
         reservation.grow(amount)
         return reservation
 
@@ -117,39 +116,22 @@ class SharedBudget:
         return f"<{type(self).__name__} {self.shares.used}/{self.shares.limit}>"
 
 
-class _Part:
-    """A shared budget as one of its owners sees it."""
+class Reservation:
+    """A part of a budget, held until `release` or the end of a `with` block, whichever comes first.
 
-    def __init__(self, budget: SharedBudget, owner: str) -> None:
-        self._budget, self._owner = budget, owner
+    `owner` is whose share it is of, if the budget has shares. Small: an open stream has several of them.
+    """
 
-    def take(self, amount: int) -> None:
-        self._budget.take(self._owner, amount)
+    __slots__ = ("_budget", "_owner", "amount")
 
-    def give_back(self, amount: int) -> None:
-        self._budget.give_back(self._owner, amount)
-
-
-class Source(Protocol):
-    """What a reservation is made of."""
-
-    def take(self, amount: int) -> None:
-        """Count `amount` as used, or raise a refusal."""
-
-    def give_back(self, amount: int) -> None:
-        """Count `amount` as free again."""
-
-
-class Reservation(AbstractContextManager["Reservation"]):
-    """A part of a budget, held until `release` or the end of a `with` block, whichever comes first."""
-
-    def __init__(self, budget: Source) -> None:
+    def __init__(self, budget: Budget | SharedBudget, owner: str) -> None:
         self.amount = 0
         self._budget = budget
+        self._owner = owner
 
     def grow(self, amount: int) -> None:
         """Take more. Raises the budget's refusal and leaves what is held as it was."""
-        self._budget.take(amount)
+        self._budget.take(self._owner, amount)
         self.amount += amount
 
     def shrink(self, amount: int) -> None:
@@ -157,11 +139,16 @@ class Reservation(AbstractContextManager["Reservation"]):
         amount = min(amount, self.amount)
         if amount:
             self.amount -= amount
-            self._budget.give_back(amount)
+            self._budget.give_back(self._owner, amount)
 
     def release(self) -> None:
         """Give everything back. A second call does nothing."""
         self.shrink(self.amount)
 
+    def __enter__(self) -> Self:
+        """Return the reservation."""
+        return self
+
     def __exit__(self, *_: object) -> None:
+        """Give everything back."""
         self.release()

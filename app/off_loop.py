@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any, ParamSpec, TypeVar, cast
 
 from gevent.event import AsyncResult, Event
@@ -26,8 +27,13 @@ class OffLoop:
         self._waiting: OrderedDict[str, deque[Event]] = (
             OrderedDict()
         )  # the owner that is next comes first
+        self._runs: dict[str, Any] = {}
         self._is_taken = False
         self._pool: ThreadPool | None = None
+
+    def run_of(self, owner: str) -> Any:
+        """Return `run` in the name of an owner: one object for all of its requests."""
+        return self._runs.setdefault(owner, partial(self.run, owner))
 
     def run(
         self,

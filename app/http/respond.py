@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 
 from flask import Response
 
@@ -101,7 +100,7 @@ def _begin(plan: AnswerPlan, *, is_stream: bool) -> Answer:
             owner=key,
             observer=observer,
             keeper=here.preparation.keeper(plan, owner),
-            run=partial(here.off_loop.run, key),
+            run=here.off_loop.run_of(key),
         )
 
 

@@ -9,6 +9,7 @@ Loaded by gunicorn's master, too, which must not load the application: so this m
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from socket import SHUT_WR
 from typing import Any
@@ -25,13 +26,17 @@ _LINGER_S = 30.0
 
 
 class UnreadBody:
-    """The body of one request, seen from the end of its answer. `request` is gunicorn's."""
+    """The body of one request, seen from the end of its answer. `request` is gunicorn's.
 
-    __slots__ = ("_body", "_client_closes", "_is_left")
+    `is_full`: no connection more can be accepted, so that each ends with its answer.
+    """
 
-    def __init__(self, request: Any) -> None:
+    __slots__ = ("_body", "_client_closes", "_is_full", "_is_left")
+
+    def __init__(self, request: Any, is_full: Callable[[], bool]) -> None:
         self._body = request.body
         self._client_closes = request.should_close
+        self._is_full = is_full
         self._is_left: bool | None = None
 
     def should_close(self) -> bool:
@@ -39,7 +44,7 @@ class UnreadBody:
 
         gunicorn asks when it writes the headers of the answer, so that the client is told, and again after it.
         """
-        return bool(self._client_closes()) or self.is_left()
+        return bool(self._client_closes()) or self.is_left() or self._is_full()
 
     def is_left(self) -> bool:
         """Return True if some of the body has not been read, and is more than comes at once. Blocks as above."""

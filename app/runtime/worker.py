@@ -72,6 +72,7 @@ class Worker(GeventWorker):
         self.queue = LoopQueue()
         self._idle: IdleConnections[ClientSocket] = IdleConnections()
         self._strangers: IdleConnections[ClientSocket] = IdleConnections()
+        self._is_full = lambda: self.is_full  # one object for all requests
 
     def timeout_ctx(self) -> Any:
         """Set no deadline: the connection has its own, and tells an idle client from a slow one."""
@@ -96,9 +97,8 @@ class Worker(GeventWorker):
             self._strangers.add(sock, time.monotonic(), was_served=True)
         self.queue.wait(_line(sock, req.path))
         sock.await_body()
-        body = UnreadBody(req)
-        # The one question before gunicorn writes the headers.
-        req.should_close = lambda: body.should_close() or self.is_full
+        body = UnreadBody(req, self._is_full)
+        req.should_close = body.should_close  # the one question before gunicorn writes the headers
         try:
             result = super().handle_request(listener_name, req, sock, addr)
         except StopIteration:  # gunicorn's word for: close this connection

@@ -77,9 +77,6 @@ class Load:
         return self.is_offer_heavy or self.held_bytes > _SUSPECT_BYTES
 
 
-NO_LOAD = Load((), 0)
-
-
 def history_budget() -> SharedBudget:
     """Return the budget of what all threads of one worker hold in its children."""
     return SharedBudget(Shares(HELD_BYTES, is_split=True), _too_much)

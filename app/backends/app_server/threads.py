@@ -28,7 +28,7 @@ from app.backend.observer import NULL_OBSERVER, TurnObserver
 from app.backend.request import TurnRequest
 from app.backends.app_server import protocol
 from app.backends.app_server.heavy_calls import ANSWER_S, HeavyCalls
-from app.backends.app_server.history import NO_LOAD, Load, Piece, history_budget, in_pieces
+from app.backends.app_server.history import Load, Piece, history_budget, in_pieces
 from app.backends.app_server.parse_events import Addressed, ProtocolError, ThreadId, TurnId
 from app.backends.app_server.turn import Turn
 from app.budget import Reservation
@@ -56,7 +56,7 @@ a client that comes next should not wait for that. A refused interrupt keeps the
 
 @dataclass(slots=True)
 class Thread:
-    """One thread and the turn on it. `load` is what it asks of the child, `held` what is set aside for it.
+    """One thread and the turn on it. `is_suspect`: see `Load`; `held` is what is set aside for it.
 
     `spent` is what the thread had cost before that turn. It is False that the turn `is_asked` for while the thread is
     given its history.
@@ -65,7 +65,7 @@ class Thread:
     turn: Turn
     spent: Usage = NO_USAGE
     counters: Counter[str] = field(default_factory=Counter)
-    load: Load = NO_LOAD
+    is_suspect: bool = False
     held: Reservation | None = None
     is_asked: bool = True
 
@@ -156,7 +156,7 @@ class Threads:
             self.begun += 1
             # Before turn/start: the first event may overtake its answer.
             self._threads[thread_id] = thread = Thread(
-                turn, counters=self._counters, load=load, held=held, is_asked=False
+                turn, counters=self._counters, is_suspect=load.is_suspect, held=held, is_asked=False
             )
             undoing.callback(_cancel, turn)
             self._inject(thread_id, load, lease.owner, observer)
@@ -284,7 +284,7 @@ class Threads:
         for thread in list(self._threads.values()):
             if has_ended:
                 thread.turn.ended.set()
-            is_suspect = isinstance(error, WorkerLost) and thread.load.is_suspect
+            is_suspect = isinstance(error, WorkerLost) and thread.is_suspect
             thread.turn.fail(suspected() if is_suspect else error)
 
     def wait_idle(self) -> None:
