@@ -95,9 +95,10 @@ class Answer:
         self._prompts = [number for number, _ in prompts]
         self._requests = {index: prompt.request for index, (_, prompt) in enumerate(prompts)}
         # Choices, by their index. Frozen, since all streams share the empty set.
-        self._recalled = frozenset(i for i, (_, prompt) in enumerate(prompts) if prompt.is_recalled)
-        self._visible: frozenset[int] = frozenset()  # of which the client has seen something
-        self._retried: frozenset[int] = frozenset()
+        # Choices: few, and an empty tuple costs an open stream nothing.
+        self._recalled = tuple(i for i, (_, prompt) in enumerate(prompts) if prompt.is_recalled)
+        self._visible: tuple[int, ...] = ()  # of which the client has seen something
+        self._retried: tuple[int, ...] = ()
         self._choices = [
             Choice(index, prompt.constraints, run) for index, (_, prompt) in enumerate(prompts)
         ]
@@ -202,7 +203,7 @@ class Answer:
     def _may_try_again(self, index: int, error: GatewayError) -> bool:
         """Return True where another try may do better, once for each reason; its request is then made ready."""
         if isinstance(error, ReasoningRefused) and index in self._recalled:
-            self._recalled -= {index}
+            self._recalled = tuple(other for other in self._recalled if other != index)
             request = self._requests[index]
             self._requests[index] = replace(request, items=without_reasoning(request.items))
             return True
@@ -215,7 +216,7 @@ class Answer:
             return False  # what was there when two processes died may be why they did
         if not error.is_transient or index in self._retried:
             return False
-        self._retried |= {index}
+        self._retried += (index,)
         return True
 
     def _retry(self, index: int, error: GatewayError) -> None:
@@ -253,8 +254,8 @@ class Answer:
         if len(self._visible) == len(self._choices):
             return
         shown = {chunk.index for chunk in chunks if isinstance(chunk, VISIBLE)}
-        for index in shown - self._visible:
-            self._visible |= {index}
+        for index in shown.difference(self._visible):
+            self._visible += (index,)
             if not self._choices[index].holds_text:
                 self._turns.turns[index].lease.commit()
                 del self._requests[index]

@@ -22,7 +22,18 @@ def run(
 
     The function must not need the request that is being served.
     """
-    record = current_record()
-    if (record.request_bytes or 0) <= _SMALL_BYTES:
+    is_long = (current_record().request_bytes or 0) > _SMALL_BYTES
+    return run_if(is_long, function, *args, **kwargs)
+
+
+def run_if(
+    is_long: bool,  # noqa: FBT001  (what follows is the call)
+    function: Callable[Arguments, Result],
+    *args: Arguments.args,
+    **kwargs: Arguments.kwargs,
+) -> Result:
+    """Call a function in a thread if it takes long, else here. Blocks; the same holds for the function."""
+    if not is_long:
         return function(*args, **kwargs)
-    return services().off_loop.run(record.key_name or "", function, *args, **kwargs)
+    owner = current_record().key_name or ""
+    return services().off_loop.run(owner, function, *args, **kwargs)

@@ -122,12 +122,17 @@ class ClientSocket(socket):
         if left <= 0 and self._phase is Phase.HEAD:
             return self._give_up()
         self.settimeout(max(0.0, left))  # it may be ours that the first bytes are seen so late
+        is_there = self.has_unread()
         try:
             data: bytes = super().recv(min(size, BLOCK_BYTES), flags)
         except (TimeoutError, BlockingIOError):
             return self._give_up()
         finally:
             self.settimeout(None)
+            if (
+                not is_there
+            ):  # what a thousand connections wait for may come to all at once, as their end does
+                self.queue.wait((self._phase, self.caller))
         if self._phase is Phase.SILENT:
             self._phase = Phase.HEAD  # its time has run since the connection was accepted
         elif self._phase is Phase.IDLE:

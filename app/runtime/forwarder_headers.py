@@ -33,6 +33,8 @@ _KNOWN = frozenset(
     }
 )
 
+_NONE: frozenset[str] = frozenset()  # one object, since it lives as long as each request
+
 Headers = list[tuple[str, str]]
 """As gunicorn has them: names in capitals."""
 
@@ -44,5 +46,5 @@ def without(headers: Sequence[tuple[str, str]]) -> tuple[Headers, frozenset[str]
     """
     kept = [header for header in headers if header[0] not in _KNOWN and "_" not in header[0]]
     if len(kept) == len(headers):
-        return kept, frozenset()
+        return kept, _NONE
     return kept, frozenset(name for name, _ in headers if name in _KNOWN)

@@ -216,7 +216,7 @@ def huge_answers_unread(target: Target) -> None:
 
 def huge_errors(target: Target) -> None:
     body = {"error": {"message": "x" * 50_000_000, "code": "c", "type": "t", "param": None}}
-    failure = {"name": "http_400", "body": body}
+    failure = {"name": "bad_request", "body": body}
     marker = target.upstream.play({"items": [], "failure": failure})
     target.send_all([json.dumps(ask(marker)).encode()] * 2)
 

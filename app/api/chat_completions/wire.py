@@ -137,7 +137,9 @@ class ChatWire(ChoicesWire):
             if isinstance(chunk, Cost):
                 usage = render_usage(chunk.usage)
             else:
-                messages.setdefault(chunk.index, _Message()).add(chunk)
+                if chunk.index not in messages:
+                    messages[chunk.index] = _Message()
+                messages[chunk.index].add(chunk)
         return {
             **self._whole_head(summary),
             "object": "chat.completion",
