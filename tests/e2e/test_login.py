@@ -201,8 +201,8 @@ def test_a_child_that_has_renewed_its_login_goes_on_with_it(
     await_limits(gateway)
     assert content(gateway.post(ask("x"))) == "Hi"
     assert accounts.turns == ["access-1"]
+    assert gateway.events("child_replaced") == gateway.events("child_exited") == []
     assert gateway.child().pid == child.pid
-    assert gateway.events("child_replaced") == []
 
 
 @pytest.mark.parametrize("is_in_time", [True, False])
