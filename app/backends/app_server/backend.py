@@ -201,7 +201,7 @@ class AppServerBackend:
             connection,
             limits,
             partial(self._on_unhealthy, connection),
-            has_old_login=lambda: self.login.mark not in (None, connection.login),
+            has_old_login=partial(self._has_old_login, connection),
             work=connection.work,
             is_spared=partial(self._is_spared, connection.pid),
         )
@@ -253,6 +253,10 @@ class AppServerBackend:
             self.supervisor.restart("pipe_closed")
 
     # The service's own login
+
+    def _has_old_login(self, connection: Connection) -> bool:
+        """Return True if there is another login than this child has. While it renews, it writes the next one itself."""
+        return not connection.is_renewing and self.login.mark not in (None, connection.login)
 
     def account_mark(self) -> str:
         """Return what tells the present login from another."""
