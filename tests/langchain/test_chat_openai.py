@@ -112,7 +112,7 @@ class TestWhatTheSuiteTakesOnTrust:
         assert call["args"] == {"word": "gateway"}
         messages.append(count_letters.invoke(call))
         assert isinstance(messages[-1], ToolMessage)
-        assert model.invoke(messages).text == "count_letters answered: 7"
+        assert model.invoke(messages).text.startswith("count_letters answered: 7")
 
     def test_a_form_is_filled_from_the_prompt(self) -> None:
         model = ChatOpenAI(**options(self.service))
