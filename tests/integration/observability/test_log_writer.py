@@ -25,6 +25,7 @@ class Pipe:
 
     def __init__(self) -> None:
         self.reads, self.writes = os.pipe()
+        self._writers: list[LineWriter] = []
 
     def fill(self) -> None:
         os.set_blocking(self.writes, False)
@@ -40,10 +41,21 @@ class Pipe:
             found += os.read(self.reads, CHUNK)
         return [line for line in found.split(b"\n") if line]
 
+    def writer(self, **bounds: int) -> LineWriter:
+        return self.keep(LineWriter(self.writes, **bounds))
+
+    def keep(self, writer: LineWriter) -> LineWriter:
+        """Let a writer end with the pipe: one that goes on would write into whatever has its descriptor next."""
+        self._writers.append(writer)
+        return writer
+
     def close(self) -> None:
-        for descriptor in (self.reads, self.writes):
-            with suppress(OSError):
-                os.close(descriptor)
+        with suppress(OSError):
+            os.close(self.reads)  # who waits for room is told that nobody will make any
+        for writer in self._writers:
+            writer.close()
+        with suppress(OSError):
+            os.close(self.writes)
 
 
 @pytest.fixture
@@ -63,7 +75,7 @@ def numbered(count: int) -> list[bytes]:
 
 
 def test_lines_come_in_their_order(pipe: Pipe) -> None:
-    writer = LineWriter(pipe.writes)
+    writer = pipe.writer()
     write(writer, *numbered(1000))
     assert pipe.read_to(b"line 999") == numbered(1000)
     assert (writer.lost, writer.take_lost()) == (0, 0)
@@ -72,7 +84,7 @@ def test_lines_come_in_their_order(pipe: Pipe) -> None:
 @pytest.mark.parametrize("is_blocking", [True, False])
 def test_a_line_that_is_longer_than_a_pipe_comes_whole(pipe: Pipe, is_blocking: bool) -> None:
     os.set_blocking(pipe.writes, is_blocking)
-    writer = LineWriter(pipe.writes)
+    writer = pipe.writer()
     long = b"x" * 1_000_000
     write(writer, b"first", long, b"last")
     assert pipe.read_to(b"last") == [b"first", long, b"last"]
@@ -80,7 +92,7 @@ def test_a_line_that_is_longer_than_a_pipe_comes_whole(pipe: Pipe, is_blocking: 
 
 def test_where_nobody_reads_lines_are_lost_and_counted(pipe: Pipe) -> None:
     pipe.fill()
-    writer = LineWriter(pipe.writes, max_bytes=9 * 80)
+    writer = pipe.writer(max_bytes=9 * 80)
     write(writer, *numbered(200))
     assert writer.take_lost() == 0, "nobody could read it yet"
     lost = writer.lost
@@ -94,7 +106,7 @@ def test_where_nobody_reads_lines_are_lost_and_counted(pipe: Pipe) -> None:
 
 def test_an_error_is_kept_where_other_lines_are_lost(pipe: Pipe) -> None:
     pipe.fill()
-    writer = LineWriter(pipe.writes, max_bytes=8 * 90)
+    writer = pipe.writer(max_bytes=8 * 90)
     write(writer, *numbered(200))
     before = writer.lost
     write(writer, b"an error", is_important=True)
@@ -104,7 +116,7 @@ def test_an_error_is_kept_where_other_lines_are_lost(pipe: Pipe) -> None:
 
 def test_the_number_of_lines_is_bounded_too(pipe: Pipe) -> None:
     pipe.fill()
-    writer = LineWriter(pipe.writes, max_lines=16)
+    writer = pipe.writer(max_lines=16)
     write(writer, *[b""] * 5000)
     # What one write takes has left the queue.
     assert 5000 - 4096 - 16 <= writer.lost < 5000
@@ -114,7 +126,7 @@ def test_what_is_refused_is_lost_without_a_word_and_told_later(
     pipe: Pipe, capfd: pytest.CaptureFixture[str]
 ) -> None:
     full = os.open("/dev/full", os.O_WRONLY)
-    writer = LineWriter(full)
+    writer = pipe.keep(LineWriter(full))
     write(writer, b"one", b"two")
     writer.flush()
     assert (writer.lost, writer.take_lost()) == (2, 0)
@@ -132,7 +144,7 @@ def test_a_reader_that_has_gone_is_no_failure(pipe: Pipe, is_closed: bool) -> No
     os.close(pipe.reads)
     if is_closed:
         os.close(pipe.writes)
-    writer = LineWriter(pipe.writes)
+    writer = pipe.writer()
     write(writer, *numbered(10))
     writer.flush()
     assert writer.lost == 10
@@ -140,7 +152,7 @@ def test_a_reader_that_has_gone_is_no_failure(pipe: Pipe, is_closed: bool) -> No
 
 def test_a_child_does_not_write_what_waits_in_its_parent(pipe: Pipe) -> None:
     pipe.fill()
-    writer = LineWriter(pipe.writes)
+    writer = pipe.writer()
     write(writer, b"parent")
     child = os.fork()
     if child == 0:
@@ -160,7 +172,7 @@ def test_a_child_does_not_write_what_waits_in_its_parent(pipe: Pipe) -> None:
 
 def test_a_flush_ends_although_nobody_reads(pipe: Pipe) -> None:
     pipe.fill()
-    writer = LineWriter(pipe.writes)
+    writer = pipe.writer()
     write(writer, b"waits")
     writer.flush()
     assert writer.lost == 0
@@ -168,7 +180,7 @@ def test_a_flush_ends_although_nobody_reads(pipe: Pipe) -> None:
 
 def test_a_writer_that_is_closed_leaves_no_thread_and_begins_anew(pipe: Pipe) -> None:
     before = psutil.Process().num_threads()
-    writer = LineWriter(pipe.writes)
+    writer = pipe.writer()
     for line in (b"one", b"two"):
         write(writer, line)
         assert psutil.Process().num_threads() == before + 1
@@ -179,7 +191,7 @@ def test_a_writer_that_is_closed_leaves_no_thread_and_begins_anew(pipe: Pipe) ->
 
 
 def test_a_stream_hands_on_whole_lines(pipe: Pipe) -> None:
-    stream = LineStream(LineWriter(pipe.writes), pipe.writes)
+    stream = LineStream(pipe.writer(), pipe.writes)
     print("a trace", end="", file=stream)
     print("back\nand \ud800 more", file=stream)
     stream.write("the rest")
