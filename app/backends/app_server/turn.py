@@ -39,7 +39,7 @@ from app.errors import (
 from app.step_log import passed
 
 QUEUE_BYTES = 2 * 1024 * 1024
-"""Unread text that one turn may hold. More means a client that does not read: the turn is interrupted."""
+"""Unread text that one turn may hold, and one event more. Beyond it the client does not read: the turn is cut off."""
 
 MAX_RESPONSES = 4
 """Most upstream responses in one turn: codex asks again by itself after a call of a tool that was not offered."""
@@ -170,10 +170,11 @@ class Turn:
         """Count what is bounded; return the error if an event goes beyond a bound, or can only be waited for."""
         event = addressed.event
         cost = held_bytes(event) if self._is_ours(addressed) else EVENT_BYTES
-        self._queued_bytes += cost
-        # One event alone may be larger than the bound: it is the unread ones before it that tell a slow reader.
-        if self._queue and self._queued_bytes > QUEUE_BYTES:
+        # One event may be larger than the bound, and come in the moment before the one before it is taken. So it is
+        # what was there that tells a slow reader.
+        if self._queued_bytes > QUEUE_BYTES:
             return SlowReader("The client reads too slowly; its answer was cut off.")
+        self._queued_bytes += cost
         self._said += cost - EVENT_BYTES
         self._said_events += 1
         if self._said > ANSWER_CHARACTERS or self._said_events > ANSWER_EVENTS:

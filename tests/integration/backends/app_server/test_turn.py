@@ -277,15 +277,25 @@ def test_an_error_after_the_end_changes_nothing(book: Playbook) -> None:
 @pytest.mark.parametrize("kind", [said, ReasoningDelta])
 def test_a_client_that_does_not_read_ends_its_turn(book: Playbook, kind: Any) -> None:
     big = kind("x" * (QUEUE_BYTES // 4))
-    book.deliver(big, big, big)
+    book.deliver(big, big, big, big)
     assert book.state() is TurnState.RUNNING
-    book.deliver(big)
+    book.deliver(kind("x"))
     assert book.state() is TurnState.FAILED
     batches = book.follow()
-    assert step(batches) == [big, big, big]
+    assert step(batches) == [big, big, big, big]
     error = step(batches)
     assert isinstance(error, SlowReader)
     assert not error.retryable
+
+
+def test_a_long_event_may_come_before_a_short_one_is_taken(book: Playbook) -> None:
+    long = said("x" * 2 * QUEUE_BYTES)
+    book.deliver(said("a"), long)
+    assert book.state() is TurnState.RUNNING
+    batches = book.follow()
+    assert step(batches) == [said("a"), long]
+    book.deliver(said("b"), long, said("c"))
+    assert book.state() is TurnState.FAILED
 
 
 def test_many_small_events_count_too(book: Playbook) -> None:
@@ -333,7 +343,7 @@ def test_a_client_that_reads_may_have_any_amount(book: Playbook) -> None:
 def test_a_turn_that_we_ended_still_learns_that_codex_ended_it(book: Playbook, how: str) -> None:
     {
         "fail": lambda: book.turn.fail(Draining("soon")),
-        "overflow": lambda: book.deliver(*[said("x" * QUEUE_BYTES)] * 2),
+        "overflow": lambda: book.deliver(*[said("x" * QUEUE_BYTES)] * 3),
         "close": book.turn.close,
     }[how]()
     state = book.state()
