@@ -76,6 +76,7 @@ class Turn:
         "__weakref__",
         "_error",
         "_heard_at",
+        "_longest_queued",
         "_on_close",
         "_progress",
         "_queue",
@@ -123,7 +124,7 @@ class Turn:
         """True once the turn was taken for over without a word of codex's."""
         self.ended = Flag()  # codex said turn/completed, or the child is gone
         self._queue: deque[Addressed] = deque()
-        self._queued_bytes = 0
+        self._queued_bytes = self._longest_queued = 0
         self._responses = 0
         self._said = self._said_events = 0
         self._progress = Progress()
@@ -170,11 +171,11 @@ class Turn:
         """Count what is bounded; return the error if an event goes beyond a bound, or can only be waited for."""
         event = addressed.event
         cost = held_bytes(event) if self._is_ours(addressed) else EVENT_BYTES
-        # One event may be larger than the bound, and come in the moment before the one before it is taken. So it is
-        # what was there that tells a slow reader.
-        if self._queued_bytes > QUEUE_BYTES:
-            return SlowReader("The client reads too slowly; its answer was cut off.")
+        # One event may be larger than the bound, and others come in the same moment: it tells nothing of the reader.
         self._queued_bytes += cost
+        self._longest_queued = max(self._longest_queued, cost)
+        if self._queued_bytes - self._longest_queued > QUEUE_BYTES:
+            return SlowReader("The client reads too slowly; its answer was cut off.")
         self._said += cost - EVENT_BYTES
         self._said_events += 1
         if self._said > ANSWER_CHARACTERS or self._said_events > ANSWER_EVENTS:
@@ -242,7 +243,7 @@ class Turn:
             self._wake.wait(max(0.0, timeout_s))
         batch = [addressed.event for addressed in self._queue if self._is_ours(addressed)]
         self._queue.clear()
-        self._queued_bytes = 0
+        self._queued_bytes = self._longest_queued = 0
         if batch and self.first_event_at is None:
             self.first_event_at = time.monotonic()
         if not batch and self._error is not None:
