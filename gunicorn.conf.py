@@ -60,7 +60,7 @@ bind = _settings.address
 _serving = _load("app.runtime.serving")
 worker_class = _serving.ServingWorker
 workers = 1
-_descriptors_module = _load("app.runtime.descriptors")
+_descriptors_module = _load("app.settings.descriptors")
 try:
     _descriptors = _descriptors_module.plan(
         _settings.connections,

@@ -21,7 +21,7 @@ from app.codex.upstream_failures import API, CHATGPT_SITES
 from app.codex.upstream_http import Unreachable, UpstreamHttp, odd_proxies
 from app.codex.upstream_models import read_list
 from app.process.lifecycle import State
-from app.settings import OTHER_DESCRIPTORS, Settings
+from app.settings import OTHER_DESCRIPTORS, Settings, descriptors
 
 _MB = 1 << 20
 LOW_MB = 1024
@@ -38,13 +38,16 @@ _OPENAI = {API_KEY: (API,), CHATGPT: CHATGPT_SITES}
 
 
 def open_files(limit: int, connections: int) -> Result:
-    """Judge the hard limit of open files, of which each client connection takes one. A negative limit means none."""
-    needed = connections + OTHER_DESCRIPTORS
-    if limit < 0 or limit >= needed:
+    """Judge the hard limit of open files as the start does. A negative limit means none."""
+    try:
+        found = descriptors.plan(connections, OTHER_DESCRIPTORS, soft=max(limit, 0), hard=limit)
+    except descriptors.TooFew as refusal:
+        return fail(refusal.sentence, refusal.remedy)
+    if not found.lacking:
         return ok("As many may be open as the clients need.")
     return warn(
-        f"Only {limit} may be open, which is less than {connections} clients need: fewer are accepted.",
-        f"ulimit -Hn {needed} before the start, or LimitNOFILE={needed} in the service's unit.",
+        f"Only {limit} may be open, which is less than {connections} clients need: {found.connections} are accepted.",
+        descriptors.remedy(connections + OTHER_DESCRIPTORS),
     )
 
 

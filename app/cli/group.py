@@ -42,6 +42,8 @@ class Commands(click.Group):
             give_up("\n".join(error.problems))
         except CheckFailed as error:
             give_up(f"{error}\n-> {error.remedy}")
+        except BrokenPipeError:
+            raise  # nobody reads on (`| head`): click ends without a word
         except OSError as error:
             give_up(str(error))
 

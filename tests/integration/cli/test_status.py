@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ import jsonschema
 import pytest
 from codex_cli_bin import bundled_codex_path
 
+from app.settings import ROOT
 from app.version import VERSION
 from tests.e2e.harness import KEY, Gateway, end, start_gateway, wait_until
 from tests.integration.cli.conftest import FakeCodex, Operator
@@ -40,6 +43,24 @@ def test_before_and_after_a_login(operator: Operator) -> None:
     assert after["login"] == "API key"
     operator.types("logout")
     assert lines_of(operator, 3)["login"].startswith("nobody is logged in")
+
+
+@pytest.mark.parametrize("command", ["status", "doctor"])
+def test_a_reader_that_has_read_enough_is_no_failure_to_speak_of(
+    operator: Operator, command: str
+) -> None:
+    reads, writes = os.pipe()
+    os.close(reads)
+    said = subprocess.run(
+        [sys.executable, "-m", "flask", "--app", "wsgi", "codex", command],
+        cwd=ROOT,
+        env=operator.environment({"CODEX_UPSTREAM_URL": "http://127.0.0.1:9/v1"}),
+        stdout=writes,
+        stderr=subprocess.PIPE,
+        check=False,
+    ).stderr
+    os.close(writes)
+    assert said == b""
 
 
 def test_versions(operator: Operator) -> None:

@@ -15,6 +15,7 @@ from app.cli.account import API_KEY, CHATGPT, Account, Login
 from app.cli.checks import Level, Result
 from app.cli.running_gateway import Running
 from app.codex.config import Upstream, UpstreamKind
+from app.settings import OTHER_DESCRIPTORS, descriptors
 
 OPENAI, DEMO = UpstreamKind.OPENAI, UpstreamKind.DEMO
 CHAT = Account(CHATGPT, "ann@example.com", "pro")
@@ -28,13 +29,23 @@ MB = 1 << 20
         (2256, Level.OK),
         (2255, Level.WARN),
         (1024, Level.WARN),
+        (96, Level.WARN),
+        (95, Level.FAIL),
+        (0, Level.FAIL),
         (65536, Level.OK),
     ],
 )
 def test_open_files(limit: int, level: Level) -> None:
     result = checks.open_files(limit, 2000)
     assert result.level is level
-    assert bool(result.remedy) is (level is Level.WARN)
+    assert ("LimitNOFILE=2256" in result.remedy) is (level is not Level.OK)
+
+
+def test_where_the_start_is_refused_the_doctor_says_the_same() -> None:
+    with pytest.raises(descriptors.TooFew) as refused:
+        descriptors.plan(2000, OTHER_DESCRIPTORS, soft=95, hard=95)
+    result = checks.open_files(95, 2000)
+    assert f"{result.sentence} {result.remedy}" == str(refused.value)
 
 
 # CODEX_HOME

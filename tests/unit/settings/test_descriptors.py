@@ -1,6 +1,6 @@
 import pytest
 
-from app.runtime.descriptors import Plan, TooFew, plan
+from app.settings.descriptors import Plan, TooFew, plan
 
 WANTED, RESERVE = 1000, 200
 

@@ -14,7 +14,11 @@ FEWEST_OTHERS = 64
 
 
 class TooFew(Exception):
-    """The hard limit of open files is too low for any service. Its text says which one would do."""
+    """The hard limit of open files is too low for any service. `remedy` says how to raise it, the text also why."""
+
+    def __init__(self, sentence: str, remedy: str) -> None:
+        super().__init__(f"{sentence} {remedy}")
+        self.sentence, self.remedy = sentence, remedy
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +44,13 @@ def plan(connections: int, reserve: int, *, soft: int, hard: int) -> Plan:
     if limit < fewest:
         raise TooFew(
             f"Only {hard} files may be open (hard limit), and the gateway needs {fewest} at least, {needed} for all "
-            f"that its settings allow. Raise it: ulimit -Hn {needed}, or LimitNOFILE={needed} in the service's unit."
+            "that its settings allow.",
+            remedy(needed),
         )
     fits = limit - min(reserve, max(FEWEST_OTHERS, limit // 2))
     return Plan(limit, fits, connections - fits)
+
+
+def remedy(needed: int) -> str:
+    """Return how to let a service open so many files."""
+    return f"Raise it: ulimit -Hn {needed}, or LimitNOFILE={needed} in the service's unit."
