@@ -148,7 +148,7 @@ def _gauges(worker: WorkerServices, metrics: Metrics, traces: TraceBuffer) -> Ga
     return Gauges(
         metrics,
         worker.engine.health,
-        traces.entries,
+        lambda: traces.entries,
         lambda: worker.maintenance.state().is_on,
         worker.backend.account,
     )

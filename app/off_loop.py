@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from functools import partial
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import Any, ParamSpec, Protocol, TypeVar, cast
 
 from gevent.event import AsyncResult, Event
 from gevent.threadpool import ThreadPool
@@ -20,6 +20,18 @@ Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
 
+class Run(Protocol):
+    """`OffLoop.run` in the name of one owner."""
+
+    def __call__(
+        self,
+        function: Callable[Arguments, Result],
+        *args: Arguments.args,
+        **kwargs: Arguments.kwargs,
+    ) -> Result:
+        """Call a function in the thread, and return or raise what it does. Blocks."""
+
+
 class OffLoop:
     """A thread, and the owners that wait for it. No lock: one loop's greenlets use it, and nothing yields between."""
 
@@ -27,11 +39,11 @@ class OffLoop:
         self._waiting: OrderedDict[str, deque[Event]] = (
             OrderedDict()
         )  # the owner that is next comes first
-        self._runs: dict[str, Any] = {}
+        self._runs: dict[str, Run] = {}
         self._is_taken = False
         self._pool: ThreadPool | None = None
 
-    def run_of(self, owner: str) -> Any:
+    def run_of(self, owner: str) -> Run:
         """Return `run` in the name of an owner: one object for all of its requests."""
         return self._runs.setdefault(owner, partial(self.run, owner))
 

@@ -1,7 +1,7 @@
 """Archive of what dead workers have counted: one file of each kind, so that reloads do not fill the disk.
 
 A scrape reads every file; after a thousand reloads that would be thousands. A lock keeps scrapes and merging apart:
-readers share it, a merge has it alone. Both take milliseconds.
+readers share it, a merge has it alone. Both take milliseconds, or as long as the disk does.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ _ARCHIVE_PID = 0  # of no process
 
 
 @contextmanager
-def reading(folder: Path | None) -> Iterator[None]:
-    """Hold the files as they are; None where there are none. Blocks while another process folds."""
-    if folder is None:
-        yield
-        return
+def reading(folder: Path) -> Iterator[None]:
+    """Hold the files as they are. Blocks while another process folds."""
     with _locked(folder, fcntl.LOCK_SH):
         yield
 
 
 def merge_dead_workers(folder: Path) -> int:
-    """Add up the files of processes that are gone; return how many files that has removed. Blocks, raises `OSError`."""
+    """Add up the files of processes that are gone; return how many files that has removed.
+
+    Waits for nobody: raises `BlockingIOError` while a scrape reads, and `OSError` where the disk refuses.
+    """
     removed = 0
-    with _locked(folder, fcntl.LOCK_EX):
+    with _locked(folder, fcntl.LOCK_EX | fcntl.LOCK_NB):
         for kind in _KINDS:
             dead = [file for file in folder.glob(f"{kind}_*.db") if not _is_alive(_pid_of(file))]
             if len(dead) > 1:

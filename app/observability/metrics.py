@@ -21,6 +21,7 @@ from app.backend.observer import TurnState
 from app.backend.protocols import REPLACEMENTS
 from app.observability import labels, metric_archive, metric_files
 from app.observability.requests import RequestRecord
+from app.off_loop import OffLoop
 
 log = logging.getLogger("codex_api.metrics")
 
@@ -58,6 +59,7 @@ class Metrics:
         self.folder = (
             Path(folder) if folder else None
         )  # through which workers share what they count
+        self._off_loop = OffLoop()  # of its own: a slow disk delays scrapes and nothing else
         self._make_counters()
         self._make_histograms()
         # Both workers of a reload have open streams, so theirs are added up.
@@ -164,18 +166,31 @@ class Metrics:
             self.refusals.labels(name, limit)
 
     def expose(self, accept: str | None) -> tuple[str, str]:
-        """Return the exposition of all workers and its content type, in the format that `accept` prefers."""
-        with metric_archive.reading(self.folder):
-            content, content_type = self._exporter.generate_metrics(accept)
+        """Return the exposition of all workers and its content type, in the format that `accept` prefers.
+
+        Blocks: where the files of several workers are read, a thread does it, as long as the disk takes.
+        """
+        if self.folder is None:
+            return self._generate(accept)
+        return self._off_loop.run("", self._read_files, self.folder, accept)
+
+    def _read_files(self, folder: Path, accept: str | None) -> tuple[str, str]:
+        with metric_archive.reading(folder):
+            return self._generate(accept)
+
+    def _generate(self, accept: str | None) -> tuple[str, str]:
+        content, content_type = self._exporter.generate_metrics(accept)
         return str(content), str(content_type)
 
     def merge_dead_workers(self) -> None:
-        """Add up what workers that are gone have left. Blocks for milliseconds; a disk that refuses is logged."""
+        """Add up what workers that are gone have left, if nobody reads it now; a disk that refuses is logged."""
         if self.folder is None:
             log.warning("metrics_not_shared")
             return
         try:
             metric_archive.merge_dead_workers(self.folder)
+        except BlockingIOError:
+            return  # at the next reload, then
         except OSError:
             log.warning("metrics_not_folded", exc_info=True)
 

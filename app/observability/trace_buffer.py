@@ -59,6 +59,8 @@ class TraceBuffer:
         self._is_stopping = False
         self._writer: gevent.Greenlet[[], None] | None = None
         self._is_failing = False
+        self.entries = 0
+        """How many traces there are, in the files of all workers, when this one last looked: after each writing."""
 
     @cached_property
     def _thread(self) -> ThreadPool:
@@ -107,7 +109,8 @@ class TraceBuffer:
             self._write(batch)
 
     def _write(self, batch: list[Trace]) -> None:
-        lost, error = self._thread.apply(_write, (self._folder, batch))
+        lost, error, left = self._thread.apply(_write, (self._folder, batch))
+        self.entries = left if error is None else self.entries
         for _ in range(lost):
             self._on_lost()
         if error is not None and not self._is_failing:
@@ -119,13 +122,6 @@ class TraceBuffer:
             self._is_failing = False
             log.info("traces_written_again")
 
-    def entries(self) -> int:
-        """Return how many traces there are, in the files of all workers; 0 if the folder cannot be read."""
-        try:
-            return trace_files.count(self._folder)
-        except OSError:
-            return 0
-
     def read(self) -> list[trace_files.Stored]:
         """Return every trace, the one that ended last first (`trace_files.read`). Blocks. Raises `OSError`."""
         found: list[trace_files.Stored] | OSError
@@ -135,18 +131,18 @@ class TraceBuffer:
         raise found
 
 
-def _write(folder: Path, batch: list[Trace]) -> tuple[int, Exception | None]:
-    """Write traces and prune; return how many were lost, and why. Does not raise: gevent would print it.
+def _write(folder: Path, batch: list[Trace]) -> tuple[int, Exception | None, int]:
+    """Write traces and prune; return how many were lost, why, and how many there are.
 
-    After a failure the rest is not tried: on a full disk it would fail, too.
+    Does not raise: gevent would print it. After a failure the rest is not tried: on a full disk it would fail, too.
     """
     written = 0
     try:
         for trace in batch:
             trace_files.write(folder, trace.finished(), time.time())
             written += 1
-        trace_files.prune(folder, time.time())
+        left = trace_files.prune(folder, time.time())
     # Mostly the disk; a defect here must not end the traces of all later turns either.
     except Exception as error:  # noqa: BLE001
-        return len(batch) - written, error
-    return 0, None
+        return len(batch) - written, error, 0
+    return 0, None, left

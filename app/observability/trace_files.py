@@ -79,17 +79,17 @@ def write(folder: Path, document: Mapping[str, Any], now: float) -> None:
         raise
 
 
-def prune(folder: Path, now: float) -> None:
-    """Remove what is too old or too much. A time as far in the future was of a wrong clock."""
+def prune(folder: Path, now: float) -> int:
+    """Remove what is too old or too much, and return how many are left.
+
+    A time as far in the future was of a wrong clock.
+    """
     names = _names(folder)
     recent = [name for name in names if abs(now - int(name[:13]) / 1000) <= MAX_AGE_S]
-    for name in set(names) - set(recent[:MAX_FILES]):
+    kept = recent[:MAX_FILES]
+    for name in set(names) - set(kept):
         (folder / name).unlink(missing_ok=True)
-
-
-def count(folder: Path) -> int:
-    """Return how many traces there are."""
-    return len(_names(folder))
+    return len(kept)
 
 
 def read(folder: Path) -> list[Stored]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +55,27 @@ def test_in_production_internal_does_not_exist_without_an_admin_key(make_gateway
 def test_the_child_and_the_master_do_not_see_the_folder_of_the_metrics(gateway: Gateway) -> None:
     for process in (gateway.child(), gateway.master()):
         assert not [name for name in process.environ() if "PROMETHEUS" in name.upper()]
+
+
+def is_waited_for(path: Path) -> bool:
+    """Whether a process waits for a lock of that file."""
+    waiting = [line for line in Path("/proc/locks").read_text().splitlines() if "-> FLOCK" in line]
+    return any(f":{path.stat().st_ino} " in line for line in waiting)
+
+
+def test_a_scrape_that_waits_for_its_files_stops_nobody(make_gateway: Any) -> None:
+    gateway: Gateway = make_gateway()
+    lock = gateway.home / "metrics" / "lock"
+    with ThreadPoolExecutor() as pool, lock.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        scraping = pool.submit(gateway.get, "/metrics")
+        wait_until(lambda: is_waited_for(lock), "the scrape waits")
+        try:
+            assert gateway.get("/livez").status_code == 200
+            assert not scraping.done()
+        finally:
+            fcntl.flock(file, fcntl.LOCK_UN)
+        assert scraping.result().status_code == 200
 
 
 def test_restarts_are_counted_and_survive_a_reload(make_gateway: Any) -> None:

@@ -88,7 +88,7 @@ def aged(folder: Path, age_s: float) -> Path:
 def test_what_is_added_can_be_read_a_moment_later(make: Callable[..., TraceBuffer]) -> None:
     buffer = make()
     fill(buffer, "a", "b", "a")
-    eventually(lambda: buffer.entries() == 3)
+    eventually(lambda: buffer.entries == 3)
     assert ids(buffer) == ["a", "b", "a"]
 
 
@@ -96,7 +96,7 @@ def test_a_stop_writes_what_waits(make: Callable[..., TraceBuffer], lost: Counte
     buffer = make()
     fill(buffer, *map(str, range(MAX_WAITING)))
     buffer.stop()
-    assert buffer.entries() == MAX_WAITING
+    assert buffer.entries == MAX_WAITING
     assert lost == {}
 
 
@@ -111,7 +111,7 @@ def test_beyond_the_queue_traces_are_lost_and_counted(
     buffer = make(run=False)
     fill(buffer, *map(str, range(MAX_WAITING + 7)))
     assert lost == {"trace": 7}
-    assert buffer.entries() == 0
+    assert buffer.entries == 0
 
 
 def test_what_is_old_goes_at_the_start_and_while_nothing_happens(
@@ -134,7 +134,7 @@ def test_two_workers_share_one_folder(
         eventually(lambda: any(f"{number:03d}" == one for one in ids(old)))  # noqa: B023
     old.stop()
     new.stop()
-    assert old.entries() == new.entries() == trace_files.MAX_FILES
+    assert old.entries == new.entries == trace_files.MAX_FILES
     assert len(list(folder.iterdir())) == trace_files.MAX_FILES
     assert sorted(ids(new)) == [f"{number:03d}" for number in range(120, 220)]
     assert lost == {}
@@ -148,7 +148,7 @@ def test_a_folder_that_cannot_be_written_is_said_once_and_when_it_is_over(
     for number in range(1, 4):
         fill(buffer, "lost")
         eventually(lambda: lost["trace"] == number)  # noqa: B023
-    assert buffer.entries() == 0
+    assert buffer.entries == 0
     with pytest.raises(OSError, match="Not a directory"):
         buffer.read()
     folder.unlink()
@@ -168,7 +168,7 @@ def test_nobody_waits_for_a_disk_that_hangs(
     """A pipe that nobody reads stands where a file is to be: whoever opens it waits, in the kernel."""
     buffer = make()
     fill(buffer, "a")
-    eventually(lambda: buffer.entries() == 1)
+    eventually(lambda: buffer.entries == 1)
     hanging = folder / f"{int(time.time() * 1000)}-1-1.json"  # of now: nothing removes it early
     os.mkfifo(hanging)
     reader = gevent.spawn(buffer.read)
@@ -196,6 +196,6 @@ def test_that_words_are_kept_is_said_once(
 ) -> None:
     buffer = make(is_on=is_on, has_content=has_content)
     fill(buffer, "a", "b")
-    eventually(lambda: buffer.entries() == 2)
+    eventually(lambda: buffer.entries == 2)
     assert lines.events() == said
     assert (buffer.begin("c").content is not None) is has_content
