@@ -45,7 +45,8 @@ class Prompt:
 
     `image_fields` has the request's field for every image address in the items. One that is in `past_images` alone may
     fail: the model has answered after it, and is told so in words. `instructions` are of this gateway:
-    they follow the caller's items, and are no part of the conversation. What preparation finds out: the `mark` of the
+    they follow the caller's items, and are no part of the conversation. `pixels` are those of the images that are in
+    the items already. What preparation finds out: the `mark` of the
     conversation, and whether it `is_recalled`, that is, has something in it that the caller did not send.
     """
 
@@ -57,6 +58,7 @@ class Prompt:
     mark: bytes = b""
     is_recalled: bool = False
     past_images: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    pixels: int = 0
 
 
 @dataclass(frozen=True, slots=True)

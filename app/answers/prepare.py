@@ -31,7 +31,12 @@ class Preparation:
         def prepared(prompt: Prompt) -> Prompt:
             recalled = self._answers.recall(owner, prompt.request.items, pause)
             items = self._images.inline(
-                recalled.items, owner.key, prompt.image_fields, default, prompt.past_images
+                recalled.items,
+                owner.key,
+                prompt.image_fields,
+                default,
+                prompt.past_images,
+                pixels=prompt.pixels,
             )
             request = replace(prompt.request, items=(*items, *prompt.instructions))
             return replace(

@@ -24,6 +24,7 @@ class Image:
 
     data_url: str
     size: int
+    pixels: int
     may_be_kept: bool = True
 
 

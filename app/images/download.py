@@ -13,7 +13,7 @@ from http.client import HTTPException
 from urllib.parse import urljoin
 
 import certifi
-from gevent import Timeout
+from gevent import Timeout, get_hub
 from requests import ConnectionError as NotConnected
 from requests import RequestException, Response
 from requests import Timeout as NoAnswer
@@ -22,6 +22,7 @@ from urllib3.exceptions import TimeoutError as NoMore
 
 from app.images import pinned_adapter
 from app.images.cache import Image, may_be_kept
+from app.images.dimensions import MOST_PIXELS, pixels_of
 from app.images.media_types import UNDECLARED, media_type_of
 from app.images.name_lookups import NameLookups
 from app.images.ssrf_guard import (
@@ -58,11 +59,12 @@ class Limits:
 class Batch:
     """What the images of one request share: the name of its key, and bounds.
 
-    `bytes_left` counts down, `deadline` (monotonic) is set at the start.
+    `bytes_left` and `pixels_left` count down, `deadline` (monotonic) is set at the start.
     """
 
     owner: str
     bytes_left: int
+    pixels_left: int
     deadline: float = math.inf
 
     def take(self, size: int) -> None:
@@ -70,6 +72,12 @@ class Batch:
         self.bytes_left -= size
         if self.bytes_left < 0:
             raise NotFetched(Reason.TOO_LARGE)
+
+    def take_pixels(self, count: int) -> None:
+        """Count pixels of an image, like its bytes."""
+        self.pixels_left -= count
+        if count > MOST_PIXELS or self.pixels_left < 0:
+            raise NotFetched(Reason.TOO_MANY_PIXELS)
 
     def seconds_left(self) -> float:
         """Return the time left. Raises `NotFetched` when there is none."""
@@ -151,8 +159,10 @@ class Downloader:
         if not declared.startswith("image/") and declared not in UNDECLARED:
             raise NotFetched(Reason.TYPE)
         body = self._read_body(batch, response)
-        data_url = f"data:{_sniff(body)};base64,{b64encode(body).decode('ascii')}"
-        return Image(data_url, len(body), is_kept)
+        kind, pixels = _sniff(body), _pixels_of(body)
+        batch.take_pixels(pixels)
+        data_url = f"data:{kind};base64,{b64encode(body).decode('ascii')}"
+        return Image(data_url, len(body), pixels, is_kept)
 
     def _read_body(self, batch: Batch, response: Response) -> bytearray:
         declared = response.headers.get("Content-Length", "")
@@ -190,3 +200,11 @@ def _sniff(body: bytearray) -> str:
     if kind is None:
         raise NotFetched(Reason.TYPE)
     return kind
+
+
+def _pixels_of(body: bytearray) -> int:
+    # In a thread: those of a JPEG can stand anywhere.
+    pixels: int | None = get_hub().threadpool.apply(pixels_of, (body,))
+    if pixels is None:
+        raise NotFetched(Reason.DAMAGED)
+    return pixels

@@ -22,6 +22,7 @@ from gevent.pool import Pool
 
 from app.errors import ImageTimeout, InvalidRequest, WorkerBusy
 from app.images.cache import KEPT_S, Image, ImageCache
+from app.images.dimensions import MOST_PIXELS, MOST_PIXELS_TOGETHER
 from app.images.download import Batch, Downloader, Limits
 from app.images.name_lookups import NameLookups, TakePlace
 from app.images.ssrf_guard import (
@@ -100,11 +101,14 @@ class ImageFetcher:
         fields: Mapping[str, str],
         default: str,
         past: Collection[str] = (),
+        *,
+        pixels: int = 0,
     ) -> tuple[Item, ...]:
         """Return the items with every image in them as a data URL; the items given are not changed.
 
         `fields` has the request's field of an image by its address; for any other it is `default`. In the place of an
-        image that is in `past` and not in `fields`, and cannot be had, stands `LEFT_OUT`.
+        image that is in `past` and not in `fields`, and cannot be had, stands `LEFT_OUT`. `pixels` are those of the
+        images that are data URLs already: there is a limit for all together.
         One pass where there is nothing to fetch, or all of it is still kept for this owner (the name of a key).
         Otherwise blocks, `Limits.queue_s` and `Limits.total_s` at most; an address that occurs several times is
         fetched once. Raises `InvalidRequest` with the field of the first
@@ -117,7 +121,7 @@ class ImageFetcher:
         self._check(wanted)
         others = [url for url in reversed(urls) if url not in wanted and self._may_try(owner, url)]
         room = self._limits.images - len(wanted)
-        batch = Batch(owner, self._limits.request_bytes)
+        batch = Batch(owner, self._limits.request_bytes, MOST_PIXELS_TOGETHER - pixels)
         images = self._get(batch, owner, wanted)
         # As far as there is room, the latest first; None: it may fail.
         images |= self._get(batch, owner, dict.fromkeys(others[:room]))
@@ -161,6 +165,7 @@ class ImageFetcher:
                 continue
             try:
                 batch.take(image.size)
+                batch.take_pixels(image.pixels)
             except NotFetched as failure:
                 if param is not None:
                     raise _refusal(failure.reason, param, self._limits) from None
@@ -274,6 +279,17 @@ _REFUSALS: Mapping[Reason, tuple[str, str]] = MappingProxyType(
             ),
         ),
         Reason.EMPTY: ("empty_image_file", "The image at '{param}' is empty."),
+        Reason.DAMAGED: (
+            "image_parse_error",
+            "The image at '{param}' is damaged: it does not say how large it is.",
+        ),
+        Reason.TOO_MANY_PIXELS: (
+            "image_too_large",
+            (
+                "The image at '{param}' has too many pixels: at most {pixels} are accepted in one image and "
+                "{request_pixels} in one request."
+            ),
+        ),
     }
 )
 
@@ -287,6 +303,10 @@ def _refusal(reason: Reason, param: str, limits: Limits) -> InvalidRequest:
         )
     code, sentence = _REFUSALS.get(reason, _UNREACHABLE)
     message = sentence.format(
-        param=param, image_bytes=limits.image_bytes, request_bytes=limits.request_bytes
+        param=param,
+        image_bytes=limits.image_bytes,
+        request_bytes=limits.request_bytes,
+        pixels=MOST_PIXELS,
+        request_pixels=MOST_PIXELS_TOGETHER,
     )
     return InvalidRequest(message, param=param, code=code)

@@ -40,6 +40,8 @@ class Reason(StrEnum):
     TYPE = "not_an_image"
     TOO_LARGE = "too_large"
     EMPTY = "empty"
+    DAMAGED = "damaged"
+    TOO_MANY_PIXELS = "too_many_pixels"
 
 
 class NotFetched(Exception):

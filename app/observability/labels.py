@@ -40,6 +40,8 @@ _FINER_CODES = frozenset(
         "string_above_max_length",
         "empty_array",
         "empty_image_file",
+        "image_parse_error",
+        "image_too_large",
         "image_file_too_large",
         "integer_above_max_value",
         "invalid_function_parameters",

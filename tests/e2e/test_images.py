@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.harness import MODEL, PIXEL, Gateway, Upstream, wait_until
+from tests.fakes import pictures
 
 
 def picture(marker: str, url: Any) -> dict[str, Any]:
@@ -69,6 +70,57 @@ def test_an_address_that_is_not_public_is_refused_by_name(gateway: Gateway, url:
     answer = gateway.post(picture("x", url))
     assert answer.status_code == 400
     assert answer.json()["error"]["param"] == "messages[0].content[1].image_url.url"
+
+
+def webp(width: int, height: int) -> str:
+    """A whole image of a few bytes, whatever its size."""
+    return f"data:image/webp;base64,{b64encode(pictures.webp_lossless(width, height)).decode()}"
+
+
+def test_an_image_of_millions_of_pixels_passes(gateway: Gateway, upstream: Upstream) -> None:
+    marker = upstream.say("large")
+    assert gateway.post(picture(marker, webp(2_500, 2_000))).status_code == 200
+    (request,) = upstream.control.requests(marker)
+    assert request["body"]["input"][0]["content"][1]["image_url"].startswith("data:image/webp;")
+
+
+def test_an_image_that_unpacks_into_gigabytes_is_refused_by_name(
+    gateway: Gateway, upstream: Upstream
+) -> None:
+    marker = upstream.say("unheard")
+    body = picture(marker, webp(16_383, 16_383))
+    answer = gateway.post(body)
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"], error["retryable"]) == (
+        400,
+        "image_too_large",
+        False,
+    )
+    assert error["param"] == "messages[0].content[1].image_url.url"
+    assert upstream.control.requests(marker) == []
+    body["messages"] += [
+        {"role": "assistant", "content": "A wall."},
+        {"role": "user", "content": marker},
+    ]
+    answer = gateway.post(body)
+    assert answer.json()["codex_metadata"]["ignored_parameters"] == ["messages.content.image_url"]
+
+
+def test_many_large_images_together_are_refused(gateway: Gateway, upstream: Upstream) -> None:
+    marker = upstream.say("unheard")
+    body = picture(marker, webp(8_192, 8_192))
+    body["messages"][0]["content"] += body["messages"][0]["content"][1:] * 8
+    error = gateway.post(body).json()["error"]
+    assert (error["code"], error["param"]) == ("image_too_large", "messages")
+    assert upstream.control.requests(marker) == []
+
+
+def test_an_image_that_does_not_say_how_large_it_is_is_refused(gateway: Gateway) -> None:
+    error = gateway.post(picture("x", PIXEL[:36])).json()["error"]
+    assert (error["code"], error["param"]) == (
+        "image_parse_error",
+        "messages[0].content[1].image_url.url",
+    )
 
 
 def test_fetching_can_be_switched_off(make_gateway: Any) -> None:

@@ -19,9 +19,10 @@ from app.answers.field_errors import (
     required_string,
     unsupported,
 )
-from app.api.data_urls import canonical_base64, parse_data_url
+from app.api.data_urls import canonical_base64, in_pieces, parse_data_url
 from app.api.file_text import READABLE, framed, parse_file, quoted_name, text_of
 from app.errors import InvalidRequest
+from app.images.dimensions import HEAD_BYTES, JPEG, MOST_PIXELS, pixels_of
 from app.images.media_types import UNDECLARED, media_type_of
 
 Part = dict[str, Any]
@@ -29,6 +30,13 @@ Part = dict[str, Any]
 
 ImageFields = dict[str, str]
 """The address of a remote image to the field that names it first."""
+
+
+@dataclass(slots=True)
+class PixelCount:
+    """Pixels of the images that a request has in it."""
+
+    total: int = 0
 
 
 @dataclass(slots=True)
@@ -126,7 +134,7 @@ def _text(member: str) -> Callable[[Mapping[str, Any], str, str], Part]:
 # Images
 
 
-def _image(fields: ImageFields) -> Callable[[Mapping[str, Any], str, str], Part]:
+def _image(fields: ImageFields, count: PixelCount) -> Callable[[Mapping[str, Any], str, str], Part]:
     def convert(part: Mapping[str, Any], where: str, _kind: str) -> Part:
         given = part.get("image_url")
         if given is None:
@@ -140,7 +148,7 @@ def _image(fields: ImageFields) -> Callable[[Mapping[str, Any], str, str], Part]
             raise invalid_type(named, "a string", url)
         # The caller's `detail` is left out: codex rewrites it, and "low" would drop the image.
         if url[:5].lower() == "data:":
-            return {"type": "input_image", "image_url": _data_url(url, named)}
+            return {"type": "input_image", "image_url": _data_url(url, named, count)}
         if not url.startswith(("http://", "https://")):
             raise InvalidRequest(
                 f"Invalid '{named}': expected an http(s) address or a data URL of an image.",
@@ -156,7 +164,7 @@ _HEAD = 16
 """Characters of base64 that hold every magic number."""
 
 
-def _data_url(url: str, where: str) -> str:
+def _data_url(url: str, where: str, count: PixelCount) -> str:
     """Return the image as codex reads it: what it cannot read, it would replace by a remark, without an error."""
     found = parse_data_url(url)
     body = None
@@ -177,7 +185,26 @@ def _data_url(url: str, where: str) -> str:
             param=where,
             code="invalid_image_format",
         )
+    count.total += _checked_pixels(kind, body, where)
     return f"data:{kind};base64,{body}"
+
+
+def _checked_pixels(kind: str, body: str, where: str) -> int:
+    text = body if kind == JPEG else body[: HEAD_BYTES // 3 * 4]
+    pixels = pixels_of(b"".join(map(b64decode, in_pieces(text))))
+    if pixels is None:
+        raise InvalidRequest(
+            f"The image at '{where}' is damaged: it does not say how large it is.",
+            param=where,
+            code="image_parse_error",
+        )
+    if pixels > MOST_PIXELS:
+        raise InvalidRequest(
+            f"The image at '{where}' has too many pixels: {pixels}, and at most {MOST_PIXELS} are accepted.",
+            param=where,
+            code="image_too_large",
+        )
+    return pixels
 
 
 # Files
@@ -218,9 +245,13 @@ TEXT_PARTS: PartTable = MappingProxyType({"text": _text("text")})
 OUTPUT_PARTS: PartTable = MappingProxyType({"text": _text("text"), "refusal": _text("refusal")})
 
 
-def input_parts(fields: ImageFields) -> PartTable:
-    """Return the parts of what a user says; remote images are noted in `fields`, since they are fetched later."""
-    return MappingProxyType({"text": _text("text"), "image_url": _image(fields), "file": _file})
+def input_parts(fields: ImageFields, count: PixelCount | None = None) -> PartTable:
+    """Return the parts of what a user says; remote images are noted in `fields`, since they are fetched later.
+
+    `count` is of the others.
+    """
+    images = _image(fields, count or PixelCount())
+    return MappingProxyType({"text": _text("text"), "image_url": images, "file": _file})
 
 
 _NOT_SERVED = frozenset({"input_audio", "file"})

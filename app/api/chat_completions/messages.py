@@ -19,6 +19,7 @@ from app.api.chat_completions.content import (
     OUTPUT_PARTS,
     ImageFields,
     Past,
+    PixelCount,
     input_parts,
     to_content,
     to_text,
@@ -28,13 +29,18 @@ from app.errors import InvalidRequest
 
 
 def to_items(
-    messages: Sequence[Any], image_fields: ImageFields | None = None, past: Past | None = None
+    messages: Sequence[Any],
+    image_fields: ImageFields | None = None,
+    past: Past | None = None,
+    count: PixelCount | None = None,
 ) -> tuple[Item, ...]:
     """Return the input items; remote images after the last answer are noted in `image_fields`, others in `past`.
 
-    Raises `InvalidRequest`. Linear, a few µs a message.
+    `count` is of the images that are not remote. Raises `InvalidRequest`. Linear, a few µs a message.
     """
-    conversation = _Conversation({} if image_fields is None else image_fields, past or Past())
+    conversation = _Conversation(
+        {} if image_fields is None else image_fields, past or Past(), count or PixelCount()
+    )
     answered = _count_answered(messages)
     for index, message in enumerate(messages):
         conversation.add(message, f"messages[{index}]", is_past=index < answered)
@@ -54,10 +60,10 @@ def _count_answered(messages: Sequence[Any]) -> int:
 class _Conversation:
     """The items so far, and the calls that still wait for their result."""
 
-    def __init__(self, image_fields: ImageFields, past: Past) -> None:
+    def __init__(self, image_fields: ImageFields, past: Past, count: PixelCount) -> None:
         self.items: list[Item] = []
-        self._present_parts = input_parts(image_fields)
-        self._past_parts = input_parts(past.images)
+        self._present_parts = input_parts(image_fields, count)
+        self._past_parts = input_parts(past.images, count)
         self._all_past = past
         self._past: Past | None = None
         """Set while a message is read that the model has answered already."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
@@ -18,7 +18,7 @@ from app.answers.tools import (
     parse_function,
     to_dynamic_tool,
 )
-from app.api.chat_completions.content import ImageFields, Past
+from app.api.chat_completions.content import ImageFields, Past, PixelCount
 from app.api.chat_completions.messages import to_items
 from app.api.chat_completions.response_format import parse_format
 from app.api.chat_completions.schemas import check_fields
@@ -27,6 +27,7 @@ from app.api.members import with_names
 from app.api.sampling import PARAGRAPH, choice_count, include_usage, stop_sequences
 from app.backend.request import Item, developer_item, estimate_tokens
 from app.errors import InvalidRequest
+from app.images.dimensions import check_together
 
 _CALL_ONE = "You must call one of the functions in this turn; do not answer in words."
 _CALL_THIS = "You must call the function {} in this turn; do not answer in words."
@@ -48,7 +49,7 @@ class ChatRequest:
     """A checked request. `model` is None where the gateway's default is meant.
 
     `image_fields` has the address of each remote image after the model's last answer, and the field that names it
-    first; `past_images` has those before it.
+    first; `past_images` has those before it. `pixels` is the number of all others.
     """
 
     model: str | None
@@ -68,6 +69,7 @@ class ChatRequest:
     ignored: tuple[str, ...]
     fields: RequestFields = field(default_factory=RequestFields)
     past_images: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    pixels: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +94,8 @@ def parse_request(
     given, ignored = check_fields(body, needs_model=needs_model)
     choice = _tool_choice(given)
     output = parse_format(given["response_format"]) if "response_format" in given else TEXT
-    image_fields, past = ImageFields(), Past()
-    items = to_items(given["messages"], image_fields, past)
+    image_fields, past, count = ImageFields(), Past(), PixelCount()
+    items = _items(given["messages"], image_fields, past, count)
     instructions = [text for text in (choice.instruction, output.instruction) if text]
     return ChatRequest(
         model=given.get("model"),
@@ -118,7 +120,16 @@ def parse_request(
         ignored=with_names(ignored, (*output.ignored, *past.unread)),
         fields=_fields(given, choice.tools),
         past_images=past.images,
+        pixels=count.total,
     )
+
+
+def _items(
+    messages: Sequence[Any], image_fields: ImageFields, past: Past, count: PixelCount
+) -> tuple[Item, ...]:
+    items = to_items(messages, image_fields, past, count)
+    check_together(count.total, "messages")
+    return items
 
 
 def _constraints(

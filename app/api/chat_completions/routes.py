@@ -61,6 +61,7 @@ def create_chat_completion() -> Response:
         request.image_fields,
         request.instructions,
         past_images=request.past_images,
+        pixels=request.pixels,
     )
     plan = AnswerPlan((prompt,), words, resolved, request.ignored)
     return respond.respond(

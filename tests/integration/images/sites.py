@@ -12,10 +12,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from tests.fakes import pictures
+
 CERTIFICATE = Path(__file__).with_name("images_test.pem")
 """For images.test, valid until 2120."""
 
-PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 4
+PNG = pictures.png(4, 4) + bytes(range(256)) * 4
 
 Play: TypeAlias = Callable[["Visit"], None]
 

@@ -12,7 +12,7 @@ from app.api.members import MOST_NAMES, BodyPass, BodyShape, Kinds, Members, mem
 
 Json = dict[str, Any]
 
-PNG = "data:image/png;base64,iVBORw0KGgo="
+PNG = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABAAA="
 SCHEMA = {"type": "object", "properties": {"a": {"type": "string"}}}
 CALL: Json = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
 

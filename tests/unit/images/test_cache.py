@@ -16,7 +16,7 @@ class Clock:
 
 
 def image(size: int = 3, *, kept: bool = True) -> Image:
-    return Image("x" * size, size, kept)
+    return Image("x" * size, size, 1, kept)
 
 
 def test_an_owner_gets_back_its_own_and_nobody_elses() -> None:

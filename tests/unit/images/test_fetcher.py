@@ -13,13 +13,15 @@ import responses
 
 from app.errors import InvalidRequest, WorkerBusy
 from app.images.cache import ImageCache
+from app.images.dimensions import MOST_PIXELS, MOST_PIXELS_TOGETHER
 from app.images.download import Limits
 from app.images.fetcher import LEFT_OUT, ImageFetcher, Places
+from tests.fakes import pictures
 
-PNG = b"\x89PNG\r\n\x1a\n" + b"\x00" * 16
-JPEG = b"\xff\xd8\xff\xe0" + b"\x00" * 16
-GIF = b"GIF89a" + b"\x00" * 16
-WEBP = b"RIFF\x10\x00\x00\x00WEBPVP8 "
+PNG = pictures.png(4, 4)
+JPEG = pictures.jpeg(4, 4)
+GIF = pictures.gif(4, 4)
+WEBP = pictures.webp_lossy(4, 4)
 SVG = b"<svg xmlns='http://www.w3.org/2000/svg'/>"
 
 URL = "https://a.test/x.png"
@@ -177,6 +179,37 @@ def test_what_is_no_image_is_refused_and_not_quoted(
     web: responses.RequestsMock, body: bytes, declared: str
 ) -> None:
     assert "secret" not in not_an_image(web, body, declared).message
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        (pictures.webp_lossless(16_383, 16_383), "image_too_large"),
+        (pictures.png(1 << 20, 1 << 20), "image_too_large"),
+        (pictures.png(0, 0), "image_parse_error"),
+        (b"\xff\xd8\xff" + bytes(100), "image_parse_error"),
+    ],
+)
+def test_an_image_of_too_many_pixels_or_of_none_is_refused(
+    web: responses.RequestsMock, body: bytes, code: str
+) -> None:
+    web.get(URL, body, content_type="image/png")
+    error = refusal(URL)
+    assert (error.status, error.code, error.param) == (400, code, WHERE)
+
+
+def test_pixels_count_together_with_those_of_data_urls_and_of_kept_images(
+    web: responses.RequestsMock,
+) -> None:
+    web.get(URL, pictures.png(8_192, 8_192), content_type="image/png")
+    fetching, item, left = fetcher(), message(image(URL)), MOST_PIXELS_TOGETHER - MOST_PIXELS
+    fetching.inline([item], "key", {}, WHERE, pixels=left)
+    for one in (fetching, fetcher()):
+        with pytest.raises(InvalidRequest) as raised:
+            one.inline([item], "key", {}, WHERE, pixels=left + 1)
+        assert raised.value.code == "image_too_large"
+        (inlined,) = one.inline([item], "key", {}, WHERE, {URL}, pixels=left + 1)
+        assert inlined["content"] == [LEFT_OUT]
 
 
 def test_an_empty_body_is_refused(web: responses.RequestsMock) -> None:

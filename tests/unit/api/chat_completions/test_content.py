@@ -17,7 +17,7 @@ from app.api.chat_completions.content import (
 from app.errors import InvalidRequest
 from tests.fakes.values import each
 
-PNG = "data:image/png;base64,iVBORw0KGgo="
+PNG = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABAAA="
 
 REQUIRED = "missing_required_parameter"
 TYPE = "invalid_type"
@@ -68,9 +68,9 @@ def test_a_refusal_is_text_that_the_assistant_said() -> None:
 
 IMAGES = [
     PNG,
-    "data:image/jpeg;base64,/9j/4AAQ",
-    "data:image/gif;base64,R0lGODlh",
-    "data:image/webp;base64,UklGRgAAAABXRUJQVlA4",
+    "data:image/jpeg;base64,/9j/4AAQ/8AACwgAAQABAQAAAAAA",
+    "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAAAAACwAAAAAAQABAAAA",
+    "data:image/webp;base64,UklGRhYAAABXRUJQVlA4IAoAAAAAAACdASoBAAEA",
 ]
 ADDRESSES = ["https://example.com/a.png?x=1#y", "http://example.com/a.png"]
 
@@ -108,26 +108,35 @@ def test_images_and_text_keep_their_order() -> None:
 @pytest.mark.parametrize(
     ("url", "read"),
     [
-        ("data:IMAGE/PNG;BASE64,iVBORw0KGgo=", PNG),
-        ("DATA:image/png;base64,iVBORw0KGgo=", PNG),
-        ("data:image/png;base64,iVBORw0KGgo", PNG),
-        ("data:image/jpg;base64,iVBORw0KGgo=", PNG),
-        ("data:image/jpeg;base64,_9j_4AAQ", "data:image/jpeg;base64,/9j/4AAQ"),
-        ("data:image/jpeg;base64,/9j/4A-Q", "data:image/jpeg;base64,/9j/4A+Q"),
+        ("data:IMAGE/PNG;BASE64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABAAA=", PNG),
+        ("DATA:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABAAA=", PNG),
+        ("data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABAAA", PNG),
+        ("data:image/jpg;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABAAA=", PNG),
+        (
+            "data:image/jpeg;base64,_9j_4AAQ_8AACwgAAQABAQAAAAAA",
+            "data:image/jpeg;base64,/9j/4AAQ/8AACwgAAQABAQAAAAAA",
+        ),
+        (
+            "data:image/jpeg;base64,/9j/4A-Q/8AACwgAAQABAQAAAAAA",
+            "data:image/jpeg;base64,/9j/4A+Q/8AACwgAAQABAQAAAAAA",
+        ),
         *(
-            (f"data:image/png{parameters};base64,iVBORw0KGgo=", PNG)
+            (f"data:image/png{parameters};base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABAAA=", PNG)
             for parameters in (
                 *(";charset=utf-8", ";name=a.png", '; name="a,b;c.png" ', ";a=1;b=2", ";", ";x"),
             )
         ),
-        ("data:image/png;base64;charset=utf-8,iVBORw0KGgo=", PNG),
-        ("data:image/png; BASE64,iVBORw0KGgo=", PNG),
-        ("Data:;base64,iVBORw0KGgo=", PNG),
-        ("data:application/octet-stream;base64,iVBORw0KGgo=", PNG),
-        ("data:image/png;base64,iVBO\r\nRw0K\r\nGgo=\r\n", PNG),
-        ("data:image/png;base64, iVBO Rw0K\tGgo = ", PNG),
-        ("data:image/png;base64,iVBORw0KGgo%3D", PNG),
-        ("data:image/jpeg;base64,%2F9j%2f4A%2BQ%0A", "data:image/jpeg;base64,/9j/4A+Q"),
+        ("data:image/png;base64;charset=utf-8,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABAAA=", PNG),
+        ("data:image/png; BASE64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABAAA=", PNG),
+        ("Data:;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABAAA=", PNG),
+        ("data:application/octet-stream;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABAAA=", PNG),
+        ("data:image/png;base64,iVBO\r\nRw0K\r\nGgoAAAANSUhEUgAAAAEAAAABAAA=\r\n", PNG),
+        ("data:image/png;base64, iVBO Rw0K\tGgoAAAANSUhEUgAAAAEAAAABAAA = ", PNG),
+        ("data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABAAA%3D", PNG),
+        (
+            "data:image/jpeg;base64,%2F9j%2f4A%2BQ/8AACwgAAQABAQAAAAAA%0A",
+            "data:image/jpeg;base64,/9j/4A+Q/8AACwgAAQABAQAAAAAA",
+        ),
     ],
 )
 def test_an_image_is_written_as_codex_reads_it(url: str, read: str) -> None:

@@ -16,7 +16,7 @@ from tests.fakes.values import each
 Message = dict[str, Any]
 
 SPEAKERS = ["system", "developer", "user", "assistant"]
-PNG = "data:image/png;base64,iVBORw0KGgo="
+PNG = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABAAA="
 
 
 def item(role: str, *texts: str) -> Message:
