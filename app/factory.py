@@ -120,7 +120,10 @@ def _services(settings: Settings, worker: WorkerServices) -> Services:
             tick_s=settings.sse_keepalive_ms / 1000,
         ),
         model_names=names,
-        preparation=Preparation(_images(settings), AnswerCache()),
+        preparation=Preparation(
+            _images(settings, metrics),
+            AnswerCache(on_evicted=metrics.evictions.labels("answers").inc),
+        ),
         bodies=BodyBudget(
             bodies, BODIES_AT_ONCE, is_split=several, longest=settings.max_body_bytes + BLOCK_BYTES
         ),
@@ -168,13 +171,15 @@ def _options(settings: Settings) -> Options:
     )
 
 
-def _images(settings: Settings) -> ImageFetcher:
+def _images(settings: Settings, metrics: Metrics) -> ImageFetcher:
     most = settings.max_body_bytes * 3 // 4  # as data URLs they are as long as the longest body
     return ImageFetcher(
         enabled=settings.fetch_images,
         limits=Limits(image_bytes=min(20 << 20, most), request_bytes=most),
         places=Places(_places(IMAGE_REQUESTS, settings), _places(LOOKUPS, settings)),
-        cache=ImageCache(settings.image_cache_bytes),
+        cache=ImageCache(
+            settings.image_cache_bytes, on_evicted=metrics.evictions.labels("images").inc
+        ),
     )
 
 

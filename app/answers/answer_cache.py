@@ -4,24 +4,25 @@ Chat completions have no place for the model's encrypted reasoning, nor for the 
 it begins to think anew after every tool result, without the other it takes its own asides for answers. So the items of
 an answer are kept, and put in the place of what a client echoes of them. They are found by the whole conversation
 before them, so that nothing of one conversation ever gets into another. An optimisation only: never needed for a right
-answer, and gone with the worker. Held in memory, oldest out first.
+answer, and gone with the worker. Held in memory; of the key that has most, the oldest goes first.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import chain
-from typing import Any
+from typing import Any, TypeAlias
 
 import orjson
+from cachetools import LRUCache
 
 from app.answers.choice_text import texts_of
 from app.backend.events import COMMENTARY
 from app.backend.request import Item
 from app.json_text import MOST_CHARACTERS, pieces
+from app.shared_cache import SharedCache
 
 MAX_BYTES = 16 * 1024 * 1024
 """Over all conversations."""
@@ -44,6 +45,10 @@ class Owner:
     model: str
 
 
+_Key: TypeAlias = tuple[Owner, bytes]
+_Alternatives: TypeAlias = list[tuple[Item, ...]]
+
+
 @dataclass(frozen=True, slots=True)
 class Recalled:
     """Items of a conversation with kept answers in it, and the mark by which an answer to them is kept.
@@ -57,12 +62,18 @@ class Recalled:
 
 
 class AnswerCache:
-    """Answers by owner and conversation. No lock: nothing here yields between reading and changing."""
+    """Answers by owner and conversation. No lock: nothing here yields between reading and changing.
 
-    def __init__(self, max_bytes: int = MAX_BYTES) -> None:
-        self._max_bytes = max_bytes
-        self._bytes = 0
-        self._kept: OrderedDict[tuple[Owner, bytes], list[tuple[Item, ...]]] = OrderedDict()
+    `on_evicted` is called for each conversation whose answers have made room.
+    """
+
+    def __init__(
+        self, max_bytes: int = MAX_BYTES, on_evicted: Callable[[], object] = lambda: None
+    ) -> None:
+        def make() -> LRUCache[_Key, _Alternatives]:
+            return LRUCache(max_bytes, getsizeof=_bytes_of)
+
+        self._kept = SharedCache[_Key, _Alternatives](max_bytes, make, on_evicted)
 
     def recall(
         self, owner: Owner, items: Sequence[Item], pause: Callable[[], None] = lambda: None
@@ -88,11 +99,10 @@ class AnswerCache:
                     work = 0
         return Recalled(tuple(found), conversation.digest(), is_changed)
 
-    def _recall(self, key: tuple[Owner, bytes], block: Sequence[Item]) -> list[Item] | None:
-        alternatives = self._kept.get(key)
+    def _recall(self, key: _Key, block: Sequence[Item]) -> list[Item] | None:
+        alternatives = self._kept.get(key[0].key, key)
         if alternatives is None:
             return None
-        self._kept.move_to_end(key)
         # Ids tell answers apart, but not always: a conversation may have stand-ins for them.
         likely = sorted(alternatives, key=lambda kept: _ids(kept) != _ids(block))
         return next(filter(None, (_merged(kept, block) for kept in likely)), None)
@@ -107,24 +117,17 @@ class AnswerCache:
         if _size(answer) > LONGEST_ANSWER:
             return
         key = (owner, mark)
-        alternatives = [kept for kept in self._drop(key) if kept != answer]
-        self._kept[key] = [answer, *alternatives][:_MOST_ALTERNATIVES]
-        self._bytes += sum(map(_size, self._kept[key]))
-        while self._bytes > self._max_bytes:
-            self._drop(next(iter(self._kept)))
+        alternatives = [kept for kept in self._kept.get(owner.key, key) or () if kept != answer]
+        self._kept.put(owner.key, key, [answer, *alternatives][:_MOST_ALTERNATIVES])
 
     def forget(self, owner: Owner) -> None:
         """Forget every answer of an owner: the upstream takes its own reasoning back no more."""
-        for key in [key for key in self._kept if key[0] == owner]:
-            self._drop(key)
-
-    def _drop(self, key: tuple[Owner, bytes]) -> list[tuple[Item, ...]]:
-        dropped = self._kept.pop(key, [])
-        self._bytes -= sum(map(_size, dropped))
-        return dropped
+        for key in self._kept.keys(owner.key):
+            if key[0] == owner:
+                self._kept.pop(owner.key, key)
 
     def __repr__(self) -> str:
-        return f"<AnswerCache {len(self._kept)} conversations, {self._bytes} bytes>"
+        return f"<AnswerCache {len(self._kept)} conversations, {self._kept.size} bytes>"
 
 
 def without_reasoning(items: Iterable[Item]) -> tuple[Item, ...]:
@@ -235,6 +238,10 @@ def _squeezed(items: Iterable[Item]) -> bytes:
 
 
 _WHITE_SPACE = b" \t\n\r\f\v"
+
+
+def _bytes_of(alternatives: _Alternatives) -> int:
+    return sum(map(_size, alternatives))
 
 
 def _size(items: tuple[Item, ...]) -> int:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 
 from cachetools import TTLCache
+
+from app.shared_cache import SharedCache
 
 KEPT_S = 300.0
 _OVERHEAD = 512
@@ -29,32 +30,35 @@ class Image:
 
 
 class ImageCache:
-    """Keeps up to `max_bytes` of images for `KEPT_S` each; the ones used longest ago make room.
+    """Keeps up to `max_bytes` of images for `KEPT_S` each; of the owner that has most, the one used longest ago goes.
 
-    `clock` is monotonic, in seconds. Nothing here blocks or yields.
+    `clock` is monotonic, in seconds. `on_evicted` is called for each that has made room. Nothing here blocks or yields.
     """
 
     def __init__(
-        self, max_bytes: int = 64 << 20, clock: Callable[[], float] = time.monotonic
+        self,
+        max_bytes: int = 64 << 20,
+        clock: Callable[[], float] = time.monotonic,
+        on_evicted: Callable[[], object] = lambda: None,
     ) -> None:
-        self._images: TTLCache[tuple[str, str], Image] = TTLCache(
-            max_bytes, KEPT_S, timer=clock, getsizeof=_bytes_of
-        )
+        def make() -> TTLCache[str, Image]:
+            return TTLCache(max_bytes, KEPT_S, timer=clock, getsizeof=_bytes_of)
+
+        self._images = SharedCache[str, Image](max_bytes, make, on_evicted)
 
     def __repr__(self) -> str:
         images = self._images
-        return f"<ImageCache {len(images)} images, {images.currsize} of {images.maxsize} bytes>"
+        return f"<ImageCache {len(images)} images, {images.size} of {images.limit} bytes>"
 
     def get(self, owner: str, url: str) -> Image | None:
         """Return what this owner had downloaded from the address, None if it is not kept any more."""
-        return self._images.get((owner, url))
+        return self._images.get(owner, url)
 
     def put(self, owner: str, url: str, image: Image) -> None:
         """Keep an image, unless its server forbids that or it is larger than the whole cache."""
-        self._images.pop((owner, url), None)
+        self._images.pop(owner, url)
         if image.may_be_kept:
-            with suppress(ValueError):  # too large
-                self._images[owner, url] = image
+            self._images.put(owner, url, image)
 
 
 def _bytes_of(image: Image) -> int:

@@ -42,6 +42,8 @@ OVERFLOWS = {"WORKER_BUSY": "admission", "SLOW_READER": "turn", "BODIES_FULL": "
 
 _OTHER_QUEUES = ("connection", "log", "streams", "trace")
 
+CACHES = ("answers", "images")
+
 _END_STATES = (
     TurnState.COMPLETED,
     TurnState.FAILED,
@@ -61,6 +63,7 @@ class Metrics:
         )  # through which workers share what they count
         self._off_loop = OffLoop()  # of its own: a slow disk delays scrapes and nothing else
         self._make_counters()
+        self._make_counters_of_bounds()
         self._make_histograms()
         # Both workers of a reload have open streams, so theirs are added up.
         self.streams = Gauge(
@@ -94,6 +97,12 @@ class Metrics:
             "Children that another one has replaced.",
             ("reason",),
         )
+        self.anomalies = make(
+            "codex_rpc_anomalies_total", "Oddities of the child that were survived.", ("kind",)
+        )
+
+    def _make_counters_of_bounds(self) -> None:
+        make = partial(Counter, registry=self.registry)
         self.overflows = make(
             "codex_overflows_total", "Times that a bounded queue was full.", ("queue",)
         )
@@ -111,8 +120,10 @@ class Metrics:
             "Client connections that this side ended.",
             ("reason",),
         )
-        self.anomalies = make(
-            "codex_rpc_anomalies_total", "Oddities of the child that were survived.", ("kind",)
+        self.evictions = make(
+            "codex_cache_evictions_total",
+            "Entries of a cache that have made room for others.",
+            ("cache",),
         )
 
     def _make_histograms(self) -> None:
@@ -157,6 +168,8 @@ class Metrics:
             self.overflows.labels(queue)
         for reason in REPLACEMENTS:
             self.replacements.labels(reason)
+        for cache in CACHES:
+            self.evictions.labels(cache)
         for reason in labels.CUTS:
             self.cuts.labels(reason)
 

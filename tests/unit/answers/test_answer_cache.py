@@ -198,6 +198,18 @@ def test_what_was_asked_for_lately_is_not_the_oldest() -> None:
     assert found == [True, False, True]
 
 
+def test_a_key_that_has_most_makes_room_whichever_models_it_asks() -> None:
+    evicted: list[str] = []
+    cache = AnswerCache(max_bytes=35_000, on_evicted=lambda: evicted.append("x"))
+    bob = Owner("bob", "login", "gpt")
+    cache.keep(bob, cache.recall(bob, [HI]).mark, [thought("x" * 10_000), call()])
+    for number in range(9):
+        ann = Owner("ann", "login", f"gpt-{number}")
+        cache.keep(ann, cache.recall(ann, [HI]).mark, [thought("x" * 10_000), call()])
+    assert cache.recall(bob, [HI, call()]).is_changed
+    assert len(evicted) == 7
+
+
 def test_small_answers_and_many_to_one_question_cost_something_too() -> None:
     cache = AnswerCache(max_bytes=25_000)
     for number in range(1000):

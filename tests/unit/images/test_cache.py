@@ -64,6 +64,16 @@ def test_the_one_used_longest_ago_makes_room() -> None:
     assert [url for url in "abcd" if cache.get("one", url)] == ["a", "c", "d"]
 
 
+def test_who_has_most_makes_room_and_it_is_counted() -> None:
+    evicted: list[str] = []
+    cache = ImageCache(3 * 2000, on_evicted=lambda: evicted.append("x"))
+    cache.put("modest", URL, image(1000))
+    for number in range(9):
+        cache.put("greedy", str(number), image(1000))
+    assert cache.get("modest", URL)
+    assert len(evicted) == 7
+
+
 def test_the_bytes_are_bounded_however_small_the_images() -> None:
     cache = ImageCache(10_000)
     cache.put("one", URL, image(10_000))
