@@ -40,12 +40,22 @@ _FLUSH_POLL_S = 0.002
 
 
 class LineWriter:
-    """Queue of lines for one descriptor. Its callers are one at a time, as a logging handler's are."""
+    """Queue of lines for one descriptor. Its callers are one at a time, as a logging handler's are.
+
+    `given_up` is what the `close` of the writer before this one returned, in this process.
+    """
 
     def __init__(
-        self, descriptor: int, *, max_bytes: int = MAX_BYTES, max_lines: int = MAX_LINES
+        self,
+        descriptor: int,
+        *,
+        max_bytes: int = MAX_BYTES,
+        max_lines: int = MAX_LINES,
+        given_up: int = 0,
     ) -> None:
         self._descriptor = descriptor
+        self._given_up = given_up
+        self._made_by = os.getpid()
         self._max_bytes, self._max_lines = max_bytes, max_lines
         self._begin(0)
 
@@ -56,7 +66,8 @@ class LineWriter:
         # Each of these is moved by one side alone, so that no lock is needed, which a signal's handler could meet.
         self._put_bytes = 0
         self._done_bytes = 0
-        self._refused = self._failed = self._told = 0
+        self._refused = self._given_up if pid == self._made_by else 0
+        self._failed = self._told = 0
         self._is_failing = self._is_torn = False
         self._wake = _allocate_lock()
         self._wake.acquire()
@@ -106,13 +117,20 @@ class LineWriter:
         ):
             _sleep(_FLUSH_POLL_S)
 
-    def close(self) -> None:
-        """Flush, give up on what is left, and end the thread; the next line begins anew. Blocks as `flush` does."""
+    def close(self) -> int:
+        """Flush, give up on what is left, and end the thread; the next line begins anew. Blocks as `flush` does.
+
+        Returns how many lines were lost that nobody was told of. What is being written may still get through.
+        """
         self.flush()
+        is_ours = self._pid == os.getpid()
+        lost = self.lost - self._told + len(self._lines) if is_ours else 0
         wake = self._wake
+        self._given_up = 0
         self._begin(0)
         with suppress(RuntimeError):
             wake.release()
+        return lost
 
     # The thread
 

@@ -56,12 +56,17 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(entry, default=repr, skipkeys=True)
 
 
+_GIVEN_UP = "codex_api_lines_given_up"
+"""Attribute of the root logger, which outlives this module where the master takes another configuration."""
+
+
 class StdoutHandler(logging.Handler):
-    """Hands each line to a `LineWriter` of standard output."""
+    """Hands each line to a `LineWriter` of standard output. One goes on with what the one before it has lost."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.writer = LineWriter(_STDOUT)
+        given_up = vars(logging.getLogger()).pop(_GIVEN_UP, 0)
+        self.writer = LineWriter(_STDOUT, given_up=given_up)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Log one record. Does not block."""
@@ -79,7 +84,7 @@ class StdoutHandler(logging.Handler):
 
     def close(self) -> None:
         """See `LineWriter.close`."""
-        self.writer.close()
+        setattr(logging.getLogger(), _GIVEN_UP, self.writer.close())
         super().close()
 
 

@@ -227,6 +227,51 @@ def test_lost_lines_are_told_once(pipe: Pipe) -> None:
     assert (told[1]["level"], told[1]["lines"]) == ("warn", 1)
 
 
+RECONFIGURES = """
+import logging, logging.config, sys
+from app.observability import logs
+
+def writer():
+    return logging.getLogger("codex_api").handlers[0].writer
+
+logging.config.dictConfig(logs.log_config("info"))
+logger = logging.getLogger("codex_api.test")
+logger.info("being written")
+while writer()._lines:  # until the thread has it
+    pass
+for number in range(4):
+    logger.info("waits")
+logging.config.dictConfig(logs.log_config("info"))
+logger.info("goes on")
+sys.stderr.write("x")
+sys.stdin.read()
+writer().flush()
+logs.tell_of_lost_lines()
+logs.tell_of_lost_lines()
+"""
+
+
+def test_lines_that_a_new_configuration_gives_up_are_counted(pipe: Pipe) -> None:
+    pipe.fill()
+    command = [sys.executable, "-c", RECONFIGURES]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=pipe.writes, stderr=subprocess.PIPE
+    ) as process:
+        os.close(pipe.writes)
+        assert process.stderr is not None
+        assert process.stderr.read(1) == b"x"
+        assert process.stdin is not None
+        process.stdin.close()
+        found = b"".join(iter(lambda: os.read(pipe.reads, CHUNK), b""))
+    said = [json.loads(line) for line in found.splitlines() if line]
+    assert sorted(line["event"] for line in said) == [
+        "being written",
+        "goes on",
+        "log_lines_dropped",
+    ]
+    assert said[-1]["lines"] == 4
+
+
 def test_closed_standard_streams_are_held() -> None:
     program = (
         "import os, sys; sys.path.insert(0, os.getcwd());"
