@@ -87,6 +87,22 @@ def test_a_piece_that_is_too_large_to_be_read_ends_its_turn_alone(
     assert len(upstream.control.requests(marker)) == 1
 
 
+@pytest.mark.parametrize("body", ["x" * 20_000_000, {"error": {"message": "x" * 20_000_000}}])
+def test_a_refusal_that_is_too_large_to_be_read_ends_its_turn_alone(
+    gateway: Gateway, upstream: Upstream, body: Any
+) -> None:
+    child = gateway.child()
+    marker = upstream.play({"failure": {"name": "bad_request", "body": body}})
+    answer = gateway.post(ask(marker))
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"]) == (502, "ANSWER_TOO_LARGE")
+    assert error["retryable"] is False
+    assert len(upstream.control.requests(marker)) == 1
+    answer = gateway.post(ask(upstream.say("fine")))
+    assert answer.json()["choices"][0]["message"]["content"] == "fine"
+    assert gateway.child() == child
+
+
 def test_a_large_request_is_not_tried_again_after_the_end_of_its_child(
     make_gateway: Callable[..., Gateway], upstream: Upstream
 ) -> None:
