@@ -148,6 +148,16 @@ class ClientSocket(socket):
             return bool(own._sock.recv(1, flags))  # noqa: SLF001  (gevent's own recv would wait)
         return False
 
+    def tell_end(self, sides: int) -> None:
+        """Tell the connection that nothing more comes, or goes: it ends, once it has answered what has come.
+
+        Past gevent, which would break off what is under way, and gunicorn would log that as an error; and not through a
+        copy of the socket, for which there may be no descriptor.
+        """
+        own: Any = self
+        with suppress(OSError):
+            own._sock.shutdown(sides)  # noqa: SLF001  (as above)
+
     def _give_up(self) -> bytes:
         if self._phase is Phase.BODY:
             raise TimeoutError("the body pauses")

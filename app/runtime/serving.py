@@ -176,7 +176,9 @@ class ServingWorker(Worker):
                 return
 
     def _on_exhausted(self) -> None:
-        self.make_room()
+        for _ in range(ClientServer.max_accept):  # as many as will be accepted at once
+            if not self.make_room():
+                break
         withheld = self._log_limiter.allow("descriptors_exhausted")
         if withheld is not None:
             log.error("descriptors_exhausted", extra={"withheld": withheld})

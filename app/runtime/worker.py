@@ -16,7 +16,7 @@ import json
 import secrets
 import time
 from collections.abc import Hashable
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from http import HTTPStatus
 from socket import SHUT_RD, SHUT_RDWR, socket
 from typing import Any, cast
@@ -134,7 +134,7 @@ class Worker(GeventWorker):
         """End connections that have been idle for that long; return how many."""
         idle = self._idle.take_since(time.monotonic() - for_s)
         for client in idle:
-            _shut_down(client, SHUT_RD)
+            client.tell_end(SHUT_RD)
         return len(idle)
 
     def make_room(self) -> bool:
@@ -145,13 +145,13 @@ class Worker(GeventWorker):
         now = time.monotonic()
         while (client := self._idle.take_longest(now - _MOMENT_S)) is not None:
             if not client.has_unread():
-                _shut_down(client, SHUT_RD)
+                client.tell_end(SHUT_RD)
                 self.note_cut("made_room")
                 return True
             # It has asked, and the loop was too busy to see it.
             self._idle.add(client, now, was_served=True)
         if client := self._strangers.take_longest(now - _MOMENT_S):
-            _shut_down(client, SHUT_RDWR)  # it may wait for a client that does not read its answer
+            client.tell_end(SHUT_RDWR)  # it may wait for a client that does not read its answer
             self.note_cut("made_room")
             return True
         return False
@@ -168,13 +168,6 @@ class Worker(GeventWorker):
         if captured.written:
             util.write_nonblock(client, json_answer(captured.status()))
             self._linger(client)
-
-
-def _shut_down(client: ClientSocket, sides: int) -> None:
-    """Tell a connection that nothing more comes, or goes. Without more it ends, once it has answered what has come."""
-    # Through a copy: gevent would break off what is under way, and gunicorn would log that as an error.
-    with suppress(OSError), client.dup() as copy:
-        copy.shutdown(sides)
 
 
 def _line(client: ClientSocket, path: str) -> Hashable:

@@ -5,16 +5,35 @@ from __future__ import annotations
 import json
 import socket
 import threading
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Any
 
+import psutil
 import pytest
 
 from tests.e2e.harness import KEY, Gateway, Upstream, ask, wait_until
 from tests.e2e.raw_http import exchange, request_bytes
+from tests.e2e.scrape import scrape, total
 
 CHAT = "/v1/chat/completions"
 CHUNKED = {"Content_Type": "application/json", "Transfer_Encoding": "chunked"}
+
+
+def test_connections_that_take_every_descriptor_make_room_for_others(
+    make_gateway: Any, upstream: Upstream
+) -> None:
+    gateway: Gateway = make_gateway()
+    (worker,) = gateway.workers()
+    worker.rlimit(psutil.RLIMIT_NOFILE, (worker.num_fds() + 5, 20_000))
+    with ExitStack() as open_ones:
+        for _ in range(60):
+            flood = socket.create_connection(("127.0.0.1", gateway.port), 10)
+            open_ones.enter_context(flood).sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n")
+        # Behind them in the kernel's queue, and before their deadline could have ended them all.
+        assert gateway.get("/livez").status_code == 200
+        assert gateway.post(ask(upstream.say("x"))).status_code == 200
+    assert gateway.events("descriptors_exhausted")
+    assert total(scrape(gateway), "codex_connections_cut_total", reason="made_room") > 0
 
 
 @pytest.mark.parametrize("authorization", ["", f"Bearer {KEY}"])
