@@ -7,6 +7,7 @@ import argparse
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pkgutil import resolve_name
 from typing import Any
 
@@ -20,13 +21,13 @@ from scripted_upstream.simple_answer import demo_response
 _BACKLOG = 1024
 
 
-def main(argv: list[str]) -> None:
+def main(argv: list[str], make_server: Callable[[Any, Upstream], Server] = Server) -> None:
     """Serve until SIGTERM, SIGINT or, if asked for, the end of stdin."""
     options = _parse(argv)
     upstream = Upstream(
         tuple(options.model), has_control=options.control, unscripted=options.unscripted
     )
-    server = Server(_listener(options), upstream)
+    server = make_server(_listener(options), upstream)
     server.start()
     gevent.signal_handler(signal.SIGTERM, server.stop, timeout=0)
     gevent.signal_handler(signal.SIGINT, server.stop, timeout=0)

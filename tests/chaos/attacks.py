@@ -3,57 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import socket
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import Any
 
-from tests.e2e.harness import Upstream, ask
-
-CHAT = "/v1/chat/completions"
-PATIENCE_S = 30
-FLOOD_S = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """Where an attack goes, with the attacker's own key, and the upstream that answers as the attacker likes."""
-
-    port: int
-    key: str
-    upstream: Upstream
-
-    def request(self, body: bytes, *, key: str | None = None, declared: int | None = None) -> bytes:
-        """Return a chat request as it goes over the wire."""
-        head = (
-            f"POST {CHAT} HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\n"
-            f"Authorization: Bearer {self.key if key is None else key}\r\n"
-            f"Content-Length: {len(body) if declared is None else declared}\r\n\r\n"
-        )
-        return head.encode() + body
-
-    def connect(self) -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self.port), PATIENCE_S)
-
-    def send(self, data: bytes) -> bytes:
-        """Send bytes and read one answer, or as much as comes; what breaks is the end."""
-        with self.connect() as connection, contextlib.suppress(OSError):
-            connection.sendall(data)
-            return connection.recv(65536)
-        return b""
-
-    def send_all(self, bodies: list[bytes]) -> None:
-        """Send chat requests at the same time."""
-        with ThreadPoolExecutor(len(bodies)) as pool:
-            list(pool.map(lambda body: self.send(self.request(body)), bodies))
-
-
-def _body(**more: Any) -> bytes:
-    return json.dumps(ask("none", **more)).encode()
+from tests.chaos.floods import FLOODS
+from tests.chaos.target import FLOOD_S, Target, chat
 
 
 def _tool(name: str, schema: Any) -> dict[str, Any]:
@@ -66,21 +24,21 @@ def _format(schema: Any) -> dict[str, Any]:
 
 def tools_for_codex(target: Target) -> None:
     schema = {"type": "object", "properties": {"a": {"enum": [f"{n}" for n in range(1_200_000)]}}}
-    target.send_all([_body(tools=[_tool("t", schema)])] * 4)
+    target.send_all([chat(tools=[_tool("t", schema)])] * 4)
 
 
 def many_tools(target: Target) -> None:
     schema = {"type": "object", "properties": {f"p{n}": {"type": "string"} for n in range(900)}}
-    target.send_all([_body(tools=[_tool(f"t{n}", schema) for n in range(128)])] * 4)
+    target.send_all([chat(tools=[_tool(f"t{n}", schema) for n in range(128)])] * 4)
 
 
 def long_texts(target: Target) -> None:
-    target.send_all([_body(messages=[{"role": "user", "content": "word " * 5_800_000}])] * 3)
+    target.send_all([chat(messages=[{"role": "user", "content": "word " * 5_800_000}])] * 3)
 
 
 def long_escapes(target: Target) -> None:
     content = '"' + "\\u0041\\n" * 3_400_000 + '"'
-    body = _body(messages=[{"role": "user", "content": "@"}]).replace(b'"@"', content.encode())
+    body = chat(messages=[{"role": "user", "content": "@"}]).replace(b'"@"', content.encode())
     target.send_all([body] * 2)
 
 
@@ -88,37 +46,37 @@ def large_schemas(target: Target) -> None:
     marker = target.upstream.say("{}")
     properties = {f"p{n}": {"anyOf": [{"type": "string"}] * 30} for n in range(400)}
     schema = {"allOf": [{"$ref": "#/$defs/a"}] * 200, "$defs": {"a": {"properties": properties}}}
-    target.send_all([json.dumps(ask(marker, response_format=_format(schema))).encode()] * 4)
+    target.send_all([chat(marker, response_format=_format(schema))] * 4)
 
 
 def long_answers_to_check(target: Target) -> None:
     marker = target.upstream.say("[", *["[[],{},1,null]," * 200] * 1000, "0]")
     schema = {"type": "array", "items": {"anyOf": [{"type": "string"}, {"not": {}}, {}]}}
-    target.send_all([json.dumps(ask(marker, response_format=_format(schema))).encode()] * 4)
+    target.send_all([chat(marker, response_format=_format(schema))] * 4)
 
 
 def many_values(target: Target) -> None:
-    target.send_all([_body(metadata="@").replace(b'"@"', b"[" + b"{}," * 10_000_000 + b"{}]")] * 3)
+    target.send_all([chat(metadata="@").replace(b'"@"', b"[" + b"{}," * 10_000_000 + b"{}]")] * 3)
 
 
 def many_keys(target: Target) -> None:
     members = ",".join(f'"{n}":1' for n in range(1_500_000)).encode()
-    target.send_all([_body(logit_bias="@").replace(b'"@"', b"{" + members + b"}")] * 3)
+    target.send_all([chat(logit_bias="@").replace(b'"@"', b"{" + members + b"}")] * 3)
 
 
 def many_unknown_members(target: Target) -> None:
     members = ",".join(f'"{n}":1' for n in range(1_500_000)).encode()
-    target.send_all([_body()[:-1] + b"," + members + b"}"] * 3)
+    target.send_all([chat()[:-1] + b"," + members + b"}"] * 3)
 
 
 def many_messages(target: Target) -> None:
     message = {"role": "user", "content": [{"type": "text", "text": "hi"}]}
-    target.send_all([_body(messages=[message] * 50_000)] * 3)
+    target.send_all([chat(messages=[message] * 50_000)] * 3)
 
 
 def deep_bodies(target: Target) -> None:
     deep = b"[" * 15_000_000 + b"]" * 15_000_000
-    target.send_all([_body(metadata="@").replace(b'"@"', deep)] * 3)
+    target.send_all([chat(metadata="@").replace(b'"@"', deep)] * 3)
 
 
 def pipelined_by_strangers(target: Target) -> None:
@@ -195,14 +153,14 @@ def streams_that_hold_every_turn(target: Target) -> None:
     with ExitStack() as held:
         for _ in range(100):
             connection = held.enter_context(target.connect())
-            connection.sendall(target.request(json.dumps(ask(marker, stream=True)).encode()))
+            connection.sendall(target.request(chat(marker, stream=True)))
         time.sleep(FLOOD_S)
     target.upstream.control.release(marker)
 
 
 def huge_answers(target: Target) -> None:
     marker = target.upstream.say(*["x" * 65_536] * 400)
-    target.send_all([json.dumps(ask(marker)).encode()] * 4)
+    target.send_all([chat(marker)] * 4)
 
 
 def huge_answers_unread(target: Target) -> None:
@@ -210,7 +168,7 @@ def huge_answers_unread(target: Target) -> None:
     with ExitStack() as held:
         for _ in range(4):
             connection = held.enter_context(target.connect())
-            connection.sendall(target.request(json.dumps(ask(marker, stream=True)).encode()))
+            connection.sendall(target.request(chat(marker, stream=True)))
         time.sleep(FLOOD_S)
 
 
@@ -218,12 +176,12 @@ def huge_errors(target: Target) -> None:
     body = {"error": {"message": "x" * 50_000_000, "code": "c", "type": "t", "param": None}}
     failure = {"name": "bad_request", "body": body}
     marker = target.upstream.play({"items": [], "failure": failure})
-    target.send_all([json.dumps(ask(marker)).encode()] * 2)
+    target.send_all([chat(marker)] * 2)
 
 
 def small_deltas_without_end(target: Target) -> None:
     marker = target.upstream.say(*["a"] * 60_000)
-    target.send_all([json.dumps(ask(marker)).encode()] * 4)
+    target.send_all([chat(marker)] * 4)
 
 
 BY_ONE_KEY: tuple[Callable[[Target], None], ...] = (
@@ -243,4 +201,4 @@ def nothing(_: Target) -> None:
     time.sleep(FLOOD_S)
 
 
-ATTACKS = (nothing, *BY_ONE_KEY, *BY_STRANGERS)
+ATTACKS = {attack.__name__: attack for attack in (nothing, *BY_ONE_KEY, *BY_STRANGERS)} | FLOODS

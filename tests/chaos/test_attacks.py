@@ -8,15 +8,17 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.chaos.attacks import ATTACKS, Target
+from tests.chaos.attacks import ATTACKS
 from tests.chaos.bystander import Met
 from tests.chaos.ledger import Ledger
+from tests.chaos.parted_upstream import PartedUpstream
 from tests.chaos.reconciliation import tell_loop
+from tests.chaos.target import METRICS_KEY, Target
 from tests.e2e.harness import KEY, ROOT, Gateway, Upstream, end, start_gateway
 
 GAP_MS = 500
@@ -43,28 +45,40 @@ def watch(gateway: Gateway, upstream: Upstream, attack: Callable[[], None]) -> M
     return Met(**json.loads(said))
 
 
+@pytest.fixture
+def upstream() -> Iterator[PartedUpstream]:
+    running = PartedUpstream()
+    yield running
+    running.close()
+
+
 @pytest.mark.chaos
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.__name__)
+@pytest.mark.parametrize("name", ATTACKS)
 def test_an_attack_is_not_noticed_by_others(
     tmp_path: Path,
-    upstream: Upstream,
+    upstream: PartedUpstream,
     settle: Callable[[Ledger], None],
-    attack: Callable[[Target], None],
+    name: str,
 ) -> None:
     gateway = start_gateway(
-        tmp_path, upstream, LOG_LEVEL="debug", PROXY_API_KEYS=f"attacker={OTHER_KEY}"
+        tmp_path,
+        upstream,
+        LOG_LEVEL="debug",
+        PROXY_API_KEYS=f"attacker={OTHER_KEY}",
+        PROXY_METRICS_TOKEN=METRICS_KEY,
     )
     try:
         gateway.wait_ready()
         (worker,), child = gateway.workers(), gateway.child()
-        target = Target(gateway.port, OTHER_KEY, upstream)
-        met = watch(gateway, upstream, lambda: attack(target))
-        ledger = Ledger(f"Attack: {attack.__name__.replace('_', ' ')}")
+        target = Target(gateway.port, OTHER_KEY, upstream.attackers)
+        met = watch(gateway, upstream, lambda: ATTACKS[name](target))
+        ledger = Ledger(f"Attack: {name.replace('_', ' ')}")
         ledger.promise("requests of another key", met.answers, met.failures)
         ledger.within("longest gap in its stream", met.gap_ms, GAP_MS, "ms")
         ledger.within("slowest /livez", met.livez_ms, LIVEZ_MS, "ms")
         ledger.figure("slowest small answer", f"{met.answer_ms:.0f} ms")
+        ledger.figure("answers to the attacker", dict(target.answers))
         tell_loop(ledger, gateway.log())
         ledger.figure("memory of the worker", f"{worker.memory_info().rss >> 20} MiB")
         replaced = [] if gateway.child() == child else ["it is another one"]

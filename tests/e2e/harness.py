@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -37,13 +37,17 @@ PIXEL = (
 class Upstream:
     """The scripted Responses upstream, a process of its own."""
 
-    def __init__(self, *options: str) -> None:
-        command = [sys.executable, "-m", "scripted_upstream", "--control", "--port", "0"]
+    def __init__(
+        self, *options: str, command: Sequence[str] = ("scripted_upstream",), shared: int = -1
+    ) -> None:
+        """`command` is the module with its own arguments, `shared` a descriptor that the process inherits."""
+        common = ["--control", "--port", "0", "--until-stdin-closes"]
         self.process = subprocess.Popen(
-            [*command, "--until-stdin-closes", *options],
+            [sys.executable, "-m", *command, *common, *options],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            pass_fds=(shared,) if shared >= 0 else (),
         )
         assert self.process.stdout is not None
         self.url: str = json.loads(self.process.stdout.readline())["url"]
