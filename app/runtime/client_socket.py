@@ -35,6 +35,16 @@ _ABORT = (1).to_bytes(4, "little") + bytes(4)  # struct linger: on, for zero sec
 
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _PAUSE_S = 0.1
+_GONE_AT_ONCE = 64
+_AT_ONCE = constants.MSG_PEEK | constants.MSG_DONTWAIT
+
+HEALTH_CHECKS = frozenset({"/livez", "/readyz", "/healthz"})
+"""Paths for which nobody has to wait behind what strangers ask."""
+
+_BEGINNINGS = tuple(
+    f"{method} {path} ".encode() for method in ("GET", "HEAD") for path in sorted(HEALTH_CHECKS)
+)
+_LONGEST_BEGINNING = max(map(len, _BEGINNINGS))
 
 _KEEPALIVE_PROBES = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
 """Silence, gap and number of the kernel's keep-alive probes."""
@@ -59,6 +69,7 @@ class Phase(Enum):
     IDLE = "idle"  # nothing has come since the last answer
     HEAD = "head"
     BODY = "body"
+    HEALTH_CHECK = "health_check"  # of a connection that is not known to ask for more than that
 
 
 class SlowHead(Exception):
@@ -113,40 +124,58 @@ class ClientSocket(socket):
         Takes its turn among the caller's connections, and a block at most: what gunicorn reads ahead nobody counts.
         Raises `SlowHead`, and `TimeoutError` where a body pauses for too long.
         """
-        self.queue.wait((self._phase, self.caller))
+        begun = self._await_bytes()
+        if begun is None:
+            return self._give_up()
+        if self._phase is Phase.IDLE:
+            self.is_rested = self._deadline - time.monotonic() < self.deadlines.idle_s - _REST_S
+        self.queue.wait((self._kind(begun), self.caller))
+        data: bytes = super().recv(min(size, BLOCK_BYTES), flags)
+        if self._phase is Phase.SILENT:
+            self._phase = Phase.HEAD  # its time has run since the connection was accepted
+        elif self._phase is Phase.IDLE:
+            self._begin_head()
+        return data
+
+    def _await_bytes(self) -> bytes | None:
+        """Return the beginning of what has come, without taking it; None where it has not come in time. Blocks."""
         left = (
             self.deadlines.head_s
             if self._phase is Phase.BODY
             else self._deadline - time.monotonic()
         )
         if left <= 0 and self._phase is Phase.HEAD:
-            return self._give_up()
+            return None
         self.settimeout(max(0.0, left))  # it may be ours that the first bytes are seen so late
-        is_there = self.has_unread()
         try:
-            data: bytes = super().recv(min(size, BLOCK_BYTES), flags)
+            begun: bytes = super().recv(_LONGEST_BEGINNING, constants.MSG_PEEK)
         except (TimeoutError, BlockingIOError):
-            return self._give_up()
+            return None
         finally:
             self.settimeout(None)
-            if (
-                not is_there
-            ):  # what a thousand connections wait for may come to all at once, as their end does
-                self.queue.wait((self._phase, self.caller))
-        if self._phase is Phase.SILENT:
-            self._phase = Phase.HEAD  # its time has run since the connection was accepted
-        elif self._phase is Phase.IDLE:
-            self.is_rested = self._deadline - time.monotonic() < self.deadlines.idle_s - _REST_S
-            self._begin_head()
-        return data
+        return begun
+
+    def _kind(self, begun: bytes) -> Phase:
+        """Return which line a read waits in: first bytes tell health checks, before anything is parsed."""
+        begins = self._phase in {Phase.SILENT, Phase.IDLE}
+        if begins and self.is_rested and begun.startswith(_BEGINNINGS):
+            return Phase.HEALTH_CHECK
+        return self._phase
 
     def has_unread(self) -> bool:
         """Return True where something has come that was not read yet. Does not block."""
+        return bool(self._look())
+
+    def has_gone(self) -> bool:
+        """Return True where the client has closed and left nothing to read. Does not block."""
+        return self._look() == b""
+
+    def _look(self) -> bytes | None:
+        """Return a byte of what has come, nothing at its end; None where nothing has come, or nothing can any more."""
         own: Any = self  # gevent's types do not know the plain socket in it
-        flags = constants.MSG_PEEK | constants.MSG_DONTWAIT
         with suppress(OSError):
-            return bool(own._sock.recv(1, flags))  # noqa: SLF001  (gevent's own recv would wait)
-        return False
+            return bytes(own._sock.recv(1, _AT_ONCE))  # noqa: SLF001  (gevent's own recv would wait)
+        return None
 
     def tell_end(self, sides: int) -> None:
         """Tell the connection that nothing more comes, or goes: it ends, once it has answered what has come.
@@ -204,7 +233,7 @@ class ClientSocket(socket):
 class ClientServer(StreamServer):
     """Accepts connections as `ClientSocket`s. All wait in one `queue`. `on_exhausted`: a descriptor was lacking."""
 
-    max_accept = 16  # in one turn of the loop
+    max_accept = 64  # in one turn of the loop
 
     def __init__(
         self,
@@ -225,21 +254,26 @@ class ClientServer(StreamServer):
 
     def do_read(self) -> Any:
         """Return a connection and its address; None if there is none, or no descriptor for it: then after a pause."""
-        try:
-            accepted: Any = super().do_read()
-        except OSError as error:
-            if error.errno not in _EXHAUSTED:
-                raise
-            self._pause()
-            self._on_exhausted()
-            return None
-        if accepted is None:
-            return None
-        plain, address = accepted
-        client = ClientSocket(plain.family, plain.type, plain.proto, fileno=plain.detach())
-        client.deadlines, client.queue = self.deadlines, self.queue
-        client.await_first()
-        return client, address
+        for _ in range(_GONE_AT_ONCE):
+            try:
+                accepted: Any = super().do_read()
+            except OSError as error:
+                if error.errno not in _EXHAUSTED:
+                    raise
+                self._pause()
+                self._on_exhausted()
+                return None
+            if accepted is None:
+                return None
+            plain, address = accepted
+            client = ClientSocket(plain.family, plain.type, plain.proto, fileno=plain.detach())
+            if client.has_gone():
+                client.close()  # a greenlet for each would cost ten times as much
+                continue
+            client.deadlines, client.queue = self.deadlines, self.queue
+            client.await_first()
+            return client, address
+        return None
 
     def _pause(self) -> None:
         """Leave new connections to the kernel's queue for a moment, as gevent does, which would print a traceback."""

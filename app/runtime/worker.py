@@ -24,12 +24,10 @@ from typing import Any, cast
 from gunicorn import util
 from gunicorn.workers.ggevent import GeventWorker
 
-from app.runtime.client_socket import ClientSocket, SlowHead
+from app.runtime.client_socket import HEALTH_CHECKS, ClientSocket, SlowHead
 from app.runtime.idle_connections import IdleConnections
 from app.runtime.loop_queue import LoopQueue
 from app.runtime.unread_body import UnreadBody, throw_away
-
-_HEALTH_CHECKS = frozenset({"/livez", "/readyz", "/healthz"})
 
 _SENTENCES = {
     408: "The request's head did not arrive in time.",
@@ -174,7 +172,7 @@ def _line(client: ClientSocket, path: str) -> Hashable:
     """Return in which line a request waits: strangers do not wait behind those who ask again and again."""
     if client.caller is not None:
         return client.caller
-    return path in _HEALTH_CHECKS, client.is_rested
+    return path in HEALTH_CHECKS, client.is_rested
 
 
 def _authorization(request: Any) -> str:

@@ -15,7 +15,14 @@ import pytest
 from gevent import socket
 from gevent.pool import Pool
 
-from app.runtime.client_socket import BLOCK_BYTES, ClientServer, ClientSocket, Deadlines, SlowHead
+from app.runtime.client_socket import (
+    BLOCK_BYTES,
+    ClientServer,
+    ClientSocket,
+    Deadlines,
+    Phase,
+    SlowHead,
+)
 from app.runtime.loop_queue import LoopQueue
 from tests.fakes.waiting import deadline, eventually, in_background, outcome, result
 
@@ -148,6 +155,59 @@ def test_a_body_may_pause_so_long_and_no_longer(door: Door) -> None:
         assert isinstance(outcome(ours.recv, 10), TimeoutError)
     assert ours.cut_reason is None  # the request is answered with an error
     assert ours.gettimeout() is None
+
+
+class Lines:
+    """A queue in which nobody waits, that notes who would wait where."""
+
+    def __init__(self) -> None:
+        self.seen: list[Any] = []
+
+    def wait(self, line: Any) -> None:
+        self.seen.append(line)
+
+
+@pytest.mark.parametrize(
+    ("begun", "kind"),
+    [
+        (b"GET /livez HTTP/1.1\r\n", Phase.HEALTH_CHECK),
+        (b"HEAD /readyz HTTP/1.1\r\n", Phase.HEALTH_CHECK),
+        (b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n", Phase.HEALTH_CHECK),
+        (b"GET /livez", Phase.SILENT),
+        (b"GET /livezz HTTP/1.1\r\n", Phase.SILENT),
+        (b"POST /livez HTTP/1.1\r\n", Phase.SILENT),
+        (b"GET /v1/models HTTP/1.1\r\n", Phase.SILENT),
+    ],
+)
+def test_a_health_check_waits_in_a_line_of_its_own_to_be_read(
+    door: Door, begun: bytes, kind: Phase
+) -> None:
+    ours, theirs = door.open(LONG)
+    lines: Any = Lines()
+    ours.queue = lines
+    theirs.sendall(begun)
+    assert ours.recv(100) == begun
+    assert lines.seen == [(kind, None)]
+
+
+def test_a_connection_that_asks_for_health_without_a_pause_waits_like_others(door: Door) -> None:
+    ours, theirs = door.open(LONG)
+    lines: Any = Lines()
+    for _ in range(2):
+        theirs.sendall(b"GET /livez HTTP/1.1\r\n\r\n")
+        ours.queue = lines
+        ours.recv(100)
+        ours.await_next(has_begun=False)
+    assert lines.seen == [(Phase.HEALTH_CHECK, None), (Phase.IDLE, None)]
+
+
+def test_a_client_that_has_closed_without_a_word_is_not_handled(door: Door) -> None:
+    for _ in range(
+        100
+    ):  # the kernel's queue takes them: nothing is accepted before this greenlet waits
+        constants.create_connection(door.server.socket.getsockname()).close()
+    door.open(LONG)
+    assert len(door.accepted) == 1
 
 
 # Writing
