@@ -71,6 +71,8 @@ try:
 except _descriptors_module.TooFew as error:
     sys.exit(str(error))
 worker_connections = _descriptors.connections
+# The kernel drops a connection that finds its queue full, and the client tries again only after a second.
+backlog = 4096
 preload_app = False  # HUP must load the code afresh
 keepalive = _settings.keepalive_s
 timeout = 60  # a heartbeat of the worker's loop, not a limit for requests

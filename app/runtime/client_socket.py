@@ -234,6 +234,8 @@ class ClientServer(StreamServer):
     """Accepts connections as `ClientSocket`s. All wait in one `queue`. `on_exhausted`: a descriptor was lacking."""
 
     max_accept = 64  # in one turn of the loop
+    unheard_s = 1
+    """For how long the kernel keeps a connection on which nothing has come yet, in whole seconds."""
 
     def __init__(
         self,
@@ -250,7 +252,7 @@ class ClientServer(StreamServer):
     def init_socket(self) -> None:
         """Set on the listener what every connection has from it: a call for each would cost more than the accept."""
         super().init_socket()
-        _set_kernel_limits(self.socket, self.deadlines)
+        _set_kernel_limits(self.socket, self.deadlines, self.unheard_s)
 
     def do_read(self) -> Any:
         """Return a connection and its address; None if there is none, or no descriptor for it: then after a pause."""
@@ -285,8 +287,8 @@ class ClientServer(StreamServer):
             self.start_accepting()
 
 
-def _set_kernel_limits(listener: Any, deadlines: Deadlines) -> None:
-    """Set what the kernel does with a client that does not read, or is not there any more.
+def _set_kernel_limits(listener: Any, deadlines: Deadlines, unheard_s: int) -> None:
+    """Set what the kernel does with a client that says nothing, does not read, or is not there any more.
 
     Little that is not on its way yet: else a block counts as taken while megabytes of others lie in front of it, and
     thousands of deaf clients would fill the machine. What is on its way has no bound but TCP's, so lines stay as fast.
@@ -295,6 +297,8 @@ def _set_kernel_limits(listener: Any, deadlines: Deadlines) -> None:
     options = {
         **_KEEPALIVE_PROBES,
         "TCP_NOTSENT_LOWAT": _UNSENT_BYTES,
+        # Some hundred bytes of the kernel's instead of a socket and a greenlet.
+        "TCP_DEFER_ACCEPT": unheard_s,
         # The kernel's own deadline, for what we do not see. Later than ours, which knows the reason.
         "TCP_USER_TIMEOUT": round(2000 * deadlines.send_s),
     }

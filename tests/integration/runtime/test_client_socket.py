@@ -30,6 +30,12 @@ SOON_S = 0.05
 LONG = Deadlines(head_s=20, idle_s=20, send_s=20)
 
 
+class OpenServer(ClientServer):
+    """One that accepts connections of which it has heard nothing."""
+
+    unheard_s = 0
+
+
 @dataclass
 class Door:
     """A server whose accepted connections the test holds in its hands."""
@@ -40,7 +46,7 @@ class Door:
 
     def __post_init__(self) -> None:
         self.pool = Pool()
-        self.server = ClientServer(
+        self.server = OpenServer(
             ("127.0.0.1", 0),
             self.deadlines,
             LoopQueue(),
@@ -299,6 +305,15 @@ def test_the_kernel_holds_little_and_drops_the_vanished(door: Door) -> None:
     assert option("TCP_USER_TIMEOUT") == 14_000
     assert option("SO_KEEPALIVE", constants.SOL_SOCKET) == 1
     assert option("TCP_KEEPIDLE") == 60
+
+
+@pytest.mark.skipif(not hasattr(constants, "TCP_DEFER_ACCEPT"), reason="Linux only")
+def test_the_kernel_keeps_a_connection_until_something_has_come() -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        ClientServer(listener, LONG, LoopQueue(), lambda: None, handle=print).init_socket()
+        assert listener.getsockopt(constants.IPPROTO_TCP, constants.TCP_DEFER_ACCEPT) == 1
 
 
 def test_a_deaf_client_takes_no_megabytes_of_the_kernels_memory(door: Door) -> None:
