@@ -83,7 +83,16 @@ class ClientSocket(socket):
     its latest request came with, None for a stranger. `is_rested`: no other request came shortly before this one.
     """
 
-    __slots__ = ("_deadline", "_phase", "caller", "cut_reason", "deadlines", "is_rested", "queue")
+    __slots__ = (
+        "_deadline",
+        "_has_turn",
+        "_phase",
+        "caller",
+        "cut_reason",
+        "deadlines",
+        "is_rested",
+        "queue",
+    )
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -94,6 +103,7 @@ class ClientSocket(socket):
         self.queue = LoopQueue()
         self._phase = Phase.BODY
         self._deadline = 0.0
+        self._has_turn = False
 
     # The phases, as the worker goes through them
 
@@ -124,18 +134,25 @@ class ClientSocket(socket):
         Takes its turn among the caller's connections, and a block at most: what gunicorn reads ahead nobody counts.
         Raises `SlowHead`, and `TimeoutError` where a body pauses for too long.
         """
-        begun = self._await_bytes()
-        if begun is None:
+        self.await_turn()
+        if not self._has_turn:
             return self._give_up()
-        if self._phase is Phase.IDLE:
-            self.is_rested = self._deadline - time.monotonic() < self.deadlines.idle_s - _REST_S
-        self.queue.wait((self._kind(begun), self.caller))
+        self._has_turn = False
         data: bytes = super().recv(min(size, BLOCK_BYTES), flags)
         if self._phase is Phase.SILENT:
             self._phase = Phase.HEAD  # its time has run since the connection was accepted
         elif self._phase is Phase.IDLE:
             self._begin_head()
         return data
+
+    def await_turn(self) -> None:
+        """Block until something has come and may be read, or its time is over, which `recv` then tells."""
+        if self._has_turn or (begun := self._await_bytes()) is None:
+            return
+        if self._phase is Phase.IDLE:
+            self.is_rested = self._deadline - time.monotonic() < self.deadlines.idle_s - _REST_S
+        self.queue.wait((self._kind(begun), self.caller))
+        self._has_turn = True
 
     def _await_bytes(self) -> bytes | None:
         """Return the beginning of what has come, without taking it; None where it has not come in time. Blocks."""

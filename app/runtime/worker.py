@@ -80,6 +80,8 @@ class Worker(GeventWorker):
         """Serve one connection to its end."""
         self._idle.add(client, time.monotonic(), was_served=False)
         try:
+            with suppress(OSError):  # the client has gone, which gunicorn will see, too
+                client.await_turn()  # what gunicorn makes for a connection costs more than to accept it
             super().handle(listener, client, addr)
         finally:
             self._idle.remove(client)

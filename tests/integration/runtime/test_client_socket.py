@@ -207,6 +207,26 @@ def test_a_connection_that_asks_for_health_without_a_pause_waits_like_others(doo
     assert lines.seen == [(Phase.HEALTH_CHECK, None), (Phase.IDLE, None)]
 
 
+def test_one_that_has_waited_for_its_turn_reads_at_once(door: Door) -> None:
+    ours, theirs = door.open(LONG)
+    lines: Any = Lines()
+    ours.queue = lines
+    theirs.sendall(b"GET")
+    ours.await_turn()
+    assert ours.recv(1) == b"G"
+    assert lines.seen == [(Phase.SILENT, None)]
+    assert ours.recv(10) == b"ET"
+    assert lines.seen == [(Phase.SILENT, None), (Phase.HEAD, None)]
+
+
+def test_a_turn_that_does_not_come_in_time_is_told_by_the_read(door: Door) -> None:
+    ours, _ = door.open(Deadlines(head_s=SOON_S, idle_s=20))
+    with deadline():
+        ours.await_turn()
+        assert ours.recv(10) == b""
+    assert ours.cut_reason == "silent"
+
+
 def test_a_client_that_has_closed_without_a_word_is_not_handled(door: Door) -> None:
     for _ in range(
         100
