@@ -17,6 +17,7 @@ from gevent.event import Event
 from app.http import request_lifetime
 from app.http.disconnect import ClientDisconnected, DisconnectWatcher
 from app.observability.requests import RequestRecord
+from app.pause import pause
 from tests.fakes.waiting import (
     deadline,
     eventually,
@@ -300,3 +301,25 @@ def test_one_that_leaves_may_end_the_watch_of_another() -> None:
     assert len(told) == 1
     for ours, _ in pairs:
         ours.close()
+
+
+@pytest.mark.skipif(not DisconnectWatcher.is_supported, reason="Linux only")
+def test_many_that_leave_at_once_do_not_hold_up_the_loop() -> None:
+    watcher, seen = DisconnectWatcher(), list[str]()
+    pairs = [socket.socketpair() for _ in range(100)]
+    for server, _ in pairs:
+        watcher.add(server.fileno(), lambda: seen.append("left"))
+
+    def others() -> None:
+        while True:
+            seen.append("other")
+            pause()
+
+    going_on = in_background(others)
+    for _, client in pairs:
+        client.close()
+    eventually(lambda: seen.count("left") == len(pairs))
+    going_on.kill()
+    for server, _ in pairs:
+        server.close()
+    assert "other" in seen[seen.index("left") : -seen[::-1].index("left")]
