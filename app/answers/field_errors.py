@@ -88,6 +88,22 @@ def unsupported(where: str) -> InvalidRequest:
     )
 
 
+LONGEST_TEXT = 10_485_760
+"""Characters of one text in a request, as at OpenAI: more than any model reads. codex parses a text in one go."""
+
+
+def checked_length(text: str, where: str) -> str:
+    """Return a text of the request. Raises `InvalidRequest` if it is longer than any may be."""
+    if len(text) > LONGEST_TEXT:
+        raise InvalidRequest(
+            f"Invalid '{where}': string too long. Expected a string with maximum length {LONGEST_TEXT}, "
+            f"but got a string with length {len(text)} instead.",
+            param=where,
+            code="string_above_max_length",
+        )
+    return text
+
+
 def required_string(source: Mapping[str, Any], name: str, where: str) -> str:
     """Return a member of the object at `where` in the request. Raises `InvalidRequest` unless it is a string."""
     value = source.get(name)

@@ -16,7 +16,7 @@ import json
 import secrets
 import time
 from collections.abc import Hashable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from http import HTTPStatus
 from socket import SHUT_RD, SHUT_RDWR, socket
 from typing import Any, cast

@@ -33,6 +33,9 @@ def many_tools(target: Target) -> None:
 
 
 def long_texts(target: Target) -> None:
+    """The longest ones, and one that is too long."""
+    message = {"role": "user", "content": "words " * 1_747_000}
+    target.send_all([chat(messages=[message] * 3)] * 3)
     target.send_all([chat(messages=[{"role": "user", "content": "word " * 5_800_000}])] * 3)
 
 

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 from app.answers.field_errors import (
+    checked_length,
     invalid_type,
     invalid_value,
     missing,
@@ -74,7 +75,7 @@ def to_content(
     model's own words nothing does.
     """
     if isinstance(content, str):
-        return [{"type": kind, "text": content}]
+        return [{"type": kind, "text": checked_length(content, where)}]
     if not isinstance(content, list):
         raise invalid_type(where, "a string or an array of content parts", content)
     if not content:
@@ -96,7 +97,8 @@ def to_content(
 
 def to_text(content: Any, where: str, past: Past | None = None) -> str:
     """Return content that may only be text, its parts joined."""
-    return "".join(part["text"] for part in to_content(content, where, "text", TEXT_PARTS, past))
+    parts = to_content(content, where, "text", TEXT_PARTS, past)
+    return checked_length("".join(part["text"] for part in parts), where)
 
 
 def _to_part(part: Any, where: str, kind: str, parts: PartTable) -> Part:
@@ -126,7 +128,8 @@ def _to_past_part(part: Any, where: str, kind: str, parts: PartTable, past: Past
 
 def _text(member: str) -> Callable[[Mapping[str, Any], str, str], Part]:
     def convert(part: Mapping[str, Any], where: str, kind: str) -> Part:
-        return {"type": kind, "text": required_string(part, member, where)}
+        text = required_string(part, member, where)
+        return {"type": kind, "text": checked_length(text, f"{where}.{member}")}
 
     return convert
 
@@ -227,7 +230,7 @@ def _file(part: Mapping[str, Any], where: str, kind: str) -> Part:
         raise _unreadable(
             at, f"it is not readable as text ({file.media_type[:60] or 'of no declared type'})"
         )
-    return {"type": kind, "text": framed(text, name, file.media_type)}
+    return {"type": kind, "text": checked_length(framed(text, name, file.media_type), at)}
 
 
 def _unreadable(where: str, reason: str) -> InvalidRequest:

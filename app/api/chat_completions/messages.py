@@ -13,7 +13,13 @@ from types import MappingProxyType
 from typing import Any
 
 from app.answers.call_ids import CallIds
-from app.answers.field_errors import invalid_type, invalid_value, missing, required_string
+from app.answers.field_errors import (
+    checked_length,
+    invalid_type,
+    invalid_value,
+    missing,
+    required_string,
+)
 from app.answers.tools import alias_of
 from app.api.chat_completions.content import (
     OUTPUT_PARTS,
@@ -146,13 +152,17 @@ class _Conversation:
     def _function_call(self, function: Any, call_id: str, where: str) -> None:
         if not isinstance(function, dict):
             raise invalid_type(where, "an object", function)
+        # Any name: the model may have made one up, and the client gives back what it was given.
+        name = alias_of(required_string(function, "name", where))
+        arguments = checked_length(
+            required_string(function, "arguments", where), f"{where}.arguments"
+        )
         upstream_id = self._call_ids.next(call_id)
         self.items.append(
             {
                 "type": "function_call",
-                # Any name: the model may have made one up, and the client gives back what it was given.
-                "name": alias_of(required_string(function, "name", where)),
-                "arguments": required_string(function, "arguments", where),
+                "name": name,
+                "arguments": arguments,
                 "call_id": upstream_id,
             }
         )

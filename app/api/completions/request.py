@@ -14,7 +14,7 @@ from typing import Any
 from marshmallow import fields
 
 from app.answers.constraints import AnswerConstraints
-from app.answers.field_errors import invalid_type, missing, unsupported
+from app.answers.field_errors import checked_length, invalid_type, missing, unsupported
 from app.api.members import BodyPass, BodyShape, Members
 from app.api.sampling import (
     PARAGRAPH,
@@ -144,4 +144,5 @@ def _prompts(given: Any) -> tuple[str, ...]:
     for index, prompt in enumerate(prompts):
         if not isinstance(prompt, str):  # arrays of tokens, too: codex takes text only
             raise invalid_type(f"prompt[{index}]", "a string", prompt)
+        checked_length(prompt, "prompt" if isinstance(given, str) else f"prompt[{index}]")
     return tuple(prompts)

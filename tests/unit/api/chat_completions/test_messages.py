@@ -441,6 +441,38 @@ REFUSED: list[tuple[Any, str, str]] = [
 ]
 
 
+LONG = "x" * 10_485_760
+
+
+@pytest.mark.parametrize(
+    ("message", "param"),
+    [
+        (said("user", LONG + "x"), ".content"),
+        (said("user", [{"type": "text", "text": LONG + "x"}]), ".content[0].text"),
+        (said("assistant", LONG + "x"), ".content"),
+        (called(call(arguments=LONG + "x")), f"{CALLED}.function.arguments"),
+    ],
+    ids=["text", "part", "answer", "arguments"],
+)
+def test_a_text_that_no_model_reads_is_refused(message: Any, param: str) -> None:
+    with pytest.raises(InvalidRequest) as raised:
+        to_items([said("user", "first"), message])
+    error = raised.value
+    assert (error.param, error.code) == (f"messages[1]{param}", "string_above_max_length")
+    assert len(error.message) < 200
+
+
+def test_parts_that_become_one_text_count_together() -> None:
+    half = {"type": "text", "text": LONG[: len(LONG) // 2]}
+    result = {"role": "tool", "tool_call_id": "c1", "content": [half, half]}
+    asked = [said("user", LONG), called(call("c1"))]
+    assert len(to_items([*asked, result])) == 3
+    result["content"] = [half, half, {"type": "text", "text": "x"}]
+    with pytest.raises(InvalidRequest) as raised:
+        to_items([*asked, result])
+    assert raised.value.param == "messages[2].content"
+
+
 @pytest.mark.parametrize(("message", "param", "code"), REFUSED)
 def test_a_refusal_names_the_field_and_its_message(message: Any, param: str, code: str) -> None:
     with pytest.raises(InvalidRequest) as raised:

@@ -434,7 +434,7 @@ def test_the_notification_after_the_handshake_exists(schema: Schema) -> None:
     assert members(schema("ClientNotification")) == {"initialized": None}
 
 
-PNG = "data:image/png;base64,iVBORw0KGgo="
+PNG = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABAAA="
 CALL: dict[str, Any] = {
     "id": "c",
     "type": "function",
