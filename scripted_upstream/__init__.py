@@ -10,6 +10,7 @@ A request gets the script whose marker it holds: `script` says what an answer is
 `failures` how it fails. Without a script, or where a script asks for it, `simple_answer` makes one from the request
 alone: calls of tools (`tool_choice`), filled schemas (`schema_filler`, `pattern_filler`), else the demo's greeting
 (`default_answer`). From answer to bytes: `events`, `envelope`, `timeline`. What OpenAI would refuse is refused first:
-`refusals`, `items`, `schemas`. All these are pure. With a socket, a clock or a store: `server`, `exchange`, `peer`,
-`recorder`, `control`. `client` is for tests.
+`refusals`, `items`, `schemas`. Where it is asked to, `prompt_cache` says which input tokens OpenAI would have cached;
+on a WebSocket, `logical_input` says what a request that continues another means. All these are pure. With a socket, a
+clock or a store: `server`, `exchange`, `peer`, `websocket`, `recorder`, `control`. `client` is for tests.
 """

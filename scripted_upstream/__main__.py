@@ -15,6 +15,7 @@ import gevent
 import orjson
 from gevent import socket
 
+from scripted_upstream.prompt_cache import PromptCache
 from scripted_upstream.server import Server, Upstream
 from scripted_upstream.simple_answer import demo_response
 
@@ -25,7 +26,10 @@ def main(argv: list[str], make_server: Callable[[Any, Upstream], Server] = Serve
     """Serve until SIGTERM, SIGINT or, if asked for, the end of stdin."""
     options = _parse(argv)
     upstream = Upstream(
-        tuple(options.model), has_control=options.control, unscripted=options.unscripted
+        tuple(options.model),
+        has_control=options.control,
+        unscripted=options.unscripted,
+        prompt_cache=PromptCache(options.prompt_cache) if options.prompt_cache else None,
     )
     server = make_server(_listener(options), upstream)
     server.start()
@@ -57,6 +61,12 @@ def _parse(argv: list[str]) -> argparse.Namespace:
         default=demo_response,
         metavar="MODULE:FUNCTION",
         help="what answers a request that no script answers: a function from the request to a Response",
+    )
+    parser.add_argument(
+        "--prompt-cache",
+        type=float,
+        metavar="SECONDS",
+        help="report cached tokens as OpenAI does, of prefixes that were used within so many seconds",
     )
     parser.add_argument(
         "--until-stdin-closes", action="store_true", help="exit when stdin reaches its end"

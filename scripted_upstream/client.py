@@ -71,7 +71,7 @@ class Control:
         return int(self._ask("POST", "release", {"marker": marker})["released"])
 
     def state(self) -> dict[str, Any]:
-        """Return open_connections, requests_total, in_flight, errors and last_errors."""
+        """Return the counters: connections, requests, bytes of bodies and of answers, tokens, errors."""
         return self._ask("GET", "state")
 
     def reset(self) -> None:

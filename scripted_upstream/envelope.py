@@ -6,6 +6,7 @@ from typing import Any, Literal
 import orjson
 
 from scripted_upstream.events import Rendered
+from scripted_upstream.prompt_cache import Charge
 from scripted_upstream.script import Usage
 
 _BYTES_PER_TOKEN = 4
@@ -35,10 +36,11 @@ _DEFAULTS: dict[str, Any] = {
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """New in each call: the middle of its ids, and the Unix time in seconds."""
+    """New in each call: the middle of its ids, the Unix time in seconds, and what a prompt cache says of its input."""
 
     nonce: str
     created_at: int
+    charge: Charge | None = None
 
 
 def response_object(
@@ -68,13 +70,20 @@ def response_object(
     }
 
 
-def usage_object(usage: Usage, request: dict[str, Any], rendered: Rendered) -> dict[str, Any]:
-    """Return token counts: the scripted ones, else four bytes a token in, one delta a token out."""
+def usage_object(
+    usage: Usage, request: dict[str, Any], rendered: Rendered, charge: Charge | None = None
+) -> dict[str, Any]:
+    """Return token counts: the scripted ones, else four bytes a token in, one delta a token out.
+
+    `charge` is what a prompt cache says of the input, where no script does.
+    """
     reasoning = usage.reasoning_tokens
     if reasoning is None:
         reasoning = rendered.reasoning_deltas
-    taken = usage.input_tokens
-    if taken is None:
+    taken, cached = usage.input_tokens, usage.cached_tokens
+    if taken is None and charge is not None:
+        taken, cached = charge.input_tokens, charge.cached_tokens
+    elif taken is None:
         taken = max(1, len(orjson.dumps(request.get("input"))) // _BYTES_PER_TOKEN)
     given = usage.output_tokens
     if given is None:
@@ -82,7 +91,7 @@ def usage_object(usage: Usage, request: dict[str, Any], rendered: Rendered) -> d
     return {
         "input_tokens": taken,
         "input_tokens_details": {
-            "cached_tokens": usage.cached_tokens,
+            "cached_tokens": cached,
             "cache_write_tokens": usage.cache_write_tokens,
         },
         "output_tokens": given,

@@ -14,6 +14,8 @@ from typing import Any
 import orjson
 from gevent.event import Event
 
+from scripted_upstream.prompt_cache import Charge
+
 MAX_RECORDS = 4096
 MAX_BYTES = 64 * 1024 * 1024
 _MAX_ERRORS = 20
@@ -66,6 +68,8 @@ class Recorder:
         self._records: deque[Record] = deque()
         self._bytes = 0
         self.requests_total = 0
+        self.bytes_received = self.bytes_sent = 0
+        self.input_tokens = self.cached_tokens = 0
         self.in_flight = 0
         self.open_connections = 0
         self.errors: list[str] = []
@@ -74,9 +78,20 @@ class Recorder:
     def __repr__(self) -> str:
         return f"<Recorder total={self.requests_total} in_flight={self.in_flight}>"
 
-    def arrived(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Record:
-        """Record a request whose body has been read. Pair it with `finished`."""
+    def arrived(
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        received: int | None = None,
+    ) -> Record:
+        """Record a request whose body has been read. Pair it with `finished`.
+
+        `received` is how many bytes came for it, where it says more than they do.
+        """
         self.requests_total += 1
+        self.bytes_received += len(body) if received is None else received
         self.in_flight += 1
         record = Record(self.requests_total, method, path, _scrubbed(headers), body)
         if self._keeps:
@@ -95,9 +110,15 @@ class Recorder:
     def finished(self, record: Record, outcome: str) -> None:
         """Note how serving a request ended."""
         self.in_flight -= 1
+        self.bytes_sent += record.bytes_sent
         record.outcome = outcome
         record.gate = None
         self.mark(record, "finished")
+
+    def charged(self, charge: Charge) -> None:
+        """Add up what a prompt cache says of the requests."""
+        self.input_tokens += charge.input_tokens
+        self.cached_tokens += charge.cached_tokens
 
     def hold(self, record: Record) -> Event:
         """Return the event that `release` sets for this record."""
@@ -149,6 +170,10 @@ class Recorder:
         return {
             "open_connections": self.open_connections,
             "requests_total": self.requests_total,
+            "bytes_received": self.bytes_received,
+            "bytes_sent": self.bytes_sent,
+            "input_tokens": self.input_tokens,
+            "cached_tokens": self.cached_tokens,
             "in_flight": self.in_flight,
             "errors": self.errors_total,
             "last_errors": self.errors,
@@ -159,6 +184,7 @@ class Recorder:
         self.release(None)
         self._records.clear()
         self._bytes = self.requests_total = self.errors_total = 0
+        self.bytes_received = self.bytes_sent = self.input_tokens = self.cached_tokens = 0
         self.errors = []
         self._tell()
 

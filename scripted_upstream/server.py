@@ -18,18 +18,24 @@ from gevent.pywsgi import WSGIHandler, WSGIServer
 
 from scripted_upstream.control import Control
 from scripted_upstream.envelope import Stamp
+from scripted_upstream.events import ENCODED_NONCE, render_items
 from scripted_upstream.exchange import Exchange
 from scripted_upstream.failures import JSON_TYPE, error_body
+from scripted_upstream.logical_input import Continuations, is_warm_up
 from scripted_upstream.peer import Peer
-from scripted_upstream.recorder import Recorder
+from scripted_upstream.prompt_cache import PromptCache
+from scripted_upstream.recorder import Record, Recorder
 from scripted_upstream.refusals import Refusal, parse_request, refusal
 from scripted_upstream.script import Response
 from scripted_upstream.script_registry import ScriptRegistry
 from scripted_upstream.simple_answer import demo_response, simple_items
 from scripted_upstream.timeline import Act, Reply, plan
+from scripted_upstream.websocket import MessagePeer, WebSocket
 
 _CONTROL = "/control/"
+_RESPONSES = "/v1/responses"
 _DEMO_MODEL = "demo"
+_SESSION = ("session-id", "session_id")  # codex's header, and how others spell it
 
 
 class Handler(WSGIHandler):
@@ -79,7 +85,7 @@ class Upstream:
     """The WSGI application.
 
     `models` are the known ones; none given means that any is served. `unscripted` answers a valid request that holds
-    the marker of no script.
+    the marker of no script. With a `prompt_cache`, usage is what that says, where no script says another.
     """
 
     def __init__(
@@ -88,8 +94,10 @@ class Upstream:
         *,
         has_control: bool,
         unscripted: Callable[[dict[str, Any]], Response] = demo_response,
+        prompt_cache: PromptCache | None = None,
     ) -> None:
         self.models = models
+        self._prompt_cache = prompt_cache
         self._unscripted = unscripted
         self.recorder = Recorder(time.monotonic, keeps=has_control)
         self._scripts = ScriptRegistry()
@@ -98,6 +106,9 @@ class Upstream:
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         """Answer one request."""
         path = environ["PATH_INFO"]
+        if path == _RESPONSES and environ.get("HTTP_UPGRADE", "").lower() == "websocket":
+            self._converse(environ["scripted_upstream.handler"])
+            return ()
         body = environ["wsgi.input"].read()
         if self._control is not None and path.startswith(_CONTROL):
             self._leave_the_count(environ["scripted_upstream.handler"])
@@ -118,41 +129,106 @@ class Upstream:
         with Peer(handler.socket, lambda: recorder.mark(record, "peer_closed")) as peer:
             exchange = Exchange(peer, record, recorder)
             try:
-                outcome = exchange.perform(self._acts(method, path, body))
+                outcome = exchange.perform(self._acts(method, path, record))
             finally:
                 record.bytes_sent = handler.response_length = peer.bytes_sent
                 handler.close_connection = handler.close_connection or not exchange.reusable
                 recorder.finished(record, outcome)
 
-    def _acts(self, method: str, path: str, body: bytes) -> tuple[Act, ...]:
-        routes: dict[tuple[str, str], Callable[[bytes], tuple[Act, ...]]] = {
-            ("POST", "/v1/responses"): self._responses,
+    def _acts(self, method: str, path: str, record: Record) -> tuple[Act, ...]:
+        routes: dict[tuple[str, str], Callable[[Record], tuple[Act, ...]]] = {
+            ("POST", _RESPONSES): self._responses,
             ("GET", "/v1/models"): self._models,
         }
         route = routes.get((method, path))
         if route is None:
             message = f"Invalid URL ({method} {path})"
             return (Reply(404, error_body(message), JSON_TYPE),)
-        return route(body)
+        return route(record)
 
-    def _models(self, _: bytes) -> tuple[Act, ...]:
+    def _models(self, _: Record) -> tuple[Act, ...]:
         data = [
             {"id": model, "object": "model", "created": 0, "owned_by": "demo"}
             for model in self.models or (_DEMO_MODEL,)
         ]
         return (Reply(200, orjson.dumps({"object": "list", "data": data}), JSON_TYPE),)
 
-    def _responses(self, body: bytes) -> tuple[Act, ...]:
-        request = parse_request(body)
+    def _responses(self, record: Record) -> tuple[Act, ...]:
+        request = parse_request(record.body)
         if isinstance(request, Refusal):
             return (Reply(request.status, request.body, JSON_TYPE),)
+        found = self._response_to(request, record)
+        if isinstance(found, Reply):
+            return (found,)
+        return plan(found, request, self._stamp(request, record.headers))
+
+    def _response_to(self, request: dict[str, Any], record: Record) -> Response | Reply:
         refused = refusal(request, self.models)
         if refused is not None:
-            return (Reply(refused.status, refused.body, JSON_TYPE),)
-        response = self._scripts.take(body) or self._unscripted(request)
+            return Reply(refused.status, refused.body, JSON_TYPE)
+        response = self._scripts.take(record.body) or self._unscripted(request)
         if response.from_request:
             response = replace(response, items=simple_items(request))
-        return plan(response, request, Stamp(os.urandom(16).hex(), int(time.time())))
+        return response
+
+    def _stamp(self, request: dict[str, Any], headers: dict[str, str]) -> Stamp:
+        charge = None
+        if self._prompt_cache is not None and not is_warm_up(request):
+            session = next((headers[name] for name in _SESSION if name in headers), "")
+            charge = self._prompt_cache.charge(session, request, time.monotonic())
+            self.recorder.charged(charge)
+        return Stamp(os.urandom(16).hex(), int(time.time()), charge)
+
+    def _converse(self, handler: Handler) -> None:
+        """Serve one WebSocket: each message is a request, which may continue the answer to another."""
+        key = handler.headers.get("Sec-WebSocket-Key", "")
+        websocket = WebSocket(handler.socket, handler.rfile, key)
+        continuations = Continuations()
+        handler.close_connection = True
+        handler.response_length = 1  # the handshake was the response
+        try:
+            while (sent := websocket.receive()) is not None:
+                if not self._answer_message(handler, websocket, continuations, sent):
+                    return
+        finally:
+            websocket.close()
+
+    def _answer_message(
+        self, handler: Handler, websocket: WebSocket, continuations: Continuations, sent: bytes
+    ) -> bool:
+        """Answer one message; return whether the connection may serve another. The record holds the logical input."""
+        request = continuations.whole(orjson.loads(sent))
+        body = sent if request is None else orjson.dumps(request)
+        headers = dict(handler.headers.items())
+        recorder = self.recorder
+        record = recorder.arrived("GET", _RESPONSES, headers, body, received=len(sent))
+        outcome = "error"
+        with MessagePeer(websocket, lambda: recorder.mark(record, "peer_closed")) as peer:
+            exchange = Exchange(peer, record, recorder)
+            try:
+                outcome = exchange.perform(self._message_acts(request, record, continuations))
+            finally:
+                record.bytes_sent = peer.bytes_sent
+                recorder.finished(record, outcome)
+        return exchange.reusable
+
+    def _message_acts(
+        self, request: dict[str, Any] | None, record: Record, continuations: Continuations
+    ) -> tuple[Act, ...]:
+        if request is None:
+            message = "Previous response not found."
+            code = "previous_response_not_found"
+            body = error_body(message, param="previous_response_id", code=code)
+            return (Reply(400, body, JSON_TYPE),)
+        found = Response() if is_warm_up(request) else self._response_to(request, record)
+        if isinstance(found, Reply):
+            return (found,)
+        stamp = self._stamp(request, record.headers)
+        output = orjson.loads(
+            render_items(found).output.replace(ENCODED_NONCE, stamp.nonce.encode())
+        )
+        continuations.keep(f"resp_{stamp.nonce}", request, output)
+        return plan(found, request, stamp)
 
     def _leave_the_count(self, handler: Handler) -> None:
         """A connection of a test, not of codex, is not counted."""

@@ -155,7 +155,7 @@ def _terminal(response: Response, request: dict[str, Any], stamp: Stamp) -> byte
         status=status,
         incomplete=response.incomplete,
         output=orjson.Fragment(rendered.output.replace(ENCODED_NONCE, stamp.nonce.encode())),
-        usage=usage_object(response.usage, request, rendered),
+        usage=usage_object(response.usage, request, rendered, stamp.charge),
     )
     return encode_event(f"response.{status}", sequence, {"response": body})
 

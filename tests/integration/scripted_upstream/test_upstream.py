@@ -356,3 +356,31 @@ def test_an_error_of_its_own_is_counted_and_shown() -> None:
     assert (state["errors"], state["in_flight"]) == (1, 0)
     assert "RecursionError" in state["last_errors"][0]
     assert "RecursionError" in complaints
+
+
+def test_a_prompt_cache_reports_what_the_same_session_sent_before() -> None:
+    command = [sys.executable, "-m", "scripted_upstream", "--port", "0", "--control"]
+    with subprocess.Popen(
+        [*command, "--until-stdin-closes", "--prompt-cache", "300"],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        url = json.loads(process.stdout.readline())["url"]
+        sent = {**body("x" * 8000), "prompt_cache_key": "one"}
+        cached = [
+            events(
+                requests.post(
+                    f"{url}/responses", json=sent, headers={"session-id": session}, timeout=10
+                ).content
+            )[-1]["response"]["usage"]["input_tokens_details"]["cached_tokens"]
+            for session in ("a", "a", "b")
+        ]
+        state = Control(url).state()
+        process.stdin.close()
+        assert process.wait(timeout=10) == 0
+    assert cached == [0, 1920, 0]
+    assert state["cached_tokens"] == 1920
+    assert state["bytes_received"] > 3 * 8000

@@ -1,6 +1,7 @@
 import pytest
 
 from scripted_upstream import recorder as module
+from scripted_upstream.prompt_cache import Charge
 from scripted_upstream.recorder import Recorder
 
 
@@ -107,13 +108,30 @@ def test_reset_forgets_and_releases() -> None:
     record = book.arrived("POST", "/", {}, b"m")
     gate = book.hold(record)
     book.failed("e")
+    book.charged(Charge(10, 5))
     book.reset()
     assert gate.is_set()
     assert book.matching(None) == []
     assert book.state() == {
         "open_connections": 0,
         "requests_total": 0,
+        "bytes_received": 0,
+        "bytes_sent": 0,
+        "input_tokens": 0,
+        "cached_tokens": 0,
         "in_flight": 1,
         "errors": 0,
         "last_errors": [],
     }
+
+
+def test_bytes_and_tokens_are_added_up() -> None:
+    book = recorder()
+    for body, sent in ((b"12345", 100), (b"123", 20)):
+        record = book.arrived("POST", "/", {}, body)
+        record.bytes_sent = sent
+        book.charged(Charge(1500, 1024))
+        book.finished(record, "completed")
+    state = book.state()
+    assert (state["bytes_received"], state["bytes_sent"]) == (8, 120)
+    assert (state["input_tokens"], state["cached_tokens"]) == (3000, 2048)

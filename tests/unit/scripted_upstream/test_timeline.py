@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from scripted_upstream.envelope import Stamp
 from scripted_upstream.failures import FAILURES, HttpFailure
+from scripted_upstream.prompt_cache import Charge
 from scripted_upstream.script import Message, RawItem, Response, Usage, parse_script
 from scripted_upstream.timeline import (
     MAX_SEND,
@@ -130,6 +131,18 @@ def test_usage_is_scripted_or_counted(usage: Usage, expected: tuple[int, ...]) -
         reported["output_tokens_details"]["reasoning_tokens"],
         reported["total_tokens"],
     )
+
+
+@pytest.mark.parametrize(
+    ("usage", "expected"), [(Usage(), (2000, 1152)), (Usage(100, 40), (100, 40))]
+)
+def test_a_prompt_cache_counts_what_no_script_does(usage: Usage, expected: tuple[int, int]) -> None:
+    stamp = Stamp("a" * 32, 0, Charge(2000, 1152))
+    acts = plan(Response(items=(HELLO,), usage=usage), REQUEST, stamp)
+    reported = events(acts)[-1]["response"]["usage"]
+    cached = reported["input_tokens_details"]["cached_tokens"]
+    assert (reported["input_tokens"], cached) == expected
+    assert reported["total_tokens"] == expected[0] + reported["output_tokens"]
 
 
 @pytest.mark.parametrize("reason", ["max_output_tokens", "content_filter"])
