@@ -10,7 +10,7 @@ WORKERS ?= 4
 PYTEST := $(BIN)/python -m pytest
 
 .PHONY: help run dev unit test test-system test-langchain chaos cov fmt check bench clean
-.PHONY: run-environment dev-environment langchain-environment
+.PHONY: run-environment dev-environment langchain-environment bench-environment
 
 help:  ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,11 +53,11 @@ check: dev-environment  ## Style, types, spelling, layer contracts
 	$(BIN)/codespell
 	$(BIN)/lint-imports
 
-bench: dev-environment  ## The gateway against a minimal client of the same child
-	$(BIN)/python -m bench
+bench: bench-environment  ## The gateway against hand-written clients of the same child; BENCH="--full --plots plots"
+	.venv-bench/bin/python -m bench $(BENCH)
 
 clean:  ## Remove the virtual environments and every cache
-	rm -rf .venv .venv-langchain .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage
+	rm -rf .venv .venv-langchain .venv-bench .venv-bench-peers .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 run-environment:
@@ -68,3 +68,6 @@ dev-environment:
 
 langchain-environment:
 	$(ENVIRONMENT) .venv-langchain requirements-langchain.txt
+
+bench-environment:
+	$(ENVIRONMENT) .venv-bench requirements-bench.txt

@@ -1,61 +1,96 @@
-"""`python -m bench`: options, the run, the table. Exits 1 if any answer was wrong, 2 if something did not start."""
+"""Command line: `python -m bench`. Exits 1 if any answer was wrong, 2 if something did not start."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import secrets
 import signal
 import sys
-import tempfile
-from collections.abc import Sequence
-from contextlib import ExitStack
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from codex_cli_bin import bundled_codex_path
+from bench import measurements, table
+from bench.processes import StartError
 
-from bench import processes, report
-from bench.jobs import Job, digest
-from bench.measure import Series
-from bench.processes import Side, StartError
-from scripted_upstream.client import Control
-
-_QUICK = {"requests": 25, "rounds": 2, "requests_a_client": 4}
-_WARM_UP = 10
+_QUICK = {
+    "requests": 25,
+    "rounds": 2,
+    "requests_a_client": 4,
+    "loop_repeats": 1,
+    "loop_rounds": 8,
+    "most_loops": 2,
+}
+_FULL = {
+    "concurrency": "1,8,32,64,128",
+    "interval_ms": "0,25",
+    "sides": "gateway,cold,warm,kept,exec",
+}
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m bench",
-        description="The gateway against a minimal client of the same codex app-server.",
+        description="The gateway against hand-written clients of the same codex app-server.",
     )
-    parser.add_argument("--requests", type=int, default=50, help="in each round of a side")
-    parser.add_argument(
+    for add_options in (_question_options, _loop_options, _output_options):
+        add_options(parser)
+    options = parser.parse_args(arguments)
+    for asked, values in ((options.full, _FULL), (options.quick, _QUICK)):
+        if asked:
+            vars(options).update(values)
+    options.concurrency = [int(word) for word in filter(None, options.concurrency.split(","))]
+    options.interval_ms = [float(word) for word in options.interval_ms.split(",")]
+    options.sides = options.sides.split(",")
+    _check(parser, options)
+    return options
+
+
+def _question_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("single questions").add_argument
+    add("--requests", type=int, default=50, help="in each round of a side")
+    add(
         "--requests-a-client",
         type=int,
         default=8,
         help="at least so many, or the burst at a round's start would be most of it",
     )
-    parser.add_argument("--rounds", type=int, default=10, help="for each side of a cell")
-    parser.add_argument("--concurrency", default="1,8,32", help="the cells, like 1,8,32")
-    parser.add_argument("--deltas", type=int, default=50, help="in each answer")
-    parser.add_argument("--interval-ms", type=float, default=0, help="between deltas; 0: unpaced")
-    parser.add_argument("--flood", type=int, default=20_000, help="deltas of the one long stream")
-    parser.add_argument("--quick", action="store_true", help="a run of under 20 seconds")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures there")
-    options = parser.parse_args(arguments)
-    if options.quick:
-        vars(options).update(_QUICK)
-    options.concurrency = [int(word) for word in options.concurrency.split(",")]
-    if min([options.requests, options.rounds, options.deltas, options.flood]) < 1:
+    add("--rounds", type=int, default=10, help="for each side of a cell")
+    add("--concurrency", default="1,8,32", help="the cells, like 1,8,32; empty: none")
+    add("--deltas", type=int, default=50, help="in each answer")
+    add("--interval-ms", default="0", help="between deltas, like 0,25; 0: unpaced")
+    add("--flood", type=int, default=20_000, help="deltas of the one long stream; 0: none")
+    add("--sides", default="gateway,cold,warm,kept", help=f"of {','.join(measurements.SIDES)}")
+    add("--peers", action="store_true", help="also ChatMock and LiteLLM, which it installs")
+    add("--websockets", action="store_true", help="between the children and the upstream")
+    add("--relay", action="store_true", help="TLS and a round trip of 30 ms before the upstream")
+
+
+def _loop_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("agent loops").add_argument
+    add("--loop-repeats", type=int, default=3, help="of each workload, for each side; 0: none")
+    add("--loop-rounds", type=int, default=30, help="calls in each loop")
+    add("--result-chars", type=int, default=2048, help="in the result of each call")
+    add("--most-loops", type=int, default=16, help="leave out workloads of more loops at once")
+
+
+def _output_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--quick", action="store_true", help="a run of about 30 seconds")
+    add("--full", action="store_true", help="every number of clients, paced too, and codex exec")
+    add("--json", type=Path, metavar="FILE", help="also write the figures there")
+    add("--plots", type=Path, metavar="FOLDER", help="also draw them there, as PNG and SVG")
+    add("--from-json", type=Path, metavar="FILE", help="measure nothing: show these figures")
+
+
+def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    counts = (options.requests, options.rounds, options.deltas, options.loop_rounds)
+    if min(*counts, *options.concurrency) < 1:
         parser.error("every count must be at least 1")
-    if min(options.concurrency) < 1:
-        parser.error("--concurrency: at least 1")
-    return options
+    unknown = set(options.sides) - set(measurements.SIDES)
+    if unknown:
+        parser.error(f"--sides: unknown: {', '.join(sorted(unknown))}")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -63,77 +98,35 @@ def main(arguments: Sequence[str]) -> int:
     options = parse(arguments)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that every process is still ended
     try:
-        result = run(options)
+        draw = _drawing() if options.plots else None
+        if options.from_json:
+            result = json.loads(options.from_json.read_text(encoding="utf-8"))
+        else:
+            result = measurements.run(options)
+        print(table.text(result))
+        if options.json:
+            written = json.dumps(result, indent=2, default=str) + "\n"
+            options.json.write_text(written, encoding="utf-8")
+        if draw:
+            draw(result, options.plots)
     except StartError as error:
         print(error, file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
-    print(report.table(result))
-    if options.json:
-        options.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    cells = [*result["cells"].values(), result["flood"]]
-    return 1 if any(sum(found["wrong"].values()) for found in cells) else 0
+    return exit_code(result)
 
 
-def run(options: argparse.Namespace) -> dict[str, Any]:
-    """Start both sides, measure every cell, end everything; return the result."""
-    binary = Path(os.environ.get("CODEX_BIN") or bundled_codex_path())
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
-        homes = {name: folder / name for name in ("gateway", "direct")}
-        for home in homes.values():
-            home.mkdir(mode=0o700)
-        url, pid = stack.enter_context(processes.upstream(folder))
-        running = stack.enter_context(processes.gateway(url, homes["gateway"], binary))
-        facts = report.machine(running.user_agent)
-        sides = (
-            stack.enter_context(processes.through_gateway(running, homes["gateway"], pid)),
-            stack.enter_context(processes.directly(url, homes["direct"], binary, pid)),
-        )
-        control = Control(url)
-        answer = _script(control, running.model, options.deltas, options.interval_ms)
-        flood = _script(control, running.model, options.flood, 0)
-        for side in sides:
-            side.run(_sized(answer, 1, _WARM_UP))
-            side.run(_sized(answer, max(options.concurrency), _WARM_UP))
-        cells = {}
-        for clients in options.concurrency:
-            requests = max(options.requests, clients * options.requests_a_client)
-            cells[str(clients)] = report.cell(
-                *_alternate(sides, _sized(answer, clients, requests), options.rounds)
-            )
-        flooded = _alternate(sides, flood, options.rounds)
-    return {
-        "machine": facts,
-        "options": vars(options) | {"json": None},
-        "cells": cells,
-        "flood": report.flood_cell(*flooded, options.flood),
-    }
+def _drawing() -> Callable[[dict[str, Any], Path], object]:
+    """Return what draws plots, before anything is measured for it. Raises `StartError`."""
+    from bench import plots  # noqa: PLC0415 - matplotlib is in `make bench`'s environment alone
+
+    return plots.draw
 
 
-def _script(control: Control, model: str, deltas: int, interval_ms: float) -> Job:
-    """Give the upstream a script; return the job that asks for it once. No two deltas are alike."""
-    marker = f"bench-{secrets.token_hex(4)}"
-    pieces = [f"w{number:x} " for number in range(deltas)]
-    message = {"type": "message", "deltas": pieces}
-    control.script(marker, {"items": [message], "interval_ms": interval_ms})
-    prompt = f"Please answer as {marker} says."
-    spread_s = deltas * interval_ms / 1000
-    return Job(model, prompt, 1, 1, deltas, digest(pieces), spread_s)
-
-
-def _sized(job: Job, clients: int, requests: int) -> Job:
-    return replace(job, concurrency=clients, requests=requests)
-
-
-def _alternate(sides: tuple[Side, Side], job: Job, rounds: int) -> tuple[Series, Series]:
-    """Let the sides take turns, so that whatever else the machine does meets both alike."""
-    series = (Series(), Series())
-    for _ in range(rounds):
-        for side, collected in zip(sides, series, strict=True):
-            collected.add(*side.run(job))
-    return series
+def exit_code(result: dict[str, Any]) -> int:
+    """Return 1 if any answer was wrong. An aim that is missed is printed, and no fault of the run."""
+    return int(any(sum(found["wrong"].values()) for found in table.every_cell(result)))
 
 
 if __name__ == "__main__":

@@ -1,114 +1,43 @@
-"""The direct side: `python -m bench.direct_load HOME UPSTREAM_URL BINARY` (the upstream's key in the environment).
+"""Direct sides: `python -m bench.direct_load THREADS HOME UPSTREAM_URL BINARY`, with threads cold, warm or kept.
 
 The least that a client of `codex app-server` can do and still be right: it starts the child that the gateway would
-start, says the same to it, and keeps what comes back. No HTTP, no supervision, no deadlines, no validation.
+start, says the same to it, and keeps what comes back.
+
+cold    a new thread for each question, as a client without any memory does it
+warm    a thread that was started before the question came
+kept    one thread for each client, which goes on with it; a new one after 30 questions
 """
 
 from __future__ import annotations
 
-import os
 import sys
 import time
-from pathlib import Path
-from typing import Any
 
-import gevent
-import orjson
-from gevent import socket, subprocess
-from gevent.event import AsyncResult, Event
-from gevent.lock import Semaphore
+from gevent import spawn
+from gevent.queue import Queue
 
 from app.api.chat_completions.messages import to_items
 from app.backend.request import TurnRequest
 from app.backends.app_server import protocol
 from app.backends.app_server.parse_events import ThreadId
-from app.codex.config import Upstream, UpstreamKind
-from app.codex.home import Home
-from app.codex.launch import Launcher
-from bench import jobs
-from bench.jobs import Answer, AnswerError, Job
+from bench import agent_loop, jobs
+from bench.codex_pipe import Pipe, Turn, child, launcher
+from bench.direct_loop import ColdConversation, KeptConversation
+from bench.jobs import Answer, AnswerError, Client, Job
+from bench.measure import cpu_ms
 
-UPSTREAM_KEY_VARIABLE = "BENCH_UPSTREAM_KEY"
-
-_READ_BYTES = 256 * 1024
-_STREAM_IDLE_MS = 300_000  # what the gateway gives its child by default
-_END_S = 5
+_KEPT_QUESTIONS = 30
+_SPARE = 8  # while some are being started: over a real network that takes longer than an answer
 
 
-class Listening:
-    """What one turn has said so far."""
-
-    def __init__(self) -> None:
-        self.first = self.ended = 0.0
-        self.texts: list[str] = []
-        self.status = ""
-        self.over = Event()
+def start_thread(pipe: Pipe, request: TurnRequest) -> ThreadId:
+    """Start a thread. Blocks."""
+    started = pipe.call("thread/start", protocol.thread_start_params(request))
+    return protocol.parse_thread_id(started)
 
 
-class Pipe:
-    """JSON-RPC over the child's stdin and stdout, one socket as in the gateway."""
-
-    def __init__(self, connection: socket.socket) -> None:
-        self.turns: dict[str, Listening] = {}
-        self._socket = connection
-        self._next_id = 0
-        self._waiting: dict[int, AsyncResult[dict[str, Any]]] = {}
-        self._writing = Semaphore()
-        gevent.spawn(self._read)
-
-    def call(self, method: str, params: object) -> Any:
-        """Send a request and return its result. Blocks."""
-        waiter: AsyncResult[dict[str, Any]] = AsyncResult()
-        self._waiting[self._next_id + 1] = waiter
-        self.send(method, params)
-        answer = waiter.get() or {}
-        if "result" not in answer:
-            raise AnswerError(f"{method}: {answer.get('error')}")
-        return answer["result"]
-
-    def send(self, method: str, params: object) -> None:
-        """Send a request whose answer nobody waits for."""
-        self._next_id += 1
-        self._write({"id": self._next_id, "method": method, "params": params})
-
-    def notify(self, method: str) -> None:
-        """Send a notification."""
-        self._write({"method": method})
-
-    def _write(self, message: dict[str, object]) -> None:
-        line = orjson.dumps(message) + b"\n"
-        with self._writing:
-            self._socket.sendall(line)
-
-    def _read(self) -> None:
-        rest = b""
-        while data := self._socket.recv(_READ_BYTES):
-            *lines, rest = (rest + data).split(b"\n")
-            for line in lines:
-                self._take(orjson.loads(line))
-
-    def _take(self, message: dict[str, Any]) -> None:
-        method = message.get("method")
-        if method is None:
-            waiter = self._waiting.pop(message["id"], None)
-            if waiter is not None:
-                waiter.set(message)
-            return
-        params = message["params"]
-        turn = self.turns.get(params.get("threadId", ""))
-        if turn is None:
-            return
-        if method == "item/agentMessage/delta":
-            turn.texts.append(params["delta"])
-            turn.first = turn.first or time.perf_counter()
-        elif method == "turn/completed":
-            turn.ended = time.perf_counter()
-            turn.status = params["turn"]["status"]
-            turn.over.set()
-
-
-class DirectClient:
-    """Asks on a new thread each time, as the gateway does."""
+class _Client:
+    """Asks the same question again and again; how it comes by its thread is what differs."""
 
     def __init__(self, pipe: Pipe, job: Job) -> None:
         self._pipe = pipe
@@ -117,55 +46,106 @@ class DirectClient:
 
     def ask(self) -> Answer:
         """Run one turn. Blocks; raises `AnswerError`."""
-        pipe, request, turn = self._pipe, self._request, Listening()
+        pipe, request, turn = self._pipe, self._request, Turn()
         asked = time.perf_counter()
-        started = pipe.call("thread/start", protocol.thread_start_params(request))
-        thread_id = ThreadId(started["thread"]["id"])
+        thread_id = self._take_thread()
         pipe.turns[thread_id] = turn
         pipe.call("thread/inject_items", protocol.inject_items_params(thread_id, request.items))
         pipe.call("turn/start", protocol.turn_start_params(thread_id, request))
         turn.over.wait()
-        pipe.send("thread/unsubscribe", protocol.unsubscribe_params(thread_id))
         del pipe.turns[thread_id]
+        self._give_back(thread_id)
         if turn.status != "completed" or not turn.texts:
             raise AnswerError(f"the turn ended as {turn.status} with {len(turn.texts)} deltas")
         return Answer(asked, turn.first, turn.ended, lambda: turn.texts)
 
+    def _take_thread(self) -> ThreadId:
+        return start_thread(self._pipe, self._request)
+
+    def _give_back(self, thread_id: ThreadId) -> None:
+        self._pipe.send("thread/unsubscribe", protocol.unsubscribe_params(thread_id))
+
     def close(self) -> None:
-        """Do nothing: the pipe is everybody's."""
+        """Give back what the client holds."""
+
+
+class _Stock:
+    """Threads that wait for questions: some more than are ever asked for at once; each one taken is replaced."""
+
+    def __init__(self, pipe: Pipe) -> None:
+        self._pipe = pipe
+        self._ready: Queue[ThreadId] = Queue()
+        self._size = 0
+
+    def hold(self, request: TurnRequest, size: int) -> None:
+        """Start threads until there are so many. Blocks."""
+        while self._size < size:
+            self._size += 1
+            self._add(request)
+
+    def take(self, request: TurnRequest) -> ThreadId:
+        """Return one. Blocks where more are asked for than the child can start."""
+        spawn(self._add, request)
+        return self._ready.get()
+
+    def _add(self, request: TurnRequest) -> None:
+        self._ready.put(start_thread(self._pipe, request))
+
+
+class _WarmClient(_Client):
+    def __init__(self, pipe: Pipe, job: Job, stock: _Stock) -> None:
+        super().__init__(pipe, job)
+        self._stock = stock
+        stock.hold(self._request, job.concurrency + _SPARE)
+
+    def _take_thread(self) -> ThreadId:
+        return self._stock.take(self._request)
+
+
+class _KeptClient(_Client):
+    def __init__(self, pipe: Pipe, job: Job) -> None:
+        super().__init__(pipe, job)
+        self._thread_id: ThreadId | None = None
+        self._asked = 0
+
+    def _take_thread(self) -> ThreadId:
+        if self._thread_id is None:
+            self._thread_id = super()._take_thread()
+        return self._thread_id
+
+    def _give_back(self, thread_id: ThreadId) -> None:
+        self._asked += 1
+        if self._asked % _KEPT_QUESTIONS == 0:
+            self.close()
+
+    def close(self) -> None:
+        """Let the thread go."""
+        if self._thread_id is not None:
+            super()._give_back(self._thread_id)
+            self._thread_id = None
 
 
 def main() -> None:
-    """Start the child, shake hands, do jobs, end the child."""
-    root, upstream_url, binary = sys.argv[1:]
-    home = Home(Path(root))
-    upstream = Upstream(UpstreamKind.CONFIGURED, upstream_url, has_key=True)
-    key = os.environ[UPSTREAM_KEY_VARIABLE]
-    spec = Launcher(home, Path(binary), upstream, key, _STREAM_IDLE_MS).prepare()
-    ours, theirs = socket.socketpair()
-    child = subprocess.Popen(
-        spec.argv,
-        stdin=theirs.fileno(),
-        stdout=theirs.fileno(),
-        stderr=subprocess.DEVNULL,
-        env=spec.env,
-        cwd=spec.cwd,
-        start_new_session=True,
-    )
-    theirs.close()
-    try:
-        pipe = Pipe(ours)
-        pipe.call("initialize", protocol.initialize_params("0"))
-        pipe.notify("initialized")
-        home.silence_log_database()
-        jobs.tell({"child_pid": child.pid})
-        jobs.serve(lambda job: DirectClient(pipe, job))
-    finally:
-        ours.shutdown(socket.SHUT_WR)
-        try:
-            child.wait(timeout=_END_S)
-        except subprocess.TimeoutExpired:
-            child.kill()
+    """Start the child, do jobs, end the child."""
+    threads, root, upstream_url, binary = sys.argv[1:]
+    with child(launcher(root, upstream_url, binary)) as (pipe, child_pid):
+        stock = _Stock(pipe)
+
+        def connect(job: Job) -> Client:
+            if threads == "warm":
+                return _WarmClient(pipe, job, stock)
+            return (_KeptClient if threads == "kept" else _Client)(pipe, job)
+
+        conversation = KeptConversation if threads == "kept" else ColdConversation
+        jobs.tell({"child_pid": child_pid})
+        jobs.serve(
+            {
+                "questions": jobs.questions(connect),
+                "loops": agent_loop.loops(
+                    lambda job, number: conversation(pipe, job.model, job.markers[number]), cpu_ms
+                ),
+            }
+        )
 
 
 if __name__ == "__main__":

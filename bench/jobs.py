@@ -1,6 +1,6 @@
-"""What a load generator is told to do, what it reports, and the closed loop that both generators share.
+"""Jobs of a load generator, its reports, and the closed loop that all generators share.
 
-A generator reads one `Job` a line from stdin and answers each with one `Report` on stdout, so that starting it is never
+A generator reads one job a line from stdin and answers each with one report on stdout, so that starting it is never
 part of a measurement. Answers are kept raw while the clock runs and are checked after the last one has arrived.
 """
 
@@ -9,20 +9,20 @@ from __future__ import annotations
 import hashlib
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Protocol
 
 import gevent
 import orjson
 
 ANSWER_TIMEOUT_S = 60
-_EXAMPLES = 3
+MOST_EXAMPLES = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Ask `prompt` `requests` times, at most `concurrency` at once; the answer has these deltas and this hash.
+    """Ask `prompt` `requests` times, at most `concurrency` at once; the answer has these deltas (0: any) and this hash.
 
     The clients begin one after the other within `spread_s`. Answers that are paced all last equally long, so clients
     that began together would stay together and meet the child as a burst, again and again.
@@ -72,11 +72,25 @@ class Client(Protocol):
         """Give back what the client holds."""
 
 
-def serve(connect: Callable[[Job], Client]) -> None:
-    """Do jobs until stdin ends."""
+Handler = Callable[[dict[str, Any]], Any]
+"""Does a job of one kind: its fields in, a report (a dataclass) out."""
+
+
+def serve(handlers: Mapping[str, Handler]) -> None:
+    """Do jobs until stdin ends. Each line is an object with the kind of the job and its fields."""
     for line in sys.stdin.buffer:
-        report = run(Job(**orjson.loads(line)), connect)
-        tell(asdict(report))
+        message = orjson.loads(line)
+        tell(asdict(handlers[message["kind"]](message["job"])))
+
+
+def questions(connect: Callable[[Job], Client], *, deltas_told: bool = True) -> Handler:
+    """Return the handler of jobs of single questions. Of a side that tells no deltas, only the text is checked."""
+
+    def handle(fields: dict[str, Any]) -> Report:
+        job = Job(**fields)
+        return run(job if deltas_told else replace(job, deltas=0), connect)
+
+    return handle
 
 
 def tell(message: dict[str, object]) -> None:
@@ -124,11 +138,12 @@ def _check(job: Job, outcomes: list[Answer | str], wall_s: float) -> Report:
             continue
         report.first_ms.append((outcome.first - outcome.asked) * 1000)
         report.total_ms.append((outcome.ended - outcome.asked) * 1000)
-    return Report(report.first_ms, report.total_ms, wall_s, len(complaints), complaints[:_EXAMPLES])
+    examples = complaints[:MOST_EXAMPLES]
+    return Report(report.first_ms, report.total_ms, wall_s, len(complaints), examples)
 
 
 def _complaint(job: Job, pieces: list[str]) -> str:
-    if len(pieces) != job.deltas:
+    if job.deltas and len(pieces) != job.deltas:
         return f"{len(pieces)} of {job.deltas} deltas"
     return "" if digest(pieces) == job.sha256 else "another text than the script's"
 
