@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +11,7 @@ import pytest
 
 from tests.e2e.harness import Gateway, Upstream, ask, wait_until
 
-PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(64)).decode()
+PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABAAA="
 IMAGE = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PNG}"}}
 NEWER = "The 'gpt-7' model requires a newer version of Codex. Please upgrade and try again."
 
