@@ -209,7 +209,7 @@ class Answer:
             return True
         if error.part is RequestPart.FORMAT and (order := self._choices[index].fall_back()):
             request = replace(self._requests[index], output_schema=None)
-            self._requests[index] = request.with_item(developer_item(order))
+            self._requests[index] = request.instructed(developer_item(order))
             return True
         lease = self._turns.turns[index].lease
         if isinstance(error, WorkerLost) and lease.follows_loss:
@@ -227,9 +227,9 @@ class Answer:
 
     def _reopen(self, index: int, instruction: str | None = None) -> None:
         """Put another turn in the place of a choice's, on the same slot; `instruction` says what was wrong. Blocks."""
-        request = self._requests[index]
+        request = replace(self._requests[index], is_another_try=True)
         if instruction is not None:
-            request = request.with_item(developer_item(instruction))
+            request = request.instructed(developer_item(instruction))
         left_s = self._turns.started + self._pace.total_s - time.monotonic()
         slot_request = SlotRequest(self._owner, left_s)
         turn = self._engine.reopen(self._turns.turns[index], request, slot_request, self._observer)
@@ -280,6 +280,8 @@ class Answer:
             cause=self._choices[0].cause,
             rerouted_to=next(filter(None, (it.rerouted_to for it in self._choices)), None),
             adjusted_parameters=resolved.adjusted,
+            lookup=turn.lookup,
+            continued=turn.is_continued,
         )
 
     def _usage(self) -> Usage:

@@ -15,7 +15,8 @@ from app.backend.events import Usage
 class Summary:
     """See the module. Ids and generation are those of the first choice's turn; times are milliseconds.
 
-    `model` is the one that was asked for, `rerouted_to` the one that answers in its place, if there is one.
+    `model` is the one that was asked for, `rerouted_to` the one that answers in its place, if there is one. `continued`
+    says that the turn went on where an earlier one had left the conversation, `lookup` why not (`TurnFacts`).
     """
 
     thread_id: str
@@ -32,6 +33,8 @@ class Summary:
     cause: Cause | None
     rerouted_to: str | None = None
     adjusted_parameters: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    lookup: str = ""
+    continued: bool = False
 
     @property
     def answered_by(self) -> str:
@@ -53,4 +56,6 @@ class Summary:
             "ttft_ms": self.ttft_ms,
             "duration_ms": self.duration_ms,
             "usage_estimated": self.usage_estimated,
+            "continued": self.continued,
+            "cached_tokens": None if self.usage is None else self.usage.cached_input,
         }

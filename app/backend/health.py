@@ -17,12 +17,25 @@ class UpstreamFailure:
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """Conversations that wait for their next round: how many, about how many bytes, and how many were given up."""
+
+    count: int = 0
+    size: int = 0
+    evicted: dict[str, int] = field(default_factory=dict)
+
+
+NOTHING_KEPT = Kept()
+
+
+@dataclass(frozen=True, slots=True)
 class Health:
     """State of a backend. `reason` says in a word why it is not ready; `degraded` that it keeps failing.
 
     The rest is for operators, and about the process that new turns begin on: `generation` numbers it (0 before the
     first), `retiring` counts processes that another has replaced, `counters` are protocol anomalies of this process.
-    `running` and `waiting` are turns and requests at the gateway's admission.
+    `running` and `waiting` are turns and requests at the gateway's admission. `kept` is what this process keeps of
+    conversations.
     """
 
     ready: bool
@@ -43,3 +56,4 @@ class Health:
     running: int = 0
     waiting: int = 0
     counters: dict[str, int] = field(default_factory=dict)
+    kept: Kept = field(default_factory=lambda: NOTHING_KEPT)

@@ -15,6 +15,8 @@ from app.errors import GatewayError
 from app.rpc.channel import CallReport
 from app.rpc.messages import Notification
 
+KEPT = "kept"
+
 
 class TurnState(Enum):
     """State of a turn. ABANDONED: closed while it ran; codex has not confirmed its end yet."""
@@ -32,7 +34,8 @@ class TurnFacts:
     """Facts of a turn at one moment, for observers and summaries.
 
     `generation` numbers the process that runs it, `started` is in monotonic seconds, `error` says why the gateway ended
-    it, if it did.
+    it, if it did. `lookup` is what came of looking for where the conversation was left: `KEPT`, or a word for why the
+    turn had to begin anew; a backend that keeps nothing leaves it empty.
     """
 
     thread_id: str
@@ -41,6 +44,12 @@ class TurnFacts:
     state: TurnState
     started: float
     error: GatewayError | None = None
+    lookup: str = ""
+
+    @property
+    def is_continued(self) -> bool:
+        """True if the turn goes on where an earlier one left the conversation."""
+        return self.lookup == KEPT
 
 
 class TurnObserver(Protocol):

@@ -10,13 +10,33 @@ from app.backend.account import AccountLimits
 from app.backend.events import Event
 from app.backend.health import Health
 from app.backend.lease import Lease
-from app.backend.observer import RequestObserver, TurnFacts
+from app.backend.observer import KEPT, RequestObserver, TurnFacts
 from app.backend.request import Model, TurnRequest
 from app.errors import GatewayError
 
 REPLACEMENTS = ("memory", "login", "models", "runaway")
 """Reasons for which a process is replaced without a gap: it has grown, its login is no longer the present one, the
 upstream lists other models, or it works although no turn runs."""
+
+
+LOOKUPS = (
+    KEPT,
+    "off",
+    "first",
+    "again",
+    "other",
+    "terms",
+    "name",
+    "results",
+    "taken",
+    "lost",
+    "evicted",
+    "expired",
+)
+"""What may come of looking for where a conversation was left (`TurnFacts.lookup`)."""
+
+EVICTIONS = ("evicted", "expired", "lost", "memory", "replaced")
+"""Reasons for which a conversation is kept no longer."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,10 @@ class TurnRequest:
     """One question to the model: the whole history, as Responses API input items, and how to answer it.
 
     `tools` are codex's `DynamicToolSpec`s. `summary` asks for reasoning summaries. None leaves a matter to codex.
+
+    `conversation` is what the client calls this one, if it has a name for it. A backend may go on where an answer in it
+    ended, unless this `is_another_try`; and may keep what it has for the next request, unless this one `is_final`: has
+    items at its end that no other will bring, or none follows it.
     """
 
     model: str
@@ -25,10 +29,15 @@ class TurnRequest:
     output_schema: Mapping[str, Any] | None = None
     service_tier: str | None = None
     verbosity: str | None = None
+    conversation: str | None = None
+    is_another_try: bool = False
+    is_final: bool = False
 
-    def with_item(self, item: Mapping[str, Any]) -> TurnRequest:
-        """Return the same question with one more item at its end."""
-        return replace(self, items=(*self.items, item))
+    def instructed(self, *instructions: Mapping[str, Any]) -> TurnRequest:
+        """Return the same question with items at its end that are no part of the conversation."""
+        if not instructions:
+            return self
+        return replace(self, items=(*self.items, *instructions), is_final=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,7 @@ class Gauges:
         self._account = account or AccountLimits()
         self._generation = 0
         self._seen: Counter[str] = Counter()
+        self._seen_evictions: Counter[str] = Counter()
         self._lines_lost = 0
 
         def gauge(name: str, text: str, labels: Sequence[str] = ()) -> Gauge:
@@ -48,6 +49,8 @@ class Gauges:
         self._resident = gauge("codex_worker_resident_bytes", "Memory of the child that serves.")
         self._queue = gauge("codex_queue_depth", "Requests that wait for a slot.")
         self._maintenance = gauge("codex_maintenance_mode", "1 while maintenance is on.")
+        self._kept = gauge("codex_kept_threads", "Conversations kept for their next round.")
+        self._kept_bytes = gauge("codex_kept_thread_bytes", "About what they take of the child.")
         self._traces = gauge("codex_trace_buffer_entries", "Files in the trace buffer.")
         self._account_used = gauge(
             "codex_account_limit_used_percent", "How full a window of the account is.", ["window"]
@@ -66,6 +69,8 @@ class Gauges:
         self._resident.set(resident or 0)
         self._queue.set(status.waiting)
         self._maintenance.set(self._in_maintenance())
+        self._kept.set(status.kept.count)
+        self._kept_bytes.set(status.kept.size)
         self._traces.set(self._trace_entries())
         self._read_account()
         self._count_anomalies(status)
@@ -83,9 +88,13 @@ class Gauges:
         if status.generation != self._generation:
             self._generation = status.generation
             self._seen.clear()
+            self._seen_evictions.clear()
         for kind, count in status.counters.items():
             self._metrics.anomalies.labels(kind).inc(count - self._seen[kind])
             self._seen[kind] = count
+        for reason, count in status.kept.evicted.items():
+            self._metrics.kept_evictions.labels(reason).inc(count - self._seen_evictions[reason])
+            self._seen_evictions[reason] = count
 
     def count_lost_lines(self) -> None:
         """Add what the log has lost since the last reading: its own thread must not touch a metric."""

@@ -18,7 +18,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_flask_exporter import PrometheusMetrics
 
 from app.backend.observer import TurnState
-from app.backend.protocols import REPLACEMENTS
+from app.backend.protocols import EVICTIONS, LOOKUPS, REPLACEMENTS
 from app.observability import labels, metric_archive, metric_files
 from app.observability.requests import RequestRecord
 from app.off_loop import OffLoop
@@ -64,6 +64,7 @@ class Metrics:
         self._off_loop = OffLoop()  # of its own: a slow disk delays scrapes and nothing else
         self._make_counters()
         self._make_counters_of_bounds()
+        self._make_kept_counters()
         self._make_histograms()
         # Both workers of a reload have open streams, so theirs are added up.
         self.streams = Gauge(
@@ -126,6 +127,19 @@ class Metrics:
             ("cache",),
         )
 
+    def _make_kept_counters(self) -> None:
+        make = partial(Counter, registry=self.registry)
+        self.kept_lookups = make(
+            "codex_kept_thread_lookups_total",
+            "Turns, by what came of looking for where their conversation was left.",
+            ("result",),
+        )
+        self.kept_evictions = make(
+            "codex_kept_thread_evictions_total",
+            "Conversations that are kept no longer, without a next round.",
+            ("reason",),
+        )
+
     def _make_histograms(self) -> None:
         make = partial(Histogram, registry=self.registry)
         self.turn_ms = make(
@@ -170,6 +184,10 @@ class Metrics:
             self.replacements.labels(reason)
         for cache in CACHES:
             self.evictions.labels(cache)
+        for result in LOOKUPS:
+            self.kept_lookups.labels(result)
+        for reason in EVICTIONS:
+            self.kept_evictions.labels(reason)
         for reason in labels.CUTS:
             self.cuts.labels(reason)
 

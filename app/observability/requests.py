@@ -45,6 +45,7 @@ class RequestRecord:
     finish_reason: str | None = None
     thread_id: str | None = None
     generation: int | None = None
+    kept_thread: str | None = None
     queue_ms: float | None = None
     ttft_ms: int | None = None
     prompt_tokens: int | None = None
@@ -83,6 +84,7 @@ class RequestRecord:
     def note_answer(self, summary: Summary, reason: Callable[[Cause], str]) -> None:
         """Note what the request was answered with, and what that cost in tokens; `reason` words the end."""
         self.thread_id, self.ttft_ms = summary.thread_id, summary.ttft_ms
+        self.kept_thread = summary.lookup or None
         if summary.rerouted_to is not None:
             self.model, self.requested_model = summary.rerouted_to, summary.model
         self.finish_reason = None if summary.cause is None else reason(summary.cause)

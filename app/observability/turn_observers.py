@@ -23,10 +23,15 @@ log = logging.getLogger("codex_api.http")
 
 
 class MetricsObserver(NullObserver):
-    """Counts one turn when it is given back."""
+    """Counts one turn when it begins, and when it is given back."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
+
+    def began(self, facts: TurnFacts) -> None:
+        """Count where it began."""
+        if facts.lookup:
+            self._metrics.kept_lookups.labels(facts.lookup).inc()
 
     def ended(self, facts: TurnFacts) -> None:
         """Count it, with its state and how long it took."""
@@ -51,7 +56,8 @@ class TracingObserver(MetricsObserver):
             self._hand_over()
 
     def began(self, facts: TurnFacts) -> None:
-        """Note that `closed` will come."""
+        """Count it and note that `closed` will come."""
+        super().began(facts)
         self._has_thread = True
 
     def notified(self, notification: Notification) -> None:
@@ -72,6 +78,7 @@ class TracingObserver(MetricsObserver):
             "thread_id": facts.thread_id,
             "turn_id": facts.turn_id,
             "generation": facts.generation,
+            "kept_thread": facts.lookup or None,
             "error_code": labels.loggable_code(facts.error.code if facts.error else None),
         }
         self._hand_over()

@@ -11,6 +11,7 @@ from app.backend.admission import Admission
 from app.backend.engine import Engine
 from app.backend.protocols import Backend
 from app.backends.app_server.backend import AppServerBackend
+from app.backends.app_server.kept_threads import KeptLimits
 from app.backends.app_server.limits import Limits
 from app.codex.config import Upstream, UpstreamKind
 from app.codex.home import Home
@@ -69,5 +70,6 @@ def app_server(settings: Settings, upstream: Upstream) -> Backend:
         probe_interval_ms=settings.probe_interval_ms,
         probe_timeout_ms=settings.probe_timeout_ms,
         memory_bytes=settings.memory_limit_bytes,
+        kept=KeptLimits(settings.kept_threads, settings.kept_thread_ttl_s),
     )
     return AppServerBackend(launcher, limits, VERSION)

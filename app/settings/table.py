@@ -95,6 +95,8 @@ class Settings:
     probe_interval_ms: int = _var("WORKER_PROBE_INTERVAL_MS", "5000", values.milliseconds, "How often the child is asked for a sign of life.")
     probe_timeout_ms: int = _var("WORKER_PROBE_TIMEOUT_MS", "3000", values.milliseconds, "Longest wait for that sign; a child that stays silent is replaced.")
     memory_limit_bytes: int = _var("WORKER_MEMORY_LIMIT_BYTES", "2147483648", values.whole(1 << 26, 1 << 40), "Resident memory of the child above which a new one takes its place; its running turns finish.")
+    kept_threads: int = _var("WORKER_KEPT_THREADS", "64", values.whole(0, 10_000), "Conversations that the child keeps for their next round, so that the upstream finds them in its cache; 0 keeps none.")
+    kept_thread_ttl_s: int = _var("WORKER_KEPT_THREAD_TTL_S", "1800", values.whole(1, 86_400), "How long a conversation is kept after its last answer.")
     shutdown_grace_ms: int = _var("WORKER_SHUTDOWN_GRACE_MS", "10000", values.milliseconds, "How long open requests may finish after TERM.")
     reload_grace_ms: int | None = _var("WORKER_RELOAD_GRACE_MS", "", values.optional_milliseconds, "How long open requests may finish on a worker that a reload has replaced; PROXY_TIMEOUT_MS if empty.")
     codex_home: Path = _var("CODEX_HOME", "./.codex-api", values.path, "Where everything that the service writes lives.")

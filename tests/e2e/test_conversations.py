@@ -10,14 +10,8 @@ import pytest
 
 from tests.e2e.harness import MODEL, Gateway, Upstream
 from tests.e2e.raw_http import stream_frames
+from tests.e2e.talk import THOUGHT, TOOL, Message, Talk, call, said
 
-Message = dict[str, Any]
-
-TOOL = {
-    "type": "function",
-    "function": {"name": "look", "parameters": {"type": "object", "properties": {}}},
-}
-THOUGHT = {"type": "reasoning", "summary_deltas": ["hm"], "sealed": "opaque"}
 STRICT = {
     "type": "json_schema",
     "json_schema": {
@@ -33,52 +27,18 @@ STRICT = {
 }
 
 
-def call(call_id: str | None = "call_0", arguments: str = "{}") -> Message:
-    item = {"type": "function_call", "name": "look", "arguments": arguments}
-    return item if call_id is None else {**item, "call_id": call_id}
-
-
-def said(*deltas: str, phase: str | None = None, unsent: str = "") -> Message:
-    item = {"type": "message", "deltas": list(deltas), "unsent": unsent}
-    return {**item, "phase": phase} if phase else item
-
-
 LOOK = said("Let ", "me ", "look.", phase="commentary")
 FOUR = said("It ", "is ", "f", "four", ".", phase="final_answer")
 
 
-class Talk:
-    """A client that sends its whole conversation, with the answers as it got them."""
-
-    def __init__(self, gateway: Gateway, upstream: Upstream, *answers: list[Message]) -> None:
-        self.gateway, self.upstream = gateway, upstream
-        self.marker = upstream.play([{"items": items} for items in answers])
-        self.messages: list[Message] = [{"role": "user", "content": f"[{self.marker}]"}]
-        self.options: dict[str, Any] = {"model": MODEL, "tools": [TOOL]}
-
-    def ask(self, **more: Any) -> Message:
-        body = {**self.options, "messages": self.messages, **more}
-        answer = self.gateway.post(body)
-        assert answer.status_code == 200, answer.text
-        message: Message = answer.json()["choices"][0]["message"]
-        self.messages.append(message)
-        for made in message.get("tool_calls", []):
-            result = {"role": "tool", "tool_call_id": made["id"], "content": "42"}
-            self.messages.append(result)
-        return message
-
-    def say(self, text: str) -> None:
-        self.messages.append({"role": "user", "content": text})
-
-    def sent(self) -> list[list[Message]]:
-        """The items of every request that reached the upstream."""
-        requests = self.upstream.control.requests(self.marker)
-        return [request["body"]["input"] for request in requests]
+def offering(talk: Talk) -> Talk:
+    talk.options["tools"] = [TOOL]
+    return talk
 
 
 @pytest.fixture
 def talk(gateway: Gateway, upstream: Upstream) -> Callable[..., Talk]:
-    return lambda *answers: Talk(gateway, upstream, *answers)
+    return lambda *answers: offering(Talk(gateway, upstream, *answers))
 
 
 def kinds(items: list[Message]) -> list[str]:
@@ -86,8 +46,15 @@ def kinds(items: list[Message]) -> list[str]:
 
 
 def alike(items: Iterable[Message]) -> list[Message]:
-    """Items without the ids that codex gives to those that have none."""
-    return [{name: value for name, value in item.items() if name != "id"} for item in items]
+    """Items without what codex alone adds: ids to those that have none, and what it knows of its own answers."""
+    return [
+        {
+            name: value
+            for name, value in item.items()
+            if name not in {"id", "status"} and value is not None
+        }
+        for item in items
+    ]
 
 
 # Encrypted reasoning

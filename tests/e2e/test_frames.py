@@ -25,6 +25,8 @@ METADATA = {
     "duration_ms",
     "upstream",
     "usage_estimated",
+    "continued",
+    "cached_tokens",
 }
 
 

@@ -69,13 +69,14 @@ def test_a_turn_leaves_its_calls_its_events_and_its_end(
     )
     assert trace["items"] == {"message user": 1}
     assert trace["options"]["effort"] == "low"
-    assert [call["method"] for call in trace["calls"]] == [*STARTED, "thread/unsubscribe"]
+    assert [call["method"] for call in trace["calls"]] == STARTED
     assert {call["status"] for call in trace["calls"]} == {"ok"}
     assert all(call["sent_bytes"] > 50 and call["received_bytes"] > 10 for call in trace["calls"])
     events = {event["method"]: event for event in trace["events"]}
     assert (events[DELTA]["count"], events["turn/completed"]["count"]) == (3, 1)
     assert 0 < trace["first_event_ms"] <= events[DELTA]["at_ms"] <= trace["duration_ms"]
     assert trace["usage"]["output"] == 3
+    assert trace["kept_thread"] == "first"
     assert "content" not in trace
     assert trace["worker_pid"] in {worker.pid for worker in gateway.workers()}
 
@@ -99,16 +100,35 @@ def test_a_caller_may_choose_the_id_and_use_it_twice(gateway: Gateway, upstream:
     traces_of(gateway, request_id, 2)
 
 
-def test_calls_of_tools_end_the_turn_and_the_trace_says_how(
+def test_a_turn_that_goes_on_with_results_has_a_trace_of_its_own(
     gateway: Gateway, upstream: Upstream
 ) -> None:
     call = {"type": "function_call", "name": "f", "arguments": "{}", "call_id": "c1"}
     tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
-    answer = gateway.post(ask(upstream.play({"items": [call]}), tools=[tool]))
+    said = {"type": "message", "deltas": ["a", "b"]}
+    body = ask(upstream.play([{"items": [call]}, {"items": [said]}]), tools=[tool])
+    answer = gateway.post(body)
     (trace,) = traces_of(gateway, id_of(answer))
     assert (trace["outcome"], trace["tools"]) == ("abandoned", 1)
     assert "function_call" in {event.get("item") for event in trace["events"]}
-    assert "turn/interrupt" in {call["method"] for call in trace["calls"]}
+    result = {"role": "tool", "tool_call_id": "c1", "content": "42"}
+    body["messages"] += [answer.json()["choices"][0]["message"], result]
+    (second,) = traces_of(gateway, id_of(gateway.post(body)))
+    assert (second["outcome"], second["kept_thread"], second["calls"]) == ("completed", "kept", [])
+    assert second["thread_id"] == trace["thread_id"]
+    assert second["events"]
+
+
+def test_a_turn_that_is_cut_short_is_interrupted_in_its_trace(
+    gateway: Gateway, upstream: Upstream
+) -> None:
+    said = {"type": "message", "deltas": ["a", "STOP", "b"]}
+    marker = upstream.play({"items": [said], "hold": "deltas"})
+    (trace,) = traces_of(gateway, id_of(gateway.post(ask(marker, stop="STOP"))))
+    assert [call["method"] for call in trace["calls"]][-2:] == [
+        "turn/interrupt",
+        "thread/unsubscribe",
+    ]
 
 
 def test_a_failure_is_named(gateway: Gateway, upstream: Upstream) -> None:

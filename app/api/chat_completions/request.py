@@ -49,7 +49,8 @@ class ChatRequest:
     """A checked request. `model` is None where the gateway's default is meant.
 
     `image_fields` has the address of each remote image after the model's last answer, and the field that names it
-    first; `past_images` has those before it. `pixels` is the number of all others.
+    first; `past_images` has those before it. `pixels` is the number of all others. `names` are what the caller calls
+    the conversation.
     """
 
     model: str | None
@@ -70,6 +71,7 @@ class ChatRequest:
     fields: RequestFields = field(default_factory=RequestFields)
     past_images: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     pixels: int = 0
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +123,7 @@ def parse_request(
         fields=_fields(given, choice.tools),
         past_images=past.images,
         pixels=count.total,
+        names=_names(body),
     )
 
 
@@ -130,6 +133,16 @@ def _items(
     items = to_items(messages, image_fields, past, count)
     check_together(count.total, "messages")
     return items
+
+
+CONVERSATION_NAMES = ("prompt_cache_key", "safety_identifier", "user")
+"""Fields in which clients name a conversation, or whoever leads it."""
+
+
+def _names(body: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the names beside their fields, so that one field's is not another's."""
+    named = ((name, body.get(name)) for name in CONVERSATION_NAMES)
+    return tuple(f"{name}={value}" for name, value in named if value and isinstance(value, str))
 
 
 def _constraints(

@@ -16,6 +16,7 @@ from app.backend.request import TurnRequest
 from app.errors import RequestPart
 from app.http import respond
 from app.http.body import read_request
+from app.http.conversation_name import conversation_name
 from app.http.services import services
 
 blueprint = Blueprint("chat_completions", __name__)
@@ -55,7 +56,7 @@ def create_chat_completion() -> Response:
         who.id, who.created, resolved.name, who.system_fingerprint, request.include_usage
     )
     prompt = Prompt(
-        to_turn_request(request, resolved),
+        to_turn_request(request, resolved, conversation_name(request.names)),
         request.constraints,
         request.n,
         request.image_fields,
@@ -77,7 +78,9 @@ def _words_for(request: ChatRequest) -> RequestWords:
     return replace(WORDS, fields={**WORDS.fields, RequestPart.EFFORT: own.effort}, tools=own.tools)
 
 
-def to_turn_request(request: ChatRequest, resolved: Resolved) -> TurnRequest:
+def to_turn_request(
+    request: ChatRequest, resolved: Resolved, conversation: str | None = None
+) -> TurnRequest:
     """Return what the backend is asked."""
     return TurnRequest(
         model=resolved.model.id,
@@ -88,4 +91,5 @@ def to_turn_request(request: ChatRequest, resolved: Resolved) -> TurnRequest:
         output_schema=request.output_schema,
         service_tier=request.service_tier,
         verbosity=request.verbosity,
+        conversation=conversation,
     )

@@ -42,7 +42,7 @@ def create_completion() -> Response:
     )
     prompts = tuple(
         Prompt(
-            TurnRequest(resolved.model.id, request.items(text), resolved.effort),
+            TurnRequest(resolved.model.id, request.items(text), resolved.effort, is_final=True),
             request.constraints(text),
             request.n,
         )

@@ -19,6 +19,7 @@ from app.backend.request import Model, TurnRequest
 from app.backend.retry_after import seconds_until
 from app.backends.app_server.connection import Connection
 from app.backends.app_server.history import history_budget
+from app.backends.app_server.kept_threads import KeptThreads
 from app.backends.app_server.limits import Limits
 from app.backends.app_server.renewal import RENEWAL_S, Renewal
 from app.backends.app_server.rpc_errors import mapped
@@ -149,6 +150,7 @@ class AppServerBackend:
             on_event=self._failures.note,
         )
         connection.threads.histories = self._histories
+        connection.threads.kept = KeptThreads(self._limits.kept)
         try:
             self._shake_hands(connection)
         except BaseException:
@@ -204,9 +206,11 @@ class AppServerBackend:
             has_old_login=partial(self._has_old_login, connection),
             work=connection.work,
             is_spared=partial(self._is_spared, connection.pid),
+            give_up_kept=partial(connection.threads.give_up_kept, "memory"),
         )
         connection.spawn_background(watchdog.run)
         connection.spawn_background(connection.ask_for_limits)
+        connection.spawn_background(connection.threads.expire_kept)
         connection.spawn_background(partial(self._watch_models, connection))
         if self.login.is_used:
             is_serving = lambda: connection is self.connection  # noqa: E731 - a name for one line

@@ -92,7 +92,7 @@ class Connection:
         )
         self.threads = Threads(self.channel, number, rpc_timeout_s, self.counters)
         self._requests = ServerRequests(
-            self._turn_of, self.threads.cleanup, self.counters, parked_s
+            self.threads.get_any, self.threads.cleanup, self.counters, parked_s
         )
 
     @property
@@ -115,7 +115,7 @@ class Connection:
             self.threads.begun,
             len(self.threads),
             waited_seconds(self.pid),
-            is_heavy=self.threads.heavy.are_felt,
+            is_heavy=self.threads.calls.heavy.are_felt,
         )
 
     # Handshake
@@ -186,7 +186,7 @@ class Connection:
             return
         thread = self.threads.get(addressed.thread_id)
         if thread is None:
-            self.counters["orphan_event"] += 1
+            self._on_event_of_no_turn(addressed)
             return
         if not isinstance(
             addressed.event, MessageBegan
@@ -206,6 +206,13 @@ class Connection:
         if notification.method == "turn/completed" and turn is not None:
             turn.ended.set()
             turn.fail(UpstreamError("The answer ended in a way that this gateway does not know."))
+
+    def _on_event_of_no_turn(self, addressed: Addressed) -> None:
+        kept = self.threads.kept.get(addressed.thread_id)
+        if kept is not None and isinstance(addressed.event, TurnEnded):
+            self.threads.lose_kept(kept)  # its turn was to go on with results
+        elif kept is None and not self.threads.ends.is_unloading(addressed.thread_id):
+            self.counters["orphan_event"] += 1
 
     def _on_oversized(self, line: Oversized) -> None:
         """End the turn that has said too much at once. What the child repeats of a history is not missed."""

@@ -51,10 +51,14 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What one thread asks of the child: its history in pieces, and the bytes of its tools and its output schema."""
+    """What one thread asks of the child: its history in pieces, and the bytes of its tools and its output schema.
+
+    `before` is what a kept thread holds already.
+    """
 
     pieces: tuple[Piece, ...]
     offered: int
+    before: int = 0
 
     @property
     def is_offer_heavy(self) -> bool:
@@ -64,12 +68,14 @@ class Load:
     @property
     def is_heavy(self) -> bool:
         """True if the child takes its time over the whole, when it writes it to the upstream."""
-        return self.is_offer_heavy or len(self.pieces) > 1 or any(p.is_heavy for p in self.pieces)
+        is_long = self.before > _HEAVY_BYTES or len(self.pieces) > 1
+        return self.is_offer_heavy or is_long or any(p.is_heavy for p in self.pieces)
 
     @property
     def held_bytes(self) -> int:
         """About how many bytes the thread costs the child."""
-        return self.offered + sum(it.size + _ENTRY_BYTES * it.entries for it in self.pieces)
+        new = sum(it.size + _ENTRY_BYTES * it.entries for it in self.pieces)
+        return (self.before or self.offered) + new
 
     @property
     def is_suspect(self) -> bool:
@@ -106,6 +112,12 @@ def in_pieces(items: Iterable[Item]) -> Iterator[Piece]:
         size, entries = size + one.size, entries + one.entries
     if batch:
         yield _joined(batch)
+
+
+def is_light(items: Iterable[Item]) -> bool:
+    """Return True for items over which the child takes no time."""
+    pieces = list(in_pieces(items))
+    return len(pieces) == 1 and not pieces[0].is_heavy
 
 
 def _joined(batch: list[Piece]) -> Piece:

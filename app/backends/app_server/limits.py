@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from app.backends.app_server.kept_threads import KeptLimits
 from app.backends.app_server.watchdog import HealthLimits
 
 
@@ -18,6 +19,7 @@ class Limits:
     probe_interval_ms: int = 5_000
     probe_timeout_ms: int = 3_000
     memory_bytes: int = 1 << 31
+    kept: KeptLimits = field(default_factory=KeptLimits)
 
     @property
     def health_limits(self) -> HealthLimits:

@@ -13,6 +13,8 @@ from gevent.pool import Group
 
 from app.backends.app_server.parse_events import ThreadId
 from app.backends.app_server.server_request_policy import TOOL_CALL, Refusal, answer_to
+from app.backends.app_server.thread import Thread
+from app.backends.app_server.tool_calls import ToolCalls
 from app.backends.app_server.turn import Turn
 from app.rpc.channel import Channel
 from app.rpc.messages import Request
@@ -25,16 +27,16 @@ once its calls are answered; without this the turn would hang until its deadline
 
 
 class ServerRequests:
-    """Handler of the requests of one child. `turn_of` finds the open turn of a thread."""
+    """Handler of the requests of one child. `thread_of` finds a thread that is loaded."""
 
     def __init__(
         self,
-        turn_of: Callable[[ThreadId], Turn | None],
+        thread_of: Callable[[ThreadId], Thread | None],
         greenlets: Group,
         counters: Counter[str],
         parked_s: float,
     ) -> None:
-        self._turn_of = turn_of
+        self._thread_of = thread_of
         self._greenlets = greenlets
         self._counters = counters
         self._parked_s = parked_s
@@ -55,17 +57,23 @@ class ServerRequests:
             channel.answer(request, answer.result)
 
     def _is_for_a_client(self, request: Request, channel: Channel) -> bool:
-        """True for a call of a tool that the client offered: the client runs it, so codex gets no answer.
+        """True for a call of a tool that the client offered: the client runs it, and its next request has the result.
 
-        The turn is interrupted as soon as all its calls are known; an answer would make the model go on without them.
+        Until then codex gets no answer, which would make the model go on without it. The thread is kept, or its turn is
+        interrupted, as soon as all calls of the response are known.
         """
-        turn = self._turn_of(ThreadId(str(request.params.get("threadId"))))
-        if turn is None or not turn.has_tools:
+        thread = self._thread_of(ThreadId(str(request.params.get("threadId"))))
+        if thread is None or thread.calls is None:
             return False
-        self._greenlets.spawn(self._answer_late, request, channel, turn)
+        if not thread.calls.ask(request, channel.answer):
+            self._greenlets.spawn(self._answer_late, request, channel, thread.turn, thread.calls)
         return True
 
-    def _answer_late(self, request: Request, channel: Channel, turn: Turn) -> None:
-        if not turn.ended.wait(self._parked_s):
+    def _answer_late(
+        self, request: Request, channel: Channel, turn: Turn, calls: ToolCalls
+    ) -> None:
+        if turn.ended.wait(self._parked_s) or calls.is_complete:
+            return
+        if calls.withdraw(request):
             self._counters["parked_call_given_up"] += 1
             self._decline(request, channel)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.backend.health import Health
+from app.backend.health import NOTHING_KEPT, Health, Kept
 from app.backends.app_server.connection import Connection
 from app.codex.binary import BinaryRefused
 from app.codex.home import DiskFull, HomeRefused, HomeUnwritable, LoginReadOnly
@@ -58,6 +58,7 @@ def health_of(
         lacks_login=login.is_lacking,
         renewal=renewal,
     )
+    kept = connection.threads.kept if connection else None
     return Health(
         ready=reason is None,
         degraded=life.is_degraded,
@@ -74,5 +75,6 @@ def health_of(
         last_exit=supervisor.last_exit,
         last_upstream_failure=failures.last,
         retiring=supervisor.retiring,
+        kept=Kept(len(kept), kept.size, dict(kept.evicted)) if kept is not None else NOTHING_KEPT,
         counters=dict(connection.counters + connection.channel.counters) if connection else {},
     )

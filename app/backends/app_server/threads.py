@@ -1,93 +1,59 @@
-"""Threads of one child: begun for a turn, unloaded after it. No other module knows the life of a thread.
+"""Threads of one child: begun for a turn or gone on with, then kept or unloaded. No other module knows the life of one.
 
-Today every turn gets a fresh thread: `thread/start`, `thread/inject_items` with the history in pieces, `turn/start`
-without input (ADR-0007, ADR-0050). A request always carries its whole conversation, so a thread that is lost costs time
-and never truth.
+A request carries its whole conversation. A thread that holds the beginning of it, and nothing else, is given the rest
+and asked; else a fresh one is given everything: `thread/start`, `thread/inject_items` in pieces, `turn/start` without
+input (ADR-0050, ADR-0056). A thread that is lost costs time and never truth.
 """
 
 from __future__ import annotations
 
 import logging
+import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import TypeVar, cast
 
 import gevent
-import orjson
-from gevent import Greenlet
 from gevent.event import Event
 from gevent.pool import Group
-from gevent.util import wrap_errors
 
-from app.backend.events import NO_USAGE, RawItem, ResponseCompleted, Usage, UsageUpdated
 from app.backend.lease import Lease
 from app.backend.observer import NULL_OBSERVER, TurnObserver
-from app.backend.request import TurnRequest
-from app.backends.app_server import protocol
-from app.backends.app_server.heavy_calls import ANSWER_S, HeavyCalls
+from app.backend.request import Item, TurnRequest
+from app.backends.app_server import conversation, protocol
+from app.backends.app_server.conversation import Asked
 from app.backends.app_server.history import Load, Piece, history_budget, in_pieces
-from app.backends.app_server.parse_events import Addressed, ProtocolError, ThreadId, TurnId
+from app.backends.app_server.kept_threads import Found, KeptLimits, KeptThreads
+from app.backends.app_server.parse_events import ProtocolError, ThreadId, TurnId
+from app.backends.app_server.shielded import run_shielded
+from app.backends.app_server.thread import Terms, Thread, terms_of
+from app.backends.app_server.thread_calls import ThreadCalls
+from app.backends.app_server.thread_ends import ThreadEnds
+from app.backends.app_server.tool_calls import ToolCalls
 from app.backends.app_server.turn import Turn
-from app.budget import Reservation
 from app.errors import GatewayError, RequestSuspected, WorkerLost
-from app.rpc.channel import (
-    CallObserver,
-    CallReport,
-    Channel,
-    LateResultHandler,
-    ignore_call,
-    ignore_late_result,
-)
+from app.pause import pause
+from app.rpc.channel import Channel
 from app.rpc.errors import CallRefused, CallTimeout, ChannelClosed, RpcError
 
 log = logging.getLogger("codex_api.codex")
 
-T = TypeVar("T")
-
-_ATTEMPTS = 20
-_PAUSE_S = 0.1
-SLOT_GRACE_S = 0.05
-"""How long an interrupted turn keeps its slot. codex stops at once, and then sometimes waits 100 ms before it says so;
-a client that comes next should not wait for that. A refused interrupt keeps the slot: then the turn really runs on."""
+_EXPIRY_S = 30.0
 
 
-@dataclass(slots=True)
-class Thread:
-    """One thread and the turn on it. `is_suspect`: see `Load`; `held` is what is set aside for it.
+@dataclass(frozen=True, slots=True)
+class _Beginning:
+    """A turn that is being begun: what is asked and under which terms, and the bytes that are offered with it."""
 
-    `spent` is what the thread had cost before that turn. It is False that the turn `is_asked` for while the thread is
-    given its history.
-    """
-
-    turn: Turn
-    spent: Usage = NO_USAGE
-    counters: Counter[str] = field(default_factory=Counter)
-    is_suspect: bool = False
-    held: Reservation | None = None
-    is_asked: bool = True
-
-    def deliver(self, addressed: Addressed) -> None:
-        """Give the turn an event. codex reports a thread's running total: the turn's usage is how much it grew."""
-        event = addressed.event
-        if not self.is_asked and isinstance(event, RawItem):
-            return  # the child repeats the history that it is given
-        if isinstance(event, UsageUpdated):
-            event = UsageUpdated(self._bounded(event.usage - self.spent))
-            addressed = Addressed(addressed.thread_id, addressed.turn_id, event)
-        elif isinstance(event, ResponseCompleted) and event.usage is not None:
-            event = ResponseCompleted(self._bounded(event.usage))
-            addressed = Addressed(addressed.thread_id, addressed.turn_id, event)
-        self.turn.deliver(addressed)
-
-    def _bounded(self, usage: Usage) -> Usage:
-        """Return figures that can be true, and count those that were not: codex passes on what the upstream says."""
-        bounded = usage.bounded()
-        if bounded is not usage:
-            self.counters["impossible_usage"] += 1
-        return bounded
+    request: TurnRequest
+    terms: Terms
+    offered: int
+    asked: Asked
+    lease: Lease
+    observer: TurnObserver
+    found: Found
 
 
 class Threads:
@@ -97,19 +63,25 @@ class Threads:
     """
 
     def __init__(
-        self, channel: Channel, generation: int, rpc_timeout_s: float, counters: Counter[str]
+        self,
+        channel: Channel,
+        generation: int,
+        rpc_timeout_s: float,
+        counters: Counter[str],
     ) -> None:
         self.cleanup = Group()
         self._channel = channel
         self._generation = generation
-        self._rpc_timeout_s = rpc_timeout_s
         self._counters = counters
+        self.calls = ThreadCalls(channel, rpc_timeout_s)
+        self.ends = ThreadEnds(self.calls, self.cleanup, counters)
         self.histories = history_budget()
         """Budget of the bytes that children hold for their threads: the same for all children of a worker."""
-        self.heavy = HeavyCalls()
+        self.kept = KeptThreads(KeptLimits())
         self._threads: dict[ThreadId, Thread] = {}
-        self._ends, self._asks = self._finish, self._still_runs  # one object for all turns
+        self._on_close, self._asks = self._finish, self._still_runs  # one object for all turns
         self._idle = Event()
+        self._is_keeping = True
         self.begun = 0
         """How many turns were begun."""
 
@@ -117,8 +89,12 @@ class Threads:
         return len(self._threads)
 
     def get(self, thread_id: ThreadId) -> Thread | None:
-        """Return a thread that is loaded."""
+        """Return a thread whose turn was begun and not given back yet."""
         return self._threads.get(thread_id)
+
+    def get_any(self, thread_id: ThreadId) -> Thread | None:
+        """Return a thread that is loaded, also one that is kept."""
+        return self._threads.get(thread_id) or self.kept.get(thread_id)
 
     def turns(self) -> list[Turn]:
         """Return the turns that were begun and not given back yet."""
@@ -129,7 +105,7 @@ class Threads:
     def begin(
         self, request: TurnRequest, lease: Lease, observer: TurnObserver = NULL_OBSERVER
     ) -> Turn:
-        """Start a thread, give it the whole history, begin the turn. Blocks for three RPCs or more.
+        """Begin a turn on a thread that holds the conversation, or on a fresh one. Blocks for several RPCs.
 
         `lease` is the turn's once there is one; on failure it has been emptied, not given back. Raises `RpcError`,
         `ProtocolError`, `WorkerBusy` where the child holds as much as it may, `RequestSuspected`. A caller that is cut
@@ -138,67 +114,131 @@ class Threads:
         return run_shielded(self.cleanup, partial(self._begin, request, lease, observer), _cancel)
 
     def _begin(self, request: TurnRequest, lease: Lease, observer: TurnObserver) -> Turn:
-        load = _load_of(request)
+        terms, offered = terms_of(request, lease.owner)
+        is_keeping = self.kept.limits.count and self._is_keeping
+        asked = conversation.read(request.items, pause) if is_keeping else conversation.NOTHING
+        found = Found.AGAIN if request.is_another_try else self.kept.take(terms, asked)
+        if isinstance(found, Found):
+            return self._begin_fresh(
+                _Beginning(request, terms, offered, asked, lease, observer, found)
+            )
+        thread, stand = found
+        # Each attempt empties its lease where it fails.
+        slot, follows_loss = lease.transfer(), lease.follows_loss
+        beginning = _Beginning(
+            request,
+            terms,
+            offered,
+            asked,
+            Lease(slot, follows_loss=follows_loss),
+            observer,
+            Found.KEPT,
+        )
+        try:
+            return self._go_on(beginning, thread, stand.length)
+        except (CallRefused, CallTimeout, ProtocolError):
+            # It was not what it was taken for. Nothing was said yet, and a fresh one can be given everything.
+            self._counters["kept_thread_lost"] += 1
+            log.warning("kept_thread_lost", extra={"thread_id": thread.turn.thread_id})
+            lease = Lease(slot, follows_loss=follows_loss)
+            return self._begin_fresh(replace(beginning, lease=lease, found=Found.LOST))
+
+    def _begin_fresh(self, beginning: _Beginning) -> Turn:
+        request, terms, observer = beginning.request, beginning.terms, beginning.observer
+        load = _load_of(request.items, beginning.offered)
         with _suspecting(load), ExitStack() as undoing:
-            held = self.histories.reserve(lease.owner, load.held_bytes)
+            held = self.histories.reserve(terms.owner, load.held_bytes)
             undoing.callback(held.release)
-            thread_id = self._start(request, load, lease.owner, observer)
+            thread_id = self.calls.start(
+                request, load, terms.owner, observer.called, self._roll_back_start
+            )
             undoing.pop_all()  # from now on it is the thread's
-            turn = Turn(
-                thread_id,
-                self._generation,
-                self._ends,
-                has_tools=bool(request.tools),
-                observer=observer,
-                lease=lease,
-                still_runs=self._asks,
-            )
-            self.begun += 1
-            # Before turn/start: the first event may overtake its answer.
-            self._threads[thread_id] = thread = Thread(
-                turn, counters=self._counters, is_suspect=load.is_suspect, held=held, is_asked=False
-            )
-            undoing.callback(_cancel, turn)
-            self._inject(thread_id, load, lease.owner, observer)
+            turn = self._turn(thread_id, beginning)
+            calls = ToolCalls(tool["name"] for tool in request.tools) if request.tools else None
+            thread = Thread(turn, terms, calls=calls, counters=self._counters)
+            thread.hold(beginning.asked, held, load, is_exact=not request.is_final)
+            return self._ask(thread, beginning, load)
+
+    def _go_on(self, beginning: _Beginning, thread: Thread, count: int) -> Turn:
+        """Begin a turn on a kept thread, which holds so many items of the request."""
+        request, owner = beginning.request, beginning.terms.owner
+        load = _load_of(request.items[count:], beginning.offered, before=thread.size)
+        with _suspecting(load):
+            try:
+                held = self.histories.reserve(owner, load.held_bytes)
+            except GatewayError:
+                self._keep(thread)
+                raise
+            waiting = thread.turn.turn_id if thread.waits_for_results else None
+            turn = self._turn(thread.turn.thread_id, beginning)
+            thread.go_on(turn)
+            thread.hold(beginning.asked, held, load, is_exact=not request.is_final)
+            if waiting is not None:
+                return self._give_results(thread, beginning, request.items[count:], waiting)
+            return self._ask(thread, beginning, load)
+
+    def _turn(self, thread_id: ThreadId, beginning: _Beginning) -> Turn:
+        return Turn(
+            thread_id,
+            self._generation,
+            self._on_close,
+            has_tools=bool(beginning.request.tools),
+            observer=beginning.observer,
+            lease=beginning.lease,
+            still_runs=self._asks,
+            lookup=beginning.found.value,
+        )
+
+    @contextmanager
+    def _running(self, thread: Thread) -> Iterator[Turn]:
+        """Let events reach a thread from now on; where its turn cannot be begun, end both."""
+        turn = thread.turn
+        self.begun += 1
+        self._threads[turn.thread_id] = thread
+        try:
+            yield turn
+        except BaseException:
+            thread.is_exact = False
+            _cancel(turn)
+            raise
+
+    def _ask(self, thread: Thread, beginning: _Beginning, load: Load) -> Turn:
+        """Give a thread what is new, and begin its turn."""
+        owner, called = beginning.terms.owner, beginning.observer.called
+        with self._running(
+            thread
+        ) as turn:  # before turn/start: the first event may overtake its answer
+            self.calls.inject(turn.thread_id, load, owner, called)
             thread.is_asked = True
-            accepted = self._call(
-                "turn/start",
-                protocol.turn_start_params(thread_id, request),
-                observer.called,
-                lambda late: self._roll_back(thread_id, protocol.parse_turn_id(late)),
-                heavy_of=lease.owner if load.is_heavy else None,
+            on_late = partial(self._roll_back_turn, turn.thread_id)
+            turn.begin(
+                self.calls.begin_turn(
+                    turn.thread_id, beginning.request, load, owner, called, on_late
+                )
             )
-            turn.begin(protocol.parse_turn_id(accepted))
-            undoing.pop_all()
             return turn
 
-    def _start(
-        self, request: TurnRequest, load: Load, owner: str, observer: TurnObserver
-    ) -> ThreadId:
-        # A slow child may do it after the deadline all the same: hence `_roll_back`.
-        started = self._call(
-            "thread/start",
-            protocol.thread_start_params(request),
-            observer.called,
-            lambda late: self._roll_back(protocol.parse_thread_id(late)),
-            heavy_of=owner if load.is_offer_heavy else None,
-        )
-        return protocol.parse_thread_id(started)
+    def _give_results(
+        self, thread: Thread, beginning: _Beginning, new: Sequence[Item], turn_id: TurnId
+    ) -> Turn:
+        """Let the turn that waits for results go on: it is the same for codex, and another one here."""
+        results, more = thread.split_results(new)
+        with self._running(thread) as turn:
+            turn.begin(turn_id)
+            if more:  # codex puts them behind the results
+                load = _load_of(more, 0)
+                owner = beginning.terms.owner
+                self.calls.inject(turn.thread_id, load, owner, beginning.observer.called)
+            thread.give_results(results, more, self._channel.answer)
+            return turn
 
-    def _inject(self, thread_id: ThreadId, load: Load, owner: str, observer: TurnObserver) -> None:
-        """Give a thread its history, piece by piece. Blocks; the observer sees one call."""
-        method = "thread/inject_items"
-        items = [item for piece in load.pieces for item in piece.items]
-        whole = CallReport(method, protocol.inject_items_params(thread_id, items))
-        try:
-            for piece in load.pieces:
-                params = protocol.inject_items_params(thread_id, piece.items)
-                is_heavy = piece.is_heavy or load.is_offer_heavy
-                self._call(method, params, whole.include, heavy_of=owner if is_heavy else None)
-        finally:
-            observer.called(whole)
+    def _roll_back_start(self, late: object) -> None:
+        self.ends.roll_back(protocol.parse_thread_id(late))
 
-    # Ending: in the background, since no request waits for it
+    def _roll_back_turn(self, thread_id: ThreadId, late: object) -> None:
+        self.ends.roll_back(thread_id, protocol.parse_turn_id(late))
+
+    # Ending
 
     def _finish(self, turn: Turn) -> None:
         if turn.ended.is_set():
@@ -206,22 +246,20 @@ class Threads:
         if turn.is_end_lost:
             self._counters["turn_end_lost"] += 1
             log.warning("turn_end_lost", extra={"thread_id": turn.thread_id})
-        self.cleanup.spawn(self._end, turn)
+        thread = self._threads.get(turn.thread_id)
+        if thread is not None and thread.is_worth_keeping and self._is_keeping:
+            self._forget(turn)
+            self._keep(thread)
+            turn.lease.turn_finished()
+            observer, turn.observer = turn.observer, NULL_OBSERVER  # it holds what it has seen
+            observer.closed(turn.facts)
+        else:
+            self.cleanup.spawn(self._end, turn)
 
     def _end(self, turn: Turn) -> None:
         try:
-            if turn.turn_id is not None and not turn.ended.is_set():
-                self._interrupt(turn, turn.turn_id)
-            turn.lease.turn_finished()
-            unloading = protocol.unsubscribe_params(turn.thread_id)
-            self._call("thread/unsubscribe", unloading, turn.observer.called)
-        except ChannelClosed:
-            pass  # the thread went with its child
-        except (RpcError, ProtocolError):
-            self._counters["end_turn_failed"] += 1
-            log.warning("turn_not_ended", extra={"thread_id": turn.thread_id}, exc_info=True)
+            self.ends.end(turn)
         finally:
-            turn.lease.turn_finished()
             self._forget(turn)
             turn.observer.closed(turn.facts)
 
@@ -232,47 +270,35 @@ class Threads:
         if not self._threads:
             self._idle.set()
 
-    def _interrupt(self, turn: Turn, turn_id: TurnId) -> None:
-        """Ask until codex says that the turn is over: an early request is refused while the turn runs on."""
-        params = protocol.interrupt_params(turn.thread_id, turn_id)
-        slot_grace = gevent.spawn_later(SLOT_GRACE_S, turn.lease.turn_finished)
-        try:
-            for _ in range(_ATTEMPTS):
-                try:
-                    self._call("turn/interrupt", params, turn.observer.called)
-                except CallRefused:
-                    self._counters["interrupt_refused"] += 1
-                    slot_grace.kill(block=False)
-                    if turn.is_end_lost:
-                        return
-                except CallTimeout:
-                    break  # asking again would only keep the slot; the thread is still given back
-                if turn.ended.wait(_PAUSE_S):
-                    return
-        finally:
-            slot_grace.kill(block=False)
-        self._counters["interrupt_failed"] += 1
-        log.error("turn_not_interrupted", extra={"thread_id": turn.thread_id})
-
     def _still_runs(self, turn: Turn) -> bool:
         """Ask codex whether a turn goes on. Blocks; where it gives no answer, the turn does not."""
-        params = protocol.read_params(turn.thread_id)
         try:
-            return protocol.is_active(self._call("thread/read", params, turn.observer.called))
+            return self.calls.is_active(turn.thread_id, turn.observer.called)
         except (RpcError, ProtocolError):
             return False
 
-    def _roll_back(self, thread_id: ThreadId, turn_id: TurnId | None = None) -> None:
-        """End what began after its deadline; does not block."""
-        self._counters["began_too_late"] += 1
-        self.cleanup.spawn(self._unload, thread_id, turn_id)
+    # Keeping
 
-    def _unload(self, thread_id: ThreadId, turn_id: TurnId | None) -> None:
-        if turn_id is not None:
-            with suppress(RpcError):  # refused: it is over
-                self._call("turn/interrupt", protocol.interrupt_params(thread_id, turn_id))
-        with suppress(RpcError):
-            self._call("thread/unsubscribe", protocol.unsubscribe_params(thread_id))
+    def _keep(self, thread: Thread) -> None:
+        self.ends.unload(self.kept.keep(thread, time.monotonic()))
+
+    def expire_kept(self) -> None:
+        """Give up kept threads when their time is over, for ever. Blocks: a greenlet of its own."""
+        while True:
+            gevent.sleep(min(_EXPIRY_S, self.kept.limits.ttl_s / 4))
+            self.ends.unload(self.kept.expire(time.monotonic()))
+
+    def give_up_kept(self, reason: str) -> int:
+        """Unload every kept thread; return how many there were. Does not block."""
+        gone = self.kept.clear(reason)
+        self.ends.unload(gone)
+        return len(gone)
+
+    def lose_kept(self, thread: Thread) -> None:
+        """Give up a kept thread whose turn has ended by itself. Does not block."""
+        thread.turn.ended.set()
+        self.kept.remove(thread)
+        self.ends.unload([thread])
 
     # All of them
 
@@ -281,6 +307,10 @@ class Threads:
 
         Where a child was lost, a request that may be the reason for it is told so.
         """
+        if has_ended:
+            self._is_keeping = False
+            for kept in self.kept.clear("lost"):
+                kept.turn.ended.set()
         for thread in list(self._threads.values()):
             if has_ended:
                 thread.turn.ended.set()
@@ -288,7 +318,9 @@ class Threads:
             thread.turn.fail(suspected() if is_suspect else error)
 
     def wait_idle(self) -> None:
-        """Block until no turn is left, or the channel is closed."""
+        """Keep no thread from now on; block until no turn is left, or the channel is closed."""
+        self._is_keeping = False
+        self.give_up_kept("replaced")
         while self._threads and not self._channel.is_closed:
             self._idle.clear()
             self._idle.wait()
@@ -297,30 +329,14 @@ class Threads:
         """Let `wait_idle` return."""
         self._idle.set()
 
-    def _call(
-        self,
-        method: str,
-        params: object,
-        observer: CallObserver = ignore_call,
-        late: LateResultHandler = ignore_late_result,
-        *,
-        heavy_of: str | None = None,
-    ) -> object:
-        """Call the child; `heavy_of` is the name of a key in whose name the call is a heavy one."""
-        if heavy_of is None:
-            return self._channel.call(method, params, self._rpc_timeout_s, observer, on_late=late)
-        with self.heavy.one(heavy_of):
-            timeout_s = max(ANSWER_S, self._rpc_timeout_s)
-            return self._channel.call(method, params, timeout_s, observer, on_late=late)
 
-
-def _load_of(request: TurnRequest) -> Load:
-    """Return what a request asks of the child. Lets others run in between: it may have many items."""
+def _load_of(items: Sequence[Item], offered: int, before: int = 0) -> Load:
+    """Return what items ask of the child. Lets others run in between: there may be many."""
     pieces: list[Piece] = []
-    for piece in in_pieces(request.items):
+    for piece in in_pieces(items):
         pieces.append(piece)
         gevent.sleep(0)
-    return Load(tuple(pieces), len(orjson.dumps([request.tools, request.output_schema])))
+    return Load(tuple(pieces), offered, before)
 
 
 @contextmanager
@@ -346,26 +362,3 @@ def _cancel(turn: Turn) -> None:
     """End a turn whose caller is gone; its slot is the caller's to give back."""
     turn.lease.transfer()
     turn.close()
-
-
-def run_shielded(group: Group, work: Callable[[], T], undo: Callable[[T], None]) -> T:
-    """Run `work` in a greenlet of `group` and return its result, or raise what it raises. Blocks.
-
-    A call to the child cannot be taken back: what it was about to begin comes into being all the same. If the caller is
-    cut short, the work goes on, and `undo` is called with what comes of it; it must not block.
-    """
-    shielded: Callable[[], T | BaseException] = wrap_errors((BaseException,), work)
-    working = group.spawn(shielded)
-
-    def take_back(done: Greenlet[[], T | BaseException]) -> None:
-        if not isinstance(done.value, BaseException):
-            undo(cast("T", done.value))
-
-    try:
-        result = working.get()
-    except BaseException:
-        working.rawlink(take_back)
-        raise
-    if isinstance(result, BaseException):
-        raise result
-    return result

@@ -7,7 +7,6 @@ lost child, a deadline, a client that left) decides its outcome. `close` is what
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 
@@ -92,6 +91,7 @@ class Turn:
         "has_tools",
         "is_end_lost",
         "lease",
+        "lookup",
         "observer",
         "started",
         "state",
@@ -109,10 +109,12 @@ class Turn:
         observer: TurnObserver = NULL_OBSERVER,
         lease: Lease | None = None,
         still_runs: Callable[[Turn], bool] = lambda _: False,
+        lookup: str = "",
     ) -> None:
-        """`still_runs` asks codex whether the turn goes on; it blocks."""
+        """`still_runs` asks codex whether the turn goes on; it blocks. `lookup`: see `TurnFacts`."""
         self.thread_id = thread_id
         self.generation = generation
+        self.lookup = lookup
         self.has_tools = has_tools
         self.lease = lease or Lease()
         self.observer = observer
@@ -123,7 +125,7 @@ class Turn:
         self.is_end_lost = False
         """True once the turn was taken for over without a word of codex's."""
         self.ended = Flag()  # codex said turn/completed, or the child is gone
-        self._queue: deque[Addressed] = deque()
+        self._queue: list[Addressed] = []
         self._queued_bytes = self._longest_queued = 0
         self._responses = 0
         self._said = self._said_events = 0
@@ -139,7 +141,13 @@ class Turn:
     def facts(self) -> TurnFacts:
         """Return what is known of the turn now."""
         return TurnFacts(
-            self.thread_id, self.turn_id, self.generation, self.state, self.started, self._error
+            self.thread_id,
+            self.turn_id,
+            self.generation,
+            self.state,
+            self.started,
+            self._error,
+            self.lookup,
         )
 
     # The reader's side: never blocks

@@ -61,6 +61,10 @@ class HealthLimits:
     settled_s: float = 60.0
     busy_s: float = 60.0
 
+    def is_nearly_full(self, resident: int | None) -> bool:
+        """Return True where the child has three quarters of its memory."""
+        return resident is not None and resident > self.memory_bytes // 4 * 3
+
     def check_memory(self, resident: int | None, age_s: float) -> HealthProblem | None:
         """Return what the resident memory of a child of that age means; None for nothing, or where it is unknown."""
         if resident is None or resident <= self.memory_bytes:
@@ -81,7 +85,8 @@ class Probed(Protocol):
 class Watchdog:
     """Probe of one child, in a greenlet that ends with it. `on_problem` must not block.
 
-    One that is spared now (it may be renewing its login) is not ended, so the probe goes on.
+    One that is spared now (it may be renewing its login) is not ended, so the probe goes on. `give_up_kept` gives up
+    what the child holds for later requests and returns how much that was; it must not block.
     """
 
     def __init__(
@@ -92,6 +97,7 @@ class Watchdog:
         has_old_login: Callable[[], bool] = lambda: False,
         work: Callable[[], Work] = Work,
         is_spared: Callable[[], bool] = lambda: False,
+        give_up_kept: Callable[[], int] = lambda: 0,
     ) -> None:
         self._child = child
         self._limits = limits
@@ -100,6 +106,7 @@ class Watchdog:
         self._work = work
         self._idle_work = IdleWork()
         self._is_spared = is_spared
+        self._give_up_kept = give_up_kept
 
     def run(self) -> None:
         """Probe the child until it is gone or has to be ended. Blocks."""
@@ -116,12 +123,18 @@ class Watchdog:
     def _check(self) -> HealthProblem | None:
         problem = self._probe()
         if problem is None:
-            age_s = time.monotonic() - self._child.began
-            problem = self._limits.check_memory(resident_bytes(self._child.pid), age_s)
+            problem = self._check_memory()
         if problem is None and self._has_old_login():
             problem = HealthProblem.LOGIN
         is_runaway = self._idle_work.is_runaway(self._work(), time.monotonic())
         return HealthProblem.RUNAWAY if problem is None and is_runaway else problem
+
+    def _check_memory(self) -> HealthProblem | None:
+        """Give up what is only kept before the child is judged by its size."""
+        resident = resident_bytes(self._child.pid)
+        if self._limits.is_nearly_full(resident) and self._give_up_kept():
+            return None  # what that has brought is seen the next time
+        return self._limits.check_memory(resident, time.monotonic() - self._child.began)
 
     def _probe(self) -> HealthProblem | None:
         """Ask for a sign of life; None once there is one."""

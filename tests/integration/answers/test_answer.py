@@ -216,6 +216,8 @@ def test_an_answer_is_begun_said_ended_and_paid() -> None:
         "ttft_ms": summary.ttft_ms,
         "duration_ms": summary.duration_ms,
         "usage_estimated": False,
+        "continued": False,
+        "cached_tokens": usage.cached_input,
     }
 
 

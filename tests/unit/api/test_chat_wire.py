@@ -46,6 +46,7 @@ SUMMARY = Summary(
     usage_estimated=False,
     cause=Cause.FINISHED,
     adjusted_parameters={"reasoning_effort": "low"},
+    continued=True,
 )
 METADATA = {
     "thread_id": "thr",
@@ -58,6 +59,8 @@ METADATA = {
     "ttft_ms": 7,
     "duration_ms": 9,
     "usage_estimated": False,
+    "continued": True,
+    "cached_tokens": 40,
 }
 REASONS = {
     Cause.FINISHED: "stop",
@@ -122,7 +125,7 @@ DESCRIBED = (
     '"codex_metadata":{"thread_id":"thr","turn_id":"trn","model":"m","effort":"low",'
     '"ignored_parameters":["top_p"],"adjusted_parameters":{"reasoning_effort":"low"},"upstream":"demo",'
     '"ttft_ms":7,"duration_ms":9,'
-    '"usage_estimated":false}'
+    '"usage_estimated":false,"continued":true,"cached_tokens":40}'
 )
 COUNTED = (
     '],"usage":{"prompt_tokens":50,"completion_tokens":9,"total_tokens":59,'

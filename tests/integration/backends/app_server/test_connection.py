@@ -461,6 +461,8 @@ def test_a_call_of_a_client_s_tool_gets_no_answer_and_is_heard(make: Make) -> No
     assert [item["call_id"] for item in items] == ["a", "b"]
     assert any(isinstance(event, ResponseCompleted) for event in heard)
     turn.close()
+    assert stage.heard("turn/interrupt") == []  # it waits for the results
+    assert stage.generation.threads.give_up_kept("memory") == 1
     stage.await_unsubscribed()
     assert answered(stage) == []
     assert len(stage.heard("turn/interrupt")) == 1

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 import gevent
 import pytest
 from gevent.event import Event as Flag
 from gevent.pool import Group
 
-from app.backend.events import NO_USAGE, Event, TextDelta, Usage, UsageUpdated
-from app.backends.app_server.parse_events import Addressed, ThreadId, TurnId
-from app.backends.app_server.threads import Thread, run_shielded
-from app.backends.app_server.turn import Turn
+from app.backends.app_server.shielded import run_shielded
 from tests.fakes.waiting import eventually, in_background, outcome
 
 
@@ -81,32 +76,3 @@ def test_a_failure_that_nobody_waits_for_is_silent(error: Exception | None) -> N
     work.group.join()
     gevent.sleep(0)
     assert work.undone == ([] if error else ["result"])
-
-
-class Heard:
-    """A turn that remembers what it was given."""
-
-    def __init__(self) -> None:
-        self.events: list[Event] = []
-
-    def deliver(self, addressed: Addressed) -> None:
-        self.events.append(addressed.event)
-
-
-@pytest.mark.parametrize(
-    ("spent", "total", "usage"),
-    [
-        (NO_USAGE, Usage(10, 4, 3, 1, 13), Usage(10, 4, 3, 1, 13)),
-        (Usage(10, 4, 3, 1, 13), Usage(25, 18, 5, 1, 30), Usage(15, 14, 2, 0, 17)),
-        # An incomplete response adds nothing.
-        (Usage(10, 4, 3, 1, 13), Usage(10, 4, 3, 1, 13), NO_USAGE),
-    ],
-)
-def test_a_turn_costs_what_the_total_of_its_thread_grew(
-    spent: Usage, total: Usage, usage: Usage
-) -> None:
-    heard = Heard()
-    thread = Thread(cast("Turn", heard), spent)
-    for event in (TextDelta("i", "x"), UsageUpdated(total)):
-        thread.deliver(Addressed(ThreadId("t"), TurnId("u"), event))
-    assert heard.events == [TextDelta("i", "x"), UsageUpdated(usage)]

@@ -1,0 +1,107 @@
+"""Calls about one thread: started, given items, asked, interrupted, unloaded. Each blocks until codex has answered.
+
+A heavy one, over which the child takes its time, waits for its turn among the heavy ones and has more time than others.
+All raise `RpcError` and `ProtocolError`.
+"""
+
+from __future__ import annotations
+
+from app.backend.request import TurnRequest
+from app.backends.app_server import protocol
+from app.backends.app_server.heavy_calls import ANSWER_S, HeavyCalls
+from app.backends.app_server.history import Load
+from app.backends.app_server.parse_events import ThreadId, TurnId
+from app.rpc.channel import (
+    CallObserver,
+    CallReport,
+    Channel,
+    LateResultHandler,
+    ignore_call,
+    ignore_late_result,
+)
+
+
+class ThreadCalls:
+    """See the module. `owner` is always the name of the key in whose name a call is made."""
+
+    def __init__(self, channel: Channel, rpc_timeout_s: float) -> None:
+        self.heavy = HeavyCalls()
+        self._channel = channel
+        self._timeout_s = rpc_timeout_s
+
+    def start(
+        self,
+        request: TurnRequest,
+        load: Load,
+        owner: str,
+        observer: CallObserver,
+        on_late: LateResultHandler,
+    ) -> ThreadId:
+        """Start a thread. `on_late` is given a result that came after the deadline."""
+        params = protocol.thread_start_params(request)
+        heavy_of = owner if load.is_offer_heavy else None
+        return protocol.parse_thread_id(
+            self._call("thread/start", params, observer, on_late, heavy_of=heavy_of)
+        )
+
+    def inject(self, thread_id: ThreadId, load: Load, owner: str, observer: CallObserver) -> None:
+        """Give a thread the items of a load, piece by piece. The observer sees one call."""
+        if not load.pieces:
+            return
+        method = "thread/inject_items"
+        items = [item for piece in load.pieces for item in piece.items]
+        whole = CallReport(method, protocol.inject_items_params(thread_id, items))
+        try:
+            for piece in load.pieces:
+                params = protocol.inject_items_params(thread_id, piece.items)
+                is_heavy = piece.is_heavy or load.is_offer_heavy
+                self._call(method, params, whole.include, heavy_of=owner if is_heavy else None)
+        finally:
+            observer(whole)
+
+    def begin_turn(
+        self,
+        thread_id: ThreadId,
+        request: TurnRequest,
+        load: Load,
+        owner: str,
+        observer: CallObserver,
+        on_late: LateResultHandler,
+    ) -> TurnId:
+        """Begin a turn. `on_late` is given a result that came after the deadline."""
+        params = protocol.turn_start_params(thread_id, request)
+        heavy_of = owner if load.is_heavy else None
+        return protocol.parse_turn_id(
+            self._call("turn/start", params, observer, on_late, heavy_of=heavy_of)
+        )
+
+    def interrupt(
+        self, thread_id: ThreadId, turn_id: TurnId, observer: CallObserver = ignore_call
+    ) -> None:
+        """Ask for the end of a turn."""
+        self._call("turn/interrupt", protocol.interrupt_params(thread_id, turn_id), observer)
+
+    def unload(self, thread_id: ThreadId, observer: CallObserver = ignore_call) -> None:
+        """Give up a thread: codex then unloads it."""
+        self._call("thread/unsubscribe", protocol.unsubscribe_params(thread_id), observer)
+
+    def is_active(self, thread_id: ThreadId, observer: CallObserver) -> bool:
+        """Return True if a turn runs on a thread."""
+        return protocol.is_active(
+            self._call("thread/read", protocol.read_params(thread_id), observer)
+        )
+
+    def _call(
+        self,
+        method: str,
+        params: object,
+        observer: CallObserver,
+        on_late: LateResultHandler = ignore_late_result,
+        *,
+        heavy_of: str | None = None,
+    ) -> object:
+        if heavy_of is None:
+            return self._channel.call(method, params, self._timeout_s, observer, on_late=on_late)
+        with self.heavy.one(heavy_of):
+            timeout_s = max(ANSWER_S, self._timeout_s)
+            return self._channel.call(method, params, timeout_s, observer, on_late=on_late)
