@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -173,23 +173,20 @@ class Metrics:
 
     def _show_zeros(self) -> None:
         """Make the series whose labels are known: a rate needs the zero before the first one."""
-        for state in _END_STATES:
-            self.turns.labels(state.value)
-            self.turn_ms.labels(state.value)
-        for outcome in labels.OUTCOMES:
-            self.stream_ms.labels(outcome)
-        for queue in (*OVERFLOWS.values(), *_OTHER_QUEUES):
-            self.overflows.labels(queue)
-        for reason in REPLACEMENTS:
-            self.replacements.labels(reason)
-        for cache in CACHES:
-            self.evictions.labels(cache)
-        for result in LOOKUPS:
-            self.kept_lookups.labels(result)
-        for reason in EVICTIONS:
-            self.kept_evictions.labels(reason)
-        for reason in labels.CUTS:
-            self.cuts.labels(reason)
+        known: Sequence[tuple[Counter | Histogram, Iterable[str]]] = (
+            (self.turns, [state.value for state in _END_STATES]),
+            (self.turn_ms, [state.value for state in _END_STATES]),
+            (self.stream_ms, labels.OUTCOMES),
+            (self.overflows, (*OVERFLOWS.values(), *_OTHER_QUEUES)),
+            (self.replacements, REPLACEMENTS),
+            (self.evictions, CACHES),
+            (self.kept_lookups, LOOKUPS),
+            (self.kept_evictions, EVICTIONS),
+            (self.cuts, labels.CUTS),
+        )
+        for metric, values in known:
+            for value in values:
+                metric.labels(value)
 
     def know_keys(self, names: Iterable[str]) -> None:
         """Make the series of the keys that there are, for the same reason."""
