@@ -98,11 +98,10 @@ def parse_request(
     output = parse_format(given["response_format"]) if "response_format" in given else TEXT
     image_fields, past, count = ImageFields(), Past(), PixelCount()
     items = _items(given["messages"], image_fields, past, count)
-    instructions = [text for text in (choice.instruction, output.instruction) if text]
     return ChatRequest(
         model=given.get("model"),
         items=items,
-        instructions=tuple(map(developer_item, instructions)),
+        instructions=_instructions(choice.instruction, output.instruction),
         image_fields=image_fields,
         stream=given.get("stream", False),
         include_usage=include_usage(given),
@@ -133,6 +132,10 @@ def _items(
     items = to_items(messages, image_fields, past, count)
     check_together(count.total, "messages")
     return items
+
+
+def _instructions(*texts: str | None) -> tuple[Item, ...]:
+    return tuple(developer_item(text) for text in texts if text)
 
 
 CONVERSATION_NAMES = ("prompt_cache_key", "safety_identifier", "user")
