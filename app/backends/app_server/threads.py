@@ -205,9 +205,8 @@ class Threads:
     def _ask(self, thread: Thread, beginning: _Beginning, load: Load) -> Turn:
         """Give a thread what is new, and begin its turn."""
         owner, called = beginning.terms.owner, beginning.observer.called
-        with self._running(
-            thread
-        ) as turn:  # before turn/start: the first event may overtake its answer
+        # Before turn/start: the first event may overtake its answer.
+        with self._running(thread) as turn:
             self.calls.inject(turn.thread_id, load, owner, called)
             thread.is_asked = True
             on_late = partial(self._roll_back_turn, turn.thread_id)
@@ -331,11 +330,15 @@ class Threads:
 
 
 def _load_of(items: Sequence[Item], offered: int, before: int = 0) -> Load:
-    """Return what items ask of the child. Lets others run in between: there may be many."""
+    """Return what items ask of the child. Lets others run where there are many, but not where there are few.
+
+    A thread whose turn waits is given few, and nobody hears of its end between `take` and `_running`.
+    """
     pieces: list[Piece] = []
     for piece in in_pieces(items):
+        if pieces:
+            gevent.sleep(0)
         pieces.append(piece)
-        gevent.sleep(0)
     return Load(tuple(pieces), offered, before)
 
 
