@@ -34,7 +34,7 @@ def test_a_request_is_a_timeline(traced: tuple[Gateway, str], operator: Operator
     assert done.stdout.startswith(f"request_id      {request_id}\n")
     rows = [line.split() for line in done.stdout.splitlines()]
     calls = [row[3] for row in rows if "call" in row]
-    assert calls == ["thread/start", "thread/inject_items", "turn/start", "thread/unsubscribe"]
+    assert calls == ["thread/start", "thread/inject_items", "turn/start"]
     assert any("item/agentMessage/delta" in row for row in rows)
     assert "Hello?" not in done.stdout
     (shown,) = gateway.get(f"/internal/traces/{request_id}").json()["traces"]
