@@ -35,7 +35,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         place = Place(folder, binary, url, pid, websockets=options.websockets)
         if options.relay:
             place = stack.enter_context(relay.in_front(place))
-        slots = str(max(_DEFAULT_SLOTS, *options.concurrency))
+        slots = str(max([_DEFAULT_SLOTS, *options.concurrency]))
         running = stack.enter_context(sides.gateway(place, {"WORKER_MAX_CONCURRENCY": slots}))
         facts = machine(running.user_agent)
         started = [stack.enter_context(side) for side in _starts(options.sides, place, running)]
