@@ -226,7 +226,7 @@ def _is_same_json(ours: str, kept: str) -> bool:
         return False
     try:
         return bool(orjson.loads(ours) == orjson.loads(kept))
-    except orjson.JSONDecodeError:
+    except (orjson.JSONDecodeError, RecursionError):  # no JSON, or too deep to be compared
         return False
 
 

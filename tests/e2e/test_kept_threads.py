@@ -134,6 +134,17 @@ def test_clients_may_alter_what_they_echo(
     assert here.sessions() == 1
 
 
+def test_arguments_may_be_of_any_depth(talk: Callable[..., Talk]) -> None:
+    """codex reads 127 levels, and answers deeper ones itself; the client gets them all the same."""
+    arguments = '{"a":' * 300 + "1" + "}" * 300
+    here = talk([call("c1", arguments)], [said(*ANSWERS)])
+    here.options["tools"] = [TOOL]
+    (made,) = here.ask()["tool_calls"]
+    assert made["function"]["arguments"] == arguments
+    assert not here.continued()
+    assert here.continued()
+
+
 # It begins anew, with the same answer
 
 

@@ -144,5 +144,5 @@ def _parsed(arguments: str) -> Any:
         return arguments
     try:
         return orjson.dumps(orjson.loads(arguments), option=orjson.OPT_SORT_KEYS).decode()
-    except orjson.JSONDecodeError:
+    except (orjson.JSONDecodeError, orjson.JSONEncodeError):  # no JSON, or too deep to be written
         return arguments

@@ -9,6 +9,7 @@ from app.backend.request import Item
 
 ANN = Owner("ann", "login", "gpt")
 HI: Item = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "hi"}]}
+DEEP = '{"a":' * 1000 + "1" + "}" * 1000
 OUTPUT: Item = {"type": "function_call_output", "call_id": "c0", "output": "42"}
 
 
@@ -85,6 +86,12 @@ RECALLED: list[tuple[str, list[Item], list[Item], list[Item] | None]] = [
         [thought(), call(arguments='{"a":1}')],
         [call(arguments='{"a":2}')],
         [thought(), call(arguments='{"a":2}')],
+    ),
+    (
+        "arguments too deep to be compared",
+        [thought(), call("a", arguments=DEEP)],
+        [call("b", arguments=f" {DEEP}")],
+        None,
     ),
     ("another answer", [LOOK, FOUR], [echoed("It is five.")], None),
     ("another call", [thought(), call("a", "f")], [call("b", "f", "[]")], None),

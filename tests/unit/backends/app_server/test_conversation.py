@@ -18,6 +18,10 @@ from tests.unit.backends.app_server.items import (
 )
 
 
+def deep(value: str) -> str:
+    return '{"a":' * 300 + value + "}" * 300
+
+
 @pytest.mark.parametrize(
     ("held", "brought"),
     [
@@ -48,6 +52,7 @@ def test_what_clients_alter_is_the_same(held: Item, brought: Item) -> None:
         pytest.param(asked("a"), asked("a "), id="a question with a space more"),
         pytest.param(call("{}"), call("{ "), id="arguments that are no JSON"),
         pytest.param(call('{"a":1}'), call('{"a":1.5}'), id="another argument"),
+        pytest.param(call(deep("1")), call(deep("2")), id="arguments too deep to be written"),
         pytest.param(call(), call(call_id="c2"), id="another id"),
         pytest.param(call(), call(name="see"), id="another function"),
         pytest.param(output("42"), output("43"), id="another result"),
