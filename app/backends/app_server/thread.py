@@ -149,9 +149,10 @@ class Thread:
     def _response_ended(self, usage: Usage | None) -> ResponseCompleted:
         if self.calls is not None:
             self.calls.response_ended()
-        bounded = None if usage is None else self._bounded(usage)
-        self._responses += bounded or NO_USAGE
-        return ResponseCompleted(bounded)
+        if usage is None:
+            return ResponseCompleted(None)
+        self._responses += usage  # as codex adds it up, so that the next turn's growth is right
+        return ResponseCompleted(self._bounded(usage))
 
     def _is_repeated(self, turn_id: TurnId, event: RawItem) -> bool:
         """Take an item, if it is of our turn; True if it is one that the thread was given."""
@@ -222,7 +223,7 @@ class Thread:
     @property
     def cost(self) -> Usage:
         """Return what the thread has cost so far. Of a turn that waits for results codex tells only afterwards."""
-        return max(self._total, self._responses, key=lambda usage: usage.total)
+        return max(self._total, self._responses, key=lambda usage: usage.input + usage.output)
 
     def hold(self, asked: Asked, held: Reservation, load: Load, *, is_exact: bool) -> None:
         """Note what the thread holds once it is given what is new of a conversation, and what that costs."""

@@ -89,6 +89,18 @@ def test_a_response_whose_usage_codex_has_not_added_yet_counts() -> None:
     assert told(thread) == [TextDelta("i", "x"), UsageUpdated(USAGE)]
 
 
+@pytest.mark.parametrize(
+    "odd", [Usage(10, 4, 3, 9, 13), Usage(10, 40, 3, 1, 13), Usage(10, 4, 3, 1, 0)]
+)
+def test_impossible_figures_of_one_turn_are_not_the_next_ones(odd: Usage) -> None:
+    thread = begun(ASKED, offered=("look",))
+    hear(thread, RawItem(call()), ResponseCompleted(odd))
+    go_on(thread)
+    thread.give_results([output()], (), unheard)
+    hear(thread, UsageUpdated(odd), TextDelta("i", "x"), UsageUpdated(odd + USAGE))
+    assert told(thread) == [TextDelta("i", "x"), UsageUpdated(USAGE)]
+
+
 def go_on(thread: Thread) -> None:
     turn = Turn(ThreadId("t"), 1, lambda _: None, has_tools=thread.calls is not None)
     turn.begin(TURN)
