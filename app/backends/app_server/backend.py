@@ -300,7 +300,7 @@ class AppServerBackend:
         """Begin a turn on a thread of the child. See `app.backend.protocols.Backend`."""
         connection = self._ready_connection(deadline, observer)
         with mapped():
-            return connection.threads.begin(request, lease, observer.turn())
+            return connection.threads.begin(request, lease, observer.turn)
 
     def _ready_connection(
         self, deadline: float, observer: RequestObserver, *, needs_login: bool = True

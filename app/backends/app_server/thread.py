@@ -232,8 +232,9 @@ class Thread:
         self.held, self.size, self.is_suspect = held, load.held_bytes, load.is_suspect
 
     def go_on(self, turn: Turn) -> None:
-        """Let another turn take the place of the last one."""
+        """Let another turn take the place of the last one, which is over."""
         self._spent = self.cost
+        self.turn.ended.set()  # whoever waits for its calls
         self.turn = turn
         self.is_asked = self._is_answered = False
 

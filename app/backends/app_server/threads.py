@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -81,6 +81,7 @@ class Threads:
         self._threads: dict[ThreadId, Thread] = {}
         self._on_close, self._asks = self._finish, self._still_runs  # one object for all turns
         self._idle = Event()
+        self._beginning = 0  # of which some have no thread yet, or took a kept one
         self._is_keeping = True
         self.begun = 0
         """How many turns were begun."""
@@ -103,17 +104,35 @@ class Threads:
     # Beginning
 
     def begin(
-        self, request: TurnRequest, lease: Lease, observer: TurnObserver = NULL_OBSERVER
+        self,
+        request: TurnRequest,
+        lease: Lease,
+        new_observer: Callable[[], TurnObserver] = lambda: NULL_OBSERVER,
     ) -> Turn:
         """Begin a turn on a thread that holds the conversation, or on a fresh one. Blocks for several RPCs.
 
-        `lease` is the turn's once there is one; on failure it has been emptied, not given back. Raises `RpcError`,
+        `lease` is the turn's once there is one; on failure it has been emptied, not given back. Where a kept thread is
+        of no use, two turns are begun, each with an observer. Raises `RpcError`,
         `ProtocolError`, `WorkerBusy` where the child holds as much as it may, `RequestSuspected`. A caller that is cut
         short leaves nothing behind: what was begun is ended.
         """
-        return run_shielded(self.cleanup, partial(self._begin, request, lease, observer), _cancel)
+        work = partial(self._begin_counted, request, lease, new_observer)
+        return run_shielded(self.cleanup, work, _cancel)
 
-    def _begin(self, request: TurnRequest, lease: Lease, observer: TurnObserver) -> Turn:
+    def _begin_counted(
+        self, request: TurnRequest, lease: Lease, new_observer: Callable[[], TurnObserver]
+    ) -> Turn:
+        self._beginning += 1
+        try:
+            return self._begin(request, lease, new_observer)
+        finally:
+            self._beginning -= 1
+            self._tell_if_idle()
+
+    def _begin(
+        self, request: TurnRequest, lease: Lease, new_observer: Callable[[], TurnObserver]
+    ) -> Turn:
+        observer = new_observer()
         terms, offered = terms_of(request, lease.owner)
         is_keeping = self.kept.limits.count and self._is_keeping
         asked = conversation.read(request.items, pause) if is_keeping else conversation.NOTHING
@@ -141,7 +160,9 @@ class Threads:
             self._counters["kept_thread_lost"] += 1
             log.warning("kept_thread_lost", extra={"thread_id": thread.turn.thread_id})
             lease = Lease(slot, follows_loss=follows_loss)
-            return self._begin_fresh(replace(beginning, lease=lease, found=Found.LOST))
+            return self._begin_fresh(
+                replace(beginning, lease=lease, observer=new_observer(), found=Found.LOST)
+            )
 
     def _begin_fresh(self, beginning: _Beginning) -> Turn:
         request, terms, observer = beginning.request, beginning.terms, beginning.observer
@@ -223,6 +244,8 @@ class Threads:
         """Let the turn that waits for results go on: it is the same for codex, and another one here."""
         results, more = thread.split_results(new)
         with self._running(thread) as turn:
+            if self._channel.is_closed:  # an answer to the child raises nothing
+                raise ChannelClosed("The child went away before it was given the results.")
             turn.begin(turn_id)
             if more:  # codex puts them behind the results
                 load = _load_of(more, 0)
@@ -266,7 +289,10 @@ class Threads:
         thread = self._threads.pop(turn.thread_id, None)
         if thread is not None and thread.held is not None:
             thread.held.release()
-        if not self._threads:
+        self._tell_if_idle()
+
+    def _tell_if_idle(self) -> None:
+        if not (self._threads or self._beginning):
             self._idle.set()
 
     def _still_runs(self, turn: Turn) -> bool:
@@ -317,10 +343,10 @@ class Threads:
             thread.turn.fail(suspected() if is_suspect else error)
 
     def wait_idle(self) -> None:
-        """Keep no thread from now on; block until no turn is left, or the channel is closed."""
+        """Keep no thread from now on; block until no turn is left or being begun, or the channel is closed."""
         self._is_keeping = False
         self.give_up_kept("replaced")
-        while self._threads and not self._channel.is_closed:
+        while (self._threads or self._beginning) and not self._channel.is_closed:
             self._idle.clear()
             self._idle.wait()
 

@@ -84,7 +84,11 @@ class ToolCalls:
 
     def withdraw(self, request: Request) -> bool:
         """Forget a question of codex's that nobody has answered; False if it was answered."""
-        return self._asked.pop(str(request.params.get("callId")), None) is not None
+        call_id = str(request.params.get("callId"))
+        if self._asked.get(call_id) is not request:  # a later call may have the same id
+            return False
+        del self._asked[call_id]
+        return True
 
     def is_given(self, item: Item) -> bool:
         """Return True for a result that was given, as codex tells of it. Each is told once."""

@@ -98,12 +98,17 @@ def test_results_go_to_codex_when_it_asks_for_them() -> None:
 
 def test_a_question_that_nobody_answered_can_be_withdrawn_once() -> None:
     codex, calls = Codex(), made(call())
-    calls.ask(question(1, "c1"), codex.answer)
-    assert calls.withdraw(question(1, "c1")) is True
-    assert calls.withdraw(question(1, "c1")) is False
-    calls.ask(question(2, "c1"), codex.answer)
+    first, second, third = (question(number, "c1") for number in (1, 2, 3))
+    calls.ask(first, codex.answer)
+    assert calls.withdraw(first) is True
+    assert calls.withdraw(first) is False
+    calls.ask(second, codex.answer)
     calls.give([output()], codex.answer)
-    assert calls.withdraw(question(2, "c1")) is False
+    assert calls.withdraw(second) is False
+    assert calls.is_given(output())
+    calls.ask(third, codex.answer)  # of a later response, with the same id
+    assert calls.withdraw(second) is False
+    assert calls.withdraw(third) is True
 
 
 def test_what_codex_tells_of_a_result_is_what_it_was_given() -> None:
