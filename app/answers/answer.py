@@ -202,7 +202,9 @@ class Answer:
 
     def _may_try_again(self, index: int, error: GatewayError) -> bool:
         """Return True where another try may do better, once for each reason; its request is then made ready."""
-        if isinstance(error, ReasoningRefused) and index in self._recalled:
+        turn = self._turns.turns[index]
+        is_holding = index in self._recalled or turn.facts.is_continued  # what the model thought
+        if isinstance(error, ReasoningRefused) and is_holding:
             self._recalled = tuple(other for other in self._recalled if other != index)
             request = self._requests[index]
             self._requests[index] = replace(request, items=without_reasoning(request.items))
@@ -211,8 +213,7 @@ class Answer:
             request = replace(self._requests[index], output_schema=None)
             self._requests[index] = request.instructed(developer_item(order))
             return True
-        lease = self._turns.turns[index].lease
-        if isinstance(error, WorkerLost) and lease.follows_loss:
+        if isinstance(error, WorkerLost) and turn.lease.follows_loss:
             return False  # what was there when two processes died may be why they did
         if not error.is_transient or index in self._retried:
             return False

@@ -294,6 +294,24 @@ def test_a_failure_after_results_is_an_error_of_http(
     assert here.said_upstream()[-1] == logical(here.messages[:-1])
 
 
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_thought_that_only_the_thread_holds_may_be_refused(
+    talk: Callable[..., Talk], stream: bool
+) -> None:
+    here = talk([{**THOUGHT, "sealed": None}, said("x")])
+    here.ask()
+    error = {"message": "It could not be verified.", "code": "invalid_encrypted_content"}
+    refusal = {"failure": {"name": "bad_request", "body": {"error": error}}}
+    here.upstream.control.script(here.marker, [refusal, {"items": [said(*ANSWERS)]}])
+    here.say()
+    answer = here.post(stream=stream)
+    assert answer.status_code == 200, answer.text
+    *_, refused, fresh = here.bodies()
+    assert "reasoning" in {item["type"] for item in refused["input"]}
+    assert "reasoning" not in {item["type"] for item in fresh["input"]}
+    assert here.said_upstream()[-1] == logical(here.messages)
+
+
 # Keys
 
 
