@@ -77,7 +77,7 @@ def test_a_child_that_cannot_start_is_degraded_and_recovers(make_gateway: Any) -
     foreign.write_text("model = 'x'\n")
     gateway.child().kill()
     wait_until(lambda: gateway.get("/healthz").json()["status"] == "degraded", "degraded")
-    assert len(gateway.events("child_degraded")) == 1
+    wait_until(lambda: len(gateway.events("child_degraded")) == 1, "the log says so")
     assert gateway.get("/readyz").json()["reason"] == "home_refused"
     foreign.unlink()
     gateway.wait_ready()

@@ -1,4 +1,4 @@
-"""Kept threads of one child: those that hold a conversation whose next round may come. Pure.
+"""Kept threads of one child: those that hold a conversation whose next round may come. The clock is an argument.
 
 A request goes on with a thread if it is of the same key, under the same terms, and its items begin with exactly what
 the thread holds. Of several the one that holds most is taken, so that the upstream finds most of it in its cache; of
