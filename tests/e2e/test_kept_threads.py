@@ -80,6 +80,15 @@ def test_a_stream_goes_on_too(talk: Callable[..., Talk]) -> None:
     assert here.said_upstream()[-1] == logical(here.messages)
 
 
+def test_codex_compacts_nothing_that_it_takes_for_long(talk: Callable[..., Talk]) -> None:
+    here = talk()
+    script = {"items": [said("x")], "usage": {"input_tokens": 10**12, "output_tokens": 1}}
+    here.upstream.control.script(here.marker, script)
+    here.ask()
+    assert not here.continued()
+    assert len(here.bodies()) == 2
+
+
 def test_what_is_cached_is_told(talk: Callable[..., Talk]) -> None:
     cached = {"input_tokens": 5000, "cached_tokens": 4864, "output_tokens": 3}
     here = talk()

@@ -32,6 +32,8 @@ from app.backends.app_server.turn import Turn
 from app.budget import Reservation
 
 _ASSISTANT = "assistant"
+_COMPACTED_TOKENS = 1 << 31
+"""No model reads as much, and codex would compact the history of a thread that it takes to be as long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +153,7 @@ class Thread:
             self.calls.response_ended()
         if usage is None:
             return ResponseCompleted(None)
+        self.is_exact = self.is_exact and usage.total < _COMPACTED_TOKENS
         self._responses += usage  # as codex adds it up, so that the next turn's growth is right
         return ResponseCompleted(self._bounded(usage))
 

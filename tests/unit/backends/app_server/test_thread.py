@@ -53,6 +53,9 @@ def told(thread: Thread) -> list[Event]:
     return thread.turn.take(0)
 
 
+ENDLESS = Usage(1 << 40, 0, 1, 0, (1 << 40) + 1)
+
+
 def unheard(_request: Request, _result: Mapping[str, Any]) -> None:
     """Codex, where nobody looks at what it was answered."""
 
@@ -163,6 +166,7 @@ def failed(status: TurnStatus) -> list[Event]:
         pytest.param([RawItem({"type": "web_search_call"}), RawItem(SAID), DONE], id="another item"),
         pytest.param([ModelRerouted("other"), RawItem(SAID), DONE], id="another model"),
         pytest.param([RawItem(call()), ResponseCompleted(USAGE)], id="calls without tools"),
+        pytest.param([RawItem(SAID), ResponseCompleted(ENDLESS), DONE], id="tokens without end"),
     ],
 )  # fmt: skip
 def test_what_no_request_could_bring_is_not_kept(events: list[Event]) -> None:
