@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -16,8 +16,7 @@ from app.backends.app_server.turn import Turn
 from app.errors import WorkerLost
 from tests.fakes.app_server import completed
 from tests.fakes.waiting import deadline, eventually, in_background, result
-from tests.integration.backends.app_server import test_connection
-from tests.integration.backends.app_server.test_connection import (
+from tests.integration.backends.app_server.stage import (
     REQUEST,
     RESPONSE,
     STANDARD,
@@ -28,8 +27,6 @@ from tests.integration.backends.app_server.test_connection import (
     raw_call,
     tool_call,
 )
-
-make = test_connection.make
 
 CALL = {"type": "function_call", "name": "f", "arguments": "{}", "call_id": "a"}
 RESULT = {"type": "function_call_output", "call_id": "a", "output": "42"}
@@ -51,11 +48,13 @@ REFUSED = {"error": {"code": -32600, "message": "thread not found"}}
 
 
 @pytest.fixture
-def keep(make: Make) -> Callable[..., Stage]:
-    """A child, after a first turn that was kept."""
+def keep(make: Make) -> Iterator[Callable[..., Stage]]:
+    """A child, after a first turn that was kept. Nothing is set aside for it in the end."""
+    stages: list[Stage] = []
 
     def keep(request: TurnRequest, answer: list[Any], **on: Any) -> Stage:
         stage = make({"turn/start": [answer, WHOLE], **on}, parked_s=1000)
+        stages.append(stage)
         stage.shake_hands()
         turn = stage.begin(request)
         thread = stage.generation.threads.get_any(turn.thread_id)
@@ -65,7 +64,9 @@ def keep(make: Make) -> Callable[..., Stage]:
         eventually(lambda: len(stage.generation.threads.kept) == 1)
         return stage
 
-    return keep
+    yield keep
+    for stage in stages:
+        eventually(lambda: not stage.generation.threads.histories.shares.used)  # noqa: B023
 
 
 def test_results_for_a_child_that_has_just_gone_are_not_waited_for(
