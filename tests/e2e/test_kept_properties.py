@@ -247,7 +247,8 @@ class Program:
 @pytest.fixture
 def twins(lend_gateway: Callable[..., Gateway]) -> list[Gateway]:
     more = {"PROXY_API_KEYS": f"other={OTHER_KEY}", "WORKER_REQUEST_TIMEOUT_MS": "20000"}
-    return [lend_gateway(**more), lend_gateway(**more, WORKER_KEPT_THREADS="0")]
+    fresh = {"WORKER_KEPT_THREADS": "0", "CODEX_UPSTREAM_API_KEY": "another-upstream-key"}
+    return [lend_gateway(**more), lend_gateway(**more, **fresh)]
 
 
 @pytest.mark.timeout(60 + 10 * EXAMPLES)
