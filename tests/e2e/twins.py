@@ -13,7 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from copy import deepcopy
 from dataclasses import dataclass, field
-from hashlib import sha256
 from itertools import count
 from typing import Any
 
@@ -34,9 +33,14 @@ def canary() -> str:
 
 @dataclass
 class Twin:
-    """One gateway, and the conversation as its client has it: ids of calls may differ from those of the other."""
+    """One gateway with an upstream of its own, and the conversation as its client has it.
+
+    Ids of calls may differ from those of the other. codex may ask once more after an answer that was cut off, when the
+    other is asked already: with one upstream for both it would take the other's answer.
+    """
 
     gateway: Gateway
+    upstream: Upstream
     messages: list[Message] = field(default_factory=list)
 
 
@@ -57,15 +61,14 @@ class Round:
 class Conversation:
     """A conversation that both gateways are asked to go on with, always in the same way."""
 
-    def __init__(self, upstream: Upstream, gateways: list[Gateway]) -> None:
-        self.upstream = upstream
-        self.twins = [Twin(gateway) for gateway in gateways]
+    def __init__(self, sides: list[tuple[Gateway, Upstream]]) -> None:
+        self.twins = [Twin(*side) for side in sides]
         self.keys: set[str] = set()
         """Under which something of it was answered."""
 
     def copy(self, length: int) -> Conversation:
         """A fork behind so many messages."""
-        other = Conversation(self.upstream, [twin.gateway for twin in self.twins])
+        other = Conversation([(twin.gateway, twin.upstream) for twin in self.twins])
         for ours, theirs in zip(self.twins, other.twins, strict=True):
             theirs.messages = deepcopy(ours.messages[:length])
         other.keys = set(self.keys)
@@ -102,22 +105,16 @@ class Conversation:
         return went_on
 
     def _ask(self, twin: Twin, this: Round, marker: str) -> list[dict[str, Any]]:
-        self.upstream.control.script(marker, this.script)
-        before = len(self._sent(twin, marker))
+        control = twin.upstream.control
+        control.script(marker, this.script)
+        before = len(control.requests(marker))
         with ThreadPoolExecutor(this.times) as pool:
             asked = [pool.submit(post, twin, this) for _ in range(this.times)]
             found = [one.result() for one in asked]
-        sent = self._sent(twin, marker)[before:]
+        sent = control.requests(marker)[before:]
         for request in sent[: 1 if len(this.script) > 1 else None]:
             check_sent(request["body"]["input"], twin.messages, this)
         return found
-
-    def _sent(self, twin: Twin, marker: str) -> list[dict[str, Any]]:
-        """Return what this gateway sent: codex may ask once more after an answer that was cut off."""
-        key = sha256(twin.gateway.environment["CODEX_UPSTREAM_API_KEY"].encode()).hexdigest()
-        name = "authorization-sha256"
-        requests = self.upstream.control.requests(marker)
-        return [one for one in requests if key.startswith(one["headers"][name])]
 
 
 def said_by_client() -> Message:
