@@ -31,6 +31,10 @@ from app.process.stderr import last_words
 
 _CATALOG_TIMEOUT_S = 20
 
+CHILD_THREADS = 16
+"""Threads for the child's turns, at least. With one for each processor, a few long lines of the upstream would hold up
+the streams of everybody (ADR-0057)."""
+
 _PASSED_ON = ("LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR")
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 
@@ -100,6 +104,7 @@ class Launcher:
             "HOME": str(self.home.root),
             "CODEX_HOME": str(self.home.root),
             "TMPDIR": str(self.home.tmp),
+            "TOKIO_WORKER_THREADS": str(max(CHILD_THREADS, os.cpu_count() or 1)),
         }
         if self.upstream.has_key:
             env[UPSTREAM_KEY_VARIABLE] = self.upstream_key

@@ -29,7 +29,7 @@ BATCH = REQUESTS // 10
 GROWTH = 1.10
 MORE_DESCRIPTORS = 4
 MORE_THREADS = 4
-CHILD_THREADS = 32
+CHILD_THREADS = 48
 """At rest. Under load codex fills a pool by need, which it gives up after ten seconds, with its memory."""
 
 HOME_MIB = 8

@@ -1,10 +1,11 @@
+import os
 from pathlib import Path
 
 import pytest
 
 from app.codex.config import Upstream, UpstreamKind
 from app.codex.home import Home
-from app.codex.launch import Launcher
+from app.codex.launch import CHILD_THREADS, Launcher
 
 OPENAI = Upstream(UpstreamKind.OPENAI)
 KEYED = Upstream(UpstreamKind.CONFIGURED, "https://host/v1", has_key=True)
@@ -16,6 +17,7 @@ ALWAYS = {
     "HOME": "/srv/codex",
     "CODEX_HOME": "/srv/codex",
     "TMPDIR": "/srv/codex/gateway/tmp",
+    "TOKIO_WORKER_THREADS": str(max(CHILD_THREADS, os.cpu_count() or 1)),
 }
 PASSED_ON = {
     "LANG": "C.UTF-8",
@@ -58,7 +60,13 @@ KEPT_OUT = dict.fromkeys(
     ],
     "canary",
 )
-REPLACED = {"PATH": "/evil", "HOME": "/root", "CODEX_HOME": "/elsewhere", "TMPDIR": "/tmp"}  # noqa: S108
+REPLACED = {
+    "PATH": "/evil",
+    "HOME": "/root",
+    "CODEX_HOME": "/elsewhere",
+    "TMPDIR": "/tmp",  # noqa: S108
+    "TOKIO_WORKER_THREADS": "1",
+}
 OURS = PASSED_ON | PROXIES | KEPT_OUT | REPLACED
 
 
