@@ -99,7 +99,7 @@ def from_schema(
     """
     _check_schema(schema, fields.schema)
     ignored = tuple(f"{fields.schema}.{keyword}" for keyword in unknown_annotations(schema))
-    # codex has no place for it.
+    # codex has no place for it but the schema itself, where it may be taken already.
     meaning = f"The form of your answer ({name}): {description}" if description else None
     try:
         sent = to_strict(schema, "schema", closes=not strict)
@@ -118,6 +118,8 @@ def from_schema(
     if sent is None:
         return instructed
     otherwise = None if strict else instructed
+    if description and "description" not in sent:
+        sent, meaning = {**sent, "description": description}, None
     return OutputFormat(sent, instruction=meaning, ignored=ignored, otherwise=otherwise)
 
 

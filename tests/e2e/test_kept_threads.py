@@ -154,6 +154,16 @@ def test_arguments_may_be_of_any_depth(talk: Callable[..., Talk]) -> None:
     assert here.continued()
 
 
+def test_a_form_with_a_description_is_no_reason_to_begin_anew(talk: Callable[..., Talk]) -> None:
+    schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
+    form = {"name": "form", "schema": schema, "description": "A number."}
+    here = talk([said('{"a"', ":11}")])
+    here.options["response_format"] = {"type": "json_schema", "json_schema": form}
+    here.ask()
+    assert here.continued()
+    assert here.sessions() == 1
+
+
 # It begins anew, with the same answer
 
 

@@ -85,8 +85,11 @@ def test_keywords_without_effect_are_told(schema: dict[str, Any]) -> None:
 
 def test_what_a_form_is_for_is_told_to_the_model() -> None:
     strict = read(closed(a=STRING), strict=True, description="A city.")
-    assert strict == OutputFormat(closed(a=STRING), "The form of your answer (n): A city.")
+    assert strict == OutputFormat({**closed(a=STRING), "description": "A city."})
     assert not strict.is_checked
+    own = {**closed(a=STRING), "description": "Its own."}
+    said = read(own, strict=True, description="A city.")
+    assert said == OutputFormat(own, "The form of your answer (n): A city.")
     assert strict.accept("no JSON at all") == Accepted("no JSON at all")
     loose = read(OPEN, description="A city.")
     order = read(OPEN).instruction

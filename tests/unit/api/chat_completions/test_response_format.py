@@ -58,7 +58,8 @@ def test_a_schema_that_is_not_strict_is_refused_by_the_name_of_its_field() -> No
 
 def test_a_description_is_told_to_the_model() -> None:
     parsed = parse_format(wrapped(closed(), description="A city."))
-    assert parsed.instruction == "The form of your answer (n): A city."
+    assert parsed.instruction is None
+    assert parsed.strict_schema == {**closed(), "description": "A city."}
 
 
 def test_text_asks_for_nothing() -> None:
