@@ -134,17 +134,14 @@ class Thread:
                     return
             case UsageUpdated(usage=total):
                 self._total = total
-                if (
-                    self._is_resuming
-                ):  # of the response before the results, which was told to its own turn
-                    return
+                if self._is_resuming:
+                    return  # of the response before the results: it was told to a turn of its own
                 event = UsageUpdated(self._bounded(total - self._spent))
             case ResponseCompleted(usage=usage):
                 event = self._response_ended(usage)
             case ModelRerouted():
-                self.is_exact = (
-                    False  # another model's thoughts are of no use to the one that is asked next
-                )
+                # Another model's thoughts are of no use to the one that is asked next.
+                self.is_exact = False
         self._is_resuming = False
         self.turn.deliver(Addressed(addressed.thread_id, addressed.turn_id, event))
 
