@@ -156,11 +156,11 @@ def test_a_model_that_is_too_new_is_the_operator_s_to_mend(
 ) -> None:
     answer = gateway.post(ask(refuse(upstream, 400, {"detail": NEWER})))
     request_id = answer.headers["x-request-id"]
-    assert [
-        line["upstream_said"]
-        for line in gateway.events("codex_outdated")
-        if line["request_id"] == request_id
-    ] == [NEWER]
+    (line,) = wait_until(
+        lambda: [it for it in gateway.events("codex_outdated") if it["request_id"] == request_id],
+        "the log says so",
+    )
+    assert line["upstream_said"] == NEWER
 
 
 @pytest.mark.parametrize(
