@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
@@ -28,6 +29,7 @@ ROOT = Path(__file__).resolve().parents[2]
 KEY = "sk-e2e-9fQ2mV7xK4tB1wZ8cR5y"
 MODEL = "gpt-5.5"
 DEADLINE_S = 30
+REST_S = 0.25
 PIXEL = (
     "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5Er"
     "kJggg=="
@@ -110,6 +112,8 @@ class Gateway:
         )
 
     def log(self) -> list[dict[str, Any]]:
+        """Its log, with what was logged before: a thread of its own writes it, so none may be at work."""
+        await_rest(self.process.pid)
         return [json.loads(line) for line in whole_lines(self.log_path, self.log_start)]
 
     def events(self, name: str) -> list[dict[str, Any]]:
@@ -156,6 +160,24 @@ def wait_until(condition: Callable[[], Any], what: str, timeout_s: float = DEADL
         if time.monotonic() > deadline:
             pytest.fail(f"not within {timeout_s} s: {what}")
         threading.Event().wait(0.01)
+
+
+def await_rest(pid: int) -> None:
+    """Wait until no thread of a process and of its children runs, for a quarter of a second at most."""
+    with suppress(psutil.NoSuchProcess):
+        family = [process.pid for process in psutil.Process(pid).children()]
+        deadline = time.monotonic() + REST_S
+        while any(map(is_running, [pid, *family])) and time.monotonic() < deadline:
+            threading.Event().wait(0.002)
+
+
+def is_running(pid: int) -> bool:
+    with suppress(OSError):
+        for stat in Path(f"/proc/{pid}/task").glob("*/stat"):
+            with suppress(OSError):
+                if stat.read_text().rpartition(") ")[2].startswith("R"):
+                    return True
+    return False
 
 
 def start_gateway(
