@@ -52,7 +52,9 @@ class SharedCache(Generic[K, V]):
 
     def put(self, owner: str, key: K, value: V) -> None:
         """Keep an entry, unless it is larger than everything; those of whoever then has most make room."""
-        mine = self._of.setdefault(owner, self._make())
+        mine = self._of.get(owner)
+        if mine is None:
+            mine = self._of[owner] = self._make()
         mine.pop(key, None)
         size = round(mine.getsizeof(value))
         if size > self.limit:

@@ -9,7 +9,6 @@ most gives up what is least worth keeping: first what is too short to be cached 
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
@@ -165,9 +164,6 @@ class KeptThreads:
             (thread for thread in self._threads.values() if has[thread.terms.owner] == most),
             key=lambda thread: (thread.size >= _CACHED_BYTES, thread.kept_at),
         )
-
-    def __iter__(self) -> Iterator[Thread]:
-        return iter(list(self._threads.values()))
 
     def __repr__(self) -> str:
         return f"<KeptThreads {len(self)}/{self.limits.count} bytes={self.size}>"

@@ -143,7 +143,9 @@ class Thread:
                 # Another model's thoughts are of no use to the one that is asked next.
                 self.is_exact = False
         self._is_resuming = False
-        self.turn.deliver(Addressed(addressed.thread_id, addressed.turn_id, event))
+        # Most are pieces of text, and stay as they are.
+        is_same = event is addressed.event
+        self.turn.deliver(addressed if is_same else addressed._replace(event=event))
 
     def _response_ended(self, usage: Usage | None) -> ResponseCompleted:
         if self.calls is not None:

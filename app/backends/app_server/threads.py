@@ -137,24 +137,15 @@ class Threads:
         is_keeping = self.kept.limits.count and self._is_keeping
         asked = conversation.read(request.items, pause) if is_keeping else conversation.NOTHING
         found = Found.AGAIN if request.is_another_try else self.kept.take(terms, asked)
+        beginning = _Beginning(request, terms, offered, asked, lease, observer, Found.KEPT)
         if isinstance(found, Found):
-            return self._begin_fresh(
-                _Beginning(request, terms, offered, asked, lease, observer, found)
-            )
+            return self._begin_fresh(replace(beginning, found=found))
         thread, stand = found
         # Each attempt empties its lease where it fails.
         slot, follows_loss = lease.transfer(), lease.follows_loss
-        beginning = _Beginning(
-            request,
-            terms,
-            offered,
-            asked,
-            Lease(slot, follows_loss=follows_loss),
-            observer,
-            Found.KEPT,
-        )
         try:
-            return self._go_on(beginning, thread, stand.length)
+            lease = Lease(slot, follows_loss=follows_loss)
+            return self._go_on(replace(beginning, lease=lease), thread, stand.length)
         except (CallRefused, CallTimeout, ProtocolError):
             # It was not what it was taken for. Nothing was said yet, and a fresh one can be given everything.
             self._counters["kept_thread_lost"] += 1
