@@ -130,8 +130,8 @@ class Choice:
         match event:
             case TextDelta(item_id=item_id, text=text):
                 return self._on_text(item_id, text)
-            case ReasoningDelta(text=text, part=part):
-                return self._text.think(text, part)
+            case ReasoningDelta():
+                return self._text.think(event)
             case MessageBegan(item_id=item_id, phase=phase):
                 return self._text.begin_message(item_id, phase)
             case RawItem(item=item):

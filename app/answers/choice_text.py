@@ -25,7 +25,7 @@ from app.answers.constraints import AnswerConstraints
 from app.answers.fence import FenceFilter
 from app.answers.message import Delivered, Message, Route
 from app.answers.stop_sequences import StopFilter
-from app.backend.events import COMMENTARY, FINAL_ANSWER
+from app.backend.events import COMMENTARY, FINAL_ANSWER, ReasoningDelta
 from app.backend.request import Item
 from app.errors import UpstreamBrokeOff
 
@@ -132,7 +132,9 @@ class ChoiceText:
     def _pass(self, message: Message, text: str) -> list[Chunk]:
         """Let text out as far as no filter holds it back."""
         is_open = self._open is ItemKind.MESSAGE
-        began = [] if is_open else self._begin_item(ItemKind.MESSAGE, message.item_id)
+        began = (
+            [] if is_open else self._begin_item(ItemKind.MESSAGE, message.item_id, message.phase)
+        )
         if self._fence is not None:
             text = self._fence.feed(text)
         passed = self._stop.feed(text)
@@ -175,38 +177,47 @@ class ChoiceText:
 
     # Reasoning
 
-    def think(self, text: str, part: str) -> list[Chunk]:
+    def think(self, piece: ReasoningDelta) -> list[Chunk]:
         """Take a piece of reasoning, which is shown at once, also where text is held back."""
-        if self._thought and self._thought_part != part:
+        if self._thought and self._thought_part != piece.part:
             self._thought.add(self._constraints.separator)
-        self._thought.add(text)
-        return self._think_aloud(text, part)
+        self._thought.add(piece.text)
+        return self._show(piece)
 
-    def _think_aloud(self, text: str, part: str) -> list[Chunk]:
-        """Show a text as reasoning; also one of a message, which is no part of the model's own."""
+    def _think_aloud(self, text: str, message_id: str) -> list[Chunk]:
+        """Show a text of a message as reasoning, though it is no part of the model's own."""
+        return self._show(ReasoningDelta(text, message_id))
+
+    def _show(self, piece: ReasoningDelta) -> list[Chunk]:
         if not self._constraints.shows_reasoning:
             return [self._working]
         chunks: list[Chunk] = []
         if self._open is None:
             self._open = ItemKind.REASONING
-            chunks = [ItemBegan(self._index, ItemKind.REASONING)]
-        separator = self._constraints.separator
+            chunks = [ItemBegan(self._index, ItemKind.REASONING, piece.item_id)]
+        separator, part = self._constraints.separator, piece.part
         if separator and self._thought_part not in (None, part):
-            chunks.append(ReasoningText(self._index, separator))
+            chunks.append(ReasoningText(self._index, separator, part))
         self._thought_part = part
-        return [*chunks, ReasoningText(self._index, text)]
+        return [*chunks, ReasoningText(self._index, piece.text, part, piece.is_summary)]
 
     def end_thought(self, item: Item) -> list[Chunk]:
         """Take a whole piece of reasoning: what of it has not come yet."""
         texts = texts_of(item.get("summary")) or texts_of(item.get("content"))
         rest = self._thought.rest(self._constraints.separator.join(texts))
         part = self._thought_part if self._thought else None
-        part = part or str(item.get("id"))
-        pieces = in_pieces(rest) if rest else ()
-        chunks = [chunk for piece in pieces for chunk in self.think(piece, part)]
+        item_id = str(item.get("id") or "")
+        pieces = [ReasoningDelta(it, part or item_id, item_id) for it in in_pieces(rest) if rest]
+        chunks = [chunk for piece in pieces for chunk in self.think(piece)]
         self._thought = Delivered()
-        ended = self._end_item(item) if self._open is ItemKind.REASONING else [self._working]
-        return [*chunks, *ended]
+        if self._open is ItemKind.REASONING:
+            return [*chunks, *self._end_item(item)]
+        if self._open is None and self._constraints.shows_reasoning:  # nothing of it was said
+            return [
+                ItemBegan(self._index, ItemKind.REASONING, item_id),
+                ItemEnded(self._index, item),
+            ]
+        return [*chunks, self._working]
 
     # Ends
 
@@ -230,12 +241,14 @@ class ChoiceText:
 
     # Items
 
-    def _begin_item(self, kind: ItemKind, item_id: str = "") -> list[Chunk]:
+    def _begin_item(
+        self, kind: ItemKind, item_id: str = "", phase: str | None = None
+    ) -> list[Chunk]:
         if self._open is kind:
             return []
         ended = self._end_item()
         self._open = kind
-        return [*ended, *self._emit(ItemBegan(self._index, kind, item_id))]
+        return [*ended, *self._emit(ItemBegan(self._index, kind, item_id, phase))]
 
     def _end_item(self, raw: Mapping[str, Any] | None = None) -> list[Chunk]:
         ended, self._open = self._open, None

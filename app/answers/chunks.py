@@ -48,11 +48,15 @@ class Began:
 
 @dataclass(frozen=True, slots=True)
 class ItemBegan:
-    """A message or a piece of reasoning begins. `item_id` is the upstream's, empty where it is not known."""
+    """A message or a piece of reasoning begins. `item_id` is the upstream's, empty where it is not known.
+
+    `phase` is the upstream's word for a message's part in the answer, None for no word.
+    """
 
     index: int
     kind: ItemKind
     item_id: str = ""
+    phase: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +77,12 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class ReasoningText:
-    """A piece of the model's reasoning."""
+    """A piece of the model's reasoning, of its summary or of the raw text. `part` tells one paragraph from another."""
 
     index: int
     text: str
+    part: str = ""
+    is_summary: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,10 +51,11 @@ _BEGINNINGS = frozenset('{["`-0123456789')
 class Message:
     """One message: its text as far as it is not decided where it goes (`held`), and what was delivered of it."""
 
-    __slots__ = ("delivered", "has_content", "held", "is_json", "item_id", "raw", "route")
+    __slots__ = ("delivered", "has_content", "held", "is_json", "item_id", "phase", "raw", "route")
 
     def __init__(self, item_id: str, phase: str | None, route: Route) -> None:
         self.item_id = item_id
+        self.phase = phase
         self.route = route
         self.delivered = Delivered()
         self.has_content = False

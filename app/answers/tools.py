@@ -205,19 +205,6 @@ def check_amount(functions: Sequence[Any], field: str) -> None:
             )
 
 
-def check_distinct(tools: tuple[Tool, ...], where: str) -> None:
-    """Refuse a name that is there twice: a call of it would be ambiguous.
-
-    `where` is the field of a name, with `{}` for the tool's index.
-    """
-    seen: set[str] = set()
-    for index, tool in enumerate(tools):
-        if tool.name in seen:
-            param = where.format(index)
-            raise InvalidRequest(f"Invalid '{param}': '{tool.name}' is there twice.", param=param)
-        seen.add(tool.name)
-
-
 def parse_function(function: Any, where: str) -> Tool:
     """Read the object that has a function's `name`, `description` and `parameters`. Raises `InvalidRequest`.
 

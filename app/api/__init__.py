@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from flask import Blueprint, Flask
 
-from app.api import chat_completions, completions, health, metrics, models
+from app.api import chat_completions, completions, health, metrics, models, responses
 from app.api.internal import log_level, maintenance, traces
 from app.http.auth import Access
 
 BLUEPRINTS: tuple[tuple[Blueprint, Access], ...] = (
     (chat_completions.blueprint, Access.KEY),
     (completions.blueprint, Access.KEY),
+    (responses.blueprint, Access.KEY),
     (models.blueprint, Access.KEY),
     (health.blueprint, Access.PUBLIC),
     (metrics.blueprint, Access.METRICS),

@@ -1,4 +1,4 @@
-"""Sampling parameters that chat completions and completions share: `stop`, `n`, `stream_options`. Pure."""
+"""Parameters that several endpoints share: `stop`, `n`, `stream_options`, `service_tier`, names. Pure."""
 
 from __future__ import annotations
 
@@ -73,3 +73,22 @@ def include_usage(given: Mapping[str, Any]) -> bool:
     if wanted is not None and not isinstance(wanted, bool):
         raise invalid_type("stream_options.include_usage", "a boolean", wanted)
     return bool(wanted)
+
+
+_TIERS = {"flex": "flex", "priority": "priority", "fast": "priority"}
+"""The tiers that codex hands on, in the words that it sends. `auto` and `default` need no word."""
+
+
+def service_tier(given: Mapping[str, Any]) -> str | None:
+    """Return codex's word for the `service_tier`, None where it needs none."""
+    return _TIERS.get(given.get("service_tier", "auto"))
+
+
+CONVERSATION_NAMES = ("prompt_cache_key", "safety_identifier", "user")
+"""Fields in which clients name a conversation, or whoever leads it."""
+
+
+def conversation_names(body: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the names beside their fields, so that one field's is not another's."""
+    named = ((name, body.get(name)) for name in CONVERSATION_NAMES)
+    return tuple(f"{name}={value}" for name, value in named if value and isinstance(value, str))

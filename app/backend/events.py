@@ -96,11 +96,14 @@ class TextDelta:
 class ReasoningDelta:
     """A piece of the model's reasoning (a summary, or the raw text where the upstream gives it).
 
-    `part` tells one part of it from another: a summary has several, each a paragraph of its own.
+    `part` tells one part of it from another: a summary has several, each a paragraph of its own. `item_id` is the
+    upstream's, empty where it is not known.
     """
 
     text: str
     part: str = ""
+    item_id: str = ""
+    is_summary: bool = True
 
 
 @dataclass(frozen=True, slots=True)

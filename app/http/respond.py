@@ -41,9 +41,9 @@ class Identity:
 
 
 def identity(prefix: str) -> Identity:
-    """Return a fresh one; `prefix` is the endpoint's (`chatcmpl`)."""
+    """Return a fresh one; `prefix` is the endpoint's, with what parts it from the rest (`chatcmpl-`)."""
     fingerprint = services().options.system_fingerprint
-    return Identity(f"{prefix}-{secrets.token_urlsafe(22)}", int(time.time()), fingerprint)
+    return Identity(f"{prefix}{secrets.token_urlsafe(22)}", int(time.time()), fingerprint)
 
 
 def has_default_model() -> bool:

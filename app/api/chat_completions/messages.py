@@ -1,18 +1,15 @@
 """Chat messages to the input items that codex injects. Pure.
 
-Order and text are kept exactly. `system` becomes `developer`, because codex drops an injected `system` item silently;
-it also drops a tool result without a call and invents the result of an unanswered call (protocol notes, section 4), so
-both are refused here. Every refusal names the field.
+Order and text are kept exactly. `system` becomes `developer`, because codex drops an injected `system` item silently
+(protocol notes, section 4). Every refusal names the field.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from app.answers.call_ids import CallIds
 from app.answers.field_errors import (
     checked_length,
     invalid_type,
@@ -20,18 +17,12 @@ from app.answers.field_errors import (
     missing,
     required_string,
 )
-from app.answers.tools import alias_of
-from app.api.chat_completions.content import (
-    OUTPUT_PARTS,
-    ImageFields,
-    Past,
-    PixelCount,
-    input_parts,
-    to_content,
-    to_text,
-)
+from app.api.content import CHAT_PARTS, ImageFields, Past, PixelCount, to_content, to_text
+from app.api.conversation import Conversation
 from app.backend.request import Item
 from app.errors import InvalidRequest
+
+_SAID = CHAT_PARTS.output()
 
 
 def to_items(
@@ -44,14 +35,14 @@ def to_items(
 
     `count` is of the images that are not remote. Raises `InvalidRequest`. Linear, a few µs a message.
     """
-    conversation = _Conversation(
+    reader = _Messages(
         {} if image_fields is None else image_fields, past or Past(), count or PixelCount()
     )
     answered = _count_answered(messages)
     for index, message in enumerate(messages):
-        conversation.add(message, f"messages[{index}]", is_past=index < answered)
-    conversation.check_answered()
-    return tuple(conversation.items)
+        reader.add(message, f"messages[{index}]", is_past=index < answered)
+    reader.check_answered()
+    return tuple(reader.conversation.items)
 
 
 def _count_answered(messages: Sequence[Any]) -> int:
@@ -63,19 +54,16 @@ def _count_answered(messages: Sequence[Any]) -> int:
     return 0
 
 
-class _Conversation:
-    """The items so far, and the calls that still wait for their result."""
+class _Messages:
+    """Reader of messages, one after the other, into a conversation."""
 
     def __init__(self, image_fields: ImageFields, past: Past, count: PixelCount) -> None:
-        self.items: list[Item] = []
-        self._present_parts = input_parts(image_fields, count)
-        self._past_parts = input_parts(past.images, count)
+        self.conversation = Conversation()
+        self._present_parts = CHAT_PARTS.input(image_fields, count)
+        self._past_parts = CHAT_PARTS.input(past.images, count)
         self._all_past = past
         self._past: Past | None = None
         """Set while a message is read that the model has answered already."""
-        self._call_ids = CallIds()
-        self._open: dict[str, deque[tuple[str, str]]] = {}
-        """The caller's id to the calls that it stands for: each one's id upstream, and where the call stands."""
 
     def add(self, message: Any, where: str, *, is_past: bool) -> None:
         if not isinstance(message, dict):
@@ -92,13 +80,11 @@ class _Conversation:
         convert(self, message, where)
 
     def check_answered(self) -> None:
-        if self._open:
-            call_id, waiting = next(iter(self._open.items()))
-            _, where = waiting[0]
+        if waiting := self.conversation.first_open:
             raise InvalidRequest(
                 f"An assistant message with tool calls must be followed by a tool message for each of them: "
-                f"there is none for '{call_id[:80]}'.",
-                param=where,
+                f"there is none for '{waiting.call_id[:80]}'.",
+                param=waiting.where,
             )
 
     # Roles
@@ -115,7 +101,7 @@ class _Conversation:
             raise missing(f"{where}.content")
         table = self._present_parts if self._past is None else self._past_parts
         parts = to_content(content, f"{where}.content", "input_text", table, self._past)
-        self.items.append({"type": "message", "role": role, "content": parts})
+        self.conversation.say(role, parts)
 
     def assistant(self, message: Mapping[str, Any], where: str) -> None:
         calls = message.get("tool_calls")
@@ -128,14 +114,15 @@ class _Conversation:
                 raise invalid_type(f"{where}.refusal", "a string", content)
         if content or not (calls or legacy):
             at = f"{where}.content"
-            parts = to_content(content, at, "output_text", OUTPUT_PARTS, self._past)
-            self.items.append({"type": "message", "role": "assistant", "content": parts})
+            parts = to_content(content, at, "output_text", _SAID, self._past)
+            self.conversation.say("assistant", parts)
         if calls is not None and not isinstance(calls, list):
             raise invalid_type(f"{where}.tool_calls", "an array of tool calls", calls)
         for index, call in enumerate(calls or ()):
             self._call(call, f"{where}.tool_calls[{index}]")
         if legacy and not calls:
-            self._function_call(legacy, _legacy_id(len(self.items)), f"{where}.function_call")
+            legacy_id = _legacy_id(len(self.conversation.items))
+            self._function_call(legacy, legacy_id, f"{where}.function_call")
 
     def _call(self, call: Any, where: str) -> None:
         if not isinstance(call, dict):
@@ -152,21 +139,10 @@ class _Conversation:
     def _function_call(self, function: Any, call_id: str, where: str) -> None:
         if not isinstance(function, dict):
             raise invalid_type(where, "an object", function)
-        # Any name: the model may have made one up, and the client gives back what it was given.
-        name = alias_of(required_string(function, "name", where))
-        arguments = checked_length(
-            required_string(function, "arguments", where), f"{where}.arguments"
-        )
-        upstream_id = self._call_ids.next(call_id)
-        self.items.append(
-            {
-                "type": "function_call",
-                "name": name,
-                "arguments": arguments,
-                "call_id": upstream_id,
-            }
-        )
-        self._open.setdefault(call_id, deque()).append((upstream_id, where.rpartition(".")[0]))
+        name = required_string(function, "name", where)
+        arguments = required_string(function, "arguments", where)
+        checked_length(arguments, f"{where}.arguments")
+        self.conversation.call(name, arguments, call_id, where.rpartition(".")[0])
 
     def tool(self, message: Mapping[str, Any], where: str) -> None:
         self._result(
@@ -175,11 +151,12 @@ class _Conversation:
 
     def function(self, message: Mapping[str, Any], where: str) -> None:
         # The legacy form has no ids: the result belongs to the one call before it.
-        self._result(message, next(iter(self._open), ""), f"{where}.role")
+        waiting = self.conversation.first_open
+        self._result(message, waiting.call_id if waiting else "", f"{where}.role")
 
     def _result(self, message: Mapping[str, Any], call_id: str, where: str) -> None:
-        waiting = self._open.get(call_id)
-        if not waiting:
+        upstream_id = self.conversation.answer(call_id)
+        if upstream_id is None:
             raise InvalidRequest(
                 "A tool result must answer a call of the assistant message before it; "
                 "there is no such call.",
@@ -189,22 +166,17 @@ class _Conversation:
         at = where.rpartition(".")[0] + ".content"
         # A function that returned nothing: clients say so in all of these ways.
         output = to_text(content, at, self._past) if content not in (None, []) else ""
-        upstream_id, _ = waiting.popleft()  # results of one id come in the order of its calls
-        if not waiting:
-            del self._open[call_id]
-        self.items.append(
-            {"type": "function_call_output", "call_id": upstream_id, "output": output}
-        )
+        self.conversation.result(upstream_id, output)
 
 
-ROLES: Mapping[str, Callable[[_Conversation, Mapping[str, Any], str], None]] = MappingProxyType(
+ROLES: Mapping[str, Callable[[_Messages, Mapping[str, Any], str], None]] = MappingProxyType(
     {
-        "system": _Conversation.developer,
-        "developer": _Conversation.developer,
-        "user": _Conversation.user,
-        "assistant": _Conversation.assistant,
-        "tool": _Conversation.tool,
-        "function": _Conversation.function,
+        "system": _Messages.developer,
+        "developer": _Messages.developer,
+        "user": _Messages.user,
+        "assistant": _Messages.assistant,
+        "tool": _Messages.tool,
+        "function": _Messages.function,
     }
 )
 

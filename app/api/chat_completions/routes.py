@@ -51,7 +51,7 @@ def create_chat_completion() -> Response:
     )
     words = _words_for(request)
     resolved = respond.resolve_model(words, request.model, request.effort)
-    who = respond.identity("chatcmpl")
+    who = respond.identity("chatcmpl-")
     envelope = Envelope(
         who.id, who.created, resolved.name, who.system_fingerprint, request.include_usage
     )

@@ -36,7 +36,7 @@ def create_completion() -> Response:
     )
     resolved = respond.resolve_model(WORDS, request.model)
     echoes = request.prompts if request.echo else ("",) * len(request.prompts)
-    who = respond.identity("cmpl")
+    who = respond.identity("cmpl-")
     envelope = Envelope(
         who.id, who.created, resolved.name, who.system_fingerprint, request.include_usage
     )

@@ -113,10 +113,19 @@ def _message_began(params: dict[str, Any], where: str) -> MessageBegan | None:
     return MessageBegan(member(item, "id", str, where), phase if isinstance(phase, str) else None)
 
 
+_SUMMARY = "summaryIndex"
+
+
 def _reasoning_delta(index: str) -> Callable[[dict[str, Any], str], ReasoningDelta]:
     def parse(params: dict[str, Any], where: str) -> ReasoningDelta:
-        part = f"{params.get('itemId')}/{index}/{params.get(index)}"
-        return ReasoningDelta(member(params, "delta", str, where), part)
+        item_id = params.get("itemId")
+        part = f"{item_id}/{index}/{params.get(index)}"
+        return ReasoningDelta(
+            member(params, "delta", str, where),
+            part,
+            item_id if isinstance(item_id, str) else "",
+            is_summary=index == _SUMMARY,
+        )
 
     return parse
 
@@ -164,7 +173,7 @@ PARSERS: Mapping[str, Callable[[dict[str, Any], str], Event | None]] = MappingPr
     {
         "error": _retrying,
         "item/agentMessage/delta": _text_delta,
-        "item/reasoning/summaryTextDelta": _reasoning_delta("summaryIndex"),
+        "item/reasoning/summaryTextDelta": _reasoning_delta(_SUMMARY),
         "item/reasoning/textDelta": _reasoning_delta("contentIndex"),
         "item/started": _message_began,
         "model/rerouted": _model_rerouted,

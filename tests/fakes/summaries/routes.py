@@ -28,5 +28,5 @@ def create_summary() -> Response:
     turn = TurnRequest(resolved.model.id, request.items, resolved.effort)
     prompt = Prompt(turn, request.constraints)
     plan = AnswerPlan((prompt,), WORDS, resolved, request.ignored)
-    wire = SummaryWire(respond.identity("sum").id)
+    wire = SummaryWire(respond.identity("sum-").id)
     return respond.respond(plan, wire, is_stream=request.stream)

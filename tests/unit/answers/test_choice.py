@@ -27,7 +27,7 @@ from app.answers.chunks import (
 from app.answers.constraints import AnswerConstraints
 from app.answers.output_format import Accepted, Problem
 from app.answers.tools import alias_of, names_by_alias
-from app.api.chat_completions.response_format import parse_format
+from app.api.output_formats import parse_format
 from app.backend.events import (
     Event,
     RawItem,

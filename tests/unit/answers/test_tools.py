@@ -11,14 +11,12 @@ from app.answers.tools import (
     BUILT_IN,
     Tool,
     alias_of,
-    check_distinct,
     is_plain,
     loses_something,
     names_by_alias,
     parse_function,
     to_dynamic_tool,
 )
-from app.errors import InvalidRequest
 
 ALLOWED = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.:-"
 NAMES = (
@@ -242,10 +240,3 @@ def test_a_function_is_read(function: dict[str, Any], expected: Tool) -> None:
 def test_a_member_that_is_null_is_absent(member: str) -> None:
     read = parse_function({"name": "f", "parameters": {"type": "object", member: None}}, "f")
     assert read.parameters == {"type": "object", "properties": {}}
-
-
-def test_the_name_that_is_there_twice_is_named() -> None:
-    twice = (Tool("a", "", EMPTY), Tool("a", "", EMPTY))
-    with pytest.raises(InvalidRequest, match="'a' is there twice") as raised:
-        check_distinct(twice, "functions[{}].name")
-    assert raised.value.param == "functions[1].name"

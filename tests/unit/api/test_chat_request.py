@@ -6,7 +6,7 @@ import pytest
 from app.answers.constraints import AnswerConstraints
 from app.answers.tools import Tool, alias_of, to_dynamic_tool
 from app.api.chat_completions.request import ChatRequest, RequestFields, parse_request
-from app.api.chat_completions.response_format import parse_format
+from app.api.output_formats import parse_format
 from app.errors import InvalidRequest
 
 HI = {"role": "user", "content": "hi"}

@@ -15,10 +15,10 @@ from app.answers.constraints import AnswerConstraints
 from app.answers.fence import FenceFilter
 from app.answers.schema_check import check
 from app.answers.tools import to_dynamic_tool
-from app.api.chat_completions.content import input_parts, to_content
 from app.api.chat_completions.request import parse_request
-from app.api.chat_completions.response_format import parse_format
-from app.api.chat_completions.tools import parse_tools
+from app.api.content import CHAT_PARTS, to_content
+from app.api.output_formats import parse_format
+from app.api.tools import parse_tools
 from app.backend.events import RawItem, TextDelta, TurnEnded, TurnStatus, Usage, UsageUpdated
 from app.errors import InvalidRequest, UpstreamError
 
@@ -49,7 +49,7 @@ def parse(**members: Any) -> Any:
 @pytest.mark.parametrize("kind", [["text"], {}, [["x"]]])
 def test_a_type_of_a_part_that_is_no_string_is_named(kind: Any) -> None:
     with pytest.raises(InvalidRequest) as raised:
-        to_content([{"type": kind}], "c", "input_text", input_parts({}))
+        to_content([{"type": kind}], "c", "input_text", CHAT_PARTS.input({}))
     assert raised.value.param == "c[0].type"
 
 
@@ -195,7 +195,7 @@ def test_deep_parameters_are_refused_or_taken_and_never_a_defect(n: Any) -> None
     try:
         (tool,) = parse_tools(
             [{"type": "function", "function": {"name": "f", "parameters": deep(n)}}]
-        )
+        ).offered
     except InvalidRequest as error:
         assert error.code == "invalid_function_parameters"
     else:

@@ -384,7 +384,7 @@ REFUSED: list[tuple[Any, str, str]] = [
     (said("user", [{"type": None}]), ".content[0].type", REQUIRED),
     *(
         (said("user", [text("a"), {"type": kind}]), ".content[1].type", VALUE)
-        for kind in ("refusal", "output_text", "")
+        for kind in ("refusal", "summary_text", "")
     ),
     *(
         (said("user", [text("a"), {"type": kind}]), f".content[1].{kind}", UNSUPPORTED)

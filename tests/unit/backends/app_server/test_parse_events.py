@@ -84,12 +84,12 @@ EVENTS: list[tuple[str, dict[str, Any], Event]] = [
     (
         "item/reasoning/summaryTextDelta",
         {**ADDRESS, "itemId": "itm", "summaryIndex": 0, "delta": "hm"},
-        ReasoningDelta("hm", "itm/summaryIndex/0"),
+        ReasoningDelta("hm", "itm/summaryIndex/0", "itm"),
     ),
     (
         "item/reasoning/textDelta",
         {**ADDRESS, "itemId": "itm", "contentIndex": 0, "delta": "hm"},
-        ReasoningDelta("hm", "itm/contentIndex/0"),
+        ReasoningDelta("hm", "itm/contentIndex/0", "itm", is_summary=False),
     ),
     (
         "item/started",

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from app.answers.output_format import TEXT, Accepted, OutputFormat
-from app.api.chat_completions.response_format import parse_format
+from app.api.output_formats import parse_format
 from app.errors import InvalidRequest
 from tests.fakes.values import each
 

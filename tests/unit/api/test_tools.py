@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.answers.tools import BUILT_IN, MAX_TOOLS, Tool, names_by_alias, to_dynamic_tool
-from app.api.chat_completions.tools import parse_tools
+from app.api.tools import parse_tools
 from app.errors import InvalidRequest
 from tests.fakes.values import each
 
@@ -24,13 +24,15 @@ def tool(name: Any = "f", **function: Any) -> dict[str, Any]:
 def test_a_function_is_read_out_of_its_wrapper() -> None:
     function = {"name": "f", "description": "d", "parameters": {"properties": {"a": {}}}}
     schema = {"type": "object", "properties": {"a": {}}}
-    assert parse_tools([{"type": "function", "function": function}]) == (Tool("f", "d", schema),)
+    assert parse_tools([{"type": "function", "function": function}]).offered == (
+        Tool("f", "d", schema),
+    )
 
 
 def test_tools_keep_their_order() -> None:
     names = [f"f{i}" for i in range(MAX_TOOLS)]
-    assert [t.name for t in parse_tools([tool(name) for name in names])] == names
-    assert parse_tools([]) == ()
+    assert [t.name for t in parse_tools([tool(name) for name in names]).offered] == names
+    assert parse_tools([]).offered == ()
 
 
 PARAMETERS = "tools[0].function.parameters"
@@ -95,7 +97,7 @@ REFUSED: list[tuple[Any, str, str]] = [
 @pytest.mark.parametrize(("given_tools", "param", "code"), REFUSED)
 def test_a_refusal_names_the_field(given_tools: Any, param: str, code: str) -> None:
     with pytest.raises(InvalidRequest) as raised:
-        parse_tools(given_tools)
+        parse_tools(given_tools, only_functions=True)
     assert (raised.value.param, raised.value.code) == (param, code)
     assert param in raised.value.message or code == VALUE
     assert len(raised.value.message) < 300
@@ -103,6 +105,8 @@ def test_a_refusal_names_the_field(given_tools: Any, param: str, code: str) -> N
 
 @given(st.lists(NAMES, unique=True, max_size=10))
 def test_tools_with_names_of_their_own_are_all_offered(names: list[str]) -> None:
-    offered = [to_dynamic_tool(t)["name"] for t in parse_tools([tool(name) for name in names])]
+    offered = [
+        to_dynamic_tool(t)["name"] for t in parse_tools([tool(name) for name in names]).offered
+    ]
     by_alias = names_by_alias(names)
     assert [by_alias[alias] for alias in offered] == names

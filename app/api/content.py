@@ -1,5 +1,8 @@
 """Content of a message: a string, or parts of text, images and files, into codex's content items. Pure.
 
+Chat completions and the Responses API have names of their own for the same parts. Each route reads both, since clients
+mix them; what an error lists are the names of its own (`PartNames`).
+
 What cannot be read is refused where a caller says it, and left out where a conversation repeats it: else one picture
 in a format that nobody reads would block everything after it. See `Past`.
 """
@@ -10,7 +13,7 @@ from base64 import b64decode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeAlias
 
 from app.answers.field_errors import (
     checked_length,
@@ -44,17 +47,19 @@ class PixelCount:
 class Past:
     """What was found in the part of a conversation that the model has answered already.
 
-    `images` has the fields of remote images, by address. `unread` has the dotted names of parts that could not be read.
+    `root` is the request's field that has the conversation. `images` has the fields of remote images, by address.
+    `unread` has the dotted names of parts that could not be read.
     """
 
+    root: str = "messages"
     images: ImageFields = field(default_factory=dict)
     unread: dict[str, None] = field(default_factory=dict)
 
     def note(self, part: Mapping[str, Any]) -> str:
         """Note a part that cannot be read, and return what the model is told in its place."""
         name = str(part["type"])[:_SHOWN_TYPE]
-        self.unread[f"messages.content.{name}"] = None
-        file = part.get("file")
+        self.unread[f"{self.root}.content.{name}"] = None
+        file = part.get("file", part)
         title = quoted_name(file.get("filename")) if isinstance(file, dict) else ""
         what = f"The file {title}" if title else _CALLED.get(name, "A part of this message")
         return f"[{what} could not be read and was left out.]"
@@ -62,8 +67,23 @@ class Past:
 
 _SHOWN_TYPE = 64
 _CALLED: Mapping[str, str] = MappingProxyType(
-    {"file": "A file", "image_url": "An image", "input_audio": "A recording"}
+    {
+        **dict.fromkeys(("file", "input_file"), "A file"),
+        **dict.fromkeys(("image_url", "input_image"), "An image"),
+        "input_audio": "A recording",
+    }
 )
+
+Convert: TypeAlias = Callable[[Mapping[str, Any], str, str], Part]
+"""Makes a content item of a part that stands at a place, text as the kind that is given."""
+
+
+@dataclass(frozen=True, slots=True)
+class PartTable:
+    """Kinds of parts that are read, with what reads them. `named` are those that an error lists."""
+
+    read: Mapping[str, Convert]
+    named: tuple[str, ...]
 
 
 def to_content(
@@ -97,7 +117,7 @@ def to_content(
 
 def to_text(content: Any, where: str, past: Past | None = None) -> str:
     """Return content that may only be text, its parts joined."""
-    parts = to_content(content, where, "text", TEXT_PARTS, past)
+    parts = to_content(content, where, "text", ONLY_TEXT, past)
     return checked_length("".join(part["text"] for part in parts), where)
 
 
@@ -107,12 +127,12 @@ def _to_part(part: Any, where: str, kind: str, parts: PartTable) -> Part:
     name = part.get("type")
     if name is None:
         raise missing(f"{where}.type")
-    convert = parts.get(name) if isinstance(name, str) else None
+    convert = parts.read.get(name) if isinstance(name, str) else None
     if convert is not None:
         return convert(part, where, kind)
     if isinstance(name, str) and name in _NOT_SERVED:
         raise unsupported(f"{where}.{name}")
-    raise invalid_value(f"{where}.type", name, parts)
+    raise invalid_value(f"{where}.type", name, parts.named)
 
 
 def _to_past_part(part: Any, where: str, kind: str, parts: PartTable, past: Past) -> Part | None:
@@ -126,7 +146,7 @@ def _to_past_part(part: Any, where: str, kind: str, parts: PartTable, past: Past
     return None if kind == "output_text" else {"type": kind, "text": remark}
 
 
-def _text(member: str) -> Callable[[Mapping[str, Any], str, str], Part]:
+def _text(member: str) -> Convert:
     def convert(part: Mapping[str, Any], where: str, kind: str) -> Part:
         text = required_string(part, member, where)
         return {"type": kind, "text": checked_length(text, f"{where}.{member}")}
@@ -137,14 +157,18 @@ def _text(member: str) -> Callable[[Mapping[str, Any], str, str], Part]:
 # Images
 
 
-def _image(fields: ImageFields, count: PixelCount) -> Callable[[Mapping[str, Any], str, str], Part]:
+def _image(fields: ImageFields, count: PixelCount, member: str) -> Convert:
+    """Return what reads an image; `member` is the dotted name of its address."""
+
     def convert(part: Mapping[str, Any], where: str, _kind: str) -> Part:
         given = part.get("image_url")
         if given is None:
+            if part.get("file_id") is not None:
+                raise _no_file(f"{where}.file_id", "image")
             raise missing(f"{where}.image_url")
-        # OpenAI wants an object; several clients send the address alone.
+        # Chat completions have an object; the Responses API, and several clients, the address alone.
         url = given.get("url") if isinstance(given, dict) else given
-        named = f"{where}.image_url.url"
+        named = f"{where}.{member}"
         if url is None:
             raise missing(named)
         if not isinstance(url, str):
@@ -210,17 +234,30 @@ def _checked_pixels(kind: str, body: str, where: str) -> int:
     return pixels
 
 
+def _no_file(where: str, what: str) -> InvalidRequest:
+    return InvalidRequest(
+        f"Unsupported {what} at '{where}': this gateway keeps no files. Send its data, or an address.",
+        param=where,
+        code="unsupported_parameter",
+    )
+
+
 # Files
 
 
-def _file(part: Mapping[str, Any], where: str, kind: str) -> Part:
+def _wrapped_file(part: Mapping[str, Any], where: str, kind: str) -> Part:
+    given = part.get("file")
+    return _file(given if isinstance(given, dict) else {}, f"{where}.file", kind)
+
+
+def _file(members: Mapping[str, Any], at: str, kind: str) -> Part:
     """Return a file of text as text."""
-    at, given = f"{where}.file", part.get("file")
-    members = given if isinstance(given, dict) else {}
     data, name = members.get("file_data"), members.get("filename")
     if not isinstance(data, str):
         if members.get("file_id") is not None:
             raise _unreadable(at, "this gateway keeps no files, so it has none of this 'file_id'")
+        if members.get("file_url") is not None:
+            raise _unreadable(at, "this gateway does not download files")
         raise _unreadable(at, "it has no 'file_data'")
     file = parse_file(data)
     if file is None:
@@ -242,21 +279,42 @@ def _unreadable(where: str, reason: str) -> InvalidRequest:
     )
 
 
-PartTable = Mapping[str, Callable[[Mapping[str, Any], str, str], Part]]
-
-TEXT_PARTS: PartTable = MappingProxyType({"text": _text("text")})
-OUTPUT_PARTS: PartTable = MappingProxyType({"text": _text("text"), "refusal": _text("refusal")})
-
-
-def input_parts(fields: ImageFields, count: PixelCount | None = None) -> PartTable:
-    """Return the parts of what a user says; remote images are noted in `fields`, since they are fetched later.
-
-    `count` is of the others.
-    """
-    images = _image(fields, count or PixelCount())
-    return MappingProxyType({"text": _text("text"), "image_url": images, "file": _file})
-
-
-_NOT_SERVED = frozenset({"input_audio", "file"})
-_WORDS = frozenset({"text", "refusal"})
+_TEXT = _text("text")
+_TEXTS: Mapping[str, Convert] = dict.fromkeys(("text", "input_text", "output_text"), _TEXT)
+_NOT_SERVED = frozenset({"input_audio", "file", "input_file"})
+_WORDS = frozenset({*_TEXTS, "refusal"})
 """Parts that say something: what is wrong with one is a mistake wherever it stands."""
+
+
+ONLY_TEXT = PartTable(_TEXTS, ("text",))
+
+
+@dataclass(frozen=True, slots=True)
+class PartNames:
+    """An endpoint's own names for the parts of a message, for errors; `image` is that of an image's address."""
+
+    text: str
+    said: tuple[str, ...]
+    image_kind: str
+    image: str
+    file: str
+
+    def output(self) -> PartTable:
+        """Return the parts of what the model has said."""
+        return PartTable({**_TEXTS, "refusal": _text("refusal")}, self.said)
+
+    def input(self, fields: ImageFields, count: PixelCount | None = None) -> PartTable:
+        """Return the parts of what a user says; remote images are noted in `fields`, since they are fetched later.
+
+        `count` is of the others.
+        """
+        images = _image(fields, count or PixelCount(), self.image)
+        files: Mapping[str, Convert] = {"file": _wrapped_file, "input_file": _file}
+        read = {**_TEXTS, **dict.fromkeys(("image_url", "input_image"), images), **files}
+        return PartTable(read, (self.text, self.image_kind, self.file))
+
+
+CHAT_PARTS = PartNames("text", ("text", "refusal"), "image_url", "image_url.url", "file")
+RESPONSE_PARTS = PartNames(
+    "input_text", ("output_text", "refusal"), "input_image", "image_url", "input_file"
+)

@@ -6,11 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.api.chat_completions.content import (
-    OUTPUT_PARTS,
-    TEXT_PARTS,
+from app.api.content import (
+    CHAT_PARTS,
+    ONLY_TEXT,
     Past,
-    input_parts,
     to_content,
     to_text,
 )
@@ -34,13 +33,13 @@ def text(value: Any) -> dict[str, Any]:
 
 
 def heard(content: Any) -> list[dict[str, Any]]:
-    return to_content(content, "c", "input_text", input_parts({}))
+    return to_content(content, "c", "input_text", CHAT_PARTS.input({}))
 
 
 @pytest.mark.parametrize("kind", ["input_text", "output_text", "text"])
 @pytest.mark.parametrize("given_text", ["", "hi", " \r\n\0\u2028"])
 def test_a_string_is_one_part(given_text: str, kind: str) -> None:
-    for parts in (TEXT_PARTS, input_parts({}), OUTPUT_PARTS):
+    for parts in (ONLY_TEXT, CHAT_PARTS.input({}), CHAT_PARTS.output()):
         assert to_content(given_text, "c", kind, parts) == [{"type": kind, "text": given_text}]
 
 
@@ -58,7 +57,7 @@ def test_text_alone_stays_as_it_is(value: str) -> None:
 
 def test_a_refusal_is_text_that_the_assistant_said() -> None:
     parts = [text("a"), {"type": "refusal", "refusal": "no"}]
-    assert to_content(parts, "c", "output_text", OUTPUT_PARTS) == [
+    assert to_content(parts, "c", "output_text", CHAT_PARTS.output()) == [
         {"type": "output_text", "text": "a"},
         {"type": "output_text", "text": "no"},
     ]
@@ -95,8 +94,8 @@ def test_an_image_that_is_still_to_be_fetched_is_noted_where_it_is_named_first()
     one, other = ADDRESSES
     fields: dict[str, str] = {}
     given_parts = [image(PNG), image(one), text(other), {"type": "image_url", "image_url": other}]
-    to_content(given_parts, "c", "input_text", input_parts(fields))
-    to_content([image(other), image(one)], "d", "input_text", input_parts(fields))
+    to_content(given_parts, "c", "input_text", CHAT_PARTS.input(fields))
+    to_content([image(other), image(one)], "d", "input_text", CHAT_PARTS.input(fields))
     assert fields == {one: "c[1].image_url.url", other: "c[3].image_url.url"}
 
 
@@ -238,7 +237,7 @@ def test_what_cannot_be_read_in_the_past_is_a_remark(
 ) -> None:
     past = Past()
     before = copy.deepcopy(part)
-    read = to_content([text("a"), part], "c", "input_text", input_parts(past.images), past)
+    read = to_content([text("a"), part], "c", "input_text", CHAT_PARTS.input(past.images), past)
     remark = f"[{what} could not be read and was left out.]"
     assert read == [{"type": "input_text", "text": words} for words in ("a", remark)]
     assert list(past.unread) == [name]
@@ -248,9 +247,9 @@ def test_what_cannot_be_read_in_the_past_is_a_remark(
 @pytest.mark.parametrize(("part", "name"), [(part, name) for part, name, _ in UNREAD])
 def test_among_the_models_own_words_it_is_only_left_out(part: dict[str, Any], name: str) -> None:
     past = Past()
-    read = to_content([part, text("a"), part], "c", "output_text", OUTPUT_PARTS, past)
+    read = to_content([part, text("a"), part], "c", "output_text", CHAT_PARTS.output(), past)
     assert read == [{"type": "output_text", "text": "a"}]
-    assert to_content([part], "c", "output_text", OUTPUT_PARTS, past) == [
+    assert to_content([part], "c", "output_text", CHAT_PARTS.output(), past) == [
         {"type": "output_text", "text": ""}
     ]
     assert list(past.unread) == [name]
@@ -262,13 +261,13 @@ def test_among_the_models_own_words_it_is_only_left_out(part: dict[str, Any], na
 )
 def test_a_mistake_in_words_is_one_in_the_past_too(part: Any) -> None:
     with pytest.raises(InvalidRequest):
-        to_content([part], "c", "input_text", input_parts({}), Past())
+        to_content([part], "c", "input_text", CHAT_PARTS.input({}), Past())
 
 
 def test_what_can_be_read_in_the_past_is_read() -> None:
     past = Past()
     parts = [image(PNG), image(ADDRESSES[0]), file(encoded(b"x"))]
-    read = to_content(parts, "c", "input_text", input_parts(past.images), past)
+    read = to_content(parts, "c", "input_text", CHAT_PARTS.input(past.images), past)
     assert [part["type"] for part in read] == ["input_image", "input_image", "input_text"]
     assert past.unread == {}
     assert list(past.images) == ADDRESSES[:1]
@@ -306,7 +305,7 @@ REFUSED: list[tuple[Any, str, str]] = [
     *(([text("a"), part], "c[1]", TYPE) for part in each(None, "text", 5, [], [text("b")])),
     ([{}], "c[0].type", REQUIRED),
     ([{"type": None}], "c[0].type", REQUIRED),
-    *(([{"type": kind}], "c[0].type", VALUE) for kind in ("", "image", "output_text", "refusal")),
+    *(([{"type": kind}], "c[0].type", VALUE) for kind in ("", "image", "summary_text", "refusal")),
     *(([{"type": kind}], f"c[0].{kind}", UNSUPPORTED) for kind in ("input_audio", "file")),
     ([{"type": "text"}], "c[0].text", REQUIRED),
     ([text(None)], "c[0].text", REQUIRED),

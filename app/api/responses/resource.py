@@ -1,0 +1,158 @@
+"""Response object: every member that OpenAI's has, what of the request it repeats, and how it stands. Pure.
+
+Shape: OpenAI API reference, "The response object"; every member is always present, as the Open Responses specification
+asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from app.answers.chunks import Cause
+from app.answers.summary import Summary
+from app.api.responses.request import ResponseRequest
+from app.backend.events import Usage
+from app.errors import (
+    GatewayError,
+    InvalidRequest,
+    PromptRefused,
+    QuotaExhausted,
+    RateLimited,
+)
+
+_INCOMPLETE: Mapping[Cause, str] = MappingProxyType(
+    {Cause.TOKEN_LIMIT: "max_output_tokens", Cause.CONTENT_FILTER: "content_filter"}
+)
+"""OpenAI's reason for a response that is not whole; any other cause completes it."""
+
+_IMAGE_CODES = frozenset(
+    {
+        *("invalid_image", "invalid_image_format", "invalid_image_url", "image_too_large"),
+        *("image_parse_error", "failed_to_download_image"),
+    }
+)
+
+
+def status_of(cause: Cause) -> str:
+    """Return OpenAI's `status` for the end of an answer."""
+    return "incomplete" if cause in _INCOMPLETE else "completed"
+
+
+@dataclass(frozen=True, slots=True)
+class Heading:
+    """Members that every object of one response repeats. `created` is Unix time in seconds."""
+
+    id: str
+    created: int
+    model: str
+    request: ResponseRequest
+    effort: str | None
+
+    def begun(self) -> dict[str, Any]:
+        """Return the response that has said nothing yet."""
+        request, given = self.request, self.request.body.given
+        return {
+            "id": self.id,
+            "object": "response",
+            "created_at": self.created,
+            "status": "in_progress",
+            "background": False,
+            "completed_at": None,
+            "error": None,
+            "frequency_penalty": given.get("frequency_penalty", 0.0),
+            "incomplete_details": None,
+            "instructions": given.get("instructions"),
+            "max_output_tokens": given.get("max_output_tokens"),
+            "max_tool_calls": given.get("max_tool_calls"),
+            "metadata": given.get("metadata", {}),
+            "model": self.model,
+            "output": [],
+            "parallel_tool_calls": given.get("parallel_tool_calls", True),
+            "presence_penalty": given.get("presence_penalty", 0.0),
+            "previous_response_id": given.get("previous_response_id"),
+            "prompt_cache_key": given.get("prompt_cache_key"),
+            "prompt_cache_retention": None,
+            "reasoning": {"effort": self.effort, "summary": request.summary},
+            "safety_identifier": given.get("safety_identifier"),
+            "service_tier": request.service_tier or "default",
+            "store": request.body.is_stored,
+            "temperature": given.get("temperature", 1.0),
+            "text": _text(given),
+            "tool_choice": given.get("tool_choice", "auto"),
+            "tools": [_tool(entry) for entry in given.get("tools", [])],
+            "top_logprobs": 0,
+            "top_p": given.get("top_p", 1.0),
+            "truncation": "disabled",
+            "usage": None,
+            "user": given.get("user"),
+        }
+
+    def whole(
+        self, cause: Cause, output: list[dict[str, Any]], usage: Usage | None, summary: Summary
+    ) -> dict[str, Any]:
+        """Return the response that has come to its end."""
+        reason = _INCOMPLETE.get(cause)
+        ended = {
+            "status": status_of(cause),
+            "completed_at": self.created + summary.duration_ms // 1000 if reason is None else None,
+            "incomplete_details": None if reason is None else {"reason": reason},
+            "model": summary.rerouted_to or self.model,
+            "output": output,
+            "usage": None if usage is None else render_usage(usage),
+        }
+        return self.begun() | ended | {"codex_metadata": summary.metadata()}
+
+    def failed(self, error: GatewayError, output: list[dict[str, Any]]) -> dict[str, Any]:
+        """Return the response that came to nothing. Our own code is beside OpenAI's, which are a closed list."""
+        ended = {
+            "status": "failed",
+            "error": {"code": error_code(error), "message": error.message},
+            "output": output,
+        }
+        return self.begun() | ended | {"codex_metadata": error.to_envelope()}
+
+
+def error_code(error: GatewayError) -> str:
+    """Return OpenAI's code for the failure of a response (`ResponseError.code`)."""
+    if isinstance(error, RateLimited | QuotaExhausted):
+        return "rate_limit_exceeded"
+    if isinstance(error, PromptRefused):
+        return "invalid_prompt"
+    if isinstance(error, InvalidRequest) and error.code in _IMAGE_CODES:
+        return error.code
+    return "server_error"
+
+
+def render_usage(usage: Usage) -> dict[str, Any]:
+    """Return OpenAI's usage object of Responses."""
+    return {
+        "input_tokens": usage.input,
+        "input_tokens_details": {
+            "cached_tokens": usage.cached_input,
+            "cache_write_tokens": usage.cache_write_input,
+        },
+        "output_tokens": usage.output,
+        "output_tokens_details": {"reasoning_tokens": usage.reasoning_output},
+        "total_tokens": usage.total,
+    }
+
+
+def _text(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the form of the answer, with every member that OpenAI's has."""
+    wanted = given.get("text", {})
+    form = wanted.get("format", {"type": "text"})
+    if form.get("type") == "json_schema":
+        form = {"description": None, "strict": False} | form
+    return {"format": form, "verbosity": wanted.get("verbosity", "medium")}
+
+
+def _tool(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a tool as OpenAI repeats it: a function with all of its members."""
+    if entry.get("type") != "function":
+        return dict(entry)
+    function = entry.get("function", entry)
+    names = ("name", "description", "parameters", "strict")
+    return {"type": "function", **{name: function.get(name) for name in names}}
