@@ -328,6 +328,15 @@ class OutOfMemory(GatewayError):
     default_retry_after_s = 5
 
 
+class StoreFailed(GatewayError):
+    """An answer could not be stored, or what is stored could not be read: the disk, or Redis, refuses or is slow."""
+
+    status = 503
+    default_code = "STORE_UNAVAILABLE"
+    retryable = True
+    default_retry_after_s = 5
+
+
 class WorkerTimeout(GatewayError):
     """The upstream stayed silent for too long, or the whole request took too long."""
 

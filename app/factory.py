@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from flask import Flask
 
 from app import api
+from app.answer_store.choose import choose_store
+from app.answer_store.stored_answer import AnswerStore, Hooks
 from app.answers.answer_cache import AnswerCache
 from app.answers.model_names import Names
 from app.answers.prepare import Preparation
@@ -16,6 +18,7 @@ from app.backend.admission import Admission, SlotRequest
 from app.backend.protocols import BackendHooks, Pace
 from app.budget import Shares
 from app.cli import group
+from app.codex.home import Home
 from app.http import (
     auth,
     cors,
@@ -107,6 +110,7 @@ def _services(settings: Settings, worker: WorkerServices) -> Services:
     )
     worker.traces = _traces(settings, metrics)
     worker.loop_watch = LoopWatch(metrics)
+    worker.answer_store = _answer_store(settings, metrics)
     # One body of the longest kind always fits, with the block that finds its end.
     bodies = max(settings.body_memory_bytes, settings.max_body_bytes) + BLOCK_BYTES
     several = settings.has_several_keys
@@ -124,13 +128,14 @@ def _services(settings: Settings, worker: WorkerServices) -> Services:
             _images(settings, metrics),
             AnswerCache(on_evicted=metrics.evictions.labels("answers").inc),
         ),
+        answer_store=worker.answer_store,
         bodies=BodyBudget(
             bodies, BODIES_AT_ONCE, is_split=several, longest=settings.max_body_bytes + BLOCK_BYTES
         ),
         open_streams=OpenStreams(settings.sse_max_concurrency, is_split=several),
         maintenance=worker.maintenance,
         metrics=metrics,
-        gauges=_gauges(worker, metrics, worker.traces),
+        gauges=_gauges(worker, metrics, worker.traces, worker.answer_store),
         traces=worker.traces,
         counters=worker.engine.admission.counters,  # the same for the whole worker
         reload_report=worker.reload_report,
@@ -147,13 +152,30 @@ def _traces(settings: Settings, metrics: Metrics) -> TraceBuffer:
     )
 
 
-def _gauges(worker: WorkerServices, metrics: Metrics, traces: TraceBuffer) -> Gauges:
+def _answer_store(settings: Settings, metrics: Metrics) -> AnswerStore:
+    hooks = Hooks(
+        on_call=lambda call, result: metrics.store_calls.labels(call, result).inc(),
+        on_gone=lambda reason, count: metrics.store_evictions.labels(reason).inc(count),
+    )
+    return choose_store(
+        settings.response_store,
+        Home(settings.codex_home).private,
+        settings.response_store_bytes,
+        settings.response_ttl_s,
+        hooks,
+    )
+
+
+def _gauges(
+    worker: WorkerServices, metrics: Metrics, traces: TraceBuffer, store: AnswerStore
+) -> Gauges:
     return Gauges(
         metrics,
         worker.engine.health,
         lambda: traces.entries,
         lambda: worker.maintenance.state().is_on,
         worker.backend.account,
+        lambda: store.totals,
     )
 
 

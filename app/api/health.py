@@ -80,8 +80,15 @@ def _details(status: Health, maintenance: Maintenance) -> dict[str, Any]:
     here = services()
     hidden = {"ready", "degraded", "reason"}
     details = {name: value for name, value in asdict(status).items() if name not in hidden}
+    store = here.answer_store
     return {
         "account_limits": here.engine.backend.account.report(time.time()),
+        "answer_store": {
+            "kind": store.kind,
+            "answers": store.totals.answers,
+            "bytes": store.totals.size,
+            "problem": store.problem,
+        },
         "child": details,
         "maintenance": maintenance.to_json(),
         "reload": here.reload_report(),

@@ -108,6 +108,13 @@ def _child(site: Site) -> Result:
     return _of_version(result, found)
 
 
+def _answer_store(site: Site) -> Result:
+    kind = site.settings.response_store
+    if site.offline and kind not in {"off", "sqlite"}:
+        return skip("Not tried: --offline.")
+    return checks.answer_store(kind, site.home.private)
+
+
 def _databases(site: Site) -> Path | None:
     """Return the home whose databases the child opens: the real one's, if they are there and ours.
 
@@ -181,6 +188,7 @@ CHECKS: tuple[Check[Site], ...] = (
     Check("open files", _open_files, _ACCEPTED),
     Check("codex home", lambda site: checks.home(site.home.root), _ACCEPTED),
     Check("disk", lambda site: checks.disk(site.home.root), _ACCEPTED),
+    Check("answer store", _answer_store, _ACCEPTED),
     Check("codex child", _child, _ACCEPTED),
     Check("login", _login, ("codex home", "codex child")),
     Check("upstream", _upstream, _ACCEPTED),

@@ -13,6 +13,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from app.answer_store.calls import Problem
+from app.answer_store.look import look_at
 from app.cli.account import API_KEY, CHATGPT, Login
 from app.cli.checks import Level, Result, fail, ok, skip, warn
 from app.cli.running_gateway import Running
@@ -88,6 +90,21 @@ def disk(root: Path, free_bytes: int | None = None) -> Result:
         return ok(sentence)
     judge = fail if free < TOO_LOW_MB else warn
     return judge(sentence, "Make room, or point CODEX_HOME to another disk.")
+
+
+def answer_store(kind: str, folder: Path) -> Result:
+    """Judge the store of answers: `off`, `sqlite`, whose file is in `folder`, or the URL of a Redis."""
+    if kind == "off":
+        return ok("off: no answer is stored.")
+    name = "sqlite" if kind == "sqlite" else "redis"
+    try:
+        found = look_at(kind, folder)
+    except Problem as problem:
+        remedy = "docs/runbooks/operational.md: Answers are not stored."
+        return warn(f"{name}: {problem.detail}; no answer can be stored or read.", remedy)
+    if found is not None:
+        return ok(f"{name}: {found.answers} answers, {found.size // _MB} MB.")
+    return ok(f"{name}: nothing was stored yet." if name == "sqlite" else f"{name}: it answers.")
 
 
 def _existing(path: Path) -> Path:

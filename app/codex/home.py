@@ -6,6 +6,7 @@
         catalog-<hash>.json   the stripped model catalog; its name is its content, so it never changes
         upstream-models.json  what the upstream's `/models` listed last, where that is asked for
         no-roots-<hash>.pem   one certificate, for a child that only ever speaks plain HTTP
+        answers-<n>.sqlite    stored answers (`app.answer_store.sqlite_file`)
         login-seen            written once a login was found: after that, there is no demo
         renewal.lock          locked while a child may be renewing the login (`app.codex.renewal_lock`)
         workspace/            the child's working directory, empty

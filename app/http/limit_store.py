@@ -1,8 +1,8 @@
 """Request counter of the keys' rate limits, on the `limits` library: in memory, or in a Redis that replicas share.
 
 Windows move: any stretch of a window's length holds at most its limit. While Redis fails, requests are counted in
-memory, and one request asks Redis again after 1, 2, 4 … 32 seconds: a limit that is too generous for a while does less
-harm than a service that refuses every request.
+memory, and one request asks Redis again from time to time (`app.outage`): a limit that is too generous for a while does
+less harm than a service that refuses every request.
 """
 
 from __future__ import annotations
@@ -16,18 +16,11 @@ from limits.storage import MemoryStorage, RedisStorage
 from limits.strategies import MovingWindowRateLimiter
 
 from app.http.rate_limit_headers import Decision, WindowState
+from app.outage import Outage
+from app.redis_pool import redis_pool
 from app.settings.values import Window
 
 log = logging.getLogger("codex_api.limits")
-
-_REDIS_TIMEOUT_S = 0.25
-"""Longest wait for one step of Redis. Half of it was too short on a busy machine: a false outage, and more requests
-served than the limit."""
-
-_CONNECTIONS = 64
-"""Enough that a crowd does not wait for one another for so long that it looks like an outage."""
-
-_MAX_PAUSE_S = 32
 
 _SCOPE = "requests"  # the same on every route: a key has one budget
 
@@ -50,9 +43,7 @@ class LimitStore:
         self._memory = MovingWindowRateLimiter(MemoryStorage())
         self._redis = None if url == "memory://" else _redis(url)
         self._on_failure = on_failure
-        self._pause_s = 0
-        """Seconds between two attempts of the present outage; 0 while Redis answers."""
-        self._next_attempt = 0.0
+        self._outage = Outage()
 
     def hit(self, name: str) -> Decision | None:
         """Count one request of a key, and return whether it fits and what its windows hold; None without a limit.
@@ -77,43 +68,30 @@ class LimitStore:
 
         if self._redis is None:
             return ask(self._memory)
-        if self._may_ask_redis():
-            try:
-                decision = ask(self._redis)
-            except self._redis.storage.base_exceptions as error:
-                self._note_failure(error)
-            else:
-                self._note_success()
-                return decision
+        decision = self._asked(self._redis, ask) if self._outage.may_try() else None
+        if decision is not None:
+            return decision
         if counts:
             self._on_failure()
         return ask(self._memory)
 
-    def _may_ask_redis(self) -> bool:
-        """True while Redis answers; in an outage for one request after each pause."""
-        now = time.monotonic()
-        if self._pause_s and now < self._next_attempt:
-            return False
-        if self._pause_s:
-            self._pause_s = min(2 * self._pause_s, _MAX_PAUSE_S)
-            self._next_attempt = now + self._pause_s
-        return True
-
-    def _note_failure(self, error: Exception) -> None:
-        if self._pause_s:
-            return  # an outage that is known
-        self._pause_s = 1
-        self._next_attempt = time.monotonic() + self._pause_s
-        # Only its kind: the text may hold the address, and that a password.
-        log.warning("rate_limit_store_lost", extra={"reason": type(error).__name__})
-
-    def _note_success(self) -> None:
-        if self._pause_s:
-            self._pause_s = 0
+    def _asked(
+        self, redis: MovingWindowRateLimiter, ask: Callable[[MovingWindowRateLimiter], Decision]
+    ) -> Decision | None:
+        """Return what Redis says, None where it fails."""
+        try:
+            decision = ask(redis)
+        except redis.storage.base_exceptions as error:
+            if self._outage.note_failure():
+                # Only its kind: the text may hold the address, and that a password.
+                log.warning("rate_limit_store_lost", extra={"reason": type(error).__name__})
+            return None
+        if self._outage.note_success():
             log.info("rate_limit_store_back")
+        return decision
 
     def __repr__(self) -> str:
-        return f"<LimitStore keys={len(self._items)}{' lost' if self._pause_s else ''}>"
+        return f"<LimitStore keys={len(self._items)}{' lost' if self._outage.is_on else ''}>"
 
 
 def _state(limiter: MovingWindowRateLimiter, item: RateLimitItem, name: str) -> WindowState:
@@ -124,20 +102,7 @@ def _state(limiter: MovingWindowRateLimiter, item: RateLimitItem, name: str) -> 
 
 
 def _redis(url: str) -> MovingWindowRateLimiter:
-    """Return the library's counter over a pool that never waits long. It learns no address, so it cannot show one."""
-    from redis import BlockingConnectionPool  # noqa: PLC0415  (loaded only where it is used)
-    from redis.backoff import NoBackoff  # noqa: PLC0415
-    from redis.retry import Retry  # noqa: PLC0415
-
-    pool = BlockingConnectionPool.from_url(
-        url,
-        max_connections=_CONNECTIONS,
-        timeout=_REDIS_TIMEOUT_S,
-        socket_timeout=_REDIS_TIMEOUT_S,
-        socket_connect_timeout=_REDIS_TIMEOUT_S,
-        retry=Retry(NoBackoff(), 0),
-        protocol=2,
-    )
+    """Return the library's counter over a pool of ours. It learns no address, so it cannot show one."""
     return MovingWindowRateLimiter(
-        RedisStorage("redis://", connection_pool=pool, key_prefix="codex-api")
+        RedisStorage("redis://", connection_pool=redis_pool(url), key_prefix="codex-api")
     )

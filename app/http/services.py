@@ -9,6 +9,7 @@ from typing import Any
 
 from flask import Flask, current_app
 
+from app.answer_store.stored_answer import AnswerStore
 from app.answers.model_names import Names
 from app.answers.prepare import Preparation
 from app.backend.engine import Engine
@@ -48,6 +49,7 @@ class Services:
     pace: Pace
     model_names: Names
     preparation: Preparation
+    answer_store: AnswerStore
     bodies: BodyBudget
     open_streams: OpenStreams
     maintenance: MaintenanceFlag

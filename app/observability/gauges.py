@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 from prometheus_client import Gauge
 
+from app.answer_store.stored_answer import Totals
 from app.backend.account import AccountLimits
 from app.backend.health import Health
 from app.observability import logs
@@ -28,19 +29,24 @@ class Gauges:
         trace_entries: Callable[[], int] = lambda: 0,
         in_maintenance: Callable[[], bool] = lambda: False,
         account: AccountLimits | None = None,
+        stored: Callable[[], Totals] = Totals,
     ) -> None:
         self._metrics = metrics
         self._status = status
         self._trace_entries = trace_entries
         self._in_maintenance = in_maintenance
         self._account = account or AccountLimits()
+        self._stored_totals = stored
         self._generation = 0
         self._seen: Counter[str] = Counter()
         self._seen_evictions: Counter[str] = Counter()
         self._lines_lost = 0
 
+        self._make()
+
+    def _make(self) -> None:
         def gauge(name: str, text: str, labels: Sequence[str] = ()) -> Gauge:
-            registry = metrics.registry
+            registry = self._metrics.registry
             return Gauge(name, text, labels, multiprocess_mode="livemostrecent", registry=registry)
 
         self._ready = gauge("codex_worker_ready", "1 when a request would be served now.")
@@ -51,6 +57,8 @@ class Gauges:
         self._maintenance = gauge("codex_maintenance_mode", "1 while maintenance is on.")
         self._kept = gauge("codex_kept_threads", "Conversations kept for their next round.")
         self._kept_bytes = gauge("codex_kept_thread_bytes", "About what they take of the child.")
+        self._stored = gauge("codex_stored_answers", "Answers in the SQLite file.")
+        self._stored_bytes = gauge("codex_stored_bytes", "About what they take on disk.")
         self._traces = gauge("codex_trace_buffer_entries", "Files in the trace buffer.")
         self._account_used = gauge(
             "codex_account_limit_used_percent", "How full a window of the account is.", ["window"]
@@ -71,6 +79,9 @@ class Gauges:
         self._maintenance.set(self._in_maintenance())
         self._kept.set(status.kept.count)
         self._kept_bytes.set(status.kept.size)
+        stored = self._stored_totals()
+        self._stored.set(stored.answers)
+        self._stored_bytes.set(stored.size)
         self._traces.set(self._trace_entries())
         self._read_account()
         self._count_anomalies(status)

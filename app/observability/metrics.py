@@ -17,6 +17,7 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_flask_exporter import PrometheusMetrics
 
+from app.answer_store.stored_answer import CALLS, GONE, RESULTS
 from app.backend.observer import TurnState
 from app.backend.protocols import EVICTIONS, LOOKUPS, REPLACEMENTS
 from app.observability import labels, metric_archive, metric_files
@@ -65,6 +66,7 @@ class Metrics:
         self._make_counters()
         self._make_counters_of_bounds()
         self._make_kept_counters()
+        self._make_store_counters()
         self._make_histograms()
         # Both workers of a reload have open streams, so theirs are added up.
         self.streams = Gauge(
@@ -140,6 +142,19 @@ class Metrics:
             ("reason",),
         )
 
+    def _make_store_counters(self) -> None:
+        make = partial(Counter, registry=self.registry)
+        self.store_calls = make(
+            "codex_answer_store_calls_total",
+            "Calls of the store of answers.",
+            ("call", "result"),
+        )
+        self.store_evictions = make(
+            "codex_stored_answer_evictions_total",
+            "Stored answers that went unasked.",
+            ("reason",),
+        )
+
     def _make_histograms(self) -> None:
         make = partial(Histogram, registry=self.registry)
         self.turn_ms = make(
@@ -182,11 +197,14 @@ class Metrics:
             (self.evictions, CACHES),
             (self.kept_lookups, LOOKUPS),
             (self.kept_evictions, EVICTIONS),
+            (self.store_evictions, GONE),
             (self.cuts, labels.CUTS),
         )
         for metric, values in known:
             for value in values:
                 metric.labels(value)
+        for call, result in product(CALLS, RESULTS):
+            self.store_calls.labels(call, result)
 
     def know_keys(self, names: Iterable[str]) -> None:
         """Make the series of the keys that there are, for the same reason."""

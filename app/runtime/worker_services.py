@@ -9,6 +9,7 @@ from typing import Any
 
 import gevent
 
+from app.answer_store.stored_answer import AnswerStore
 from app.backend.engine import Engine
 from app.errors import Draining
 from app.observability.loop_watch import LoopWatch
@@ -44,6 +45,7 @@ class WorkerServices:
         self.worker_generation = 0
         self.traces: TraceBuffer | None = None
         self.loop_watch: LoopWatch | None = None
+        self.answer_store: AnswerStore | None = None
         self._demo = demo
         self._reported: LastExit | None = None
 
@@ -67,6 +69,8 @@ class WorkerServices:
             self.traces.start()
         if self.loop_watch is not None:
             self.loop_watch.start()
+        if self.answer_store is not None:
+            self.answer_store.start()
         self.backend.run()
 
     # A successor, before its turn
@@ -141,3 +145,5 @@ class WorkerServices:
             self.traces.stop()
         if self.loop_watch is not None:
             self.loop_watch.stop()
+        if self.answer_store is not None:
+            self.answer_store.close()

@@ -256,8 +256,18 @@ def rate_limits(value: str) -> Mapping[str, tuple[Window, ...]]:
 
 def rate_limit_storage(value: str) -> str:
     """Take `memory://`, or the address of a Redis server."""
+    return value if value == "memory://" else _redis_url(value, "memory://")
+
+
+def response_store(value: str) -> str:
+    """Take `sqlite`, `off`, or the address of a Redis server."""
+    word = value.lower()
+    return word if word in {"sqlite", "off"} else _redis_url(value, "sqlite, off")
+
+
+def _redis_url(value: str, or_else: str) -> str:
     expected = (
-        "memory://, or an address like redis://:password@host:6379/0, rediss://… or unix:///path"
+        f"{or_else}, or an address like redis://:password@host:6379/0, rediss://… or unix:///path"
     )
     try:
         parts = urlsplit(value)
@@ -270,6 +280,6 @@ def rate_limit_storage(value: str) -> str:
     is_redis = (
         is_whole and parts.scheme in {"redis", "rediss", "unix"} and not set(value) & set(" ?#")
     )
-    if value != "memory://" and not is_redis:
+    if not is_redis:
         raise ValueError(expected)
     return value

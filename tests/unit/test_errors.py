@@ -44,6 +44,7 @@ TABLE: dict[type[GatewayError], tuple[int, str, str, bool, int | None]] = {
     errors.Draining: (503, SERVER, "DRAINING", True, 1),
     errors.InMaintenance: (503, SERVER, "MAINTENANCE", True, 30),
     errors.OutOfMemory: (503, SERVER, "OUT_OF_MEMORY", True, 5),
+    errors.StoreFailed: (503, SERVER, "STORE_UNAVAILABLE", True, 5),
     errors.WorkerTimeout: (504, "timeout_error", "WORKER_TIMEOUT", True, None),
     errors.SlowReader: (503, SERVER, "SLOW_READER", False, None),
     errors.InternalError: (500, SERVER, "INTERNAL_ERROR", False, None),

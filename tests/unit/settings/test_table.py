@@ -43,6 +43,9 @@ DEFAULTS: dict[str, tuple[str, Any]] = {
     "PROXY_CORS_ALLOWED_ORIGINS": ("cors_origins", ("*",)),
     "PROXY_FETCH_IMAGES": ("fetch_images", True),
     "PROXY_IMAGE_CACHE_BYTES": ("image_cache_bytes", 67108864),
+    "PROXY_RESPONSE_STORE": ("response_store", "sqlite"),
+    "PROXY_RESPONSE_TTL_S": ("response_ttl_s", 2_592_000),
+    "PROXY_RESPONSE_STORE_BYTES": ("response_store_bytes", 1 << 30),
     "PROXY_MAX_CHOICES": ("max_choices", 8),
     "PROXY_REASONING": ("reasoning", "reasoning_content"),
     "PROXY_COMMENTARY": ("commentary", "content"),
@@ -162,6 +165,11 @@ VALID: list[tuple[str, str, Any]] = [
     ("PROXY_CORS_ALLOWED_ORIGINS", "app://obsidian.md", ("app://obsidian.md",)),
     ("PROXY_FETCH_IMAGES", "off", False),
     ("PROXY_IMAGE_CACHE_BYTES", "0", 0),
+    ("PROXY_RESPONSE_STORE", "OFF", "off"),
+    ("PROXY_RESPONSE_STORE", "SQLite", "sqlite"),
+    ("PROXY_RESPONSE_STORE", "rediss://:Secret@host:1/2", "rediss://:Secret@host:1/2"),
+    ("PROXY_RESPONSE_TTL_S", "60", 60),
+    ("PROXY_RESPONSE_STORE_BYTES", "1048576", 1 << 20),
     ("PROXY_MAX_CHOICES", "1", 1),
     ("PROXY_MAX_CHOICES", "128", 128),
     ("PROXY_REASONING", "OFF", "off"),
@@ -305,7 +313,11 @@ INVALID: list[tuple[str, str, str]] = [
     ("PROXY_RATE_LIMITS", "default=1/day,default=2/day", LIMITS_SENTENCE),
     ("PROXY_RATE_LIMITS", "default=canary", RATE_SENTENCE),
     *(
-        ("PROXY_RATE_LIMIT_STORAGE", text, STORAGE_SENTENCE)
+        (name, text, sentence)
+        for name, sentence in (
+            ("PROXY_RATE_LIMIT_STORAGE", STORAGE_SENTENCE),
+            ("PROXY_RESPONSE_STORE", "sqlite, off" + STORAGE_SENTENCE.removeprefix("memory://")),
+        )
         for text in (
             "canary",
             "redis://:canary@",
@@ -317,6 +329,13 @@ INVALID: list[tuple[str, str, str]] = [
             "memory://canary",
         )
     ),
+    (
+        "PROXY_RESPONSE_STORE",
+        "memory://",
+        "sqlite, off" + STORAGE_SENTENCE.removeprefix("memory://"),
+    ),
+    ("PROXY_RESPONSE_TTL_S", "59", "a whole number from 60 to 315360000."),
+    ("PROXY_RESPONSE_STORE_BYTES", "1048575", "a whole number from 1048576 to 1099511627776."),
     ("PROXY_KEY_MAX_CONCURRENCY", "-1", "a whole number from 0 to 100000."),
     ("PROXY_USE_APP_SERVER", "maybe", FLAG_SENTENCE),
     ("PROXY_PROTECT_MODELS", "2", FLAG_SENTENCE),
@@ -511,6 +530,7 @@ def test_the_repr_shows_no_secret() -> None:
             "PROXY_API_KEYS": "ann=canary-two",
             "CODEX_UPSTREAM_API_KEY": "canary-three",
             "PROXY_RATE_LIMIT_STORAGE": "redis://:canary-four@host",
+            "PROXY_RESPONSE_STORE": "redis://:canary-five@host",
         }
     )
     assert "canary" not in repr(settings)
