@@ -136,6 +136,13 @@ class ModelNotFound(InvalidRequest):
     default_code = "model_not_found"
 
 
+class AnswerNotFound(InvalidRequest):
+    """No answer of this id is kept, or it is not the caller's."""
+
+    status = 404
+    default_code = "response_not_found"
+
+
 class MethodNotSupported(InvalidRequest):
     """The path exists, but not for this method."""
 

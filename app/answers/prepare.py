@@ -40,7 +40,10 @@ class Preparation:
             )
             request = replace(prompt.request, items=items).instructed(*prompt.instructions)
             return replace(
-                prompt, request=request, mark=recalled.mark, is_recalled=recalled.is_changed
+                prompt,
+                request=request,
+                mark=recalled.mark,
+                is_recalled=prompt.is_recalled or recalled.is_changed,
             )
 
         prompts = tuple(map(prepared, plan.prompts))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import orjson
 from flask import Response
 
@@ -16,18 +19,27 @@ _MANY = 5_000
 """Chunks of one answer. To put fewer together takes some milliseconds."""
 
 
-def respond(answer: Answer, wire: Wire) -> Response:
-    """Run an answer to its end and answer with one object. Blocks; raises `GatewayError`."""
+def respond(
+    answer: Answer, wire: Wire, before_sent: Callable[[dict[str, Any]], None] | None = None
+) -> Response:
+    """Run an answer to its end and answer with one object. Blocks; raises `GatewayError`.
+
+    `before_sent` is called with the object; it may block, and change it.
+    """
     chunks: list[Chunk] = []
     try:
         for more in answer:
             chunks += more or ()
-        body = long_work.run_if(len(chunks) > _MANY, _whole, wire, chunks, answer.summary())
+        is_long = len(chunks) > _MANY
+        whole = long_work.run_if(is_long, _whole, wire, chunks, answer.summary())
+        if before_sent is not None:
+            before_sent(whole)
+        body = long_work.run_if(is_long, orjson.dumps, whole)
     finally:
         current_record().note_answer(answer.summary(), wire.reason)
         answer.close()
     return Response(body, content_type="application/json")
 
 
-def _whole(wire: Wire, chunks: list[Chunk], summary: Summary) -> bytes:
-    return orjson.dumps(wire.whole(without_discarded(chunks), summary))
+def _whole(wire: Wire, chunks: list[Chunk], summary: Summary) -> dict[str, Any]:
+    return wire.whole(without_discarded(chunks), summary)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from flask import Response
 
@@ -63,8 +64,17 @@ def resolve_model(words: RequestWords, name: str | None, effort: str | None = No
     return resolved
 
 
-def respond(plan: AnswerPlan, wire: Wire, *, is_stream: bool) -> Response:
-    """Answer a plan, whole or as a stream. Blocks; raises `GatewayError` before the response is committed."""
+def respond(
+    plan: AnswerPlan,
+    wire: Wire,
+    *,
+    is_stream: bool,
+    before_sent: Callable[[dict[str, Any]], None] | None = None,
+) -> Response:
+    """Answer a plan, whole or as a stream. Blocks; raises `GatewayError` before the response is committed.
+
+    `before_sent` is called with the object of a whole answer; it may block, and change it.
+    """
     record = current_record()
     record.stream = is_stream
     _note_ignored(record, plan)
@@ -72,7 +82,7 @@ def respond(plan: AnswerPlan, wire: Wire, *, is_stream: bool) -> Response:
     record.generation = answer.summary().generation
     if is_stream:
         return sse.respond(answer, wire, services().pace.tick_s)
-    return json_response.respond(answer, wire)
+    return json_response.respond(answer, wire, before_sent)
 
 
 def _begin(plan: AnswerPlan, *, is_stream: bool) -> Answer:

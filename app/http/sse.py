@@ -43,6 +43,15 @@ def respond(answer: Answer, wire: Wire, tick_s: float) -> Response:
         body.close()
         raise
     record.begin_stream()
+    return _stream(body)
+
+
+def finished(frames: bytes) -> Response:
+    """Answer with a stream whose frames are all there."""
+    return _stream(frames)
+
+
+def _stream(body: Iterator[bytes] | bytes) -> Response:
     response = Response(body, content_type="text/event-stream; charset=utf-8")
     response.headers["Cache-Control"] = "no-cache, no-transform"
     response.headers["X-Accel-Buffering"] = "no"

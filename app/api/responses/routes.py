@@ -1,4 +1,7 @@
-"""Views of the Responses API: check, look up what the request goes on with, translate, answer."""
+"""Views of the Responses API: a request is checked, put together with what it goes on with, translated and answered.
+
+What was answered can be asked for again, by the key that it was answered to.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from flask import Blueprint, Response
 
 from app.answers.model_names import Resolved
 from app.answers.plan import AnswerPlan, Prompt, RequestWords
+from app.api.responses import kept, listing
 from app.api.responses.request import ResponseRequest, parse_body, to_request
 from app.api.responses.resource import Heading
 from app.api.responses.wire import ResponsesWire
@@ -39,23 +43,26 @@ WORDS = RequestWords(
 def create_response() -> Response:
     """Answer one request (OpenAI: create a model response)."""
     body = read_request(partial(parse_body, needs_model=not respond.has_default_model()))
-    request = long_work.run(to_request, body)
+    before = kept.look_up(body)
+    request = long_work.run(to_request, body, before.items, before.references)
     words = replace(WORDS, tools=request.tools.fields) if request.tools.tools else WORDS
     resolved = respond.resolve_model(words, request.model, request.effort)
     who = respond.identity("resp_")
     effort = resolved.effort or resolved.model.default_effort
-    heading = Heading(who.id, who.created, resolved.name, request, effort)
+    wire = ResponsesWire(Heading(who.id, who.created, resolved.name, request, effort))
+    wire.keep = kept.keeper(body, before, wire.output.kept)
     prompt = Prompt(
         to_turn_request(request, resolved, conversation_name(body.names)),
         request.constraints,
         1,
         request.image_fields,
         request.instructions,
+        is_recalled=bool(before.items or before.references),
         past_images=request.past_images,
         pixels=request.pixels,
     )
     plan = AnswerPlan((prompt,), words, resolved, request.ignored)
-    return respond.respond(plan, ResponsesWire(heading), is_stream=request.stream)
+    return respond.respond(plan, wire, is_stream=request.stream, before_sent=wire.keep)
 
 
 def to_turn_request(
@@ -73,3 +80,27 @@ def to_turn_request(
         verbosity=request.verbosity,
         conversation=conversation,
     )
+
+
+@blueprint.get("/v1/responses/<response_id>")
+def retrieve_response(response_id: str) -> Response:
+    """Return a response that was kept, whole or as a stream of its events (OpenAI: get a model response)."""
+    after = listing.replay_after()
+    stored = kept.find(response_id)
+    if after is not None:
+        return listing.replay(stored, after)
+    return Response(stored.answer, content_type="application/json")
+
+
+@blueprint.delete("/v1/responses/<response_id>")
+def delete_response(response_id: str) -> dict[str, object]:
+    """Remove a response that was kept (OpenAI: delete a model response)."""
+    kept.remove(response_id)
+    return {"id": response_id, "object": "response", "deleted": True}
+
+
+@blueprint.get("/v1/responses/<response_id>/input_items")
+def list_input_items(response_id: str) -> Response:
+    """Return the items that a response was made from, a page of them (OpenAI: list input items)."""
+    options = listing.page_options()
+    return listing.page(kept.given_to(response_id), options)

@@ -7,28 +7,34 @@ OpenAI's own do. Shapes: OpenAI API reference, "Streaming events" and "The respo
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import zip_longest
 from typing import Any
 
 import orjson
 
-from app.answers.chunks import Began, Cause, Chunk, Cost, Ended, ItemEnded, Rerouted
+from app.answers.chunks import Began, Cause, Chunk, Cost, Ended, ItemEnded
 from app.answers.summary import Summary
 from app.api.responses.open_items import Event
 from app.api.responses.output import Output
 from app.api.responses.request import ENCRYPTED_REASONING
 from app.api.responses.resource import Heading, status_of
+from app.backend.events import Usage
 from app.errors import GatewayError
 from app.http.wire import Payload
 
 
 class ResponsesWire:
-    """Rendering of one response: see `app.http.wire.Wire`. `ended` has the whole response once it is over."""
+    """Rendering of one response: see `app.http.wire.Wire`.
 
-    __slots__ = ("_cause", "_heading", "_sequence", "ended", "output")
+    `keep` is called with the whole response before the end of a stream is told; it may block, and change it.
+    """
+
+    __slots__ = ("_cause", "_heading", "_sequence", "keep", "output")
 
     end: Payload | None = None
 
     def __init__(self, heading: Heading) -> None:
+        self.keep: Callable[[dict[str, Any]], None] = lambda _: None
         request = heading.request
         tools = {entry.tool.name: entry for entry in request.tools.tools}
         shows = ENCRYPTED_REASONING in request.body.given.get("include", ())
@@ -36,33 +42,29 @@ class ResponsesWire:
         self._sequence = 0
         self._cause = Cause.FINISHED
         self.output = Output(heading.id, tools, shows_encrypted=shows)
-        self.ended: dict[str, Any] | None = None
 
     def payloads(
         self, chunks: Sequence[Chunk], summary: Callable[[], Summary]
     ) -> Iterator[Payload]:
         """Yield the events of each chunk."""
-        for place, chunk in enumerate(chunks):
-            for event in self._events(chunk, chunks[place + 1 : place + 2], summary):
+        for chunk, following in zip_longest(chunks, chunks[1:]):
+            if isinstance(chunk, Cost):
+                whole = self._whole(chunk.usage, summary())
+                self.keep(whole)
+                yield self._numbered(_lifecycle(whole["status"], whole))
+            for event in self._events(chunk, following):
                 yield self._numbered(event)
 
-    def _events(
-        self, chunk: Chunk, following: Sequence[Chunk], summary: Callable[[], Summary]
-    ) -> Iterator[Event]:
+    def _events(self, chunk: Chunk, following: Chunk | None) -> Iterator[Event]:
         match chunk:
             case Began():
-                yield self._lifecycle("created", self._heading.begun())
-                yield self._lifecycle("in_progress", self._heading.begun())
-            case Cost(usage=usage):
-                self.ended = self._heading.whole(self._cause, self.output.shown, usage, summary())
-                yield self._lifecycle(status_of(self._cause), self.ended)
+                yield _lifecycle("created", self._heading.begun())
+                yield _lifecycle("in_progress", self._heading.begun())
             case Ended(cause=cause):
                 self._cause = cause
                 yield from self.output.take(chunk)
             case ItemEnded():
                 yield from self.output.take(chunk, is_cut=_is_cut(following))
-            case Rerouted():
-                pass  # the whole response says who answered
             case _:
                 yield from self.output.take(chunk)
 
@@ -73,30 +75,29 @@ class ResponsesWire:
         event = self.output.silence()
         if event is None:
             so_far = self._heading.begun() | {"output": self.output.shown}
-            event = self._lifecycle("in_progress", so_far)
+            event = _lifecycle("in_progress", so_far)
         return self._numbered(event)
 
     def error(self, error: GatewayError) -> Payload:
         """Return the event of a response that came to nothing."""
-        self.ended = self._heading.failed(error, self.output.shown)
-        return self._numbered(self._lifecycle("failed", self.ended))
+        return self._numbered(_lifecycle("failed", self._heading.failed(error, self.output.shown)))
 
     def whole(self, chunks: Iterable[Chunk], summary: Summary) -> dict[str, Any]:
         """Return the response that the chunks add up to."""
-        together = [*chunks]
-        for place, chunk in enumerate(together):
-            for _ in self._events(chunk, together[place + 1 : place + 2], lambda: summary):
+        usage, together = None, [*chunks]
+        for chunk, following in zip_longest(together, together[1:]):
+            if isinstance(chunk, Cost):
+                usage = chunk.usage
+            for _ in self._events(chunk, following):
                 pass
-        if self.ended is None:  # an answer ends with what it cost
-            self.ended = self._heading.whole(self._cause, self.output.shown, None, summary)
-        return self.ended
+        return self._whole(usage, summary)
+
+    def _whole(self, usage: Usage | None, summary: Summary) -> dict[str, Any]:
+        return self._heading.whole(self._cause, self.output.shown, usage, summary)
 
     def reason(self, cause: Cause) -> str:
         """Return OpenAI's `status`."""
         return status_of(cause)
-
-    def _lifecycle(self, name: str, response: dict[str, Any]) -> Event:
-        return {"type": f"response.{name}", "response": response}
 
     def _numbered(self, event: Event) -> Payload:
         kind = event["type"]
@@ -105,8 +106,10 @@ class ResponsesWire:
         return kind, orjson.dumps(numbered)
 
 
-def _is_cut(following: Sequence[Chunk]) -> bool:
+def _lifecycle(name: str, response: dict[str, Any]) -> Event:
+    return {"type": f"response.{name}", "response": response}
+
+
+def _is_cut(following: Chunk | None) -> bool:
     """Return True where what follows the end of an item is an end that the model did not choose."""
-    return any(
-        isinstance(chunk, Ended) and status_of(chunk.cause) == "incomplete" for chunk in following
-    )
+    return isinstance(following, Ended) and status_of(following.cause) == "incomplete"

@@ -1,0 +1,76 @@
+"""Input items as the API lists them: with ids, and with the members that OpenAI fills in. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from hashlib import blake2b
+from types import MappingProxyType
+from typing import Any
+
+from app.backend.request import Item
+
+_PREFIXES: Mapping[str, str] = MappingProxyType(
+    {
+        "message": "msg",
+        "function_call": "fc",
+        "function_call_output": "fco",
+        "custom_tool_call": "ctc",
+        "custom_tool_call_output": "ctco",
+        "reasoning": "rs",
+    }
+)
+_WITH_STATUS = frozenset({"message", "function_call", "function_call_output"})
+
+
+def with_ids(
+    items: Sequence[Item], seed: str, references: Mapping[str, Item]
+) -> list[dict[str, Any]]:
+    """Return the items of a request as they are kept: each with its type and an id, references replaced by their items.
+
+    `seed` is what ids are made of.
+    """
+    kept: list[dict[str, Any]] = []
+    for place, item in enumerate(items):
+        item_id = item.get("id")
+        given = references.get(item_id, item) if isinstance(item_id, str) else item
+        kind = given.get("type") or "message"
+        named = {"id": _id(seed, place, kind)} if not given.get("id") else {}
+        kept.append({"type": kind, **given, **named})
+    return kept
+
+
+def listed(items: Sequence[Item]) -> list[dict[str, Any]]:
+    """Return kept items as a client is shown them: parts for texts, with a status and the detail of images."""
+    return [_listed(item) for item in items]
+
+
+def _listed(item: Item) -> dict[str, Any]:
+    kind = item["type"]
+    shown = {name: value for name, value in item.items() if value is not None}
+    if kind in _WITH_STATUS:
+        shown.setdefault("status", "completed")
+    if kind == "message":
+        shown["content"] = _parts(item.get("content"), item.get("role") == "assistant")
+    return shown
+
+
+def _parts(content: Any, is_said: bool) -> Any:  # noqa: FBT001  (one call, below its meaning)
+    if isinstance(content, str):
+        content = [{"type": "output_text" if is_said else "input_text", "text": content}]
+    if not isinstance(content, list):
+        return content
+    return [_part(part) if isinstance(part, dict) else part for part in content]
+
+
+def _part(part: Mapping[str, Any]) -> dict[str, Any]:
+    if part.get("type") == "input_image":
+        return {"file_id": None, **part, "detail": part.get("detail") or "auto"}
+    if part.get("type") == "output_text":
+        return {"annotations": [], "logprobs": [], **part}
+    return dict(part)
+
+
+def _id(seed: str, place: int, kind: str) -> str:
+    words = f"{seed}\0given\0{place}".encode()
+    prefix = _PREFIXES.get(kind, "item")
+    return f"{prefix}_{blake2b(words, digest_size=24).hexdigest()}"

@@ -1,0 +1,166 @@
+"""Responses that are kept: what a request goes on with, and what is kept of its answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+import orjson
+
+from app.answer_store.stored_answer import StoredAnswer
+from app.api.responses.input_list import with_ids
+from app.api.responses.request import ResponseBody
+from app.backend.request import Item
+from app.errors import AnswerNotFound, InvalidRequest, StoreFailed
+from app.http import long_work
+from app.http.request_context import current_record
+from app.http.services import services
+
+_LONG_BYTES = 32 * 1024
+"""What is read here of what was kept; more is read in a thread."""
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What a request goes on with: the items of the answers that it continues, and those that it refers to, by id."""
+
+    items: tuple[Any, ...] = ()
+    references: Mapping[str, Item] = field(default_factory=lambda: MappingProxyType({}))
+    size: int = 0
+
+
+def owner() -> str:
+    """Return whose answers the request at hand may have."""
+    return current_record().key_name or ""
+
+
+def find(response_id: str) -> StoredAnswer:
+    """Return a response of the caller's. Blocks; raises `AnswerNotFound`, `StoreFailed`."""
+    stored = services().answer_store.get(owner(), response_id)
+    if stored is None:
+        raise _not_found(response_id)
+    return stored
+
+
+def remove(response_id: str) -> None:
+    """Remove a response of the caller's. Blocks; raises `AnswerNotFound`, `StoreFailed`."""
+    if not services().answer_store.delete(owner(), response_id):
+        raise _not_found(response_id)
+
+
+def given_to(response_id: str) -> tuple[Item, ...]:
+    """Return the items that a response was made from, those of the answers before it first. Blocks.
+
+    Raises `AnswerNotFound`, `StoreFailed`.
+    """
+    chain = services().answer_store.chain(owner(), response_id)
+    if chain is None:
+        raise _not_found(response_id)
+    size = sum(answer.cost for answer in chain)
+    return long_work.run_if(size > _LONG_BYTES, _given, chain)
+
+
+def _given(chain: tuple[StoredAnswer, ...]) -> tuple[Item, ...]:
+    """Return the items of a chain, without the encrypted reasoning and what the last answer made of them."""
+    items: list[Item] = []
+    for answer in chain:
+        items += orjson.loads(answer.given)
+        if answer is not chain[-1]:
+            items += orjson.loads(answer.answer)["output"]
+    return tuple(items)
+
+
+def _not_found(response_id: str) -> AnswerNotFound:
+    if not services().answer_store.is_on:
+        return AnswerNotFound("This gateway keeps no responses (PROXY_RESPONSE_STORE=off).")
+    return AnswerNotFound(f"Response with id '{response_id[:80]}' not found.")
+
+
+def look_up(body: ResponseBody) -> Before:
+    """Return what a request goes on with. Blocks; raises `InvalidRequest` where it is not there, and `StoreFailed`."""
+    chain = _chain(body.previous_id)
+    wanted = dict.fromkeys(body.references())
+    size = sum(answer.cost for answer in chain)
+    return long_work.run_if(size > _LONG_BYTES, _read, chain, (), wanted, size)
+
+
+def _chain(previous_id: str | None) -> tuple[StoredAnswer, ...]:
+    if previous_id is None:
+        return ()
+    store = services().answer_store
+    if not store.is_on:
+        raise InvalidRequest(
+            "Unsupported parameter: 'previous_response_id' is not supported, since this gateway keeps no responses "
+            "(PROXY_RESPONSE_STORE=off). Send the whole conversation as 'input'.",
+            param="previous_response_id",
+            code="unsupported_parameter",
+        )
+    chain = store.chain(owner(), previous_id)
+    if chain is None:
+        raise InvalidRequest(
+            f"Previous response with id '{previous_id[:80]}' not found.",
+            param="previous_response_id",
+            code="previous_response_not_found",
+        )
+    return chain
+
+
+def _read(
+    chain: tuple[StoredAnswer, ...],
+    others: tuple[StoredAnswer, ...],
+    wanted: Mapping[str, None],
+    size: int,
+) -> Before:
+    items: list[Any] = []
+    known: dict[str, Item] = {}
+    for answer in others:
+        known |= _by_id(orjson.loads(answer.given)) | _by_id(orjson.loads(answer.made))
+    for answer in chain:
+        for found in (orjson.loads(answer.given), orjson.loads(answer.made)):
+            items += filter(_is_of_use, found)
+            known |= _by_id(found)
+    references = {item_id: known[item_id] for item_id in wanted if item_id in known}
+    return Before(tuple(items), references, size)
+
+
+def _is_of_use(item: Item) -> bool:
+    """Return True unless it is reasoning that only its maker could read, and nobody could give back."""
+    return item.get("type") != "reasoning" or bool(item.get("encrypted_content"))
+
+
+def _by_id(items: Sequence[Item]) -> dict[str, Item]:
+    return {item["id"]: item for item in items if isinstance(item.get("id"), str)}
+
+
+def keeper(
+    body: ResponseBody, before: Before, kept: Sequence[Item]
+) -> Callable[[dict[str, Any]], None]:
+    """Return what keeps a whole response before its client is told of it, and says in it whether it is kept.
+
+    `kept` has the items that are needed to go on, once the response is whole. What is returned blocks.
+    """
+    store, mine = services().answer_store, owner()
+
+    def keep(response: dict[str, Any]) -> None:
+        response["store"] = False
+        if not body.is_stored or not store.is_on:
+            return
+        given = with_ids(body.input, response["id"], before.references)
+        response["store"] = True
+        stored = StoredAnswer(
+            id=response["id"],
+            owner=mine,
+            created=response["created_at"],
+            before=body.previous_id,
+            answer=orjson.dumps(response),
+            given=orjson.dumps(given),
+            made=orjson.dumps(kept),
+        )
+        try:
+            store.put(stored)
+        except StoreFailed:  # logged and counted by the store; the answer is good all the same
+            response["store"] = False
+
+    return keep

@@ -1,0 +1,96 @@
+"""Listing of what was kept: pages of input items, and a response as the stream that it might have been."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from flask import Response, request
+
+from app.answer_store.stored_answer import StoredAnswer
+from app.answers.field_errors import invalid_value
+from app.api.responses.input_list import listed
+from app.api.responses.replay import events
+from app.backend.request import Item
+from app.errors import InvalidRequest
+from app.http import long_work, sse
+
+_LONG_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class PageOptions:
+    """Which page of a list: at most `limit` entries, those behind the one of the id `after`."""
+
+    limit: int
+    is_ascending: bool
+    after: str | None
+
+
+def page_options() -> PageOptions:
+    """Read the query of the request at hand. Raises `InvalidRequest`."""
+    order = request.args.get("order", "desc")
+    if order not in ("asc", "desc"):
+        raise invalid_value("order", order, ("asc", "desc"))
+    limit = _number("limit", 20, 1, 100)
+    return PageOptions(limit, order == "asc", request.args.get("after"))
+
+
+def page(items: Sequence[Item], options: PageOptions) -> Response:
+    """Return a page of items, as OpenAI lists them."""
+    ordered = [*items] if options.is_ascending else [*reversed(items)]
+    first = 0
+    if options.after is not None:
+        ids = [item.get("id") for item in ordered]
+        if options.after not in ids:
+            raise InvalidRequest(
+                f"Invalid 'after': there is no item '{options.after[:80]}' in this list.",
+                param="after",
+            )
+        first = ids.index(options.after) + 1
+    shown = listed(ordered[first : first + options.limit])
+    body = {
+        "object": "list",
+        "data": shown,
+        "first_id": shown[0]["id"] if shown else None,
+        "last_id": shown[-1]["id"] if shown else None,
+        "has_more": first + options.limit < len(ordered),
+    }
+    return Response(orjson.dumps(body), content_type="application/json")
+
+
+def replay_after() -> int | None:
+    """Return behind which event a stream is asked for, -1 for all of it; None where the response itself is."""
+    if request.args.get("stream", "false").lower() != "true":
+        return None
+    return _number("starting_after", -1, -1, 1 << 40)
+
+
+def replay(stored: StoredAnswer, after: int) -> Response:
+    """Return a response that is over as a stream of its events, those behind the number `after`."""
+    body = long_work.run_if(len(stored.answer) > _LONG_BYTES, _frames, stored.answer, after)
+    return sse.finished(body)
+
+
+def _frames(answer: bytes, after: int) -> bytes:
+    return b"".join(_numbered(events(orjson.loads(answer)), after))
+
+
+def _numbered(found: Iterator[Mapping[str, Any]], after: int) -> Iterator[bytes]:
+    for number, event in enumerate(found):
+        if number > after:
+            data = orjson.dumps({"type": event["type"], "sequence_number": number, **event})
+            yield sse.frame((event["type"], data))
+
+
+def _number(name: str, default: int, least: int, most: int) -> int:
+    given = request.args.get(name)
+    if given is None:
+        return default
+    if not given.lstrip("-").isdecimal() or not least <= int(given[:20]) <= most:
+        raise InvalidRequest(
+            f"Invalid '{name}': expected an integer from {max(least, 0)} to {most}.", param=name
+        )
+    return int(given)

@@ -1,0 +1,126 @@
+"""Responses that are kept: chains, retrieval, deletion, lists of input items, owners, restarts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import openai
+import pytest
+import requests
+from openai.types.responses import Response
+
+from tests.e2e.harness import MODEL, Gateway, Upstream
+from tests.e2e.test_responses import LOOK, REASONING, SAID, TEXT, TOOL, answer, frames, post
+
+
+def get(gateway: Gateway, path: str, **query: Any) -> requests.Response:
+    return requests.get(
+        f"{gateway.url}/v1/responses/{path}", params=query, headers=gateway.headers, timeout=30
+    )
+
+
+def test_a_chain_of_twenty_goes_on(sdk: openai.OpenAI, upstream: Upstream) -> None:
+    marker = upstream.play(
+        [{"items": [{"type": "message", "deltas": ["a", str(n)]}]} for n in range(20)]
+    )
+    last = sdk.responses.create(model=MODEL, input=f"hi {marker}")
+    for number in range(1, 20):
+        last = sdk.responses.create(
+            model=MODEL, input=f"and {number}?", previous_response_id=last.id
+        )
+        assert last.output_text == f"a{number}"
+    *_, seen = upstream.control.requests(marker)
+    said = [item for item in seen["body"]["input"] if item.get("role") in ("user", "assistant")]
+    texts = [part["text"] for item in said for part in item["content"]]
+    wanted = [f"hi {marker}", "a0"]
+    for number in range(1, 20):
+        wanted += [f"and {number}?", f"a{number}"]
+    assert texts[-39:] == wanted[:-1]
+
+
+def test_what_was_answered_can_be_asked_for(gateway: Gateway, upstream: Upstream) -> None:
+    marker = upstream.play({"items": [REASONING, SAID, LOOK]})
+    whole = answer(gateway, input=f"hi {marker}", tools=[TOOL], metadata={"a": "b"})
+    assert whole["store"] is True
+    assert get(gateway, whole["id"]).json() == whole
+
+
+def test_a_replayed_stream_ends_with_the_response(gateway: Gateway, upstream: Upstream) -> None:
+    marker = upstream.play({"items": [REASONING, SAID, LOOK]})
+    whole = answer(gateway, input=f"hi {marker}", tools=[TOOL])
+    events = [event for _, event in frames(get(gateway, whole["id"], stream="true"))]
+    assert events[-1]["response"] == whole
+    assert [event["sequence_number"] for event in events] == list(range(len(events)))
+    later = [e for _, e in frames(get(gateway, whole["id"], stream="true", starting_after=3))]
+    assert later == events[4:]
+
+
+def test_a_deleted_response_is_gone(gateway: Gateway, upstream: Upstream) -> None:
+    whole = answer(gateway, input=f"hi {upstream.say(*TEXT)}")
+    url = f"{gateway.url}/v1/responses/{whole['id']}"
+    deleted = requests.delete(url, headers=gateway.headers, timeout=30)
+    assert deleted.json() == {"id": whole["id"], "object": "response", "deleted": True}
+    for gone in (
+        get(gateway, whole["id"]),
+        get(gateway, f"{whole['id']}/input_items"),
+        requests.delete(url, headers=gateway.headers, timeout=30),
+    ):
+        assert gone.status_code == 404
+        assert gone.json()["error"]["message"] == f"Response with id '{whole['id']}' not found."
+
+
+def test_nothing_is_kept_where_nobody_wants_it(gateway: Gateway, upstream: Upstream) -> None:
+    whole = answer(gateway, input=f"hi {upstream.say(*TEXT)}", store=False)
+    assert whole["store"] is False
+    assert get(gateway, whole["id"]).status_code == 404
+
+
+@pytest.mark.parametrize("previous", ["resp_none", "", "x" * 500, "resp_\u00e9"])
+def test_an_unknown_response_cannot_be_continued(gateway: Gateway, previous: str) -> None:
+    refused = post(gateway, {"input": "hi", "previous_response_id": previous})
+    assert refused.status_code == 400
+    error = refused.json()["error"]
+    assert (error["code"], error["param"]) == (
+        "previous_response_not_found",
+        "previous_response_id",
+    )
+
+
+def test_results_go_to_the_calls_of_the_response_before(
+    gateway: Gateway, upstream: Upstream
+) -> None:
+    marker = upstream.play([{"items": [REASONING, LOOK]}, {"items": [SAID]}])
+    first = answer(gateway, input=f"hi {marker}", tools=[TOOL])
+    missing = post(gateway, {"input": "x", "previous_response_id": first["id"], "tools": [TOOL]})
+    assert missing.status_code == 400
+    assert missing.json()["error"]["message"] == "No tool output found for function call call_1."
+    result = {"type": "function_call_output", "call_id": "call_1", "output": "seen"}
+    second = answer(gateway, input=[result], previous_response_id=first["id"], tools=[TOOL])
+    assert second["output"][0]["content"][0]["text"] == "".join(TEXT)
+    assert second["previous_response_id"] == first["id"]
+
+
+def test_the_items_of_a_chain_are_listed(sdk: openai.OpenAI, upstream: Upstream) -> None:
+    marker = upstream.play([{"items": [REASONING, SAID]}, {"items": [SAID]}])
+    first = sdk.responses.create(model=MODEL, input=f"hi {marker}")
+    second = sdk.responses.create(model=MODEL, input="and?", previous_response_id=first.id)
+    listed = [*sdk.responses.input_items.list(second.id, limit=2, order="asc")]
+    assert [item.type for item in listed] == ["message", "reasoning", "message", "message"]
+    assert [item.id for item in [*sdk.responses.input_items.list(second.id)]] == [
+        item.id for item in reversed(listed)
+    ]
+
+
+def test_a_chain_goes_on_after_a_restart(
+    make_gateway: Callable[..., Gateway], upstream: Upstream
+) -> None:
+    gateway = make_gateway()
+    marker = upstream.play([{"items": [REASONING, SAID]}, {"items": [SAID]}])
+    first = answer(gateway, input=f"hi {marker}")
+    gateway.child().kill()
+    second = answer(gateway, input="and?", previous_response_id=first["id"])
+    assert Response.model_validate(second).output_text == "".join(TEXT)
+    (_, seen) = upstream.control.requests(marker)
+    thought = [item for item in seen["body"]["input"] if item["type"] == "reasoning"]
+    assert [item["encrypted_content"] for item in thought] == ["sealed"]
