@@ -1,0 +1,84 @@
+"""The codex CLI with this gateway as its provider: it does a whole task with its own tools through it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from codex_cli_bin import bundled_codex_path
+
+from app.answers.tools import alias_of
+from tests.e2e.harness import KEY, MODEL, Gateway, Upstream
+
+PATCH = "*** Begin Patch\n*** Add File: patched.txt\n+hello \u00e9\n*** End Patch\n"
+THOUGHT = {"type": "reasoning", "summary_deltas": ["hm"], "sealed": "opaque"}
+DONE = {"type": "message", "deltas": ["do", "ne"], "phase": "final_answer"}
+
+
+def called(name: str, call_id: str, **arguments: str) -> dict[str, Any]:
+    """A call as the model makes it, which knows a tool of codex's by another name."""
+    item = {"type": "function_call", "name": alias_of(name), "call_id": call_id}
+    return {**item, "arguments": json.dumps(arguments)}
+
+
+def run_codex(gateway: Gateway, folder: Path, task: str) -> list[dict[str, Any]]:
+    """Run `codex exec` in `folder / "work"`, and return the events that it prints."""
+    home, work = folder / "home", folder / "work"
+    home.mkdir()
+    work.mkdir()
+    provider = (
+        f'{{name="gateway",base_url="{gateway.url}/v1",env_key="GATEWAY_KEY",wire_api="responses"}}'
+    )
+    done = subprocess.run(
+        [
+            *(str(bundled_codex_path()), "exec", "--json", "--skip-git-repo-check"),
+            *("--dangerously-bypass-approvals-and-sandbox", "-m", MODEL),
+            *("-c", 'model_provider="gateway"', "-c", f"model_providers.gateway={provider}"),
+            task,
+        ],
+        cwd=work,
+        env={
+            "PATH": os.environ["PATH"],
+            "HOME": str(home),
+            "CODEX_HOME": str(home),
+            "GATEWAY_KEY": KEY,
+        },
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+
+
+def test_codex_runs_its_tools_through_the_gateway(
+    gateway: Gateway, upstream: Upstream, tmp_path: Path
+) -> None:
+    marker = upstream.play(
+        [
+            {"items": [THOUGHT, called("exec_command", "call_1", cmd="echo made | tee made.txt")]},
+            {"items": [called("apply_patch", "call_2", input=PATCH)]},
+            {"items": [DONE]},
+        ]
+    )
+    events = run_codex(gateway, tmp_path, f"Make two files. {marker}")
+    items = [event["item"] for event in events if event["type"] == "item.completed"]
+    kinds = [item["type"] for item in items]
+    assert kinds == ["reasoning", "command_execution", "file_change", "agent_message"]
+    assert items[-1]["text"] == "done"
+    assert (tmp_path / "work" / "made.txt").read_text() == "made\n"
+    assert (tmp_path / "work" / "patched.txt").read_text() == "hello \u00e9\n"
+    *_, last = upstream.control.requests(marker)
+    thought, first, result, second, patched = last["body"]["input"][-5:]
+    assert thought["type"] == "reasoning"
+    assert (first["call_id"], result["call_id"]) == ("call_1", "call_1")
+    assert "made" in json.dumps(result["output"])
+    assert json.loads(second["arguments"]) == {"input": PATCH}
+    assert "patched.txt" in json.dumps(patched["output"])
+    lines = [line for line in gateway.events("request") if line["route"] == "/v1/responses"]
+    assert [line["kept_thread"] for line in lines[-3:]] == ["first", "kept", "kept"]
