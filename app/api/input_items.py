@@ -11,8 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-import orjson
-
 from app.answers.choice_text import texts_of
 from app.answers.field_errors import (
     checked_length,
@@ -23,9 +21,9 @@ from app.answers.field_errors import (
 )
 from app.api.content import RESPONSE_PARTS, ImageFields, Past, PixelCount, to_content
 from app.api.conversation import Conversation
-from app.api.tools import INPUT, ClientTool, function_name, parse_tools
+from app.api.tools import ClientTool, arguments_of, function_name, parse_tools
 from app.backend.events import COMMENTARY, FINAL_ANSWER
-from app.backend.request import Item
+from app.backend.request import Item, developer_item
 from app.errors import InvalidRequest
 
 ROOT = "input"
@@ -51,6 +49,15 @@ def count_answered(items: Sequence[Any]) -> int:
     return 0
 
 
+def input_list(given: Any) -> tuple[Any, ...]:
+    """Return the items of an `input`; a text is one message. Raises `InvalidRequest`."""
+    if isinstance(given, str):
+        return ({"type": "message", "role": "user", "content": checked_length(given, ROOT)},)
+    if not isinstance(given, list):
+        raise invalid_type(ROOT, "a string or an array of items", given)
+    return tuple(given)
+
+
 class InputReader:
     """Reader of input items, one after the other. `tools` are those that came among the items.
 
@@ -62,7 +69,7 @@ class InputReader:
         image_fields: ImageFields,
         past: Past,
         count: PixelCount,
-        references: Mapping[str, Item],
+        references: Mapping[str, Item] = MappingProxyType({}),
     ) -> None:
         self.conversation = Conversation()
         self.tools: list[ClientTool] = []
@@ -72,6 +79,23 @@ class InputReader:
         self._all_past = past
         self._past: Past | None = None
         self._references = references
+
+    def add_all(
+        self, items: Sequence[Any], instructions: str | None = None, before: Sequence[Any] = ()
+    ) -> tuple[Item, ...]:
+        """Read a whole conversation, and return it. Raises `InvalidRequest`.
+
+        `before` are items of answers that were kept. `instructions` are no part of what is kept, and come first.
+        """
+        if instructions:
+            self.conversation.put(developer_item(checked_length(instructions, "instructions")))
+        for item in before:
+            self.add(item, "previous_response_id", is_past=True)
+        answered = count_answered(items)
+        for index, item in enumerate(items):
+            self.add(item, f"{ROOT}[{index}]", is_past=index < answered)
+        self.check_answered()
+        return tuple(self.conversation.items)
 
     def add(self, item: Any, where: str, *, is_past: bool) -> None:
         """Read one item. Raises `InvalidRequest`, which names the field."""
@@ -143,8 +167,7 @@ class InputReader:
     def custom_tool_call(self, item: Mapping[str, Any], where: str) -> None:
         """Read a call of a custom tool, which the model knows as a function of one text."""
         text = required_string(item, "input", where)
-        arguments = orjson.dumps({INPUT: checked_length(text, f"{where}.input")}).decode()
-        self._call(item, arguments, where)
+        self._call(item, arguments_of(checked_length(text, f"{where}.input")), where)
 
     def _call(self, item: Mapping[str, Any], arguments: str, where: str) -> None:
         call_id = required_string(item, "call_id", where)

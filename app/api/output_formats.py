@@ -35,6 +35,23 @@ def parse_format(
     return _schema(*_described(given, where, wrapper), where)
 
 
+def text_format(given: Mapping[str, Any]) -> OutputFormat:
+    """Read `text.format` of the Responses API, where it is given."""
+    wanted = given.get("text", {}).get("format")
+    return TEXT if wanted is None else parse_format(wanted, "text.format", "")
+
+
+def text_verbosity(given: Mapping[str, Any]) -> str | None:
+    """Read `text.verbosity` of the Responses API, where it is given."""
+    wanted = given.get("text", {}).get("verbosity")
+    if wanted is not None and wanted not in _LEVELS:
+        raise invalid_value("text.verbosity", wanted, _LEVELS)
+    return None if wanted is None else str(wanted)
+
+
+_LEVELS = ("low", "medium", "high")
+
+
 def _described(given: Mapping[str, Any], where: str, wrapper: str) -> tuple[Mapping[str, Any], str]:
     """Return the object that has the schema, and its place."""
     if not wrapper:

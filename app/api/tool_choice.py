@@ -118,7 +118,7 @@ def _named(wanted: Any, tools: Sequence[ClientTool], where: str) -> Tool:
         raise invalid_value(f"{where}.type", kind, forms)
     function, at = wanted, where
     if "name" not in wanted:
-        function, at = wanted.get("function", {}), f"{where}.function"
+        function, at = wanted.get(kind, {}), f"{where}.{kind}"
         if not isinstance(function, dict):
             raise invalid_type(at, "an object", function)
     return find_tool(tools, required_string(function, "name", at), f"{at}.name")

@@ -6,11 +6,13 @@ functions of a namespace, each by a name with the namespace before it. `ClientTo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from enum import Enum
 from types import MappingProxyType
 from typing import Any
+
+import orjson
 
 from app.answers.field_errors import invalid_type, invalid_value, missing, required_string
 from app.answers.tools import Tool, check_amount, parse_function
@@ -26,6 +28,21 @@ HOSTED = frozenset(
     }
 )
 """Tools of OpenAI's own that agents offer by habit, and can do without: they are left out, and named as ignored."""
+
+
+def text_of(arguments: str) -> str:
+    """Return the text for a custom tool out of the arguments of the function that stands for it."""
+    try:
+        found = orjson.loads(arguments)
+    except orjson.JSONDecodeError:
+        return arguments  # the model's own words, whatever they are
+    text = found.get(INPUT) if isinstance(found, dict) else None
+    return text if isinstance(text, str) else arguments
+
+
+def arguments_of(text: str) -> str:
+    """Return the arguments of the function that stands for a custom tool."""
+    return orjson.dumps({INPUT: text}).decode()
 
 
 class CallForm(Enum):
@@ -59,15 +76,20 @@ class ToolList:
         return tuple(entry.tool for entry in self.tools)
 
     @property
+    def custom(self) -> frozenset[str]:
+        """The names of custom tools, as the client has them."""
+        return frozenset(it.name for it in self.tools if it.form is CallForm.CUSTOM)
+
+    @property
     def fields(self) -> Mapping[str, tuple[str, str]]:
         """The client's name of each tool and its field, by the name that codex knows."""
         return MappingProxyType({it.tool.alias: (it.name, it.field) for it in self.tools})
 
 
-def parse_tools(given: Any, where: str = "tools", *, only_functions: bool = False) -> ToolList:
+def parse_tools(given: Any, where: str = "tools", *, has_namespaces: bool = True) -> ToolList:
     """Read an array of tools. Raises `InvalidRequest`, which names the field.
 
-    `only_functions` is for an endpoint that has no way to tell of other calls.
+    Without `has_namespaces`, a tool is a function or a custom tool: the endpoint has no words for others.
     """
     if not isinstance(given, list):
         raise invalid_type(where, "an array of tools", given)
@@ -79,10 +101,10 @@ def parse_tools(given: Any, where: str = "tools", *, only_functions: bool = Fals
         kind = _kind(entry, at)
         if kind == "function":
             tools.append(_function(entry, at))
-        elif only_functions:
-            raise invalid_value(f"{at}.type", kind, ("function",))
         elif kind == "custom":
-            tools.append(_custom(entry, at))
+            tools.append(_custom(*_unwrapped(entry, at)))
+        elif not has_namespaces:
+            raise invalid_value(f"{at}.type", kind, ("function", "custom"))
         elif kind == "namespace":
             tools += _namespace(entry, at)
         elif kind in HOSTED:
@@ -91,6 +113,22 @@ def parse_tools(given: Any, where: str = "tools", *, only_functions: bool = Fals
             raise _not_served(kind, at)
     check_distinct(tools)
     return ToolList(tuple(tools), tuple(ignored))
+
+
+def with_late(tools: ToolList, late: Iterable[ClientTool]) -> ToolList:
+    """Return the tools of a request with those that came in its conversation: what was found again is there once.
+
+    Raises `InvalidRequest` for too many, as for those of one field.
+    """
+    known = {entry.tool.name for entry in tools.tools}
+    more = {entry.tool.name: entry for entry in late if entry.tool.name not in known}
+    together = (*tools.tools, *more.values())
+    check_amount([_spoken(entry.tool) for entry in together] if more else (), "tools")
+    return replace(tools, tools=together)
+
+
+def _spoken(tool: Tool) -> Mapping[str, Any]:
+    return {"description": tool.description, "parameters": tool.parameters}
 
 
 def check_distinct(tools: list[ClientTool]) -> None:
@@ -119,7 +157,9 @@ def _with_inner(given: list[Any]) -> Iterator[Any]:
 
 def _function_of(entry: Any) -> Any:
     """Return the object that describes a tool: the entry, or the one wrapped in it."""
-    return entry.get("function", entry) if isinstance(entry, dict) else None
+    if not isinstance(entry, dict):
+        return None
+    return next((entry[name] for name in ("function", "custom") if name in entry), entry)
 
 
 def _kind(entry: Any, where: str) -> Any:
@@ -154,6 +194,16 @@ _ONE_TEXT: Mapping[str, Any] = MappingProxyType(
 )
 
 
+def _unwrapped(entry: Mapping[str, Any], where: str) -> tuple[Mapping[str, Any], str]:
+    """Return the object that describes a custom tool, and its place: chat completions have it in a wrapper."""
+    if "custom" not in entry:
+        return entry, where
+    custom, at = entry["custom"], f"{where}.custom"
+    if not isinstance(custom, dict):
+        raise invalid_type(at, "an object", custom)
+    return custom, at
+
+
 def _custom(entry: Mapping[str, Any], where: str, namespace: str | None = None) -> ClientTool:
     described = parse_function({"name": entry.get("name")} | _description(entry), where)
     texts = (described.description, _grammar(entry.get("format"), f"{where}.format"))
@@ -177,8 +227,11 @@ def _grammar(given: Any, where: str) -> str:
         return ""
     if kind != "grammar":
         raise invalid_value(f"{where}.type", kind, ("text", "grammar"))
-    syntax = required_string(given, "syntax", where)
-    definition = required_string(given, "definition", where)
+    grammar = given.get("grammar", given)
+    if not isinstance(grammar, dict):
+        raise invalid_type(f"{where}.grammar", "an object", grammar)
+    syntax = required_string(grammar, "syntax", where)
+    definition = required_string(grammar, "definition", where)
     return f"The input must follow this grammar ({syntax}):\n{definition}"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from app.api.input_members import ITEMS, TEXT_OPTIONS
 from app.api.members import Kinds, Members, members
 from app.api.sampling import STREAM_OPTIONS
 
@@ -21,7 +22,11 @@ _NAME = {"name": ("",)}
 
 _CALLED = members("name", "arguments")
 # Echoes: `index` of a stream's deltas, `parsed…` of what OpenAI's SDK makes of our answers.
-_CALL = members("id", "type", "index", function=members("name", "arguments", "parsed_arguments"))
+_CALL = members(
+    *("id", "type", "index"),
+    function=members("name", "arguments", "parsed_arguments"),
+    custom=members("name", "input"),
+)
 
 _INPUT = Members(
     frozenset({"role", "content"}),
@@ -57,14 +62,18 @@ MESSAGES = Kinds(
 )
 
 _FUNCTION = Members(frozenset({"name", "description", "parameters"}), harmless={"strict": (False,)})
-_CHOSEN = members("type", function=members("name"))
+_CHOSEN = members("type", "name", function=members("name"), custom=members("name"))
+_CHOSEN_ONES = Kinds("type", {"function": _CHOSEN, "custom": _CHOSEN})
 
 _CHOICE = Kinds(
     "type",
     {
         "function": _CHOSEN,
+        "custom": _CHOSEN,
         "allowed_tools": members(
-            "type", allowed_tools=members("mode", tools=Kinds("type", {"function": _CHOSEN}))
+            *("type", "mode"),
+            tools=_CHOSEN_ONES,
+            allowed_tools=members("mode", tools=_CHOSEN_ONES),
         ),
     },
 )
@@ -83,7 +92,20 @@ _FORMAT = Kinds(
 INNER: Mapping[str, Members | Kinds] = MappingProxyType(
     {
         "messages": MESSAGES,
-        "tools": Kinds("type", {"function": members("type", function=_FUNCTION)}),
+        "input": ITEMS,
+        "text": TEXT_OPTIONS,
+        "tools": Kinds(
+            "type",
+            {
+                # Wrapped, as chat completions have it, or flat, as the Responses API does.
+                "function": Members(
+                    _FUNCTION.read | {"type", "function"},
+                    {"function": _FUNCTION},
+                    _FUNCTION.harmless,
+                ),
+                "custom": members("type", "name", "description", "format", "custom"),
+            },
+        ),
         "functions": _FUNCTION,
         "tool_choice": _CHOICE,
         "function_call": members("name"),

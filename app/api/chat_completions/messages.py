@@ -19,6 +19,7 @@ from app.answers.field_errors import (
 )
 from app.api.content import CHAT_PARTS, ImageFields, Past, PixelCount, to_content, to_text
 from app.api.conversation import Conversation
+from app.api.tools import arguments_of
 from app.backend.request import Item
 from app.errors import InvalidRequest
 
@@ -128,13 +129,25 @@ class _Messages:
         if not isinstance(call, dict):
             raise invalid_type(where, "an object", call)
         kind = call.get("type")
-        if kind not in (None, "function"):
-            raise invalid_value(f"{where}.type", kind, ("function",))
+        if kind not in (None, "function", "custom"):
+            raise invalid_value(f"{where}.type", kind, ("function", "custom"))
         call_id = required_string(call, "id", where)
+        if kind == "custom":
+            self._custom_call(call.get("custom"), call_id, f"{where}.custom")
+            return
         function = call.get("function")
         if function is None:
             raise missing(f"{where}.function")
         self._function_call(function, call_id, f"{where}.function")
+
+    def _custom_call(self, custom: Any, call_id: str, where: str) -> None:
+        if custom is None:
+            raise missing(where)
+        if not isinstance(custom, dict):
+            raise invalid_type(where, "an object", custom)
+        name, text = (required_string(custom, member, where) for member in ("name", "input"))
+        arguments = arguments_of(checked_length(text, f"{where}.input"))
+        self.conversation.call(name, arguments, call_id, where.rpartition(".")[0])
 
     def _function_call(self, function: Any, call_id: str, where: str) -> None:
         if not isinstance(function, dict):

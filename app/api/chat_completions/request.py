@@ -9,13 +9,14 @@ from typing import Any
 
 from app.answers.constraints import AnswerConstraints
 from app.answers.field_errors import invalid_type
-from app.answers.output_format import TEXT, OutputFormat
+from app.answers.output_format import OutputFormat
 from app.answers.tools import check_amount, names_by_alias, parse_function, to_dynamic_tool
 from app.api.chat_completions.messages import to_items
-from app.api.chat_completions.schemas import check_fields
+from app.api.chat_completions.schemas import TOKEN_LIMITS, check_fields
 from app.api.content import ImageFields, Past, PixelCount
+from app.api.input_items import ROOT, InputReader, input_list
 from app.api.members import with_names
-from app.api.output_formats import parse_format
+from app.api.output_formats import parse_format, text_format, text_verbosity
 from app.api.sampling import (
     PARAGRAPH,
     choice_count,
@@ -25,7 +26,7 @@ from app.api.sampling import (
     stop_sequences,
 )
 from app.api.tool_choice import ToolChoice, parse_choice, without_tools
-from app.api.tools import ClientTool, ToolList, check_distinct, parse_tools
+from app.api.tools import ClientTool, ToolList, check_distinct, parse_tools, with_late
 from app.backend.request import Item, developer_item, estimate_tokens
 from app.images.dimensions import check_together
 
@@ -47,7 +48,7 @@ class ChatRequest:
 
     `image_fields` has the address of each remote image after the model's last answer, and the field that names it
     first; `past_images` has those before it. `pixels` is the number of all others. `names` are what the caller calls
-    the conversation.
+    the conversation. `custom_tools` has the names of those that take a text.
     """
 
     model: str | None
@@ -69,6 +70,7 @@ class ChatRequest:
     past_images: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     pixels: int = 0
     names: tuple[str, ...] = ()
+    custom_tools: frozenset[str] = frozenset()
 
 
 def parse_request(
@@ -81,10 +83,14 @@ def parse_request(
 ) -> ChatRequest:
     """Check the body. Raises `InvalidRequest`, which names the first field that is wrong."""
     given, ignored = check_fields(body, needs_model=needs_model)
-    tools, choice = _tools(given)
-    output = parse_format(given["response_format"]) if "response_format" in given else TEXT
-    image_fields, past, count = ImageFields(), Past(), PixelCount()
-    items = _items(given["messages"], image_fields, past, count)
+    image_fields, past, count = (
+        ImageFields(),
+        Past("messages" if "messages" in given else ROOT),
+        PixelCount(),
+    )
+    items, late = _items(given, image_fields, past, count)
+    tools, choice = _tools(given, late)
+    output = _format(given)
     return ChatRequest(
         model=given.get("model"),
         items=items,
@@ -95,7 +101,7 @@ def parse_request(
         n=choice_count(given, max_choices),
         effort=_effort(given)[0],
         service_tier=service_tier(given),
-        verbosity=given.get("verbosity"),
+        verbosity=given.get("verbosity", text_verbosity(given)),
         dynamic_tools=tuple(map(to_dynamic_tool, choice.offered)),
         output_schema=output.strict_schema,
         constraints=replace(
@@ -110,15 +116,28 @@ def parse_request(
         past_images=past.images,
         pixels=count.total,
         names=conversation_names(body),
+        custom_tools=tools.custom,
     )
 
 
 def _items(
-    messages: Sequence[Any], image_fields: ImageFields, past: Past, count: PixelCount
-) -> tuple[Item, ...]:
-    items = to_items(messages, image_fields, past, count)
-    check_together(count.total, "messages")
-    return items
+    given: Mapping[str, Any], image_fields: ImageFields, past: Past, count: PixelCount
+) -> tuple[tuple[Item, ...], Sequence[ClientTool]]:
+    """Return the conversation, and tools that stand in it."""
+    if "messages" in given:
+        items, tools = to_items(given["messages"], image_fields, past, count), list[ClientTool]()
+        check_together(count.total, "messages")
+        return items, tools
+    reader = InputReader(image_fields, past, count)
+    items = reader.add_all(input_list(given["input"]), given.get("instructions"))
+    check_together(count.total, ROOT)
+    return items, reader.tools
+
+
+def _format(given: Mapping[str, Any]) -> OutputFormat:
+    if "response_format" in given:
+        return parse_format(given["response_format"])
+    return text_format(given)
 
 
 def _instructions(*texts: str | None) -> tuple[Item, ...]:
@@ -130,7 +149,7 @@ def _constraints(
 ) -> AnswerConstraints:
     return AnswerConstraints(
         stops=stop_sequences(given.get("stop")),
-        max_tokens=given.get("max_completion_tokens", given.get("max_tokens")),
+        max_tokens=next((given[name] for name in TOKEN_LIMITS if name in given), None),
         names=names_by_alias(tool.name for tool in choice.tools),
         offers_tools=bool(choice.offered),
         requires_tool=choice.is_required,
@@ -149,10 +168,12 @@ def _is_legacy(given: Mapping[str, Any]) -> bool:
 # Tools
 
 
-def _tools(given: Mapping[str, Any]) -> tuple[ToolList, ToolChoice]:
-    """Return the tools of the request, and what the model may call of them."""
-    if given.get("tools", []) != []:
-        tools = parse_tools(given["tools"], only_functions=True)
+def _tools(
+    given: Mapping[str, Any], late: Sequence[ClientTool] = ()
+) -> tuple[ToolList, ToolChoice]:
+    """Return the tools of the request, and what the model may call of them; `late` are those in the conversation."""
+    if late or given.get("tools", []) != []:
+        tools = with_late(parse_tools(given.get("tools", []), has_namespaces=False), late)
         return tools, parse_choice(given.get("tool_choice", "auto"), tools.tools, "tool_choice")
     if given.get("functions", []) != []:
         tools = _parse_functions(given["functions"])

@@ -65,9 +65,8 @@ def create_chat_completion() -> Response:
         pixels=request.pixels,
     )
     plan = AnswerPlan((prompt,), words, resolved, request.ignored)
-    return respond.respond(
-        plan, ChatWire(envelope, legacy_calls=request.legacy_calls), is_stream=request.stream
-    )
+    wire = ChatWire(envelope, legacy_calls=request.legacy_calls, custom=request.custom_tools)
+    return respond.respond(plan, wire, is_stream=request.stream)
 
 
 def _words_for(request: ChatRequest) -> RequestWords:

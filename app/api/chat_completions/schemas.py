@@ -15,6 +15,7 @@ from marshmallow import fields
 
 from app.answers.field_errors import missing, unsupported
 from app.api.chat_completions.members import INNER
+from app.api.input_members import MOST_ENTRIES, check_count
 from app.api.members import BodyPass, BodyShape, Members
 from app.errors import InvalidRequest
 from app.http.fields import OneOf, Ranged, SamplingSchema, Typed
@@ -24,7 +25,12 @@ class ChatCompletionSchema(SamplingSchema):
     """The fields whose type can be told without looking further; `request.py` reads the others."""
 
     model = Typed(str, "a string")
-    messages = Typed(list, "an array of messages", required=True)
+    messages = Typed(list, "an array of messages")
+    # Of the Responses API: some editors send its fields to this route.
+    input = fields.Raw()
+    instructions = Typed(str, "a string")
+    max_output_tokens = Ranged(1, 1 << 40, whole=True)
+    text = Typed(dict, "an object")
     stream = Typed(bool, "a boolean")
     stream_options = Typed(dict, "an object")
     reasoning_effort = Typed(str, "a string")
@@ -44,9 +50,6 @@ class ChatCompletionSchema(SamplingSchema):
     logprobs = Typed(bool, "a boolean")
     top_logprobs = Ranged(0, 20, whole=True)
 
-
-MOST_ENTRIES = 20_000
-"""Messages, parts and calls in one request. Reading them costs the worker's only thread microseconds each."""
 
 IGNORED: Mapping[str, tuple[Any, ...]] = MappingProxyType(
     {
@@ -91,20 +94,15 @@ def check_fields(
     given = dict(body)
     if None in body.values():
         given = {name: value for name, value in body.items() if value is not None}
-    for name in ("model", "messages") if needs_model else ("messages",):
-        if name not in given:
-            raise missing(name)
+    if needs_model and "model" not in given:
+        raise missing("model")
+    if "messages" not in given and "input" not in given:
+        raise missing("messages")
     known: dict[str, Any] = _SCHEMA.load(given)
     for name, harmless in REFUSED.items():
         if name in given and given[name] not in harmless:
             raise unsupported(name)
-    if not known["messages"]:
-        raise InvalidRequest(
-            "Invalid 'messages': empty array. Expected at least one message.",
-            param="messages",
-            code="empty_array",
-        )
-    _check_count(known["messages"])
+    _check_conversation(known)
     body_pass = BodyPass()
     read = body_pass.over(given, _BODY)
     known = {name: read[name] for name in known}
@@ -117,17 +115,36 @@ def _overruled(known: Mapping[str, Any]) -> Iterator[str]:
     """Yield the fields that have no effect because of another one, or of their value."""
     if known.get("service_tier") == "scale":
         yield "service_tier"  # codex does not hand it on
+    if "messages" in known:
+        yield from (name for name in ("input", "instructions") if known.get(name))
     if "reasoning_effort" in known and "reasoning" in known:
         effort = known["reasoning"].get("effort")
         if effort not in (None, known["reasoning_effort"]):
             yield "reasoning.effort"
-    limit = known.get("max_tokens")
-    if limit is not None and known.get("max_completion_tokens", limit) != limit:
-        yield "max_tokens"
+    limits = [name for name in TOKEN_LIMITS if name in known]
+    yield from (name for name in limits[1:] if known[name] != known[limits[0]])
     if known.get("tools"):
         yield from (name for name in ("functions", "function_call") if known.get(name))
     elif known.get("functions") and known.get("tool_choice", "auto") != "auto":
         yield "tool_choice"
+
+
+TOKEN_LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
+"""Fields that say how long the answer may be; the first that is given counts."""
+
+
+def _check_conversation(known: Mapping[str, Any]) -> None:
+    messages = known.get("messages")
+    if messages is None:
+        check_count(known["input"])
+        return
+    if not messages:
+        raise InvalidRequest(
+            "Invalid 'messages': empty array. Expected at least one message.",
+            param="messages",
+            code="empty_array",
+        )
+    _check_count(messages)
 
 
 def _check_count(messages: list[Any]) -> None:

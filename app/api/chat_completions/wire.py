@@ -30,6 +30,7 @@ from app.answers.chunks import (
 )
 from app.answers.summary import Summary
 from app.api.choices_wire import ChoicesWire, Envelope, render_usage
+from app.api.tools import text_of
 
 _ROLE = {"role": "assistant"}
 _ROLES: Mapping[type[Chunk], dict[str, Any]] = MappingProxyType(
@@ -51,14 +52,28 @@ _MEMBERS: Mapping[type[Chunk], bytes] = MappingProxyType(
 """The member of a delta that has the text."""
 
 
+_FUNCTION, _CUSTOM = ("function", "arguments"), ("custom", "input")
+"""Kinds of calls, each with the member that has what is called with."""
+
+
 class ChatWire(ChoicesWire):
-    """Rendering of one answer. `legacy_calls` renders a call as `function_call`, for callers who sent `functions`."""
+    """Rendering of one answer. `legacy_calls` renders a call as `function_call`, for callers who sent `functions`.
 
-    __slots__ = ("_calls", "_closing", "_legacy_calls", "_opening")
+    `custom` has the names of custom tools, whose calls have a text in place of arguments.
+    """
 
-    def __init__(self, envelope: Envelope, *, legacy_calls: bool = False) -> None:
+    __slots__ = ("_calls", "_closing", "_custom", "_is_custom", "_legacy_calls", "_opening")
+
+    def __init__(
+        self,
+        envelope: Envelope,
+        *,
+        legacy_calls: bool = False,
+        custom: frozenset[str] = frozenset(),
+    ) -> None:
         super().__init__(envelope, "chat.completion.chunk")
-        self._legacy_calls = legacy_calls
+        self._legacy_calls, self._custom = legacy_calls, custom
+        self._is_custom = False  # the call that is told of
         # The bytes around a delta's text hardly ever change within an answer, so they are made once.
         self.name_model(envelope.model)
         self._closing = b'},"logprobs":null,"finish_reason":null}]'
@@ -111,17 +126,20 @@ class ChatWire(ChoicesWire):
         """Yield the deltas of a call: who it is once, then its arguments."""
         if isinstance(chunk, CallBegan):
             self._calls[chunk.index] += 1
-            who = {"id": chunk.call_id, "type": "function"}
-            functions = [{"name": chunk.name, "arguments": ""}]
+            self._is_custom = chunk.name in self._custom
+        kind, member = _CUSTOM if self._is_custom else _FUNCTION
+        if isinstance(chunk, CallBegan):
+            who = {"id": chunk.call_id, "type": kind}
+            parts = [{"name": chunk.name, member: ""}]
         else:
-            who = {}
-            functions = [{"arguments": piece} for piece in in_pieces(chunk.text)]
+            who, text = {}, text_of(chunk.text) if self._is_custom else chunk.text
+            parts = [{member: piece} for piece in in_pieces(text)]
         number = self._calls[chunk.index] - 1
-        for function in functions:
+        for part in parts:
             if self._legacy_calls:
-                yield {"function_call": function}
+                yield {"function_call": part}
             else:
-                yield {"tool_calls": [{"index": number, **who, "function": function}]}
+                yield {"tool_calls": [{"index": number, **who, kind: part}]}
 
     def _finish_reason(self, cause: Cause) -> str:
         is_legacy = self._legacy_calls and cause is Cause.CALLS
@@ -146,7 +164,7 @@ class ChatWire(ChoicesWire):
             "choices": [
                 {
                     "index": index,
-                    "message": message.render(legacy_calls=self._legacy_calls),
+                    "message": message.render(self._custom, legacy_calls=self._legacy_calls),
                     "logprobs": None,
                     "finish_reason": self._finish_reason(message.cause),
                 }
@@ -182,7 +200,7 @@ class _Message:
             case Ended(cause=cause):
                 self.cause = cause
 
-    def render(self, *, legacy_calls: bool) -> dict[str, Any]:
+    def render(self, custom: frozenset[str], *, legacy_calls: bool) -> dict[str, Any]:
         said_nothing = not self._texts and bool(self._calls or self._refusals)
         message: dict[str, Any] = {
             "role": "assistant",
@@ -192,18 +210,21 @@ class _Message:
         }
         if self._reasoning:
             message["reasoning_content"] = "".join(self._reasoning)
-        calls = [
-            (call_id, {"name": name, "arguments": "".join(pieces)})
-            for call_id, name, pieces in self._calls
-        ]
+        calls = [_whole_call(*call, is_custom=call[1] in custom) for call in self._calls]
         if calls and legacy_calls:
-            message["function_call"] = calls[0][1]
+            message["function_call"] = calls[0]["function"]
         elif calls:
-            message["tool_calls"] = [
-                {"id": call_id, "type": "function", "function": function}
-                for call_id, function in calls
-            ]
+            message["tool_calls"] = calls
         return message
+
+
+def _whole_call(
+    call_id: str, name: str, pieces: Sequence[str], *, is_custom: bool
+) -> dict[str, Any]:
+    text = "".join(pieces)
+    kind, member = _CUSTOM if is_custom else _FUNCTION
+    said = {"name": name, member: text_of(text) if is_custom else text}
+    return {"id": call_id, "type": kind, kind: said}
 
 
 def _role(index: int, batch: Sequence[Chunk]) -> dict[str, Any]:

@@ -10,8 +10,6 @@ from collections.abc import Iterator, Mapping
 from hashlib import blake2b
 from typing import Any
 
-import orjson
-
 from app.answers.chunks import (
     CallArguments,
     CallBegan,
@@ -36,7 +34,7 @@ from app.api.responses.open_items import (
     MessageItem,
     ReasoningItem,
 )
-from app.api.tools import INPUT, CallForm, ClientTool
+from app.api.tools import CallForm, ClientTool, text_of
 from app.backend.request import Item
 
 
@@ -186,7 +184,7 @@ class Output:
         if tool is not None and tool.namespace is not None:
             who["namespace"] = tool.namespace
         if tool is not None and tool.form is CallForm.CUSTOM:
-            form, prefix, text = CUSTOM, "ctc", _text_of(arguments)
+            form, prefix, text = CUSTOM, "ctc", text_of(arguments)
         else:
             form, prefix, text = FUNCTION, "fc", arguments
         item = CallItem(self._id(None, prefix), len(self.shown), form, who)
@@ -217,13 +215,3 @@ def _encrypted(raw: Item | None, item_id: str) -> str | None:
         return None
     encrypted = raw.get("encrypted_content")
     return encrypted if isinstance(encrypted, str) else None
-
-
-def _text_of(arguments: str) -> str:
-    """Return the text for a custom tool out of the arguments of the function that stands for it."""
-    try:
-        found = orjson.loads(arguments)
-    except orjson.JSONDecodeError:
-        return arguments  # the model's own words, whatever they are
-    text = found.get(INPUT) if isinstance(found, dict) else None
-    return text if isinstance(text, str) else arguments

@@ -7,22 +7,22 @@ be looked up; `to_request` reads the whole conversation.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
 from app.answers.constraints import AnswerConstraints
-from app.answers.field_errors import checked_length, invalid_type, invalid_value
-from app.answers.output_format import TEXT, OutputFormat
+from app.answers.field_errors import invalid_type, invalid_value
+from app.answers.output_format import OutputFormat
 from app.answers.tools import names_by_alias, to_dynamic_tool
 from app.api.content import ImageFields, Past, PixelCount
-from app.api.input_items import ROOT, InputReader, count_answered
+from app.api.input_items import ROOT, InputReader, input_list
 from app.api.members import with_names
-from app.api.output_formats import parse_format
+from app.api.output_formats import text_format, text_verbosity
 from app.api.responses.schemas import check_fields
 from app.api.sampling import conversation_names, service_tier
 from app.api.tool_choice import ToolChoice, parse_choice, without_tools
-from app.api.tools import HOSTED, ClientTool, ToolList, check_distinct, parse_tools
+from app.api.tools import HOSTED, ToolList, parse_tools, with_late
 from app.backend.request import Item, developer_item, estimate_tokens
 from app.errors import InvalidRequest
 from app.images.dimensions import check_together
@@ -112,10 +112,10 @@ def to_request(
     given = body.given
     image_fields, past, count = ImageFields(), Past(ROOT), PixelCount()
     reader = InputReader(image_fields, past, count, references)
-    items = _read_items(body, before, reader)
+    items = reader.add_all(body.input, given.get("instructions"), before)
     check_together(count.total, ROOT)
     tools, choice = _tools(given, reader)
-    output = _format(given)
+    output = text_format(given)
     return ResponseRequest(
         body=body,
         model=given.get("model"),
@@ -130,7 +130,7 @@ def to_request(
         effort=_effort(given),
         summary=_summary(given),
         service_tier=service_tier(given),
-        verbosity=_verbosity(given),
+        verbosity=text_verbosity(given),
         tools=tools,
         dynamic_tools=tuple(map(to_dynamic_tool, choice.offered)),
         output_schema=output.strict_schema,
@@ -158,35 +158,15 @@ def _constraints(
     )
 
 
-# Input
-
-
 def _input(given: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Return the input items; a text is one message."""
-    found = given.get("input", [])
-    if isinstance(found, str):
-        return ({"type": "message", "role": "user", "content": checked_length(found, ROOT)},)
-    if not isinstance(found, list):
-        raise invalid_type(ROOT, "a string or an array of items", found)
-    if not found and "previous_response_id" not in given:
+    items = input_list(given.get("input", []))
+    if not items and "previous_response_id" not in given:
         raise InvalidRequest(
             "Invalid 'input': empty array. Expected at least one item.",
             param=ROOT,
             code="empty_array",
         )
-    return tuple(found)
-
-
-def _read_items(body: ResponseBody, before: Sequence[Any], reader: InputReader) -> tuple[Item, ...]:
-    if instructions := body.given.get("instructions"):
-        reader.conversation.put(developer_item(checked_length(instructions, "instructions")))
-    for item in before:
-        reader.add(item, "previous_response_id", is_past=True)
-    answered = count_answered(body.input)
-    for index, item in enumerate(body.input):
-        reader.add(item, f"{ROOT}[{index}]", is_past=index < answered)
-    reader.check_answered()
-    return tuple(reader.conversation.items)
+    return items
 
 
 # Tools
@@ -194,14 +174,7 @@ def _read_items(body: ResponseBody, before: Sequence[Any], reader: InputReader) 
 
 def _tools(given: Mapping[str, Any], reader: InputReader) -> tuple[ToolList, ToolChoice]:
     """Return the tools of the request, and what the model may call of them; those among the items come last."""
-    named = parse_tools(given["tools"]) if given.get("tools", []) != [] else ToolList()
-    known = {entry.tool.name for entry in named.tools}
-    # Tools that were found by a search may be there already.
-    late: dict[str, ClientTool] = {
-        it.tool.name: it for it in reader.tools if it.tool.name not in known
-    }
-    tools = replace(named, tools=(*named.tools, *late.values()))
-    check_distinct([*tools.tools])
+    tools = with_late(parse_tools(given.get("tools", [])), reader.tools)
     wanted = given.get("tool_choice", "auto")
     if isinstance(wanted, dict) and wanted.get("type") in HOSTED:
         raise InvalidRequest(
@@ -215,20 +188,7 @@ def _tools(given: Mapping[str, Any], reader: InputReader) -> tuple[ToolList, Too
     return tools, ToolChoice(())
 
 
-# The form of the answer
-
-
-def _format(given: Mapping[str, Any]) -> OutputFormat:
-    wanted = given.get("text", {}).get("format")
-    return TEXT if wanted is None else parse_format(wanted, "text.format", "")
-
-
-def _verbosity(given: Mapping[str, Any]) -> str | None:
-    wanted = given.get("text", {}).get("verbosity")
-    levels = ("low", "medium", "high")
-    if wanted is not None and wanted not in levels:
-        raise invalid_value("text.verbosity", wanted, levels)
-    return None if wanted is None else str(wanted)
+# Reasoning
 
 
 def _effort(given: Mapping[str, Any]) -> str | None:

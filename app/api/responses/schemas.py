@@ -13,9 +13,9 @@ from typing import Any
 from marshmallow import fields
 
 from app.answers.field_errors import missing, unsupported
-from app.api.members import BodyPass, BodyShape, Kinds, Members, members
+from app.api.input_members import ITEMS, TEXT_OPTIONS, check_count
+from app.api.members import BodyPass, BodyShape, Kinds, Members
 from app.api.sampling import STREAM_OPTIONS
-from app.errors import InvalidRequest
 from app.http.fields import OneOf, Ranged, SamplingSchema, Typed
 
 
@@ -47,9 +47,6 @@ class ResponseSchema(SamplingSchema):
     user = Typed(str, "a string")
 
 
-MOST_ENTRIES = 20_000
-"""Items and parts in one request. Reading them costs the worker's only thread microseconds each."""
-
 IGNORED: Mapping[str, tuple[Any, ...]] = MappingProxyType(
     {
         "temperature": (1,),
@@ -78,41 +75,6 @@ REFUSED: Mapping[str, tuple[Any, ...]] = MappingProxyType(
 )
 """Would change what the answer is, so a 400; except with the values beside the name, which ask for nothing."""
 
-_TEXT = members("type", "text")
-_IMAGE = Members(
-    frozenset({"type", "image_url", "file_id"}), harmless={"detail": ("auto",), "file_id": ()}
-)
-_FILE = members("type", "file_data", "filename", "file_id", "file_url")
-_SAID = Members(
-    frozenset({"type", "text", "refusal"}), harmless={"annotations": ([],), "logprobs": ([],)}
-)
-_PARTS = Kinds(
-    "type",
-    {
-        **dict.fromkeys(("input_text", "text"), _TEXT),
-        "output_text": _SAID,
-        "refusal": _SAID,
-        "input_image": _IMAGE,
-        "input_file": _FILE,
-    },
-)
-_ECHO = frozenset({"id", "status", "type"})
-"""Members of our own answers, which come back with them."""
-
-_CALL = _ECHO | {"call_id", "name", "namespace"}
-_RESULT = Members(_ECHO | {"call_id", "output"}, {"output": _PARTS})
-
-ITEMS = Kinds(
-    "type",
-    {
-        "message": Members(_ECHO | {"role", "content", "phase"}, {"content": _PARTS}),
-        "function_call": Members(_CALL | {"arguments", "parsed_arguments"}),
-        "custom_tool_call": Members(_CALL | {"input"}),
-        "function_call_output": _RESULT,
-        "custom_tool_call_output": _RESULT,
-        "reasoning": Members(_ECHO | {"summary", "encrypted_content", "content"}),
-    },
-)
 _FUNCTION = Members(
     frozenset({"type", "name", "description", "parameters", "function"}),
     harmless={"strict": (False,), "defer_loading": (False,)},
@@ -125,17 +87,7 @@ _INNER: Mapping[str, Members | Kinds] = MappingProxyType(
         "reasoning": Members(
             frozenset({"effort", "summary", "generate_summary"}), harmless={"context": ("auto",)}
         ),
-        "text": members(
-            "verbosity",
-            format=Kinds(
-                "type",
-                {
-                    "text": members("type"),
-                    "json_object": members("type"),
-                    "json_schema": members("type", "name", "description", "schema", "strict"),
-                },
-            ),
-        ),
+        "text": TEXT_OPTIONS,
     }
 )
 _SCHEMA = ResponseSchema()
@@ -157,7 +109,7 @@ def check_fields(
         if name in given and given[name] not in harmless:
             raise unsupported(name)
     if "input" in known:
-        _check_count(known["input"])
+        check_count(known["input"])
     elif "previous_response_id" not in known:
         raise missing("input")
     body_pass = BodyPass()
@@ -172,22 +124,3 @@ def _without_effect(known: Mapping[str, Any]) -> Iterator[str]:
     """Yield the fields that have no effect because of their value."""
     if known.get("service_tier") == "scale":
         yield "service_tier"  # codex does not hand it on
-
-
-def _check_count(given: Any) -> None:
-    """Refuse what would take long only because there is so much of it."""
-    if not isinstance(given, list):
-        return
-    count = len(given)
-    if count <= MOST_ENTRIES:
-        for item in given:
-            if isinstance(item, dict):
-                lists = (item.get("content"), item.get("output"))
-                count += sum(len(entries) for entries in lists if isinstance(entries, list))
-    if count > MOST_ENTRIES:
-        raise InvalidRequest(
-            f"Invalid 'input': array too long. Expected at most {MOST_ENTRIES} items and content parts together, but "
-            f"got {count} instead.",
-            param="input",
-            code="array_above_max_length",
-        )

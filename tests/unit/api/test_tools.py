@@ -44,7 +44,7 @@ REFUSED: list[tuple[Any, str, str]] = [
     ([{"type": None, "function": {"name": "f"}}], "tools[0].type", REQUIRED),
     *(
         ([{"type": kind, "function": {"name": "f"}}], "tools[0].type", VALUE)
-        for kind in each("custom", "web_search", "Function", "", 5, ["function"], {})
+        for kind in each("namespace", "web_search", "Function", "", 5, ["function"], {})
     ),
     ([{"type": "function"}], "tools[0].function", REQUIRED),
     ([{"type": "function", "function": None}], "tools[0].function", REQUIRED),
@@ -97,7 +97,7 @@ REFUSED: list[tuple[Any, str, str]] = [
 @pytest.mark.parametrize(("given_tools", "param", "code"), REFUSED)
 def test_a_refusal_names_the_field(given_tools: Any, param: str, code: str) -> None:
     with pytest.raises(InvalidRequest) as raised:
-        parse_tools(given_tools, only_functions=True)
+        parse_tools(given_tools, has_namespaces=False)
     assert (raised.value.param, raised.value.code) == (param, code)
     assert param in raised.value.message or code == VALUE
     assert len(raised.value.message) < 300

@@ -403,10 +403,7 @@ REFUSED: list[tuple[Any, str, str]] = [
         for calls in each("c", 5, {})
     ),
     *((called(entry), CALLED, TYPE) for entry in each(None, "c", 5, [])),
-    *(
-        (called({**call(), "type": kind}), f"{CALLED}.type", VALUE)
-        for kind in each("custom", 5, [])
-    ),
+    *((called({**call(), "type": kind}), f"{CALLED}.type", VALUE) for kind in each("tool", 5, [])),
     (called(call(None)), f"{CALLED}.id", REQUIRED),
     *((called(call(call_id)), f"{CALLED}.id", TYPE) for call_id in NOT_STRINGS),
     (called(call("a"), call("a")), ".tool_calls[0]", VALUE),
