@@ -33,18 +33,23 @@ class TooLong(Exception):
     """A chain is longer than what is read of one."""
 
 
-class Calls:
-    """Makes the calls of one store. `clock` is monotonic, in seconds."""
+_READS = frozenset({"get", "chain"})
+"""What can be done where nothing can be written: they have outages of their own."""
 
-    def __init__(self, hooks: Hooks, outage: Outage | None = None) -> None:
+
+class Calls:
+    """Makes the calls of one store. `lost` counts the outages that there were."""
+
+    def __init__(self, hooks: Hooks) -> None:
         self.problem: str | None = None
+        self.lost = 0
         self._hooks = hooks
-        self._outage = outage or Outage()
+        self._reading, self._writing = Outage(), Outage()
         self._limiter = LogRateLimiter()
 
     def make(self, call: str, work: Callable[[], T]) -> T:
         """Return what `work` does; it raises `Problem`. Raises `StoreFailed`. Blocks for `CALL_S` at most."""
-        if not self._outage.may_try():
+        if not self._outage(call).may_try():
             self._hooks.on_call(call, "failed")
             raise _failed()
         try:
@@ -52,9 +57,9 @@ class Calls:
                 result = work()
         except Problem as problem:
             self._hooks.on_call(call, "failed")
-            self.note(call, problem)
+            self._note_failure(call, problem)
             raise _failed() from None
-        self._note_success()
+        self._note_success(call)
         self._hooks.on_call(call, "missing" if result is None or result is False else "ok")
         return result
 
@@ -72,11 +77,13 @@ class Calls:
             part=RequestPart.PROMPT,
         )
 
-    def note(self, call: str, problem: Problem) -> None:
-        """Log a failure, and begin an outage where it is one."""
+    def _outage(self, call: str) -> Outage:
+        return self._reading if call in _READS else self._writing
+
+    def _note_failure(self, call: str, problem: Problem) -> None:
         self.problem = problem.reason
-        if problem.is_outage:
-            self._outage.note_failure()
+        if problem.is_outage and self._outage(call).note_failure():
+            self.lost += 1
         withheld = self._limiter.allow(problem.reason)
         if withheld is not None:
             log.warning(
@@ -89,8 +96,8 @@ class Calls:
                 },
             )
 
-    def _note_success(self) -> None:
-        self._outage.note_success()
+    def _note_success(self, call: str) -> None:
+        self._outage(call).note_success()
         if self.problem is not None:
             self.problem = None
             log.info("answer_store_back")

@@ -160,7 +160,9 @@ class RedisStore:
             for read in self._read(owner, ids):
                 if read is None:
                     return None
-                if read.depth > MOST_CHAIN_ANSWERS or read.size > MOST_CHAIN_BYTES:
+                # Of a circle, each has a depth that is small enough.
+                depth = max(read.depth, len(found) + 1)
+                if depth > MOST_CHAIN_ANSWERS or read.size > MOST_CHAIN_BYTES:
                     raise TooLong
                 found.append(read.stored)
                 ids = read.ancestors

@@ -124,7 +124,8 @@ class SqliteFile:
                 is_more = self._remove(database, "expired", sql.EXPIRED, self._oldest)
             (free,) = database.execute("pragma freelist_count").fetchone()
             if free:
-                database.execute(f"pragma incremental_vacuum({_BATCH_PAGES})").fetchall()
+                # Not `execute`, which would take one of the steps that this has: a page.
+                database.executescript(f"pragma incremental_vacuum({_BATCH_PAGES})")
             return is_more or free > _BATCH_PAGES
 
         is_more = self._call(work, makes=False, otherwise=False)

@@ -30,7 +30,7 @@ TABLES = (
       unique (owner, id)
     )
     """,
-    "create index if not exists by_conversation on answers (conversation, cost)",
+    "create index if not exists by_conversation on answers (conversation)",
     """
     create table if not exists totals (
       owner text primary key, answers integer not null, size integer not null
@@ -93,18 +93,11 @@ from chain join answers a using (number)
 DELETE = "delete from answers where owner = ? and id = ?"
 DELETE_NUMBER = "delete from answers where number = ?"
 
-OWNER_WITH_MOST = (
-    "select owner from totals order by size + iif(owner = :owner, :cost, 0) desc limit 1"
-)
+OWNER_WITH_MOST = "select owner from totals order by size + case owner when :owner then :cost else 0 end desc limit 1"
 
-OLDEST_OF_OWNER = """
-select a.number, cost from answers a
-where conversation = (select number from conversations where owner = ? order by used, number limit 1)
-order by a.number limit ?
+_OLDEST = """
+select a.number, cost from conversations c join answers a on a.conversation = c.number
+where {} order by used, c.number, a.number limit ?
 """
-
-EXPIRED = """
-select a.number, cost from answers a
-where conversation = (select number from conversations where used < ? order by used limit 1)
-order by a.number limit ?
-"""
+OLDEST_OF_OWNER = _OLDEST.format("c.owner = ?")
+EXPIRED = _OLDEST.format("used < ?")

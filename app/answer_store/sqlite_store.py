@@ -144,9 +144,17 @@ class SqliteStore:
         """Call the file in the thread, in the owner's turn. Raises `Problem`."""
         if self._is_closed:
             raise Problem("closed", "the worker is going")
+        lost = self._calls.lost
+
+        def turn() -> Result:
+            # Whatever one call has waited for in vain, the next in the line need not wait for.
+            if self._calls.lost != lost:
+                raise Problem("locked", "as for the call before", is_outage=True)
+            return function(*args, **kwargs)
+
         with self._places.reserve(owner):
             try:
-                return self._off_loop.run(owner, function, *args, **kwargs)
+                return self._off_loop.run(owner, turn)
             finally:
                 self._tell()
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -15,53 +13,11 @@ import requests
 
 from tests.e2e.harness import DEADLINE_S, Gateway, Upstream, ask, wait_until
 from tests.e2e.scrape import scrape, total
+from tests.fakes.redis_server import PASSWORD, RedisServer
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 
-PASSWORD = "redis-password-0123456789"
 FAILURES = "codex_rate_limit_store_failures_total"
-
-
-@dataclass
-class RedisServer:
-    """A real one, which keeps nothing over a restart."""
-
-    folder: Path
-    process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def socket(self) -> Path:
-        return self.folder / "redis.sock"
-
-    @property
-    def url(self) -> str:
-        return f"unix://:{PASSWORD}@{self.socket}"
-
-    def start(self) -> None:
-        settings = {
-            "port": "0",
-            "unixsocket": str(self.socket),
-            "requirepass": PASSWORD,
-            "dir": str(self.folder),
-            "save": "",
-        }
-        words = [word for name, value in settings.items() for word in (f"--{name}", value)]
-        self.process = subprocess.Popen(["redis-server", *words], stdout=subprocess.DEVNULL)
-        wait_until(lambda: self.ask("PING") == "PONG", "Redis answers")
-
-    def ask(self, *words: str) -> str:
-        command = ["redis-cli", "--no-auth-warning", "-s", str(self.socket), "-a", PASSWORD]
-        done = subprocess.run([*command, *words], capture_output=True, text=True, check=False)
-        return done.stdout.strip()
-
-    def signal(self, number: int) -> None:
-        assert self.process is not None
-        self.process.send_signal(number)
-
-    def kill(self) -> None:
-        self.signal(signal.SIGKILL)
-        assert self.process is not None
-        self.process.wait(DEADLINE_S)
 
 
 @pytest.fixture
