@@ -45,8 +45,8 @@ _BATCH_PAGES = 256
 _READS_BETWEEN_USES = 100
 """A conversation that is only read is noted as used so often in its time: reads should not have to write."""
 
-_DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _REASONS = {
+    sqlite3.SQLITE_IOERR_SHORT_READ: "damaged",  # shorter than its own header says
     sqlite3.SQLITE_FULL: "disk_full",
     sqlite3.SQLITE_IOERR: "io_error",
     sqlite3.SQLITE_READONLY: "read_only",
@@ -151,13 +151,13 @@ class SqliteFile:
             except OSError as error:
                 raise Problem("not_opened", error.strerror or "") from error
             except sqlite3.Error as error:
-                # SQLite's own words have no value of ours in them.
-                code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-                if code == sqlite3.SQLITE_BUSY:
-                    raise Problem("locked", str(error), is_outage=True) from error
+                reason = _reason(error)
+                name = getattr(error, "sqlite_errorname", type(error).__name__)
+                if reason == "locked":
+                    raise Problem(reason, name, is_outage=True) from error
                 self.close()
-                if code not in _DAMAGED or is_last:
-                    raise Problem(_REASONS.get(code, "error"), str(error)) from error
+                if reason != "damaged" or is_last:
+                    raise Problem(reason, name) from error
             self._give_up_damaged()
         raise AssertionError  # for mypy: the second time returns or raises
 
@@ -326,6 +326,12 @@ def numbers_in(folder: Path) -> set[int]:
     except FileNotFoundError:
         return set()
     return {int(found[1]) for found in map(_NAME.fullmatch, names) if found}
+
+
+def _reason(error: sqlite3.Error) -> str:
+    """Return in one word what an error of SQLite means."""
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+    return _REASONS.get(code) or _REASONS.get(code & 0xFF, "error")
 
 
 def _inode(path: Path) -> int:

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from app.answer_store.sqlite_store import SqliteStore
 from tests.e2e.tls_front import CA, TlsFront
+from tests.fakes.stored_answers import GB, MONTH_S, stored
 from tests.integration.cli.conftest import FakeCodex, Operator
 
 SECRET = "sk-operator-secret-0123456789"
@@ -86,6 +88,28 @@ def test_a_home_that_others_may_enter(operator: Operator) -> None:
     operator.home.mkdir(mode=0o755)
     operator.home.chmod(0o755)
     assert operator.examine("--offline")["codex home"]["level"] == "warn"
+
+
+def test_the_store_of_answers(operator: Operator) -> None:
+    folder = operator.home / "gateway"
+    assert (
+        operator.examine("--offline")["answer store"]["sentence"]
+        == "sqlite: nothing was stored yet."
+    )
+    store = SqliteStore(folder, GB, MONTH_S)
+    store.put(stored("resp_1", size=1_000_000))
+    store.close()
+    found = operator.examine("--offline")["answer store"]
+    assert (found["level"], found["sentence"]) == ("ok", "sqlite: 1 answers, 2 MB.")
+    (folder / "answers-1.sqlite").write_bytes(b"no database" * 1000)
+    assert operator.examine("--offline")["answer store"]["level"] == "warn"
+    assert [path.name for path in folder.iterdir()] == ["answers-1.sqlite"]  # nothing is repaired
+    off = operator.examine("--offline", PROXY_RESPONSE_STORE="off")["answer store"]
+    assert (off["level"], off["sentence"]) == ("ok", "off: no answer is stored.")
+    address = f"redis://:{SECRET}@127.0.0.1:9/0"
+    done = operator.types("doctor", PROXY_RESPONSE_STORE=address)
+    assert "redis: ConnectionError; no answer can be stored or read." in done.stdout
+    assert SECRET not in done.stdout + done.stderr
 
 
 def test_no_binary(operator: Operator) -> None:
