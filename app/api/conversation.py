@@ -43,15 +43,19 @@ class Conversation:
 
     def call(self, name: str, arguments: str, call_id: str, where: str) -> None:
         """Add a call, of a function of any name: the model may have made it up. `where` is the call's field."""
-        upstream_id = self._call_ids.next(call_id)
         item = {
             "type": "function_call",
             "name": alias_of(name),
             "arguments": arguments,
-            "call_id": upstream_id,
+            "call_id": self.expect(call_id, where),
         }
         self.items.append(item)
+
+    def expect(self, call_id: str, where: str) -> str:
+        """Expect the result of a call, and return the call's id upstream."""
+        upstream_id = self._call_ids.next(call_id)
         self._open.setdefault(call_id, deque()).append(OpenCall(call_id, upstream_id, where))
+        return upstream_id
 
     def answer(self, call_id: str) -> str | None:
         """Take the first open call of this id as answered, and return its id upstream; None if there is none.

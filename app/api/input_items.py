@@ -21,6 +21,7 @@ from app.answers.field_errors import (
 )
 from app.api.content import RESPONSE_PARTS, ImageFields, Past, PixelCount, to_content
 from app.api.conversation import Conversation
+from app.api.search_items import tool_search, web_search
 from app.api.tools import ClientTool, arguments_of, function_name, parse_tools
 from app.backend.events import COMMENTARY, FINAL_ANSWER
 from app.backend.request import Item, developer_item
@@ -179,13 +180,7 @@ class InputReader:
 
     def result(self, item: Mapping[str, Any], where: str) -> None:
         """Read the result of a call: a text, or parts of text and images."""
-        call_id = required_string(item, "call_id", where)
-        upstream_id = self.conversation.answer(call_id)
-        if upstream_id is None:
-            raise InvalidRequest(
-                f"No tool call found for function call output with call_id {call_id[:80]}.",
-                param=ROOT,
-            )
+        upstream_id = self._answered(item, where)
         output = item.get("output")
         if isinstance(output, str):
             checked_length(output, f"{where}.output")
@@ -194,6 +189,17 @@ class InputReader:
         else:
             output = self._content(output, where, "output")
         self.conversation.result(upstream_id, output)
+
+    def _answered(self, item: Mapping[str, Any], where: str) -> str:
+        """Return the id upstream of the call that an item answers."""
+        call_id = required_string(item, "call_id", where)
+        upstream_id = self.conversation.answer(call_id)
+        if upstream_id is None:
+            raise InvalidRequest(
+                f"No tool call found for function call output with call_id {call_id[:80]}.",
+                param=ROOT,
+            )
+        return upstream_id
 
     # What has no words of the caller
 
@@ -229,15 +235,24 @@ class InputReader:
 
     def found_tools(self, item: Mapping[str, Any], where: str) -> None:
         """Read the result of a search for tools: they can be called from here on."""
-        self.more_tools({"tools": item.get("tools") or []}, where)
-        self.as_it_is(item, where)
+        if item.get("tools") is not None:
+            self.more_tools(item, where)
+        upstream_id = None if item.get("call_id") is None else self._answered(item, where)
+        self.conversation.put(tool_search(item, upstream_id, where))
 
-    def as_it_is(self, item: Mapping[str, Any], where: str) -> None:
-        """Hand on an item that codex passes upstream, without what only this side knows."""
-        self.conversation.put({name: item[name] for name in item if name not in _OURS})
+    def search_for_tools(self, item: Mapping[str, Any], where: str) -> None:
+        """Read a search for tools; one of the client's has an id, and its result follows."""
+        upstream_id = None
+        if item.get("call_id") is not None:
+            call_id = required_string(item, "call_id", where)
+            upstream_id = self.conversation.expect(call_id, where)
+        self.conversation.put(tool_search(item, upstream_id, where))
+
+    def search_of_the_web(self, item: Mapping[str, Any], where: str) -> None:
+        """Read a search of the web, of which the upstream knows what it has found."""
+        self.conversation.put(web_search(item, where))
 
 
-_OURS = frozenset({"id", "created_by"})
 _OF_OTHERS = _OF_MODEL | {
     *("computer_call_output", "local_shell_call_output", "shell_call_output"),
     *("apply_patch_call_output", "mcp_approval_response", "mcp_approval_request"),
@@ -254,8 +269,8 @@ _KINDS: Mapping[str, Callable[[InputReader, Mapping[str, Any], str], None]] = Ma
         "reasoning": InputReader.reasoning,
         "item_reference": InputReader.reference,
         "additional_tools": InputReader.more_tools,
-        "web_search_call": InputReader.as_it_is,
-        "tool_search_call": InputReader.as_it_is,
+        "web_search_call": InputReader.search_of_the_web,
+        "tool_search_call": InputReader.search_for_tools,
         "tool_search_output": InputReader.found_tools,
     }
 )

@@ -60,12 +60,13 @@ def developer_item(text: str) -> Item:
 
 def estimate_tokens(items: Iterable[Item]) -> int:
     """Return roughly how many tokens the items are, for a turn whose usage codex cannot report."""
-    characters = 0
+    found = 0
     for item in items:
-        for part in item.get("content", ()):
-            characters += len(part.get("text", ""))
-        characters += len(item.get("arguments", "")) + len(item.get("output", ""))
-    return characters // _CHARACTERS_PER_TOKEN + 1
+        for said in (item.get("content"), item.get("output")):
+            texts = (part.get("text") for part in said) if isinstance(said, list) else (said,)
+            found += sum(map(characters, texts))
+        found += characters(item.get("arguments"))
+    return found // _CHARACTERS_PER_TOKEN + 1
 
 
 def characters(value: Any) -> int:
