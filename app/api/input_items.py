@@ -43,9 +43,7 @@ def count_answered(items: Sequence[Any]) -> int:
     """Return how many items there are up to the model's last answer; what follows is what it is asked now."""
     for index in range(len(items) - 1, -1, -1):
         item = items[index]
-        if isinstance(item, dict) and (
-            item.get("role") == "assistant" or item.get("type") in _OF_MODEL
-        ):
+        if isinstance(item, dict) and _is_of_model(item):
             return index + 1
     return 0
 
@@ -57,6 +55,11 @@ def input_list(given: Any) -> tuple[Any, ...]:
     if not isinstance(given, list):
         raise invalid_type(ROOT, "a string or an array of items", given)
     return tuple(given)
+
+
+def _is_of_model(item: Mapping[str, Any]) -> bool:
+    kind = item.get("type")
+    return item.get("role") == "assistant" or (isinstance(kind, str) and kind in _OF_MODEL)
 
 
 class InputReader:

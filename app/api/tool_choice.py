@@ -8,7 +8,7 @@ from typing import Any
 
 from app.answers.field_errors import invalid_type, invalid_value, missing, required_string
 from app.answers.tools import Tool
-from app.api.tools import HOSTED, ClientTool
+from app.api.tools import ClientTool, is_hosted
 from app.errors import InvalidRequest
 
 _CALL_ONE = "You must call one of the functions in this turn; do not answer in words."
@@ -71,7 +71,7 @@ def _allowed(tools: Sequence[ClientTool], wanted: Mapping[str, Any], at: str) ->
     wanted_names = {
         _named(entry, tools, f"{where}[{index}]").name
         for index, entry in enumerate(entries)
-        if not _is_hosted(entry)
+        if not is_hosted(entry)
     }
     known = tuple(entry.tool for entry in tools)
     offered = tuple(tool for tool in known if tool.name in wanted_names)
@@ -98,10 +98,6 @@ def _allowed_members(wanted: Mapping[str, Any], at: str) -> tuple[str, list[Any]
     if not isinstance(entries, list):
         raise invalid_type(f"{where}.tools", "an array of tools", entries)
     return mode, entries, f"{where}.tools"
-
-
-def _is_hosted(entry: Any) -> bool:
-    return isinstance(entry, dict) and entry.get("type") in HOSTED
 
 
 def _named(wanted: Any, tools: Sequence[ClientTool], where: str) -> Tool:

@@ -107,7 +107,7 @@ def parse_tools(given: Any, where: str = "tools", *, has_namespaces: bool = True
             raise invalid_value(f"{at}.type", kind, ("function", "custom"))
         elif kind == "namespace":
             tools += _namespace(entry, at)
-        elif kind in HOSTED:
+        elif is_hosted(entry):
             ignored[f"tools.{kind}"] = None
         else:
             raise _not_served(kind, at)
@@ -145,6 +145,12 @@ def check_distinct(tools: list[ClientTool]) -> None:
 def function_name(name: str, namespace: str | None) -> str:
     """Return the name under which the model is offered a function of a namespace, or of none."""
     return f"{namespace}__{name}" if namespace else name
+
+
+def is_hosted(entry: Any) -> bool:
+    """Return True for a tool of OpenAI's own that is left out, or for a choice of one."""
+    kind = entry.get("type") if isinstance(entry, dict) else None
+    return isinstance(kind, str) and kind in HOSTED  # no set can hold a list
 
 
 def _with_inner(given: list[Any]) -> Iterator[Any]:

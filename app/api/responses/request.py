@@ -22,7 +22,7 @@ from app.api.output_formats import text_format, text_verbosity
 from app.api.responses.schemas import check_fields
 from app.api.sampling import conversation_names, service_tier
 from app.api.tool_choice import ToolChoice, parse_choice, without_tools
-from app.api.tools import HOSTED, ToolList, parse_tools, with_late
+from app.api.tools import ToolList, is_hosted, parse_tools, with_late
 from app.backend.request import Item, developer_item, estimate_tokens
 from app.errors import InvalidRequest
 from app.images.dimensions import check_together
@@ -176,7 +176,7 @@ def _tools(given: Mapping[str, Any], reader: InputReader) -> tuple[ToolList, Too
     """Return the tools of the request, and what the model may call of them; those among the items come last."""
     tools = with_late(parse_tools(given.get("tools", [])), reader.tools)
     wanted = given.get("tool_choice", "auto")
-    if isinstance(wanted, dict) and wanted.get("type") in HOSTED:
+    if is_hosted(wanted):
         raise InvalidRequest(
             "Unsupported 'tool_choice': this gateway does not run that tool.",
             param="tool_choice",
