@@ -6,7 +6,7 @@ functions of a namespace, each by a name with the namespace before it. `ClientTo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from types import MappingProxyType
@@ -118,20 +118,21 @@ def parse_tools(given: Any, where: str = "tools", *, has_namespaces: bool = True
 def with_late(tools: ToolList, late: Iterable[ClientTool]) -> ToolList:
     """Return the tools of a request with those that came in its conversation: what was found again is there once.
 
-    Raises `InvalidRequest` for too many, as for those of one field.
+    Raises `InvalidRequest` for too many together, as for those of one field; also with the grammars of custom tools.
     """
     known = {entry.tool.name for entry in tools.tools}
     more = {entry.tool.name: entry for entry in late if entry.tool.name not in known}
     together = (*tools.tools, *more.values())
-    check_amount([_spoken(entry.tool) for entry in together] if more else (), "tools")
+    if more or tools.custom:
+        check_amount([_words_of(entry.tool) for entry in together], "tools")
     return replace(tools, tools=together)
 
 
-def _spoken(tool: Tool) -> Mapping[str, Any]:
+def _words_of(tool: Tool) -> Mapping[str, Any]:
     return {"description": tool.description, "parameters": tool.parameters}
 
 
-def check_distinct(tools: list[ClientTool]) -> None:
+def check_distinct(tools: Sequence[ClientTool]) -> None:
     """Refuse a name that is there twice: a call of it would be ambiguous."""
     seen: set[str] = set()
     for entry in tools:
@@ -242,7 +243,7 @@ def _grammar(given: Any, where: str) -> str:
 
 
 def _namespace(entry: Mapping[str, Any], where: str) -> Iterator[ClientTool]:
-    namespace = required_string(entry, "name", where)
+    namespace = parse_function({"name": entry.get("name")} | _description(entry), where).name
     inner = entry.get("tools")
     if not isinstance(inner, list):
         raise invalid_type(f"{where}.tools", "an array of tools", inner)

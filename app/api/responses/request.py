@@ -25,7 +25,7 @@ from app.api.tool_choice import ToolChoice, parse_choice, without_tools
 from app.api.tools import ToolList, is_hosted, parse_tools, with_late
 from app.backend.request import Item, developer_item, estimate_tokens
 from app.errors import InvalidRequest
-from app.images.dimensions import check_together
+from app.images import dimensions
 
 ENCRYPTED_REASONING = "reasoning.encrypted_content"
 _INCLUDES = (
@@ -113,7 +113,7 @@ def to_request(
     image_fields, past, count = ImageFields(), Past(ROOT), PixelCount()
     reader = InputReader(image_fields, past, count, references)
     items = reader.add_all(body.input, given.get("instructions"), before)
-    check_together(count.total, ROOT)
+    dimensions.check_together(count.total, ROOT)
     tools, choice = _tools(given, reader)
     output = text_format(given)
     return ResponseRequest(
