@@ -143,7 +143,7 @@ def test_the_full_request_is_taken() -> None:
     to_request(parse_body(FULL))
 
 
-@pytest.mark.parametrize("odd", ODD, ids=repr)
+@pytest.mark.parametrize("odd", ODD, ids=lambda odd: "absent" if odd is ABSENT else repr(odd))
 def test_a_value_of_any_shape_in_any_place_is_read_or_named(odd: Any) -> None:
     for at in places(FULL):
         try:
