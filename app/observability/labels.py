@@ -38,6 +38,8 @@ _FINER_CODES = frozenset(
         "TRACE_NOT_FOUND",
         "array_above_max_length",
         "string_above_max_length",
+        "object_above_max_properties",
+        "previous_response_not_found",
         "empty_array",
         "empty_image_file",
         "image_parse_error",

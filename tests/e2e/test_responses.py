@@ -3,73 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import openai
-import requests
-from openai.types.responses import Response, ResponseStreamEvent
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel
 
 from tests.e2e.harness import MODEL, Gateway, Upstream
-
-Event = dict[str, Any]
-
-TEXT = ("Hel", "lo", "lo", " ", "10", "00", "e", "\u0301", "\n\n")
-REASONING = {
-    "type": "reasoning",
-    "summary_deltas": ["**hm**", " hm"],
-    "encrypted_content": "sealed",
-}
-SAID = {"type": "message", "deltas": list(TEXT)}
-LOOK = {"type": "function_call", "name": "look", "arguments": '{"a": "b"}', "call_id": "call_1"}
-TOOL = {
-    "type": "function",
-    "name": "look",
-    "strict": None,
-    "parameters": {"type": "object", "properties": {"a": {"type": "string"}}},
-}
-EVENTS: TypeAdapter[ResponseStreamEvent] = TypeAdapter(ResponseStreamEvent)
-
-
-def post(gateway: Gateway, body: dict[str, Any], **options: Any) -> requests.Response:
-    return requests.post(
-        f"{gateway.url}/v1/responses",
-        json={"model": MODEL, **body},
-        headers=gateway.headers,
-        timeout=60,
-        **options,
-    )
-
-
-def answer(gateway: Gateway, **body: Any) -> dict[str, Any]:
-    response = post(gateway, body)
-    assert response.status_code == 200, response.text
-    whole: dict[str, Any] = response.json()
-    Response.model_validate(whole, strict=True)
-    return whole
-
-
-def frames(response: requests.Response) -> Iterator[tuple[str, Event]]:
-    for block in response.content.decode().split("\n\n"):
-        if block:
-            name, data = block.split("\n")
-            assert name.startswith("event: ")
-            assert data.startswith("data: ")
-            yield name.removeprefix("event: "), json.loads(data.removeprefix("data: "))
-
-
-def stream(gateway: Gateway, **body: Any) -> list[Event]:
-    """The events of a stream, each held against OpenAI's own type."""
-    response = post(gateway, {**body, "stream": True})
-    assert response.status_code == 200, response.text
-    events = []
-    for name, event in frames(response):
-        assert name == event["type"]
-        EVENTS.validate_python(event)
-        events.append(event)
-    assert [event["sequence_number"] for event in events] == list(range(len(events)))
-    return events
+from tests.e2e.responses_api import LOOK, REASONING, SAID, TEXT, TOOL, Event, answer, stream
 
 
 def kinds(events: list[Event]) -> list[str]:

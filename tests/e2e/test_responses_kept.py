@@ -11,7 +11,7 @@ import requests
 from openai.types.responses import Response
 
 from tests.e2e.harness import MODEL, Gateway, Upstream
-from tests.e2e.test_responses import LOOK, REASONING, SAID, TEXT, TOOL, answer, frames, post
+from tests.e2e.responses_api import LOOK, REASONING, SAID, TEXT, TOOL, answer, frames, post
 
 
 def get(gateway: Gateway, path: str, **query: Any) -> requests.Response:

@@ -83,11 +83,7 @@ def parse_request(
 ) -> ChatRequest:
     """Check the body. Raises `InvalidRequest`, which names the first field that is wrong."""
     given, ignored = check_fields(body, needs_model=needs_model)
-    image_fields, past, count = (
-        ImageFields(),
-        Past("messages" if "messages" in given else ROOT),
-        PixelCount(),
-    )
+    image_fields, past, count = ImageFields(), Past(_conversation_field(given)), PixelCount()
     items, late = _items(given, image_fields, past, count)
     tools, choice = _tools(given, late)
     output = _format(given)
@@ -105,9 +101,8 @@ def parse_request(
         dynamic_tools=tuple(map(to_dynamic_tool, choice.offered)),
         output_schema=output.strict_schema,
         constraints=replace(
-            _constraints(given, choice, output),
+            _constraints(given, choice, output, items),
             shows_reasoning=shows_reasoning,
-            prompt_tokens=estimate_tokens(items),
             commentary_is_reasoning=commentary_is_reasoning,
         ),
         legacy_calls=_is_legacy(given),
@@ -120,11 +115,16 @@ def parse_request(
     )
 
 
+def _conversation_field(given: Mapping[str, Any]) -> str:
+    """Return the field that has the conversation."""
+    return "messages" if "messages" in given else ROOT
+
+
 def _items(
     given: Mapping[str, Any], image_fields: ImageFields, past: Past, count: PixelCount
 ) -> tuple[tuple[Item, ...], Sequence[ClientTool]]:
     """Return the conversation, and tools that stand in it."""
-    if "messages" in given:
+    if _conversation_field(given) != ROOT:
         items, tools = to_items(given["messages"], image_fields, past, count), list[ClientTool]()
         check_together(count.total, "messages")
         return items, tools
@@ -145,7 +145,7 @@ def _instructions(*texts: str | None) -> tuple[Item, ...]:
 
 
 def _constraints(
-    given: Mapping[str, Any], choice: ToolChoice, output: OutputFormat
+    given: Mapping[str, Any], choice: ToolChoice, output: OutputFormat, items: tuple[Item, ...]
 ) -> AnswerConstraints:
     return AnswerConstraints(
         stops=stop_sequences(given.get("stop")),
@@ -157,6 +157,7 @@ def _constraints(
         output=output,
         # A stream is gone before it could be checked, and a model that may call tools may do that instead.
         can_check=not given.get("stream", False) and not choice.offered,
+        prompt_tokens=estimate_tokens(items),
         separator=PARAGRAPH,
     )
 
