@@ -23,7 +23,6 @@ _BASE = "The base URL of a client ends in /v1 here."
 _NOT_CONVERSATIONS = re.compile(r"(?:/v1)*(/(?:embeddings|audio|images|moderations))(?=/|\Z)")
 """What OpenAI has and clients look for, but no model behind codex does."""
 
-_RESPONSES = re.compile(r"(?:/v1)*/responses(?=/|\Z)")
 _OF_OPENAI = re.compile(
     r"(?:/v1)*(/(?:assistants|batches|containers|conversations|evals|files|fine_tuning|organization|realtime|threads"
     r"|uploads|vector_stores|videos))(?=/|\Z)"
@@ -59,11 +58,6 @@ def advice_for(path: str, endpoints: Sequence[str], is_served: Callable[[str], b
     right = None if _OF_GOOGLE.match(plain) else _right_url(path, plain, endpoints, is_served)
     if right is not None:
         return f"Did you mean {right}? {_BASE}"
-    if _RESPONSES.match(plain):
-        return (
-            "This gateway does not serve the Responses API (/v1/responses). Set your client to chat completions, "
-            "which are at /v1/chat/completions."
-        )
     if found := _OF_OPENAI.match(plain):
         return f"This gateway does not serve /v1{found[1]}, only {', '.join(_of_v1(endpoints))}."
     for pattern, whose in _OF_OTHERS:

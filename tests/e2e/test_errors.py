@@ -98,7 +98,7 @@ def test_a_mark_stands_once_and_first(gateway: Gateway, body: bytes) -> None:
         ("GET", "/static/x", 404, "unknown_url"),
         ("POST", "/chat/completions", 404, "unknown_url"),
         ("POST", "/v1/v1/chat/completions", 404, "unknown_url"),
-        ("DELETE", "/v1/responses/resp_1", 404, "unknown_url"),
+        ("DELETE", "/v1/responses/resp_1/items", 404, "unknown_url"),
         ("GET", CHAT, 405, "method_not_supported"),
         ("DELETE", CHAT, 405, "method_not_supported"),
         ("PATCH", "/readyz", 405, "method_not_supported"),
@@ -138,7 +138,8 @@ def test_what_only_openai_serves_is_told_so(gateway: Gateway, path: str) -> None
         ("GET", "/", "ends in /v1"),
         ("GET", "/v1", "/v1/chat/completions"),
         ("POST", "/v1/", "/v1/chat/completions"),
-        ("POST", "/v1/responses", "chat completions"),
+        ("POST", "/responses", "Did you mean /v1/responses?"),
+        ("GET", "/responses/resp_1", "Did you mean /v1/responses/resp_1?"),
         ("POST", "/v1/messages", "not Anthropic's"),
         ("POST", "/api/chat", "not Ollama's"),
         ("GET", "/v1/healthz", "Did you mean /healthz?"),
@@ -154,7 +155,7 @@ def test_a_wrong_url_is_told_the_right_one_or_what_is_missing(
     assert words in error["message"]
 
 
-@pytest.mark.parametrize("path", ["/", "/v1", "/chat/completions", "/v1/responses"])
+@pytest.mark.parametrize("path", ["/", "/v1", "/chat/completions", "/v1/responses/a/b"])
 def test_head_and_options_of_a_wrong_url_are_404_too(gateway: Gateway, path: str) -> None:
     status, headers, body = exchange(gateway, request_bytes("HEAD", path))
     assert (status, headers["content-type"], body) == (404, "application/json", b"")
