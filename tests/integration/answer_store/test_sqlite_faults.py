@@ -91,16 +91,16 @@ def test_two_processes_write_to_one_file_and_are_killed_in_the_middle(
     make: MakeStore, folder: Path
 ) -> None:
     with writer(folder, "one") as one, writer(folder, "two") as two:
-        last = [acknowledged(process, 60)[-1] for process in (one, two)]
+        lines = [acknowledged(process, 200) for process in (one, two)]
         for process in (one, two):
             process.send_signal(signal.SIGKILL)
         # What was written between the last look and the end was acknowledged, too.
-        rest = [
-            (process.communicate()[0].decode().split() or [n])[-1]
-            for process, n in zip((one, two), last, strict=True)
-        ]
+        for process, known in zip((one, two), lines, strict=True):
+            known.extend(process.communicate()[0].decode().splitlines())
     store = make()
-    for stem, number in zip(("one", "two"), rest, strict=True):
+    for stem, known in zip(("one", "two"), lines, strict=True):
+        assert known == [str(n) for n in range(len(known))]  # none had to fail
+        number = known[-1]
         found = store.chain("ann", f"{stem}_{number}")
         assert found is not None
         assert [answer.id for answer in found] == [f"{stem}_{n}" for n in range(int(number) + 1)]
@@ -177,6 +177,17 @@ def test_a_file_that_is_damaged_under_two_workers_is_followed_by_one(
     again.put(stored("later"))
     assert make().get("ann", "later") == stored("later")
     assert len(lines.of("answer_store_damaged")) == 1
+
+
+def test_every_call_looks_whether_another_worker_has_begun_a_new_file(
+    make: MakeStore, folder: Path
+) -> None:
+    one = make()
+    one.put(stored("before"))
+    (folder / "answers-2.sqlite").touch(mode=0o600)  # as the other does where it finds damage
+    one.put(stored("after"))
+    assert make().get("ann", "after") == stored("after")
+    assert one.get("ann", "before") is None
 
 
 def test_only_the_last_damaged_file_stays_and_that_for_its_time(folder: Path) -> None:
