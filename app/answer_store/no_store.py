@@ -20,6 +20,10 @@ class NoStore:
         """Find nothing."""
         return None
 
+    def find(self, owner: str, part: str) -> StoredAnswer | None:
+        """Find nothing."""
+        return None
+
     def chain(self, owner: str, id_: str) -> tuple[StoredAnswer, ...] | None:
         """Find nothing."""
         return None

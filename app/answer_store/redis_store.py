@@ -1,6 +1,7 @@
 """Store of answers in a Redis that replicas share: a hash for each answer, with a time to live.
 
     codex-api:answer:<digest of the owner>:<id>   created, before, ancestors, depth, size, answer, given, made
+    codex-api:answer-part:<digest>:<part>         the id of the answer with this part
 
 `ancestors` are the ids of up to `_BATCH` answers before it, the nearest first, so that a chain is read in batches of so
 many; `depth` and `size` are those of the whole chain, so that one that is too long is not read at all. How much room
@@ -12,7 +13,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import orjson
 
@@ -82,6 +83,8 @@ class RedisStore:
                     pipe.delete(key)
                     pipe.hset(key, mapping=members)
                     pipe.expire(key, self._ttl_s)
+                    for part in stored.parts:
+                        pipe.set(_part_key(stored.owner, part), stored.id, ex=self._ttl_s)
                     pipe.execute()
             return True
 
@@ -96,6 +99,17 @@ class RedisStore:
             return found and found.stored
 
         return self._calls.make("get", work if is_id(id_) else _nothing)
+
+    def find(self, owner: str, part: str) -> StoredAnswer | None:
+        """Return an owner's answer with this part, None if there is none. Raises `StoreFailed`. Blocks."""
+
+        def work() -> StoredAnswer | None:
+            with _problems():
+                named = cast("bytes | None", self._redis.getex(_part_key(owner, part), self._ttl_s))
+                (found,) = self._read(owner, [named.decode()]) if named else (None,)
+            return found and found.stored
+
+        return self._calls.make("find", work if is_id(part) else _nothing)
 
     def chain(self, owner: str, id_: str) -> tuple[StoredAnswer, ...] | None:
         """Return an answer with all that it continues, the oldest first; None if one of them is not there.
@@ -191,23 +205,31 @@ def _nothing() -> None:
 
 def _key(owner: str, id_: str) -> str:
     # A digest has one length, so that no id of a caller's leads to the answers of another owner.
-    return f"{PREFIX}:{hashlib.sha256(owner.encode()).hexdigest()[:32]}:{id_}"
+    return f"{PREFIX}:{_digest(owner)}:{id_}"
+
+
+def _digest(owner: str) -> str:
+    return hashlib.sha256(owner.encode()).hexdigest()[:32]
+
+
+def _part_key(owner: str, part: str) -> str:
+    return f"{PREFIX}-part:{_digest(owner)}:{part}"
 
 
 def _parsed(owner: str, id_: str, members: dict[bytes, bytes]) -> _Read | None:
     """Return the answer of a hash, None if it is not there (or was only just removed)."""
     try:
-        created, before, ancestors, depth, size, *contents = (members[name] for name in _MEMBERS)
+        created, before, ancestors, depth, size = (members[name] for name in _PLACE)
+        answer, given, made = (members[name] for name in _CONTENTS)
     except KeyError:
         return None
-    stored = StoredAnswer(id_, owner, int(created), before.decode() or None, *contents)
+    continued = before.decode() or None
+    stored = StoredAnswer(id_, owner, int(created), continued, answer, given, made)
     return _Read(stored, orjson.loads(ancestors), int(depth), int(size))
 
 
-_MEMBERS = (
-    *(b"created", b"before", b"ancestors", b"depth", b"size"),
-    *(b"answer", b"given", b"made"),
-)
+_PLACE = (b"created", b"before", b"ancestors", b"depth", b"size")
+_CONTENTS = (b"answer", b"given", b"made")
 
 
 @contextmanager

@@ -93,6 +93,10 @@ class SqliteFile:
                 where = (stored.owner, stored.id, conversation)
                 what = (stored.created, stored.before, stored.cost)
                 database.execute(sql.PUT, (*where, *what, stored.answer, stored.given, stored.made))
+                (number,) = database.execute(sql.NUMBER, where[:2]).fetchone()
+                database.execute(sql.FORGET_PARTS, (number,))
+                parts = [(stored.owner, part, number) for part in stored.parts]
+                database.executemany(sql.PUT_PART, parts)
             return True
 
         return self._call(work, makes=True, otherwise=False)
@@ -100,6 +104,11 @@ class SqliteFile:
     def get(self, owner: str, id_: str) -> StoredAnswer | None:
         """Return an answer, None if it is not there, or its time is up."""
         found = self._read(sql.GET, owner, id_)
+        return found[0] if found else None
+
+    def find(self, owner: str, part: str) -> StoredAnswer | None:
+        """Return the last answer with a part, None if there is none, or its time is up."""
+        found = self._read(sql.FIND, owner, part)
         return found[0] if found else None
 
     def chain(self, owner: str, id_: str) -> tuple[StoredAnswer, ...] | None:

@@ -30,6 +30,12 @@ TABLES = (
       unique (owner, id)
     )
     """,
+    """
+    create table if not exists parts (
+      owner text not null, part text not null, answer integer not null, primary key (owner, part)
+    ) without rowid
+    """,
+    "create index if not exists by_answer on parts (answer)",
     "create index if not exists by_conversation on answers (conversation)",
     """
     create table if not exists totals (
@@ -49,6 +55,7 @@ TABLES = (
     """,
     """
     create trigger if not exists answer_went after delete on answers begin
+      delete from parts where answer = old.number;
       update totals set answers = answers - 1, size = size - old.cost where owner = old.owner;
       delete from totals where owner = old.owner and answers = 0;
       delete from conversations where number = old.conversation
@@ -76,6 +83,16 @@ select id, a.owner, created, before, answer, given, made, conversation, 1, 0
 from answers a join conversations c on c.number = a.conversation
 where a.owner = :owner and id = :id and used >= :oldest
 """
+
+FIND = """
+select id, a.owner, created, before, a.answer, given, made, conversation, 1, 0
+from parts p join answers a on a.number = p.answer join conversations c on c.number = a.conversation
+where p.owner = :owner and part = :id and used >= :oldest
+"""
+
+NUMBER = "select number from answers where owner = ? and id = ?"
+FORGET_PARTS = "delete from parts where answer = ?"
+PUT_PART = "insert or replace into parts (owner, part, answer) values (?, ?, ?)"
 
 CHAIN = """
 with recursive chain (number, before, depth, size) as (

@@ -88,6 +88,10 @@ class SqliteStore:
         """Return an owner's answer, None if it is not there. Raises `StoreFailed`. Blocks."""
         return self._calls.make("get", lambda: self._find(owner, self._file.get, id_))
 
+    def find(self, owner: str, part: str) -> StoredAnswer | None:
+        """Return an owner's answer with this part, None if there is none. Raises `StoreFailed`. Blocks."""
+        return self._calls.make("find", lambda: self._find(owner, self._file.find, part))
+
     def chain(self, owner: str, id_: str) -> tuple[StoredAnswer, ...] | None:
         """Return an answer with all that it continues, the oldest first; None if one of them is not there.
 

@@ -11,6 +11,7 @@ MOST_CHAIN_BYTES = 64 << 20
 """A conversation that is longer is not read: no model takes as much."""
 
 _MOST_ID_LENGTH = 200
+_PART_BYTES = 256
 _ROW_BYTES = 1024
 """What an answer takes on disk beside its JSON, roughly: its row, its places in indexes, the unused end of a page."""
 
@@ -21,7 +22,7 @@ class StoredAnswer:
 
     `owner` tells one API key from another and is not the key. `created` is Unix time in seconds. `before` is the id of
     the answer that this one continues. `answer` is what the caller is shown, `given` an array of the items that its
-    request brought, `made` an array of what is needed to go on.
+    request brought, `made` an array of what is needed to go on. `parts` are ids by which it can be found, too.
     """
 
     id: str
@@ -31,11 +32,13 @@ class StoredAnswer:
     answer: bytes
     given: bytes
     made: bytes
+    parts: tuple[str, ...] = ()
 
     @property
     def cost(self) -> int:
         """About how many bytes it takes on disk."""
-        return len(self.answer) + len(self.given) + len(self.made) + _ROW_BYTES
+        size = len(self.answer) + len(self.given) + len(self.made)
+        return size + _ROW_BYTES + _PART_BYTES * len(self.parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +60,7 @@ class Hooks:
     on_gone: Callable[[str, int], object] = lambda _reason, _count: None
 
 
-CALLS = ("put", "get", "chain", "delete", "sweep")
+CALLS = ("put", "get", "find", "chain", "delete", "sweep")
 RESULTS = ("ok", "missing", "too_large", "failed")
 GONE = ("evicted", "expired", "damaged")
 
@@ -85,6 +88,9 @@ class AnswerStore(Protocol):
 
     def get(self, owner: str, id_: str) -> StoredAnswer | None:
         """Return an owner's answer, None if it is not there. Raises `StoreFailed`."""
+
+    def find(self, owner: str, part: str) -> StoredAnswer | None:
+        """Return an owner's answer with this part, the last of several; None if there is none. Raises `StoreFailed`."""
 
     def chain(self, owner: str, id_: str) -> tuple[StoredAnswer, ...] | None:
         """Return an answer with all that it continues, the oldest first; None if one of them is not there.

@@ -124,3 +124,51 @@ def test_a_chain_goes_on_after_a_restart(
     (_, seen) = upstream.control.requests(marker)
     thought = [item for item in seen["body"]["input"] if item["type"] == "reasoning"]
     assert [item["encrypted_content"] for item in thought] == ["sealed"]
+
+
+def test_items_that_were_kept_can_be_referred_to(gateway: Gateway, upstream: Upstream) -> None:
+    marker = upstream.play([{"items": [REASONING, SAID, LOOK]}, {"items": [SAID]}])
+    first = answer(gateway, input=f"hi {marker}", tools=[TOOL])
+    thought, said, call = (item["id"] for item in first["output"])
+    inline = {"type": "function_call", "name": "look", "arguments": "{}", "call_id": "call_1"}
+    result = {"type": "function_call_output", "call_id": "call_1", "output": "seen"}
+    hi = {"role": "user", "content": f"hi {marker}"}
+    answer(
+        gateway,
+        input=[hi, {"type": "item_reference", "id": thought}, {"id": said}, inline, result],
+        tools=[TOOL],
+    )
+    _, seen = upstream.control.requests(marker)
+    items = seen["body"]["input"][-5:]
+    kinds = [item["type"] for item in items]
+    assert kinds == ["message", "reasoning", "message", "function_call", "function_call_output"]
+    assert items[1]["encrypted_content"] == "sealed"
+    assert items[2]["content"][0]["text"] == "".join(TEXT)
+    unknown = post(gateway, {"input": [hi, {"type": "item_reference", "id": "rs_none"}]})
+    assert unknown.json()["error"]["message"] == "Item with id 'rs_none' not found."
+    assert call not in ("", thought, said)
+
+
+def test_another_keys_responses_are_nobodys_business(
+    make_gateway: Callable[..., Gateway], upstream: Upstream
+) -> None:
+    other = "o" * 32
+    gateway = make_gateway(PROXY_API_KEYS=f"other={other}")
+    marker = upstream.play([{"items": [REASONING, SAID]}, {"items": [SAID]}])
+    whole = answer(gateway, input=f"hi {marker}")
+    headers = {"Authorization": f"Bearer {other}"}
+    url = f"{gateway.url}/v1/responses/{whole['id']}"
+    for asked in (
+        requests.get(url, headers=headers, timeout=30),
+        requests.get(f"{url}/input_items", headers=headers, timeout=30),
+        requests.delete(url, headers=headers, timeout=30),
+    ):
+        assert (asked.status_code, asked.json()["error"]["code"]) == (404, "response_not_found")
+    body = {"model": MODEL, "input": "and?", "previous_response_id": whole["id"]}
+    continued = requests.post(f"{gateway.url}/v1/responses", json=body, headers=headers, timeout=30)
+    assert continued.json()["error"]["code"] == "previous_response_not_found"
+    (thought, _) = whole["output"]
+    body = {"model": MODEL, "input": [{"type": "item_reference", "id": thought["id"]}]}
+    referred = requests.post(f"{gateway.url}/v1/responses", json=body, headers=headers, timeout=30)
+    assert referred.status_code == 400
+    assert get(gateway, whole["id"]).json() == whole

@@ -21,8 +21,8 @@ MONTH_S = 2_592_000.0
 
 def stored(id_: str, before: str | None = None, owner: str = "ann", size: int = 3) -> StoredAnswer:
     """Return an answer whose JSON has `size` bytes in each of its three parts, different ones."""
-    parts = (mark * size for mark in (b"1", b"2", b"3"))
-    return StoredAnswer(id_, owner, 1_700_000_000, before, *parts)
+    answer, given, made = (mark * size for mark in (b"1", b"2", b"3"))
+    return StoredAnswer(id_, owner, 1_700_000_000, before, answer, given, made)
 
 
 def chained(

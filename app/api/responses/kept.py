@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from types import MappingProxyType
 from typing import Any
 
 import orjson
 
-from app.answer_store.stored_answer import StoredAnswer
+from app.answer_store.stored_answer import MOST_CHAIN_BYTES, StoredAnswer
 from app.api.responses.input_list import with_ids
 from app.api.responses.request import ResponseBody
 from app.backend.request import Item
-from app.errors import AnswerNotFound, InvalidRequest, StoreFailed
+from app.errors import (
+    AnswerNotFound,
+    ContextLengthExceeded,
+    InvalidRequest,
+    RequestPart,
+    StoreFailed,
+)
 from app.http import long_work
 from app.http.request_context import current_record
 from app.http.services import services
+
+_MOST_REFERENCES = 1000
+"""Items of one request that are looked up; a conversation has some for each of its answers."""
 
 _LONG_BYTES = 32 * 1024
 """What is read here of what was kept; more is read in a thread."""
@@ -82,8 +92,27 @@ def look_up(body: ResponseBody) -> Before:
     """Return what a request goes on with. Blocks; raises `InvalidRequest` where it is not there, and `StoreFailed`."""
     chain = _chain(body.previous_id)
     wanted = dict.fromkeys(body.references())
-    size = sum(answer.cost for answer in chain)
-    return long_work.run_if(size > _LONG_BYTES, _read, chain, (), wanted, size)
+    others = _with_parts(wanted) if wanted else ()
+    size = sum(answer.cost for answer in (*chain, *others))
+    return long_work.run_if(size > _LONG_BYTES, _read, chain, others, wanted, size)
+
+
+def _with_parts(wanted: Iterable[str]) -> tuple[StoredAnswer, ...]:
+    """Return the answers that have these items in them. Blocks."""
+    store, mine = services().answer_store, owner()
+    found: dict[str, StoredAnswer] = {}
+    known: set[str] = set()
+    for item_id in islice(wanted, _MOST_REFERENCES):
+        answer = None if item_id in known else store.find(mine, item_id)
+        if answer is not None:
+            found[answer.id] = answer
+            known |= _by_id(orjson.loads(answer.made)).keys()
+        if sum(answer.cost for answer in found.values()) > MOST_CHAIN_BYTES:
+            raise ContextLengthExceeded(
+                f"The conversation is too long to be put together: {MOST_CHAIN_BYTES} bytes are the most.",
+                part=RequestPart.PROMPT,
+            )
+    return tuple(found.values())
 
 
 def _chain(previous_id: str | None) -> tuple[StoredAnswer, ...]:
@@ -157,6 +186,7 @@ def keeper(
             answer=orjson.dumps(response),
             given=orjson.dumps(given),
             made=orjson.dumps(kept),
+            parts=tuple(item["id"] for item in kept),
         )
         try:
             store.put(stored)

@@ -17,7 +17,7 @@ from app.api.responses.request import ResponseRequest, parse_body, to_request
 from app.api.responses.resource import Heading
 from app.api.responses.wire import ResponsesWire
 from app.backend.request import TurnRequest
-from app.errors import RequestPart
+from app.errors import GatewayError, RequestPart
 from app.http import long_work, respond
 from app.http.body import read_request
 from app.http.conversation_name import conversation_name
@@ -43,7 +43,11 @@ WORDS = RequestWords(
 def create_response() -> Response:
     """Answer one request (OpenAI: create a model response)."""
     body = read_request(partial(parse_body, needs_model=not respond.has_default_model()))
-    before = kept.look_up(body)
+    try:
+        before = kept.look_up(body)
+    except GatewayError as error:
+        WORDS.put_into(error)
+        raise
     request = long_work.run(to_request, body, before.items, before.references)
     words = replace(WORDS, tools=request.tools.fields) if request.tools.tools else WORDS
     resolved = respond.resolve_model(words, request.model, request.effort)
