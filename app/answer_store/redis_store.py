@@ -171,19 +171,18 @@ class RedisStore:
 
     def _walk(self, owner: str, id_: str) -> tuple[StoredAnswer, ...] | None:
         """Return a chain, the oldest first. Raises `TooLong`."""
-        found: list[StoredAnswer] = []
+        found: dict[str, StoredAnswer] = {}
         ids: Sequence[str] = [id_]
         while ids:
             for read in self._read(owner, ids):
                 if read is None:
                     return None
-                # Of a circle, each has a depth that is small enough.
-                depth = max(read.depth, len(found) + 1)
-                if depth > MOST_CHAIN_ANSWERS or read.size > MOST_CHAIN_BYTES:
+                is_circle = read.stored.id in found  # in which each has a small depth
+                if is_circle or read.depth > MOST_CHAIN_ANSWERS or read.size > MOST_CHAIN_BYTES:
                     raise TooLong
-                found.append(read.stored)
+                found[read.stored.id] = read.stored
                 ids = read.ancestors
-        return tuple(reversed(found))
+        return tuple(reversed(found.values()))
 
     def _read(self, owner: str, ids: Sequence[str]) -> list[_Read | None]:
         """Return answers, in one round trip, in which they are used."""
