@@ -23,6 +23,7 @@ from app.errors import (
 )
 from app.http import long_work
 from app.http.request_context import current_record
+from app.http.request_lifetime import current_lifetime
 from app.http.services import services
 
 _MOST_REFERENCES = 1000
@@ -94,7 +95,13 @@ def look_up(body: ResponseBody) -> Before:
     wanted = dict.fromkeys(body.references())
     others = _with_parts(wanted) if wanted else ()
     size = sum(answer.cost for answer in (*chain, *others))
+    _hold(size)
     return long_work.run_if(size > _LONG_BYTES, _read, chain, others, wanted, size)
+
+
+def _hold(size: int) -> None:
+    """Count what was read like a body, until the request is over. Raises `WorkerBusy` where there is no room."""
+    current_lifetime().on_close(services().bodies.memory.reserve(owner(), size).release)
 
 
 def _with_parts(wanted: Iterable[str]) -> tuple[StoredAnswer, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,16 @@ def put(store: RedisStore, *answers: StoredAnswer) -> None:
 def key_of(redis: RedisServer, id_: str) -> str:
     (key,) = redis.ask("KEYS", f"codex-api:answer:*:{id_}").split()
     return key
+
+
+def test_an_answer_is_found_by_its_parts_until_it_is_gone(make: MakeStore) -> None:
+    one, other = make(), make()
+    put(one, replace(stored("resp_1"), parts=("rs_1", "msg_1")))
+    assert other.find("ann", "msg_1") == stored("resp_1")
+    assert other.find("bob", "msg_1") is None
+    assert other.find("ann", "msg_2") is None
+    one.delete("ann", "resp_1")
+    assert other.find("ann", "msg_1") is None
 
 
 def test_what_one_replica_stores_another_finds_as_it_was(make: MakeStore) -> None:

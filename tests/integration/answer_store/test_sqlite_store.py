@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import gevent
@@ -151,6 +152,30 @@ def test_the_same_id_again_replaces_and_stays_in_its_chain(make: MakeStage) -> N
     stage.put(*chained(2), stored("resp_0", size=10))
     assert [len(one.made) for one in stage.store.chain("ann", "resp_1") or ()] == [10, 3]
     assert stage.store.totals == Totals(2, stored("a", size=10).cost + stored("a").cost)
+
+
+def test_an_answer_is_found_by_its_parts_until_it_is_gone(make: MakeStage) -> None:
+    stage = make()
+    one = replace(stored("resp_1"), parts=("rs_1", "msg_1"))
+    other = replace(stored("resp_2", owner="bob"), parts=("rs_1",))
+    stage.put(one, other)
+    assert stage.store.find("ann", "msg_1") == replace(one, parts=())
+    assert stage.store.find("bob", "rs_1") == replace(other, parts=())
+    assert stage.store.find("bob", "msg_1") is None
+    stage.put(replace(one, parts=("msg_2",)))
+    assert stage.store.find("ann", "msg_1") is None
+    assert stage.store.find("ann", "msg_2") is not None
+    stage.store.delete("ann", "resp_1")
+    assert stage.store.find("ann", "msg_2") is None
+    assert stage.calls["find", "missing"] == 3
+
+
+def test_of_several_answers_with_one_part_the_last_is_found(make: MakeStage) -> None:
+    stage = make()
+    stage.put(*(replace(stored(f"resp_{n}"), parts=("rs_1",)) for n in range(3)))
+    found = stage.store.find("ann", "rs_1")
+    assert found is not None
+    assert found.id == "resp_2"
 
 
 def test_deleting_gives_the_room_back(make: MakeStage) -> None:
