@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import openai
@@ -10,8 +12,9 @@ import pytest
 import requests
 from openai.types.responses import Response
 
-from tests.e2e.harness import MODEL, Gateway, Upstream
+from tests.e2e.harness import MODEL, Gateway, Upstream, wait_until
 from tests.e2e.responses_api import LOOK, REASONING, SAID, TEXT, TOOL, answer, frames, post
+from tests.fakes.redis_server import RedisServer
 
 
 def get(gateway: Gateway, path: str, **query: Any) -> requests.Response:
@@ -112,18 +115,78 @@ def test_the_items_of_a_chain_are_listed(sdk: openai.OpenAI, upstream: Upstream)
     ]
 
 
-def test_a_chain_goes_on_after_a_restart(
-    make_gateway: Callable[..., Gateway], upstream: Upstream
+def kill_child(gateway: Gateway) -> None:
+    gateway.child().kill()
+
+
+def kill_worker(gateway: Gateway) -> None:
+    (worker,) = gateway.workers()
+    worker.kill()
+    wait_until(lambda: gateway.workers() not in ([], [worker]), "another worker")
+    gateway.wait_ready()
+
+
+def reload(gateway: Gateway) -> None:
+    (worker,) = gateway.workers()
+    gateway.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: worker not in gateway.workers(), "the worker has gone")
+    gateway.wait_ready()
+
+
+@pytest.mark.parametrize("disturb", [kill_child, kill_worker, reload])
+def test_a_chain_goes_on_after_a_disturbance(
+    make_gateway: Callable[..., Gateway],
+    upstream: Upstream,
+    disturb: Callable[[Gateway], None],
 ) -> None:
     gateway = make_gateway()
     marker = upstream.play([{"items": [REASONING, SAID]}, {"items": [SAID]}])
     first = answer(gateway, input=f"hi {marker}")
-    gateway.child().kill()
+    disturb(gateway)
     second = answer(gateway, input="and?", previous_response_id=first["id"])
     assert Response.model_validate(second).output_text == "".join(TEXT)
     (_, seen) = upstream.control.requests(marker)
     thought = [item for item in seen["body"]["input"] if item["type"] == "reasoning"]
     assert [item["encrypted_content"] for item in thought] == ["sealed"]
+    assert get(gateway, first["id"]).json() == first
+
+
+@pytest.mark.system
+def test_a_chain_goes_on_at_another_replica(
+    make_gateway: Callable[..., Gateway], upstream: Upstream, tmp_path: Path
+) -> None:
+    redis = RedisServer(tmp_path)
+    redis.start()
+    try:
+        one, other = (make_gateway(PROXY_RESPONSE_STORE=redis.url) for _ in range(2))
+        marker = upstream.play([{"items": [REASONING, LOOK]}, {"items": [SAID]}])
+        first = answer(one, input=f"hi {marker}", tools=[TOOL])
+        result = {"type": "function_call_output", "call_id": "call_1", "output": "seen"}
+        second = answer(other, input=[result], previous_response_id=first["id"], tools=[TOOL])
+        assert get(one, second["id"]).json() == second
+        thought = first["output"][0]["id"]
+        reference = [{"type": "item_reference", "id": thought}, {"role": "user", "content": "x"}]
+        assert answer(one, input=reference)["status"] == "completed"
+        redis.kill()
+        kept_no_more = answer(other, input=f"hi {upstream.say(*TEXT)}")
+        assert kept_no_more["store"] is False
+        lost = post(other, {"input": "and?", "previous_response_id": second["id"]})
+        assert (lost.status_code, lost.json()["error"]["code"]) == (503, "STORE_UNAVAILABLE")
+    finally:
+        redis.kill()
+
+
+def test_without_a_store_nothing_can_be_continued(
+    lend_gateway: Callable[..., Gateway], upstream: Upstream
+) -> None:
+    gateway = lend_gateway(PROXY_RESPONSE_STORE="off")
+    whole = answer(gateway, input=f"hi {upstream.say(*TEXT)}")
+    assert whole["store"] is False
+    refused = post(gateway, {"input": "and?", "previous_response_id": whole["id"]})
+    error = refused.json()["error"]
+    assert (refused.status_code, error["code"]) == (400, "unsupported_parameter")
+    assert "PROXY_RESPONSE_STORE=off" in error["message"]
+    assert get(gateway, whole["id"]).status_code == 404
 
 
 def test_items_that_were_kept_can_be_referred_to(gateway: Gateway, upstream: Upstream) -> None:

@@ -1,0 +1,121 @@
+"""Open Responses: the requests of the specification's own test suite, and what it asks of their answers.
+
+The demo upstream answers, as at a newcomer's first try: it calls tools and looks at pictures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.e2e.harness import Gateway
+from tests.e2e.responses_api import answer, stream
+
+NUMBER = (int, float)
+TEXT_OR_NONE = (str, type(None))
+COUNT_OR_NONE = (int, type(None))
+RESOURCE: dict[str, Any] = {
+    **dict.fromkeys(("id", "object", "status", "model", "truncation", "service_tier"), str),
+    **dict.fromkeys(("created_at", "top_logprobs"), int),
+    **dict.fromkeys(("completed_at", "max_output_tokens", "max_tool_calls"), COUNT_OR_NONE),
+    **dict.fromkeys(("incomplete_details", "error", "usage", "reasoning"), (dict, type(None))),
+    **dict.fromkeys(("previous_response_id", "instructions", "user"), TEXT_OR_NONE),
+    **dict.fromkeys(("safety_identifier", "prompt_cache_key"), TEXT_OR_NONE),
+    **dict.fromkeys(("output", "tools"), list),
+    **dict.fromkeys(("text", "metadata"), dict),
+    **dict.fromkeys(("parallel_tool_calls", "store", "background"), bool),
+    **dict.fromkeys(("top_p", "temperature", "presence_penalty", "frequency_penalty"), NUMBER),
+    "tool_choice": (str, dict),
+}
+"""Members that the specification requires of every response, with their types."""
+
+ITEMS: dict[str, set[str]] = {
+    "message": {"id", "status", "role", "content"},
+    "function_call": {"id", "call_id", "name", "arguments", "status"},
+    "reasoning": {"id", "summary"},
+}
+PARTS: dict[str, set[str]] = {
+    "output_text": {"text", "annotations", "logprobs"},
+    "refusal": {"refusal"},
+}
+HEART = (
+    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmM"
+    "IQAAAABJRU5ErkJggg=="
+)
+WEATHER = {
+    "type": "function",
+    "name": "get_weather",
+    "description": "Get the current weather for a location",
+    "parameters": {
+        "type": "object",
+        "properties": {"location": {"type": "string", "description": "The city"}},
+        "required": ["location"],
+    },
+}
+
+
+def said(role: str, content: Any, **more: Any) -> dict[str, Any]:
+    return {"type": "message", "role": role, "content": content, **more}
+
+
+REQUESTS: dict[str, dict[str, Any]] = {
+    "a text": {"input": [said("user", "Say hello in exactly 3 words.")]},
+    "a system prompt": {"input": [said("system", "You are a pirate."), said("user", "Say hello.")]},
+    "a picture": {
+        "input": [
+            said(
+                "user",
+                [
+                    {"type": "input_text", "text": "What do you see?"},
+                    {"type": "input_image", "image_url": HEART},
+                ],
+            )
+        ]
+    },
+    "several turns": {
+        "input": [
+            said("user", "My name is Alice."),
+            said("assistant", "Hello Alice! How can I help you?", phase="final_answer"),
+            said("user", "What is my name?"),
+        ]
+    },
+    "a tool": {"input": [said("user", "What is the weather in Paris?")], "tools": [WEATHER]},
+}
+
+
+def check(response: dict[str, Any], kind: str = "message") -> None:
+    for name, types in RESOURCE.items():
+        assert name in response, name
+        assert isinstance(response[name], types), name
+    for item in response["output"]:
+        assert ITEMS[item["type"]] <= set(item)
+        for part in item.get("content", ()) if item["type"] == "message" else ():
+            assert PARTS[part["type"]] <= set(part)
+    for tool in response["tools"]:
+        assert {"type", "name", "description", "parameters", "strict"} <= set(tool)
+    assert kind in [item["type"] for item in response["output"]]
+    assert response["status"] == "completed"
+
+
+@pytest.mark.parametrize("name", REQUESTS)
+@pytest.mark.parametrize("send", ["whole", "stream"])
+def test_the_answer_is_as_specified(
+    lend_gateway: Callable[..., Gateway], name: str, send: str
+) -> None:
+    demo = lend_gateway(with_upstream=False)
+    body = REQUESTS[name]
+    kind = "function_call" if name == "a tool" else "message"
+    if send == "whole":
+        check(answer(demo, **body), kind)
+        return
+    events = stream(demo, **body)
+    check(events[-1]["response"], kind)
+    kinds = [event["type"] for event in events]
+    if name == "a tool":
+        assert "response.function_call_arguments.delta" in kinds
+        assert "response.function_call_arguments.done" in kinds
+    for event in events[:2]:
+        for member, types in RESOURCE.items():
+            assert isinstance(event["response"][member], types)
