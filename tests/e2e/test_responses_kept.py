@@ -33,6 +33,7 @@ def test_a_chain_of_twenty_goes_on(sdk: openai.OpenAI, upstream: Upstream) -> No
             model=MODEL, input=f"and {number}?", previous_response_id=last.id
         )
         assert last.output_text == f"a{number}"
+        assert (last.model_extra or {})["codex_metadata"]["continued"] is True
     *_, seen = upstream.control.requests(marker)
     said = [item for item in seen["body"]["input"] if item.get("role") in ("user", "assistant")]
     texts = [part["text"] for item in said for part in item["content"]]
