@@ -8,6 +8,7 @@ passes for a model's.
 import json
 import re
 from collections.abc import Callable
+from itertools import takewhile
 from typing import Any, TypeAlias
 
 from scripted_upstream.default_answer import (
@@ -32,6 +33,7 @@ _LONGEST_MS = 4000
 _MOST_OF_A_RESULT = 400
 _INSTRUCTING = ("developer", "system")
 _ONLY_JSON = re.compile(r"one JSON (object|value) and nothing else")
+_THE_GATEWAYS = re.compile(rf"In each of your turns you must call|{_ONLY_JSON.pattern}")
 _SCHEMA = re.compile(r"follow this JSON schema \([^)]*\): ")
 
 
@@ -86,13 +88,15 @@ def _wanted_schema(request: dict[str, Any], orders: str) -> dict[str, Any] | Non
 
 
 def _orders(request: dict[str, Any]) -> str:
-    """The instructions that follow everything else."""
-    texts: list[str] = []
-    for entry in reversed(_entries(request)):
-        if entry.get("role") not in _INSTRUCTING:
-            break
-        texts.insert(0, _text(entry.get("content")))
-    return " ".join(texts)
+    """The gateway's instructions among those before everything else, and all that follow everything else."""
+    entries = _entries(request)
+    before = [_text(entry.get("content")) for entry in takewhile(_is_instruction, entries)]
+    after = [_text(entry.get("content")) for entry in takewhile(_is_instruction, reversed(entries))]
+    return " ".join([*filter(_THE_GATEWAYS.search, before), *reversed(after)])
+
+
+def _is_instruction(entry: dict[str, Any]) -> bool:
+    return entry.get("role") in _INSTRUCTING
 
 
 def _results(request: dict[str, Any]) -> list[str]:

@@ -34,7 +34,7 @@ def chosen_tools(
 ) -> list[Tool]:
     """Return the tools to call now.
 
-    `choice` is the request's `tool_choice`, `orders` are instructions after the prompt; `has_results` says that a
+    `choice` is the request's `tool_choice`, `orders` are instructions beside the prompt; `has_results` says that a
     call was answered since the prompt.
     """
     if isinstance(choice, dict):

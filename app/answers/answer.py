@@ -211,7 +211,7 @@ class Answer:
             return True
         if error.part is RequestPart.FORMAT and (order := self._choices[index].fall_back()):
             request = replace(self._requests[index], output_schema=None)
-            self._requests[index] = request.instructed(developer_item(order))
+            self._requests[index] = request.corrected(developer_item(order))
             return True
         if isinstance(error, WorkerLost) and turn.lease.follows_loss:
             return False  # what was there when two processes died may be why they did
@@ -230,7 +230,7 @@ class Answer:
         """Put another turn in the place of a choice's, on the same slot; `instruction` says what was wrong. Blocks."""
         request = replace(self._requests[index], is_another_try=True)
         if instruction is not None:
-            request = request.instructed(developer_item(instruction))
+            request = request.corrected(developer_item(instruction))
         left_s = self._turns.started + self._pace.total_s - time.monotonic()
         slot_request = SlotRequest(self._owner, left_s)
         turn = self._engine.reopen(self._turns.turns[index], request, slot_request, self._observer)

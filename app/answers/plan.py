@@ -45,9 +45,9 @@ class Prompt:
 
     `image_fields` has the request's field for every image address in the items. One that is in `past_images` alone may
     fail: the model has answered after it, and is told so in words. `instructions` are of this gateway:
-    they follow the caller's items, and are no part of the conversation. `pixels` are those of the images that are in
+    they are put behind what the caller's developer says at the beginning. `pixels` are those of the images that are in
     the items already. `is_recalled` says that the conversation has something in it that the caller did not send: an
-    endpoint put it there, or preparation, which also finds out the `mark` of the conversation.
+    endpoint put it there, or preparation, which also finds out the `mark` of the conversation as the caller sent it.
     """
 
     request: TurnRequest

@@ -38,7 +38,7 @@ class Preparation:
                 prompt.past_images,
                 pixels=prompt.pixels,
             )
-            request = replace(prompt.request, items=items).instructed(*prompt.instructions)
+            request = replace(prompt.request, items=items).opened_with(prompt.instructions)
             return replace(
                 prompt,
                 request=request,

@@ -11,8 +11,9 @@ from app.answers.tools import Tool
 from app.api.tools import ClientTool, is_hosted
 from app.errors import InvalidRequest
 
-_CALL_ONE = "You must call one of the functions in this turn; do not answer in words."
-_CALL_THIS = "You must call the function {} in this turn; do not answer in words."
+# At the beginning of the conversation, so that it is the same in every round.
+_CALL_ONE = "In each of your turns you must call one of the functions; do not answer in words."
+_CALL_THIS = "In each of your turns you must call the function {}; do not answer in words."
 _MODES = ("none", "auto", "required")
 
 

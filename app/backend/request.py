@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -22,7 +22,7 @@ class TurnRequest:
     """
 
     model: str
-    items: tuple[Mapping[str, Any], ...]
+    items: tuple[Item, ...]
     effort: str | None = None
     summary: str | None = None
     tools: tuple[Mapping[str, Any], ...] = ()
@@ -33,11 +33,18 @@ class TurnRequest:
     is_another_try: bool = False
     is_final: bool = False
 
-    def instructed(self, *instructions: Mapping[str, Any]) -> TurnRequest:
-        """Return the same question with items at its end that are no part of the conversation."""
-        if not instructions:
-            return self
-        return replace(self, items=(*self.items, *instructions), is_final=True)
+    def opened_with(self, instructions: Sequence[Item]) -> TurnRequest:
+        """Return the same question with items of ours behind what the developer says at its beginning.
+
+        They stand in the same place in every round of a conversation that asks for them.
+        """
+        place = next((at for at, item in enumerate(self.items) if not _is_developers(item)), None)
+        before = self.items[:place]
+        return replace(self, items=(*before, *instructions, *self.items[len(before) :]))
+
+    def corrected(self, instruction: Item) -> TurnRequest:
+        """Return the same question with an item at its end that is no part of the conversation."""
+        return replace(self, items=(*self.items, instruction), is_final=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +63,10 @@ def developer_item(text: str) -> Item:
     """Return an input item that tells the model something in the developer's name."""
     content = [{"type": "input_text", "text": text}]
     return {"type": "message", "role": "developer", "content": content}
+
+
+def _is_developers(item: Item) -> bool:
+    return item.get("role") == "developer"
 
 
 def estimate_tokens(items: Iterable[Item]) -> int:

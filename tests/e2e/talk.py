@@ -69,10 +69,17 @@ class Talk:
     def continued(self, **more: Any) -> bool:
         """Ask once more, and return whether that went on where the conversation was left."""
         self.say()
+        before = len(self.bodies())
         found = self.answer(**more)
-        assert self.said_upstream()[-1] == logical(self.messages[:-1])
+        # codex may have asked once more in the turn before, and come late with it.
+        assert logical(self.messages[:-1]) in self.said_upstream()[before:]
         answer: bool = found["codex_metadata"]["continued"]
         return answer
+
+    def answered(self) -> int:
+        """Where the last answer stands."""
+        roles = [message["role"] for message in self.messages]
+        return len(roles) - 1 - roles[::-1].index("assistant")
 
     def bodies(self) -> list[dict[str, Any]]:
         return [request["body"] for request in self.upstream.control.requests(self.marker)]
@@ -106,7 +113,8 @@ def logical(messages: list[Message]) -> list[Any]:
             found.append((message["tool_call_id"], message["content"]))
             continue
         if message.get("content"):
-            found.append((message["role"], message["content"].strip()))
+            role = "developer" if message["role"] == "system" else message["role"]
+            found.append((role, message["content"].strip()))
         for made in message.get("tool_calls") or ():
             function = made["function"]
             found.append((made["id"], function["name"], json.loads(function["arguments"])))

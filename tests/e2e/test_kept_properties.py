@@ -86,6 +86,17 @@ OPTIONS = st.fixed_dictionaries(
 )
 # Most requests are plain: what is kept is to be found now and then.
 OPTIONS = st.one_of(*[st.just({})] * 4, OPTIONS)
+FORM = {"name": "form", "schema": {"type": "object", "properties": {"a": {}}}}
+NAMED = {"type": "function", "function": {"name": "look"}}
+ALWAYS = st.sampled_from(
+    [
+        *[{}] * 4,
+        {"tool_choice": "required"},
+        {"tool_choice": NAMED},
+        {"response_format": {"type": "json_object"}},
+        {"response_format": {"type": "json_schema", "json_schema": FORM}},
+    ]
+)
 OFFERED = st.sampled_from([*[[TOOL]] * 9, [], [TOOL, OTHER_TOOL]])
 ECHOES = st.sampled_from([nothing, nothing, stripped, as_parts, bare, arguments_anew])
 STEPS = st.sampled_from(
@@ -98,7 +109,7 @@ class Program:
 
     def __init__(self, data: st.DataObject, sides: list[tuple[Gateway, Upstream]]) -> None:
         self._data, self._sides = data, sides
-        self._open = [(Conversation(sides), KEY)]
+        self._open = [(self._new(), KEY)]
         self.markers: list[str] = []
         self.continued: Counter[bool] = Counter()
 
@@ -109,12 +120,7 @@ class Program:
         starts = conversation.starts()
         match name:
             case "begin":
-                self._open.append(
-                    (
-                        Conversation(self._sides),
-                        self._draw(st.sampled_from(KEYS)),
-                    )
-                )
+                self._open.append((self._new(), self._draw(st.sampled_from(KEYS))))
             case "key":
                 (key,) = set(KEYS) - {key}
                 self._open[at] = (conversation, key)
@@ -132,6 +138,14 @@ class Program:
                 )
         self._ask(conversation, key)
 
+    def _new(self) -> Conversation:
+        conversation = Conversation(self._sides)
+        conversation.always = self._draw(ALWAYS)
+        if self._draw(st.booleans()):
+            system = {"role": "system", "content": canary()}
+            conversation.change(lambda it: it.append(system))
+        return conversation
+
     def _ask(self, conversation: Conversation, key: str) -> None:
         marker = f"marker-{uuid4().hex}"
         self.markers.append(marker)
@@ -143,7 +157,7 @@ class Program:
                 image = {"type": "image_url", "image_url": {"url": PIXEL}}
                 content = [{"type": "text", "text": text}, image]
             conversation.change(lambda it: it.append({"role": "user", "content": content}))
-        this = self._round(key)
+        this = self._round(key, conversation.always)
         note(f"{marker} {this}")
         self.continued.update(conversation.play(this, marker))
 
@@ -171,9 +185,9 @@ class Program:
         conversation.change(give)
         return open_calls
 
-    def _round(self, key: str) -> Round:
-        options = {**self._draw(OPTIONS)}
-        script = [self._response(key)]
+    def _round(self, key: str, always: dict[str, Any]) -> Round:
+        options = {**self._draw(OPTIONS), **always}
+        script = [self._response(key, always)]
         makes_more = sum(item.pop("makes_more", False) for item in script[0]["items"]) > 0
         if tools := self._draw(OFFERED):
             options["tools"] = tools
@@ -181,6 +195,8 @@ class Program:
                 item["type"] == "function_call" for item in script[0]["items"]
             ):
                 options["tool_choice"] = "required"
+        else:
+            options.pop("tool_choice", None)
         if makes_more or not tools:  # codex answers what was not offered, and asks again
             script.append({"items": [said(f"after all {canary()}")], "usage": self._draw(USAGES)})
             options.pop("n", None)  # each choice would have the next response
@@ -197,7 +213,7 @@ class Program:
             leaves_after=self._draw(st.integers(1, 6)) if leaves else None,
         )
 
-    def _response(self, key: str) -> dict[str, Any]:
+    def _response(self, key: str, always: dict[str, Any]) -> dict[str, Any]:
         if self._draw(st.integers(0, 11)) == 0:
             names = ["rate_limited", "failed_invalid_prompt", "invalid_prompt"]
             return {"items": [], "failure": {"name": self._draw(st.sampled_from(names))}}
@@ -206,7 +222,11 @@ class Program:
             thought = f"thought-of-{key_word(key)}"
             sealed = {"sealed": thought} if self._draw(st.booleans()) else {}
             items.append({"type": "reasoning", "summary_deltas": [thought], **sealed})
-        kind = self._draw(st.sampled_from(["text", "text", "calls", "both", "odd"]))
+        kinds = {"tool_choice": ["calls", "both"], "response_format": ["json"]}
+        usual = [*kinds.get("".join(always), ()), "text", "calls", "both", "odd"]
+        kind = self._draw(st.sampled_from(["text", *usual]))
+        if kind == "json":
+            items.append(said('{"a": "', canary(), '"}'))
         if kind in {"text", "both", "odd"}:
             items.append(said(canary(), *self._draw(DELTAS)))
         if kind in {"calls", "both"}:

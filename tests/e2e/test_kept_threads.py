@@ -164,6 +164,76 @@ def test_a_form_with_a_description_is_no_reason_to_begin_anew(talk: Callable[...
     assert here.sessions() == 1
 
 
+FORM = {"type": "object", "properties": {"a": {"type": "integer"}}}
+TWO_WORDS = {
+    "name": "form",
+    "description": "A number.",
+    "strict": True,
+    "schema": {**FORM, "required": ["a"], "additionalProperties": False, "description": "An A."},
+}
+
+
+@pytest.mark.parametrize(
+    ("options", "answers"),
+    [
+        ({"tools": [TOOL], "tool_choice": "required"}, [call()]),
+        (
+            {
+                "tools": [TOOL, OTHER_TOOL],
+                "tool_choice": {"type": "function", "function": {"name": "look"}},
+            },
+            [call()],
+        ),
+        ({"response_format": {"type": "json_object"}}, [said('{"a"', ":11}")]),
+        (
+            {
+                "response_format": {
+                    "type": "json_schema",
+                    "json_schema": {"name": "form", "schema": FORM},
+                }
+            },
+            [said('{"a"', ":11}")],
+        ),
+        (
+            {"response_format": {"type": "json_schema", "json_schema": TWO_WORDS}},
+            [said('{"a"', ":11}")],
+        ),
+    ],
+    ids=["required", "named", "json_object", "json_schema", "two descriptions"],
+)
+def test_what_is_instructed_in_every_round_goes_on(
+    keeping: Gateway,
+    lend_gateway: Callable[..., Gateway],
+    upstream: Upstream,
+    options: dict[str, Any],
+    answers: list[Message],
+) -> None:
+    fresh = lend_gateway(WORKER_KEPT_THREADS="0")
+    here, there = (Talk(gateway, upstream, answers) for gateway in (keeping, fresh))
+    for one in (here, there):
+        one.messages.insert(0, {"role": "system", "content": "Be brief."})
+        one.options |= options
+        for number in range(4):
+            one.upstream.control.script(one.marker, {"items": numbered(answers, number)})
+            found = one.answer()
+            assert found["codex_metadata"]["continued"] is (one is here and number > 0)
+            if one.messages[-1]["role"] == "assistant":
+                one.say()
+    assert here.sessions() == 1
+    ours, theirs = (
+        [str(items).replace(one.marker, "M") for items in one.said_upstream()]
+        for one in (here, there)
+    )
+    assert ours == theirs
+    last = here.said_upstream()[-1]
+    assert [role for role, _ in last[:3]] == ["developer", "developer", "user"]
+    assert [last[0], *last[2:]] == logical(here.messages[: here.answered()])
+
+
+def numbered(answers: list[Message], number: int) -> list[Message]:
+    return [{**it, "call_id": f"c{number}"} if "call_id" in it else it for it in answers]
+
+
 # It begins anew, with the same answer
 
 
@@ -360,10 +430,11 @@ def test_nothing_of_one_key_reaches_another(talk: Callable[..., Talk]) -> None:
 
 def test_it_can_be_switched_off(lend_gateway: Callable[..., Gateway], upstream: Upstream) -> None:
     here = Talk(lend_gateway(WORKER_KEPT_THREADS="0"), upstream, [said(*ANSWERS)])
+    before = lookups(here.gateway, "off")
     here.ask()
     assert not here.continued()
     assert here.sessions() == 2
-    assert lookups(here.gateway, "off") == 2
+    assert lookups(here.gateway, "off") == before + 2
     assert total(scrape(here.gateway), "codex_kept_threads") == 0
 
 

@@ -132,7 +132,7 @@ def test_the_description_of_a_form_reaches_the_model(
     wanted = {"type": "json_schema", "json_schema": form}
     assert gateway.post(ask(marker, response_format=wanted)).status_code == 200
     (request,) = upstream.control.requests(marker)
-    told = request["body"]["input"][-1]
+    told = request["body"]["input"][0]
     if is_strict:
         assert told["role"] == "user"
         sent = request["body"]["text"]["format"]["schema"]
@@ -160,7 +160,7 @@ def test_json_that_is_not_strict_is_instructed_and_checked(
     assert json.loads(answer["choices"][0]["message"]["content"]) == {"a": 1}
     first, second = upstream.control.requests(marker)
     assert "text" not in first["body"] or "format" not in first["body"]["text"]
-    assert "JSON" in first["body"]["input"][-1]["content"][0]["text"]
+    assert "JSON" in first["body"]["input"][0]["content"][0]["text"]
     assert "not accepted" in second["body"]["input"][-1]["content"][0]["text"]
 
 

@@ -323,7 +323,7 @@ def test_a_named_tool_is_the_only_one_offered_and_asked_for(
     assert answer["choices"][0]["finish_reason"] == "tool_calls"
     (request,) = upstream.control.requests(marker)
     assert [offered["name"] for offered in request["body"]["tools"]] == ["get_weather"]
-    assert "get_weather" in request["body"]["input"][-1]["content"][0]["text"]
+    assert "get_weather" in request["body"]["input"][0]["content"][0]["text"]
 
 
 def test_some_tools_are_allowed_and_the_others_keep_their_names(

@@ -65,13 +65,15 @@ class Conversation:
         self.twins = [Twin(*side) for side in sides]
         self.keys: set[str] = set()
         """Under which something of it was answered."""
+        self.always: dict[str, Any] = {}
+        """Options of every round."""
 
     def copy(self, length: int) -> Conversation:
         """A fork behind so many messages."""
         other = Conversation([(twin.gateway, twin.upstream) for twin in self.twins])
         for ours, theirs in zip(self.twins, other.twins, strict=True):
             theirs.messages = deepcopy(ours.messages[:length])
-        other.keys = set(self.keys)
+        other.keys, other.always = set(self.keys), self.always
         return other
 
     def change(self, change: Callable[[list[Message]], object]) -> None:
@@ -215,14 +217,21 @@ def check_sent(items: list[Message], messages: list[Message], this: Round) -> No
     """The upstream was sent what the client said, all of it, and nothing else."""
     found = [item for item in map(_upstream_says, items) if item]
     wanted = [item for item in _client_says(messages) if item]
-    if this.options.get("tool_choice") == "required":
-        assert found[-1][0] == "developer"
+    if count := instructed(this):
+        place = next(at for at, one in enumerate(wanted) if one[0] != "developer")
+        assert {role for role, _ in found[place : place + count]} == {"developer"}
+        del found[place : place + count]
         while found[-1][0] == "developer":  # once more where it was not obeyed
             found.pop()
     assert _joined(found) == _joined(wanted), (found, wanted)
     sent = json.dumps(items)
     assert set(_CANARY.findall(sent)) <= set(_CANARY.findall(json.dumps(messages)))
     assert set(_THOUGHT.findall(sent)) <= {key_word(this.key)}
+
+
+def instructed(this: Round) -> int:
+    """How many instructions of its own the gateway has in the round."""
+    return len({"tool_choice", "response_format"} & this.options.keys())
 
 
 def key_word(key: str) -> str:
@@ -254,7 +263,8 @@ def _client_says(messages: list[Message]) -> list[Any]:
             found.append(("result", content))
             continue
         if content or not message.get("tool_calls"):
-            found.append((message["role"], _squeezed(content)))
+            role = "developer" if message["role"] == "system" else message["role"]
+            found.append((role, _squeezed(content)))
         functions = [made["function"] for made in message.get("tool_calls") or ()]
         found += [("call", it["name"], _value(it["arguments"])) for it in functions]
     return found

@@ -180,11 +180,11 @@ SPECS = (
     to_dynamic_tool(Tool("functions.exec", "", EMPTY)),
 )
 NAMES = {"get_weather": "get_weather", alias_of("functions.exec"): "functions.exec"}
-CALL_ONE = told("You must call one of the functions in this turn; do not answer in words.")
+CALL_ONE = told("In each of your turns you must call one of the functions; do not answer in words.")
 
 
 def call_this(name: str) -> dict[str, Any]:
-    return told(f"You must call the function {name} in this turn; do not answer in words.")
+    return told(f"In each of your turns you must call the function {name}; do not answer in words.")
 
 
 def tools(*functions: Any) -> list[Any]:
@@ -407,7 +407,7 @@ def test_text_is_no_format() -> None:
     assert parse(response_format={"type": "text"}) == parse()
 
 
-def test_an_instruction_is_the_last_thing_that_is_said() -> None:
+def test_instructions_are_no_part_of_what_the_client_said() -> None:
     request = parse(response_format=OBJECT, tools=BOTH, tool_choice="required")
     assert request.items == (ITEM,)
     assert request.instructions[0] == CALL_ONE

@@ -8,8 +8,8 @@ from scripted_upstream.script import FunctionCall, Message, Reasoning
 from scripted_upstream.simple_answer import PACE_MS, demo_response, simple_items
 
 TEXT = {"type": "string"}
-MUST = "You must call one of the functions in this turn; do not answer in words."
-MUST_ADD = "You must call the function add in this turn; do not answer in words."
+MUST = "In each of your turns you must call one of the functions; do not answer in words."
+MUST_ADD = "In each of your turns you must call the function add; do not answer in words."
 
 
 def tool(name: str, **members: Any) -> dict[str, Any]:
@@ -89,8 +89,13 @@ def test_a_demanded_call_is_made(order: str, choice: Any, name: str, *, has_resu
     assert called == name
 
 
-def test_an_order_counts_only_after_everything_else() -> None:
-    assert "Hello!" in words(says("developer", MUST), says("user", "Hello!"), tools=TOOLS)
+def test_before_everything_else_only_the_gateways_orders_count() -> None:
+    hello = says("user", "Hello!")
+    called, _ = call(says("system", "Hi."), says("developer", MUST_ADD), hello, tools=TOOLS)
+    assert called == "add"
+    own = "You must call get_weather if you are asked for the weather."
+    assert "Hello!" in words(says("developer", own), hello, tools=TOOLS)
+    assert "Hello!" in words(says("user", "Hi"), says("developer", MUST), hello, tools=TOOLS)
 
 
 def test_a_forbidden_tool_is_not_called() -> None:

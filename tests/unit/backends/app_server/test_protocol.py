@@ -112,7 +112,7 @@ def test_what_we_ask_is_exactly_this(params: dict[str, Any], expected: dict[str,
 
 def test_one_more_item_is_one_more_question_and_the_first_stays_as_it_was() -> None:
     more = {"type": "message", "role": "developer", "content": []}
-    again = FULL.instructed(more)
+    again = FULL.corrected(more)
     assert again.items == (ITEM, more)
     assert FULL.items == (ITEM,)
     assert turn_start_params(THREAD, again) == turn_start_params(THREAD, FULL)
