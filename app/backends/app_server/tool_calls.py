@@ -13,7 +13,11 @@ import orjson
 
 from app.backend.request import Item
 from app.backends.app_server.conversation import plain_output
+from app.json_cost import MOST_VALUES, ValueCount
 from app.rpc.messages import Request
+
+_DEEPEST = 127
+"""Levels of arguments that codex reads (measured). It answers a call with more by itself, and asks the model again."""
 
 Answer = Callable[[Request, Mapping[str, Any]], None]
 """Sends a result to codex; does not block."""
@@ -22,7 +26,7 @@ Answer = Callable[[Request, Mapping[str, Any]], None]
 class ToolCalls:
     """Calls of the response at hand, and what codex asked about them."""
 
-    __slots__ = ("_asked", "_given", "_made", "_offered", "is_complete")
+    __slots__ = ("_asked", "_given", "_made", "_offered", "_will_wait", "is_complete")
 
     def __init__(self, offered: Iterable[str] = ()) -> None:
         self._offered = frozenset(offered)
@@ -30,28 +34,33 @@ class ToolCalls:
         self._asked: dict[str, Request] = {}
         self._given: dict[str, Any] = {}
         self.is_complete = False
-        """True once all calls of the response are known: codex then waits for nothing but their results."""
+        """True once all calls of the response are known."""
+        self._will_wait = False
 
     def made(self, item: Item) -> None:
         """Take a call that the model has made."""
         if self.is_complete:  # of the response before
-            self._made.clear()
-            self.is_complete = False
+            self._forget_calls()
         self._made.append(item)
 
     def response_ended(self) -> None:
         """Note that the response is whole."""
         self.is_complete = bool(self._made)
+        self._will_wait = self.is_complete and self._are_for_client()
 
     def can_wait(self) -> bool:
         """Return True if codex asks for the result of every call, and answers none of them itself."""
+        return self._will_wait
+
+    def _are_for_client(self) -> bool:
         ids = [item.get("call_id") for item in self._made]
         are_told_apart = all(ids) and len(set(ids)) == len(ids)
-        return (
-            self.is_complete
-            and are_told_apart
-            and all(item.get("name") in self._offered and _is_json(item) for item in self._made)
-        )
+        are_offered = all(item.get("name") in self._offered for item in self._made)
+        return are_told_apart and are_offered and _are_read([*map(_arguments, self._made)])
+
+    def _forget_calls(self) -> None:
+        self._made.clear()
+        self.is_complete = self._will_wait = False
 
     def results_in(self, items: Sequence[Item]) -> int:
         """Return how many items at the beginning are the results of all calls, in order; 0 if they are not."""
@@ -70,8 +79,7 @@ class ToolCalls:
             self._given[call_id] = plain_output(item["output"])
             if (request := self._asked.pop(call_id, None)) is not None:
                 answer(request, _result(item["output"]))
-        self._made.clear()
-        self.is_complete = False
+        self._forget_calls()
 
     def ask(self, request: Request, answer: Answer) -> bool:
         """Take a question of codex's; answer it if the result is there. True if it was."""
@@ -102,12 +110,27 @@ class ToolCalls:
         return f"<ToolCalls made={len(self._made)} asked={len(self._asked)}>"
 
 
-def _is_json(call: Item) -> bool:
+def _arguments(call: Item) -> bytes:
+    return str(call.get("arguments")).encode("utf-8", "surrogatepass")
+
+
+def _are_read(texts: Sequence[bytes]) -> bool:
+    """Return True for arguments that codex reads, and that are looked through here in a moment."""
+    if sum(ValueCount().feed(text) for text in texts) > MOST_VALUES:
+        return False
     try:
-        orjson.loads(str(call.get("arguments")))
+        level = [orjson.loads(text) for text in texts]
     except orjson.JSONDecodeError:
         return False
-    return True
+    for _ in range(_DEEPEST):
+        level = [inner for value in level for inner in _values_in(value)]
+    return not any(isinstance(value, dict | list) for value in level)
+
+
+def _values_in(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def _texts_of(output: Any) -> list[str] | None:
