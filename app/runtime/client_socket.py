@@ -12,16 +12,18 @@ from __future__ import annotations
 import errno
 import socket as constants
 import time
-from collections.abc import Callable
+from _socket import socket as plain_socket  # gevent's sockets are made of these
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, Protocol
 
 import gevent
 from gevent.server import StreamServer
 from gevent.socket import socket, wait_write
 
+from app.runtime import first_bytes
+from app.runtime.first_bytes import FirstBytes
 from app.runtime.loop_queue import LoopQueue
 
 BLOCK_BYTES = 64 * 1024
@@ -34,17 +36,8 @@ _UNSENT_BYTES = 2 * BLOCK_BYTES
 _ABORT = (1).to_bytes(4, "little") + bytes(4)  # struct linger: on, for zero seconds
 
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
-_PAUSE_S = 0.1
-_GONE_AT_ONCE = 64
+_PAUSE_S = 0.02
 _AT_ONCE = constants.MSG_PEEK | constants.MSG_DONTWAIT
-
-HEALTH_CHECKS = frozenset({"/livez", "/readyz", "/healthz"})
-"""Paths for which nobody has to wait behind what strangers ask."""
-
-_BEGINNINGS = tuple(
-    f"{method} {path} ".encode() for method in ("GET", "HEAD") for path in sorted(HEALTH_CHECKS)
-)
-_LONGEST_BEGINNING = max(map(len, _BEGINNINGS))
 
 _KEEPALIVE_PROBES = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
 """Silence, gap and number of the kernel's keep-alive probes."""
@@ -165,7 +158,7 @@ class ClientSocket(socket):
             return None
         self.settimeout(max(0.0, left))  # it may be ours that the first bytes are seen so late
         try:
-            begun: bytes = super().recv(_LONGEST_BEGINNING, constants.MSG_PEEK)
+            begun: bytes = super().recv(first_bytes.LONGEST_BEGINNING, constants.MSG_PEEK)
         except (TimeoutError, BlockingIOError):
             return None
         finally:
@@ -175,24 +168,21 @@ class ClientSocket(socket):
     def _kind(self, begun: bytes) -> Phase:
         """Return which line a read waits in: first bytes tell health checks, before anything is parsed."""
         begins = self._phase in {Phase.SILENT, Phase.IDLE}
-        if begins and self.is_rested and begun.startswith(_BEGINNINGS):
+        if begins and self.is_rested and first_bytes.begins_health_check(begun):
             return Phase.HEALTH_CHECK
         return self._phase
 
-    def has_unread(self) -> bool:
-        """Return True where something has come that was not read yet. Does not block."""
-        return bool(self._look())
-
-    def has_gone(self) -> bool:
-        """Return True where the client has closed and left nothing to read. Does not block."""
-        return self._look() == b""
-
-    def _look(self) -> bytes | None:
-        """Return a byte of what has come, nothing at its end; None where nothing has come, or nothing can any more."""
+    def has_asked(self) -> bool:
+        """Return True where a whole head has come that was not read yet. Does not block."""
+        if self._phase is Phase.BODY:
+            return False
         own: Any = self  # gevent's types do not know the plain socket in it
-        with suppress(OSError):
-            return bytes(own._sock.recv(1, _AT_ONCE))  # noqa: SLF001  (gevent's own recv would wait)
-        return None
+        unread = _look(own._sock) or b""  # noqa: SLF001
+        return (
+            first_bytes.ends_head(unread)
+            if self._phase is Phase.HEAD
+            else first_bytes.read(unread).is_whole
+        )
 
     def tell_end(self, sides: int) -> None:
         """Tell the connection that nothing more comes, or goes: it ends, once it has answered what has come.
@@ -247,52 +237,93 @@ class ClientSocket(socket):
         raise ConnectionResetError(errno.ECONNRESET, "The client does not read.")
 
 
+def _look(plain: plain_socket) -> bytes | None:
+    """Return the first of what has come, nothing at its end; None where nothing has come, or can. Does not block."""
+    with suppress(OSError):
+        return plain.recv(first_bytes.LOOKED_AT_BYTES, _AT_ONCE)
+    return None
+
+
+def _refuse(plain: plain_socket, answer: bytes) -> None:
+    """Answer what has come, as far as that can be at once. Does not block."""
+    with suppress(OSError):
+        plain.recv(BLOCK_BYTES, constants.MSG_DONTWAIT)  # what is unread would be a reset
+        plain.send(answer, constants.MSG_DONTWAIT)
+
+
+class Door(Protocol):
+    """What a server asks its worker about new connections. None of it may block."""
+
+    def caller_of(self, authorization: str) -> str | None:
+        """Return the name of the key in that header, None for a stranger."""
+
+    def admit(self, first: FirstBytes, caller: str | None) -> bool:
+        """Return whether a connection that begins so is let in."""
+
+    def refusal(self) -> bytes:
+        """Return the answer for a request that is not let in."""
+
+    def on_exhausted(self) -> None:
+        """Called when a descriptor was lacking."""
+
+
 class ClientServer(StreamServer):
-    """Accepts connections as `ClientSocket`s. All wait in one `queue`. `on_exhausted`: a descriptor was lacking."""
+    """Accepts connections as `ClientSocket`s, those that the `door` lets in. All wait in one `queue`."""
 
     max_accept = 64  # in one turn of the loop
     unheard_s = 1
     """For how long the kernel keeps a connection on which nothing has come yet, in whole seconds."""
 
     def __init__(
-        self,
-        listener: Any,
-        deadlines: Deadlines,
-        queue: LoopQueue,
-        on_exhausted: Callable[[], None],
-        **options: Any,
+        self, listener: Any, deadlines: Deadlines, queue: LoopQueue, door: Door, **options: Any
     ) -> None:
         super().__init__(listener, **options)
-        self.deadlines, self.queue = deadlines, queue
-        self._on_exhausted = on_exhausted
+        self.deadlines, self.queue, self._door = deadlines, queue, door
+        self._looks_left = 0
 
     def init_socket(self) -> None:
         """Set on the listener what every connection has from it: a call for each would cost more than the accept."""
         super().init_socket()
         _set_kernel_limits(self.socket, self.deadlines, self.unheard_s)
 
+    def _do_read(self) -> None:
+        self._looks_left = self.max_accept  # those that are not let in count, too
+        super()._do_read()  # type: ignore[misc]  # gevent's types do not have it
+
     def do_read(self) -> Any:
         """Return a connection and its address; None if there is none, or no descriptor for it: then after a pause."""
-        for _ in range(_GONE_AT_ONCE):
+        listener: Any = self.socket
+        while self._looks_left > 0:
+            self._looks_left -= 1
             try:
-                accepted: Any = super().do_read()
+                number, address = listener._accept()  # noqa: SLF001  (as gevent does)
+            except BlockingIOError:
+                return None
             except OSError as error:
                 if error.errno not in _EXHAUSTED:
                     raise
                 self._pause()
-                self._on_exhausted()
+                self._door.on_exhausted()
                 return None
-            if accepted is None:
-                return None
-            plain, address = accepted
-            client = ClientSocket(plain.family, plain.type, plain.proto, fileno=plain.detach())
-            if client.has_gone():
-                client.close()  # a greenlet for each would cost ten times as much
-                continue
-            client.deadlines, client.queue = self.deadlines, self.queue
-            client.await_first()
-            return client, address
+            plain = plain_socket(listener.family, listener.type, listener.proto, fileno=number)
+            if client := self._let_in(plain):
+                return client, address
         return None
+
+    def _let_in(self, plain: plain_socket) -> ClientSocket | None:
+        """Return the connection of a client, or close it: what gevent makes for one costs many times as much."""
+        begun = _look(plain)
+        first = first_bytes.read(begun or b"")
+        caller = self._door.caller_of(first.authorization) if first.authorization else None
+        if begun == b"" or not self._door.admit(first, caller):
+            if first.is_whole:
+                _refuse(plain, self._door.refusal())
+            plain.close()
+            return None
+        client = ClientSocket(plain.family, plain.type, plain.proto, fileno=plain.detach())
+        client.deadlines, client.queue, client.caller = self.deadlines, self.queue, caller
+        client.await_first()
+        return client
 
     def _pause(self) -> None:
         """Leave new connections to the kernel's queue for a moment, as gevent does, which would print a traceback."""

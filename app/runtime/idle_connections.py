@@ -39,15 +39,15 @@ class IdleConnections(Generic[C]):
             taken += found
         return taken
 
-    def take_longest(self, limit: float) -> C | None:
-        """Remove and return the one that goes first, if one has waited since `limit` or longer.
+    def take_longest(self, limit: float, served_limit: float) -> C | None:
+        """Remove and return the one that goes first, if one has waited since `limit` or longer, or its `served_limit`.
 
         Those that were never served go before the others: a flood of them then displaces itself.
         """
-        for group in (self._never_served, self._served):
+        for group, latest in ((self._never_served, limit), (self._served, served_limit)):
             for connection, since in group.items():
-                if since > limit:
-                    return None
+                if since > latest:
+                    break
                 del group[connection]
                 return connection
         return None

@@ -16,6 +16,7 @@ import signal
 import time
 from contextlib import suppress
 from functools import partial
+from http import HTTPStatus
 from types import FrameType
 from typing import Any, cast
 
@@ -25,17 +26,18 @@ from gevent.pool import Pool
 from app.log_limiter import LogRateLimiter
 from app.observability import logs
 from app.runtime import forwarder_headers
-from app.runtime.client_socket import ClientServer, Deadlines
+from app.runtime.client_socket import ClientServer, ClientSocket, Deadlines
+from app.runtime.first_bytes import FirstBytes
+from app.runtime.places import Places
 from app.runtime.shared import SharedState
 from app.runtime.shutdown import ShutdownPlan, Stage, plan_shutdown
-from app.runtime.worker import Worker
+from app.runtime.worker import Worker, json_answer
 
 log = logging.getLogger("codex_api.runtime")
 
 _POLL_S = 0.25
 _POLL_LEAVING_S = 0.1
 _POLL_WAITING_S = 0.02
-_ROOM = 32
 
 
 class ServingWorker(Worker):
@@ -51,6 +53,7 @@ class ServingWorker(Worker):
         self._retired_at: float | None = None
         self._has_served = False
         self._pools: list[Pool] = []
+        self._places = Places(int(self.worker_connections))
         self._ignored_headers: frozenset[str] = frozenset()
         self._log_limiter = LogRateLimiter()
 
@@ -126,17 +129,38 @@ class ServingWorker(Worker):
         handle = partial(self.handle, listener)
         pool = Pool(self.worker_connections)
         self._pools.append(pool)
-        server = ClientServer(
-            listener, self.deadlines, self.queue, self._on_exhausted, handle=handle, spawn=pool
-        )
+        server = ClientServer(listener, self.deadlines, self.queue, self, handle=handle, spawn=pool)
         server.start()
         return server
 
+    def admit(self, first: FirstBytes, caller: str | None) -> bool:
+        """Return whether a new connection is let in; where room runs out, another one that only waits ends for it.
+
+        One that finds no room is not kept waiting: others wait behind it, health checks among them.
+        """
+        free, places = self._free, self._places
+        if free < self.room and not places.finds_room(first, caller, free, self.make_room):
+            self.note_cut("made_room")
+            return False
+        places.enter(caller)
+        return True
+
+    def refusal(self) -> bytes:
+        """Return the answer for a request that finds no room."""
+        return json_answer(HTTPStatus.TOO_MANY_REQUESTS)
+
     def handle(self, listener: Any, client: Any, addr: Any) -> None:
-        """Serve one connection to its end; where room runs out, another one that only waits ends for it."""
-        if self._free < self.room:
-            self.make_room()
-        super().handle(listener, client, addr)
+        """Serve one connection to its end."""
+        try:
+            super().handle(listener, client, addr)
+        finally:
+            self._places.leave(client.caller)
+
+    def know(self, client: ClientSocket, caller: str | None) -> None:
+        """See `Worker`."""
+        self._places.leave(client.caller)
+        super().know(client, caller)
+        self._places.enter(caller)
 
     def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> Any:
         """Serve one request of a connection, whose path and method are those of its first line."""
@@ -158,7 +182,7 @@ class ServingWorker(Worker):
     @property
     def room(self) -> int:
         """Number of connections that are kept free for health checks, as long as there is one that only waits."""
-        return min(_ROOM, int(self.worker_connections) // 4)
+        return self._places.kept_free
 
     @property
     def is_full(self) -> bool:
@@ -175,7 +199,8 @@ class ServingWorker(Worker):
             if not self.make_room():
                 return
 
-    def _on_exhausted(self) -> None:
+    def on_exhausted(self) -> None:
+        """Make as much room as can be used at once."""
         for _ in range(ClientServer.max_accept):  # as many as will be accepted at once
             if not self.make_room():
                 break

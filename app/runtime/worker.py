@@ -24,7 +24,8 @@ from typing import Any, cast
 from gunicorn import util
 from gunicorn.workers.ggevent import GeventWorker
 
-from app.runtime.client_socket import HEALTH_CHECKS, ClientSocket, SlowHead
+from app.runtime.client_socket import ClientSocket, SlowHead
+from app.runtime.first_bytes import HEALTH_CHECKS
 from app.runtime.idle_connections import IdleConnections
 from app.runtime.loop_queue import LoopQueue
 from app.runtime.unread_body import UnreadBody, throw_away
@@ -32,14 +33,23 @@ from app.runtime.unread_body import UnreadBody, throw_away
 _SENTENCES = {
     408: "The request's head did not arrive in time.",
     414: "The request's URL is too long.",
+    429: "This gateway has as many connections as it may have; try again shortly.",
     431: "The request's headers are too long or too many.",
     500: "This gateway made a mistake before it could read the request.",
     501: "The request uses a transfer coding that this gateway does not know.",
 }
 
+_KINDS = {
+    408: ("invalid_request_error", "HEAD_TIMEOUT"),
+    429: ("rate_limit_error", "WORKER_BUSY"),
+    500: ("server_error", "INTERNAL_ERROR"),
+}
 
 _MOMENT_S = 0.25
 """How long a connection is let be when room runs out: a client that has just connected is about to ask."""
+
+_SERVED_MOMENT_S = 0.025
+"""The same for one that was answered."""
 
 
 class Captured:
@@ -92,7 +102,7 @@ class Worker(GeventWorker):
     def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> Any:
         """Serve one request of a connection, when it is its caller's turn."""
         self._idle.remove(sock)
-        sock.caller = self.caller_of(_authorization(req))
+        self.know(sock, self.caller_of(_authorization(req)))
         if sock.caller is None:
             self._strangers.add(sock, time.monotonic(), was_served=True)
         self.queue.wait(_line(sock, req.path))
@@ -115,8 +125,12 @@ class Worker(GeventWorker):
     def _linger(self, client: ClientSocket) -> None:
         """Let a client read its last answer while it still sends; until then the connection is in nobody's way."""
         client.await_body()
-        self._idle.add(client, time.monotonic(), was_served=True)
+        self._idle.add(client, time.monotonic(), was_served=False)
         throw_away(client)
+
+    def know(self, client: ClientSocket, caller: str | None) -> None:
+        """Note whose request a connection brings."""
+        client.caller = caller
 
     def caller_of(self, authorization: str) -> str | None:
         """Return the name of the key in that header, None for a stranger. Called for each request."""
@@ -137,20 +151,21 @@ class Worker(GeventWorker):
             client.tell_end(SHUT_RD)
         return len(idle)
 
-    def make_room(self) -> bool:
+    def make_room(self, moments: int = 1) -> bool:
         """End the connection that has waited longest for a request, else one that serves a stranger; False without one.
 
-        One that has waited for a moment only is let be.
+        One that has waited for so few moments only is let be.
         """
         now = time.monotonic()
-        while (client := self._idle.take_longest(now - _MOMENT_S)) is not None:
-            if not client.has_unread():
+        since = now - moments * _MOMENT_S
+        while client := self._idle.take_longest(since, now - moments * _SERVED_MOMENT_S):
+            if not client.has_asked():
                 client.tell_end(SHUT_RD)
                 self.note_cut("made_room")
                 return True
             # It has asked, and the loop was too busy to see it.
             self._idle.add(client, now, was_served=True)
-        if client := self._strangers.take_longest(now - _MOMENT_S):
+        if client := self._strangers.take_longest(since, since):
             client.tell_end(SHUT_RDWR)  # it may wait for a client that does not read its answer
             self.note_cut("made_room")
             return True
@@ -184,16 +199,16 @@ def _authorization(request: Any) -> str:
 
 def json_answer(status: int) -> bytes:
     """Return a whole HTTP response with the error envelope."""
-    is_ours = status >= HTTPStatus.INTERNAL_SERVER_ERROR and status != HTTPStatus.NOT_IMPLEMENTED
-    theirs = "HEAD_TIMEOUT" if status == HTTPStatus.REQUEST_TIMEOUT else "INVALID_HTTP"
+    kind, code = _KINDS.get(status, ("invalid_request_error", "INVALID_HTTP"))
+    is_retryable = status == HTTPStatus.TOO_MANY_REQUESTS
     body = json.dumps(
         {
             "error": {
                 "message": _SENTENCES.get(status, "The request is not valid HTTP/1.1."),
-                "type": "server_error" if is_ours else "invalid_request_error",
+                "type": kind,
                 "param": None,
-                "code": "INTERNAL_ERROR" if is_ours else theirs,
-                "retryable": False,
+                "code": code,
+                "retryable": is_retryable,
             }
         }
     ).encode()
@@ -203,7 +218,8 @@ def json_answer(status: int) -> bytes:
         "Content-Type: application/json\r\n"
         f"Content-Length: {len(body)}\r\n"
         f"X-Request-Id: req_{secrets.token_hex(16)}\r\n"
-        "x-should-retry: false\r\n"
-        "\r\n"
+        f"x-should-retry: {str(is_retryable).lower()}\r\n"
     )
-    return head.encode() + body
+    if is_retryable:
+        head += "Retry-After: 1\r\n"
+    return f"{head}\r\n".encode() + body

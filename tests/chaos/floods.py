@@ -12,7 +12,10 @@ from contextlib import ExitStack
 from tests.chaos.target import CHAT, FLOOD_S, METRICS_KEY, Target, chat
 
 MANY = 500
-"""Connections at a time: fewer than a client's default limit of descriptors."""
+"""Connections at a time."""
+
+CROWD = 900
+"""As many as a client may have with the default limit of descriptors."""
 
 
 class Flood:
@@ -130,3 +133,20 @@ FLOODS: dict[str, Callable[[Target], None]] = {
     "mistakes_with_a_key": _flood(lambda target: target.request(chat(temperature=9))),
     "metrics_with_a_key": _flood(lambda target: target.head("GET /metrics", key=METRICS_KEY)),
 }
+
+FEW_FILES = "400"
+"""Limit of descriptors at which a worker has 200 places for connections."""
+
+CROWDS: dict[str, Callable[[Target], None]] = {
+    "half_sent_heads": _flood(lambda _: b"GET /livez HTTP/1.1\r\nX: a", count=CROWD),
+    "half_sent_heads_with_a_key": _flood(lambda target: target.head()[:-2], count=CROWD),
+    "a_crowd_refused": _flood(lambda target: target.request(b"{}", key="wrong"), count=CROWD),
+    "half_sent_bodies": _flood(
+        lambda target: target.head("POST " + CHAT, length=1000, key="wrong") + b"{", count=CROWD
+    ),
+    "half_sent_bodies_with_a_key": _flood(
+        lambda target: target.head(length=1000) + b"{", count=CROWD
+    ),
+    "idle_ones_with_a_key": _flood(lambda target: target.head("GET /v1/models"), count=CROWD),
+}
+"""Floods of more connections than there are places, where few files may be open."""

@@ -15,6 +15,7 @@ import pytest
 
 from tests.chaos.attacks import ATTACKS
 from tests.chaos.bystander import Met
+from tests.chaos.floods import CROWDS, FEW_FILES
 from tests.chaos.ledger import Ledger
 from tests.chaos.parted_upstream import PartedUpstream
 from tests.chaos.reconciliation import tell_loop
@@ -54,16 +55,24 @@ def upstream() -> Iterator[PartedUpstream]:
 
 @pytest.mark.chaos
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("name", ATTACKS)
+@pytest.mark.parametrize(
+    ("name", "open_files"),
+    [
+        *((name, "") for name in ATTACKS),
+        *((name, FEW_FILES) for name in [*CROWDS, "silent_connections", "cookies_by_thousands"]),
+    ],
+)
 def test_an_attack_is_not_noticed_by_others(
     tmp_path: Path,
     upstream: PartedUpstream,
     settle: Callable[[Ledger], None],
     name: str,
+    open_files: str,
 ) -> None:
     gateway = start_gateway(
         tmp_path,
         upstream,
+        open_files=open_files,
         LOG_LEVEL="debug",
         PROXY_API_KEYS=f"attacker={OTHER_KEY}",
         PROXY_METRICS_TOKEN=METRICS_KEY,
@@ -72,8 +81,9 @@ def test_an_attack_is_not_noticed_by_others(
         gateway.wait_ready()
         (worker,), child = gateway.workers(), gateway.child()
         target = Target(gateway.port, OTHER_KEY, upstream.attackers)
-        met = watch(gateway, upstream, lambda: ATTACKS[name](target))
-        ledger = Ledger(f"Attack: {name.replace('_', ' ')}")
+        met = watch(gateway, upstream, lambda: (ATTACKS | CROWDS)[name](target))
+        few = f", where {open_files} files may be open" * bool(open_files)
+        ledger = Ledger(f"Attack: {name.replace('_', ' ')}{few}")
         ledger.promise("requests of another key", met.answers, met.failures)
         ledger.within("longest gap in its stream", met.gap_ms, GAP_MS, "ms")
         ledger.within("slowest /livez", met.livez_ms, LIVEZ_MS, "ms")

@@ -26,10 +26,14 @@ def make_gateway(tmp_path: Path, upstream: Upstream) -> Iterator[Callable[..., G
     """Gateways of a test's own, with its own settings; ended with the test, however it ends."""
     started: list[Gateway] = []
 
-    def make(*, with_upstream: bool = True, ready: bool = True, **settings: str) -> Gateway:
+    def make(
+        *, with_upstream: bool = True, ready: bool = True, open_files: str = "", **settings: str
+    ) -> Gateway:
         folder = tmp_path / f"gateway-{len(started)}"
         folder.mkdir()
-        gateway = start_gateway(folder, upstream if with_upstream else None, **settings)
+        gateway = start_gateway(
+            folder, upstream if with_upstream else None, open_files=open_files, **settings
+        )
         started.append(gateway)
         if ready:
             gateway.wait_ready()

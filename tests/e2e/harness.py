@@ -187,11 +187,13 @@ def start_gateway(
     /,
     *,
     app: str = "wsgi:app",
+    open_files: str = "",
     **settings: str,
 ) -> Gateway:
     """Start gunicorn as the README says, with every setting given, so that no `.env` reaches a test.
 
     Its output goes to `gateway.log` in the folder; to `log_to` if that is given, for who writes this file instead.
+    `open_files` is its hard limit, if it is to have another one.
     """
     home = folder / "codex-home"
     environment = {variable.metadata["name"]: "" for variable in VARIABLES}
@@ -211,10 +213,11 @@ def start_gateway(
             "CODEX_UPSTREAM_API_KEY": "upstream-key",
         }
     environment |= settings
+    limit = ["sh", "-c", f'ulimit -n {open_files}; exec "$@"', "sh"] if open_files else []
     log_path = folder / "gateway.log"
     with log_to or log_path.open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", app],
+            [*limit, sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", app],
             cwd=ROOT,
             env=environment,
             stdin=subprocess.DEVNULL,

@@ -393,6 +393,27 @@ def test_where_few_files_may_be_open_each_request_is_answered(
     assert refused["problems"][0].startswith("Only 64 files may be open")
 
 
+def test_strangers_that_find_no_room_are_told_and_hold_up_nobody(
+    make_gateway: Any, upstream: Upstream
+) -> None:
+    gateway = make_gateway(open_files="128")
+    marker = upstream.play({"items": [{"type": "message", "deltas": ["a"]}], "hold": "deltas"})
+    data = request_bytes("POST", CHAT, json.dumps(ask(marker, stream=True)).encode())
+    streams = [connect(gateway, data) for _ in range(128 // 2 - 128 // 2 // 4)]
+    assert {stream.recv(12)[9:] for stream in streams} == {b"200"}
+    crowd = [connect(gateway) for _ in range(100)]
+    for stranger in crowd:
+        stranger.sendall(b"GET /v1/models HTTP/1.1\r\nHost: x\r\n\r\n")
+    answers = [stranger.recv(4096) for stranger in crowd]
+    assert {answer[9:12] for answer in answers} == {b"401", b"429"}
+    refused = next(answer for answer in answers if answer[9:12] == b"429")
+    assert b"Retry-After: 1\r\n" in refused
+    assert error_of(refused)[1]["code"] == "WORKER_BUSY"
+    assert gateway.get("/livez").status_code == 200
+    upstream.control.release(marker)
+    assert all(b"[DONE]" in read_to_end(stream) for stream in streams)
+
+
 @pytest.mark.chaos
 @pytest.mark.timeout(180)
 def test_a_thousand_open_streams_take_forty_megabytes(

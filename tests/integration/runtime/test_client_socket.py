@@ -23,6 +23,7 @@ from app.runtime.client_socket import (
     Phase,
     SlowHead,
 )
+from app.runtime.first_bytes import FirstBytes
 from app.runtime.loop_queue import LoopQueue
 from tests.fakes.waiting import deadline, eventually, in_background, outcome, result
 
@@ -41,6 +42,7 @@ class Door:
     """A server whose accepted connections the test holds in its hands."""
 
     deadlines: Deadlines = LONG
+    lets_in: bool = True
     accepted: list[ClientSocket] = field(default_factory=list)
     theirs: list[Any] = field(default_factory=list)
 
@@ -50,11 +52,23 @@ class Door:
             ("127.0.0.1", 0),
             self.deadlines,
             LoopQueue(),
-            lambda: None,
+            self,
             handle=self._handle,
             spawn=self.pool,
         )
         self.server.start()
+
+    def caller_of(self, authorization: str) -> str | None:
+        return authorization.removeprefix("Bearer ")
+
+    def admit(self, first: FirstBytes, caller: str | None) -> bool:
+        return self.lets_in
+
+    def refusal(self) -> bytes:
+        return b"full"
+
+    def on_exhausted(self) -> None:
+        pass
 
     def _handle(self, client: Any, _: Any) -> None:
         self.accepted.append(client)
@@ -236,6 +250,61 @@ def test_a_client_that_has_closed_without_a_word_is_not_handled(door: Door) -> N
     assert len(door.accepted) == 1
 
 
+WHOLE = b"GET / HTTP/1.1\r\nAuthorization: Bearer mine\r\n\r\n"
+
+
+def test_the_caller_is_known_before_anything_is_read(door: Door) -> None:
+    with constants.create_connection(door.server.socket.getsockname()) as theirs:
+        theirs.sendall(WHOLE)
+        eventually(lambda: door.accepted)
+        assert door.accepted[0].caller == "mine"
+        assert door.accepted[0].recv(100) == WHOLE
+
+
+@pytest.mark.parametrize(("begun", "answer"), [(WHOLE, b"full"), (WHOLE[:-1], b"")])
+def test_one_that_is_not_let_in_is_answered_and_closed_at_once(
+    door: Door, begun: bytes, answer: bytes
+) -> None:
+    door.lets_in = False
+    with socket.socket() as theirs:
+        theirs.connect(door.server.socket.getsockname())
+        theirs.sendall(begun)
+        with deadline(), suppress(ConnectionResetError):  # of half a head, which nobody reads
+            assert theirs.recv(100) == answer
+            assert theirs.recv(100) == b""
+    assert door.accepted == []
+
+
+@pytest.mark.parametrize(
+    ("read", "unread", "asks"),
+    [
+        (b"", b"", False),
+        (b"", WHOLE[:-1], False),
+        (b"", WHOLE, True),
+        (WHOLE[:10], b"aaa", False),
+        (WHOLE[:10], WHOLE[10:], True),
+        (WHOLE[:-1], b"\n", True),
+    ],
+)
+def test_who_has_asked_is_known_by_a_whole_head(
+    door: Door, read: bytes, unread: bytes, asks: bool
+) -> None:
+    ours, theirs = door.open(LONG)
+    if read:
+        theirs.sendall(read)
+        assert ours.recv(100) == read
+    theirs.sendall(unread)
+    eventually(lambda: ours.has_asked() is asks)
+
+
+def test_who_sends_the_rest_of_a_body_asks_nothing(door: Door) -> None:
+    ours, theirs = door.open(LONG)
+    ours.await_body()
+    theirs.sendall(WHOLE)
+    ours.await_turn()
+    assert not ours.has_asked()
+
+
 # Writing
 
 
@@ -328,11 +397,11 @@ def test_the_kernel_holds_little_and_drops_the_vanished(door: Door) -> None:
 
 
 @pytest.mark.skipif(not hasattr(constants, "TCP_DEFER_ACCEPT"), reason="Linux only")
-def test_the_kernel_keeps_a_connection_until_something_has_come() -> None:
+def test_the_kernel_keeps_a_connection_until_something_has_come(door: Door) -> None:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
-        ClientServer(listener, LONG, LoopQueue(), lambda: None, handle=print).init_socket()
+        ClientServer(listener, LONG, LoopQueue(), door, handle=print).init_socket()
         assert listener.getsockopt(constants.IPPROTO_TCP, constants.TCP_DEFER_ACCEPT) == 1
 
 

@@ -7,7 +7,7 @@ def test_strangers_go_before_the_known_and_the_longest_waiting_first() -> None:
     waiting.add("stranger early", 2, was_served=False)
     waiting.add("known late", 3, was_served=True)
     waiting.add("stranger late", 4, was_served=False)
-    taken = [waiting.take_longest(4) for _ in range(5)]
+    taken = [waiting.take_longest(4, 4) for _ in range(5)]
     assert taken == ["stranger early", "stranger late", "known early", "known late", None]
     assert len(waiting) == 0
 
@@ -17,7 +17,7 @@ def test_one_that_asks_something_is_not_taken() -> None:
     waiting.add("a", 1, was_served=True)
     waiting.remove("a")
     waiting.remove("a")
-    assert waiting.take_longest(5) is None
+    assert waiting.take_longest(5, 5) is None
     assert waiting.take_since(5) == []
 
 
@@ -37,14 +37,22 @@ def test_one_that_waits_anew_counts_from_then() -> None:
     waiting.add("b", 2, was_served=True)
     waiting.remove("a")
     waiting.add("a", 3, was_served=True)
-    assert waiting.take_longest(3) == "b"
+    assert waiting.take_longest(3, 3) == "b"
 
 
 def test_one_that_has_only_begun_to_wait_is_not_taken() -> None:
     waiting: IdleConnections[str] = IdleConnections()
     waiting.add("known", 1, was_served=True)
     waiting.add("stranger", 2, was_served=False)
-    assert waiting.take_longest(1.5) is None, "the known does not go in its place"
-    assert waiting.take_longest(2) == "stranger"
-    assert waiting.take_longest(0.5) is None
-    assert waiting.take_longest(2) == "known"
+    assert waiting.take_longest(1.5, 0.5) is None
+    assert waiting.take_longest(2, 2) == "stranger"
+    assert waiting.take_longest(0.5, 0.5) is None
+    assert waiting.take_longest(2, 2) == "known"
+
+
+def test_one_that_was_served_may_be_let_be_for_less() -> None:
+    waiting: IdleConnections[str] = IdleConnections()
+    waiting.add("stranger", 2, was_served=False)
+    waiting.add("known", 2, was_served=True)
+    assert waiting.take_longest(1, 2) == "known"
+    assert waiting.take_longest(1, 2) is None

@@ -47,6 +47,19 @@ def test_an_answer_before_the_application_has_the_envelope(
     }
 
 
+def test_who_finds_no_room_may_try_again() -> None:
+    line, headers, body = split(json_answer(429))
+    assert line == "HTTP/1.1 429 Too Many Requests"
+    assert (headers["x-should-retry"], headers["Retry-After"]) == ("true", "1")
+    assert json.loads(body)["error"] == {
+        "message": "This gateway has as many connections as it may have; try again shortly.",
+        "type": "rate_limit_error",
+        "param": None,
+        "code": "WORKER_BUSY",
+        "retryable": True,
+    }
+
+
 @pytest.mark.parametrize("status", [status for status, *_ in ANSWERS])
 def test_its_head_is_whole_and_closes_the_connection(status: int) -> None:
     _, headers, body = split(json_answer(status))
