@@ -134,9 +134,6 @@ FLOODS: dict[str, Callable[[Target], None]] = {
     "metrics_with_a_key": _flood(lambda target: target.head("GET /metrics", key=METRICS_KEY)),
 }
 
-FEW_FILES = "400"
-"""Limit of descriptors at which a worker has 200 places for connections."""
-
 CROWDS: dict[str, Callable[[Target], None]] = {
     "half_sent_heads": _flood(lambda _: b"GET /livez HTTP/1.1\r\nX: a", count=CROWD),
     "half_sent_heads_with_a_key": _flood(lambda target: target.head()[:-2], count=CROWD),

@@ -15,12 +15,15 @@ import pytest
 
 from tests.chaos.attacks import ATTACKS
 from tests.chaos.bystander import Met
-from tests.chaos.floods import CROWDS, FEW_FILES
+from tests.chaos.floods import CROWDS
 from tests.chaos.ledger import Ledger
 from tests.chaos.parted_upstream import PartedUpstream
 from tests.chaos.reconciliation import tell_loop
 from tests.chaos.target import METRICS_KEY, Target
-from tests.e2e.harness import KEY, ROOT, Gateway, Upstream, end, start_gateway
+from tests.e2e.harness import FEW_FILES, KEY, ROOT, Gateway, Upstream, end, start_gateway
+
+FEW = 400
+"""Limit of open files at which a worker has 200 places for connections."""
 
 GAP_MS = 500
 LIVEZ_MS = 250
@@ -58,8 +61,8 @@ def upstream() -> Iterator[PartedUpstream]:
 @pytest.mark.parametrize(
     ("name", "open_files"),
     [
-        *((name, "") for name in ATTACKS),
-        *((name, FEW_FILES) for name in [*CROWDS, "silent_connections", "cookies_by_thousands"]),
+        *((name, 0) for name in ATTACKS),
+        *((name, FEW) for name in [*CROWDS, "silent_connections", "cookies_by_thousands"]),
     ],
 )
 def test_an_attack_is_not_noticed_by_others(
@@ -67,12 +70,12 @@ def test_an_attack_is_not_noticed_by_others(
     upstream: PartedUpstream,
     settle: Callable[[Ledger], None],
     name: str,
-    open_files: str,
+    open_files: int,
 ) -> None:
     gateway = start_gateway(
         tmp_path,
         upstream,
-        open_files=open_files,
+        starter=FEW_FILES.format(open_files) if open_files else "",
         LOG_LEVEL="debug",
         PROXY_API_KEYS=f"attacker={OTHER_KEY}",
         PROXY_METRICS_TOKEN=METRICS_KEY,

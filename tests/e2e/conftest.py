@@ -27,12 +27,12 @@ def make_gateway(tmp_path: Path, upstream: Upstream) -> Iterator[Callable[..., G
     started: list[Gateway] = []
 
     def make(
-        *, with_upstream: bool = True, ready: bool = True, open_files: str = "", **settings: str
+        *, with_upstream: bool = True, ready: bool = True, starter: str = "", **settings: str
     ) -> Gateway:
         folder = tmp_path / f"gateway-{len(started)}"
         folder.mkdir()
         gateway = start_gateway(
-            folder, upstream if with_upstream else None, open_files=open_files, **settings
+            folder, upstream if with_upstream else None, starter=starter, **settings
         )
         started.append(gateway)
         if ready:

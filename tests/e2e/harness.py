@@ -30,6 +30,8 @@ KEY = "sk-e2e-9fQ2mV7xK4tB1wZ8cR5y"
 MODEL = "gpt-5.5"
 DEADLINE_S = 30
 REST_S = 0.25
+FEW_FILES = 'ulimit -n {}; exec "$@"'
+"""Words for a shell that starts a gateway which may open only so many files."""
 PIXEL = (
     "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5Er"
     "kJggg=="
@@ -187,13 +189,13 @@ def start_gateway(
     /,
     *,
     app: str = "wsgi:app",
-    open_files: str = "",
+    starter: str = "",
     **settings: str,
 ) -> Gateway:
     """Start gunicorn as the README says, with every setting given, so that no `.env` reaches a test.
 
     Its output goes to `gateway.log` in the folder; to `log_to` if that is given, for who writes this file instead.
-    `open_files` is its hard limit, if it is to have another one.
+    `starter` are words of a shell that run before it, and end with `exec "$@"`.
     """
     home = folder / "codex-home"
     environment = {variable.metadata["name"]: "" for variable in VARIABLES}
@@ -213,11 +215,18 @@ def start_gateway(
             "CODEX_UPSTREAM_API_KEY": "upstream-key",
         }
     environment |= settings
-    limit = ["sh", "-c", f'ulimit -n {open_files}; exec "$@"', "sh"] if open_files else []
     log_path = folder / "gateway.log"
     with log_to or log_path.open("wb") as log:
         process = subprocess.Popen(
-            [*limit, sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", app],
+            [
+                *(["sh", "-c", starter, "sh"] if starter else []),
+                sys.executable,
+                "-m",
+                "gunicorn",
+                "-c",
+                "gunicorn.conf.py",
+                app,
+            ],
             cwd=ROOT,
             env=environment,
             stdin=subprocess.DEVNULL,

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.harness import KEY, Gateway, Upstream, ask, end, start_gateway, wait_until
+from tests.e2e.harness import FEW_FILES, KEY, Gateway, Upstream, ask, end, start_gateway, wait_until
 from tests.e2e.raw_http import request_bytes
 from tests.e2e.scrape import scrape, total
 
@@ -396,7 +396,7 @@ def test_where_few_files_may_be_open_each_request_is_answered(
 def test_strangers_that_find_no_room_are_told_and_hold_up_nobody(
     make_gateway: Any, upstream: Upstream
 ) -> None:
-    gateway = make_gateway(open_files="128")
+    gateway = make_gateway(starter=FEW_FILES.format(128))
     marker = upstream.play({"items": [{"type": "message", "deltas": ["a"]}], "hold": "deltas"})
     data = request_bytes("POST", CHAT, json.dumps(ask(marker, stream=True)).encode())
     streams = [connect(gateway, data) for _ in range(128 // 2 - 128 // 2 // 4)]
