@@ -8,7 +8,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -21,12 +24,16 @@ from tests.chaos.parted_upstream import PartedUpstream
 from tests.chaos.reconciliation import tell_loop
 from tests.chaos.target import METRICS_KEY, Target
 from tests.e2e.harness import FEW_FILES, KEY, ROOT, Gateway, Upstream, end, start_gateway
+from tests.e2e.reloading import hup, wait_reloads
 
 FEW = 400
 """Limit of open files at which a worker has 200 places for connections."""
 
 GAP_MS = 500
 LIVEZ_MS = 250
+RELOAD_GAP_MS = 1000
+"""The same while a new worker and its child start, on the processors that the attack uses."""
+
 OTHER_KEY = "sk-attack-7Hq2Lm9Xw4Zt6Rb1Nc8V"
 STREAM_S = 300
 APART_MS = 50
@@ -47,6 +54,36 @@ def watch(gateway: Gateway, upstream: Upstream, attack: Callable[[], None]) -> M
         attack()
         said, _ = bystander.communicate()
     return Met(**json.loads(said))
+
+
+def attacked(folder: Path, upstream: Upstream, starter: str = "") -> Gateway:
+    """Start a gateway of which the attacker has a key."""
+    return start_gateway(
+        folder,
+        upstream,
+        starter=starter,
+        LOG_LEVEL="debug",
+        PROXY_API_KEYS=f"attacker={OTHER_KEY}",
+        PROXY_METRICS_TOKEN=METRICS_KEY,
+    )
+
+
+@contextmanager
+def again_and_again(attack: Callable[[], None]) -> Iterator[None]:
+    """Repeat an attack until the end of the block."""
+    is_over = threading.Event()
+
+    def repeat() -> None:
+        while not is_over.is_set():
+            attack()
+
+    with ThreadPoolExecutor(1) as pool:
+        attacking = pool.submit(repeat)
+        try:
+            yield
+        finally:
+            is_over.set()
+            attacking.result()
 
 
 @pytest.fixture
@@ -72,14 +109,7 @@ def test_an_attack_is_not_noticed_by_others(
     name: str,
     open_files: int,
 ) -> None:
-    gateway = start_gateway(
-        tmp_path,
-        upstream,
-        starter=FEW_FILES.format(open_files) if open_files else "",
-        LOG_LEVEL="debug",
-        PROXY_API_KEYS=f"attacker={OTHER_KEY}",
-        PROXY_METRICS_TOKEN=METRICS_KEY,
-    )
+    gateway = attacked(tmp_path, upstream, FEW_FILES.format(open_files) if open_files else "")
     try:
         gateway.wait_ready()
         (worker,), child = gateway.workers(), gateway.child()
@@ -96,6 +126,39 @@ def test_an_attack_is_not_noticed_by_others(
         ledger.figure("memory of the worker", f"{worker.memory_info().rss >> 20} MiB")
         replaced = [] if gateway.child() == child else ["it is another one"]
         ledger.promise("the child is the same", 1, replaced)
+        settle(ledger)
+    finally:
+        end(gateway)
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("name", ["nothing", "many_values", "long_texts", "refused_by_hundreds"])
+def test_two_reloads_under_an_attack_lose_no_request_of_others(
+    tmp_path: Path,
+    upstream: PartedUpstream,
+    settle: Callable[[Ledger], None],
+    name: str,
+) -> None:
+    gateway = attacked(tmp_path, upstream)
+    try:
+        gateway.wait_ready()
+        target = Target(gateway.port, OTHER_KEY, upstream.attackers)
+
+        def reload_twice() -> None:
+            with again_and_again(lambda: ATTACKS[name](target)):
+                for done in (1, 2):
+                    hup(gateway)
+                    wait_reloads(gateway, done)
+
+        met = watch(gateway, upstream, reload_twice)
+        ledger = Ledger(f"Two reloads under an attack: {name.replace('_', ' ')}")
+        ledger.promise("requests of another key", met.answers, met.failures)
+        ledger.within("longest gap in its stream", met.gap_ms, RELOAD_GAP_MS, "ms")
+        ledger.figure("slowest /livez", f"{met.livez_ms:.0f} ms")
+        ledger.figure("slowest small answer", f"{met.answer_ms:.0f} ms")
+        ledger.figure("answers to the attacker", dict(target.answers))
+        tell_loop(ledger, gateway.log())
         settle(ledger)
     finally:
         end(gateway)
