@@ -75,13 +75,13 @@ class Heading:
             "previous_response_id": given.get("previous_response_id"),
             "prompt_cache_key": given.get("prompt_cache_key"),
             "prompt_cache_retention": None,
-            "reasoning": {"effort": self.effort, "summary": request.summary},
+            "reasoning": {"effort": self.effort, "summary": _summary(request.summary)},
             "safety_identifier": given.get("safety_identifier"),
             "service_tier": request.service_tier or "default",
             "store": request.body.is_stored,
             "temperature": given.get("temperature", 1.0),
             "text": _text(given),
-            "tool_choice": given.get("tool_choice", "auto"),
+            "tool_choice": _choice(given.get("tool_choice", "auto")),
             "tools": [_tool(entry) for entry in given.get("tools", [])],
             "top_logprobs": 0,
             "top_p": given.get("top_p", 1.0),
@@ -149,8 +149,25 @@ def _text(given: Mapping[str, Any]) -> dict[str, Any]:
     return {"format": form, "verbosity": wanted.get("verbosity", "medium")}
 
 
+def _summary(wanted: str | None) -> str | None:
+    return None if wanted == "none" else wanted  # codex's word, not OpenAI's
+
+
+def _choice(wanted: Any) -> Any:
+    """Return a choice of tools as OpenAI repeats it: without the wrappers of chat completions."""
+    if not isinstance(wanted, Mapping):
+        return wanted
+    kind = wanted.get("type")
+    if kind in ("none", "auto", "required"):
+        return kind
+    wrapped = wanted.get(str(kind))
+    return {"type": kind, **wrapped} if isinstance(wrapped, Mapping) else dict(wanted)
+
+
 def _tool(entry: Mapping[str, Any]) -> dict[str, Any]:
     """Return a tool as OpenAI repeats it: a function with all of its members."""
+    if entry.get("type") == "namespace":
+        return {"description": ""} | dict(entry)
     if entry.get("type") != "function":
         return dict(entry)
     function = entry.get("function", entry)
