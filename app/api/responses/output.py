@@ -71,7 +71,7 @@ class Output:
         """Forget what nobody has seen."""
         self._began: ItemBegan | CallBegan | None = None
         self._arguments: list[str] = []
-        self._quiet: list[Item] = []  # reasoning without a word, not announced yet
+        self._quiet: list[tuple[ItemBegan, Item | None, str]] = []  # without a word, not announced
         self._open: MessageItem | ReasoningItem | None = None
 
     def take(self, chunk: Chunk, *, is_cut: bool = False) -> Iterator[Event]:
@@ -146,13 +146,11 @@ class Output:
         if isinstance(began, CallBegan):
             yield from self._call(began)
             return
-        if began is not None and began.kind is ItemKind.REASONING:
+        if began is not None:
             self._began = None
-            self._quiet += () if raw is None else (raw,)
+            if raw is not None or began.kind is ItemKind.MESSAGE:
+                self._quiet.append((began, raw, status))
             return
-        if began is not None:  # a message without a word
-            _, opening = self._message()
-            yield from opening
         ended, self._open = self._open, None
         if ended is not None:
             yield from self._end(ended, raw, status)
@@ -166,13 +164,19 @@ class Output:
         self._finish(item.done(status, shown), item.done(status, encrypted))
 
     def _say_quiet(self) -> Iterator[Event]:
-        """Announce reasoning that came without a word."""
+        """Announce what came without a word."""
         quiet, self._quiet = self._quiet, []
-        for raw in quiet:
-            began = ItemBegan(0, ItemKind.REASONING, str(raw.get("id") or ""))
-            item = ReasoningItem(self._id(began, "rs"), len(self.shown))
+        for began, raw, status in quiet:
+            item = self._new(began)
             yield from item.begin()
-            yield from self._end(item, raw, COMPLETED)
+            yield from self._end(item, raw, status)
+
+    def _new(self, began: ItemBegan) -> MessageItem | ReasoningItem:
+        """Return the next item of the output."""
+        place = len(self.shown)
+        if began.kind is ItemKind.REASONING:
+            return ReasoningItem(self._id(began, "rs"), place)
+        return MessageItem(self._id(began, "msg"), place, began.phase)
 
     # Calls
 
