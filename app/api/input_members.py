@@ -43,7 +43,9 @@ ITEMS = Kinds(
         "function_call_output": _RESULT,
         "custom_tool_call_output": _RESULT,
         "reasoning": Members(_ECHO | {"summary", "encrypted_content", "content"}),
+        "item_reference": members("id", "type"),
     },
+    otherwise="message",
 )
 
 TEXT_OPTIONS = members(

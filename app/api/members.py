@@ -37,10 +37,14 @@ class Members:
 
 @dataclass(frozen=True, slots=True)
 class Kinds:
-    """Objects of several kinds; `member` says which. One of an unknown kind is left to who reads it."""
+    """Objects of several kinds; `member` says which. One of an unknown kind is left to who reads it.
+
+    `otherwise` is the kind of those that do not say it.
+    """
 
     member: str
     kinds: Mapping[str, Members]
+    otherwise: str = ""
 
 
 def members(*names: str, **inner: Members | Kinds) -> Members:
@@ -54,17 +58,17 @@ class BodyShape:
     `at` is that name and a dot, empty for the body itself.
     """
 
-    __slots__ = ("at", "harmless", "inner", "kinds", "member", "read")
+    __slots__ = ("at", "harmless", "inner", "kinds", "member", "otherwise", "read")
 
     def __init__(self, described: Members | Kinds, at: str = "") -> None:
         self.at = at
-        self.member = ""
+        self.member = self.otherwise = ""
         self.kinds: dict[str, BodyShape] = {}
         self.read: frozenset[str] = frozenset()
         self.harmless: Mapping[str, tuple[Any, ...]] = {}
         self.inner: tuple[tuple[str, BodyShape], ...] = ()
         if isinstance(described, Kinds):
-            self.member = described.member
+            self.member, self.otherwise = described.member, described.otherwise
             self.kinds = {kind: BodyShape(it, at) for kind, it in described.kinds.items()}
         else:
             self.read, self.harmless = described.read, described.harmless
@@ -74,6 +78,8 @@ class BodyShape:
     def of(self, given: Mapping[str, Any]) -> BodyShape | None:
         """Return the shape of an object of one of several kinds, None if the kind is not known."""
         kind = given.get(self.member)
+        if kind is None:
+            kind = self.otherwise
         return self.kinds.get(kind) if isinstance(kind, str) else None
 
 

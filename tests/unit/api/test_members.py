@@ -273,3 +273,14 @@ def test_one_pass(given: Json, left: Json, names: tuple[str, ...]) -> None:
 def test_a_body_without_nulls_is_not_copied() -> None:
     given = {"a": 1, "list": [{"kind": "x", "deep": {"b": 1}}], "one": {"c": 1}}
     assert BodyPass().over(given, SHAPE) is given
+
+
+def test_an_object_that_does_not_say_its_kind_may_be_of_one() -> None:
+    kinds = Kinds("type", {"a": members("type", "x"), "b": members("type")}, otherwise="a")
+    body_pass = BodyPass()
+    shape = BodyShape(members(entries=kinds))
+    given = {"entries": [{"x": None, "y": 1}, {"type": None, "z": 1}, {"type": "c", "u": 1}]}
+    assert body_pass.over(given, shape) == {
+        "entries": [{"y": 1}, {"z": 1}, {"type": "c", "u": 1}],
+    }
+    assert body_pass.names() == ("entries.y", "entries.z")
