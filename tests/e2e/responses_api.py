@@ -10,7 +10,7 @@ import requests
 from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import TypeAdapter
 
-from tests.e2e.harness import MODEL, Gateway
+from tests.e2e.harness import MODEL, Gateway, Upstream
 
 Event = dict[str, Any]
 
@@ -65,7 +65,38 @@ def stream(gateway: Gateway, **body: Any) -> list[Event]:
     events = []
     for name, event in frames(response):
         assert name == event["type"]
-        EVENTS.validate_python(event)
+        EVENTS.validate_python(event, strict=True)
         events.append(event)
     assert [event["sequence_number"] for event in events] == list(range(len(events)))
     return events
+
+
+def refusal(gateway: Gateway, **body: Any) -> tuple[int, str, str | None, str]:
+    """Status, code, field and sentence of an error before the commit."""
+    response = post(gateway, body)
+    error = response.json()["error"]
+    assert set(error) == {"message", "type", "param", "code", "retryable"}
+    return response.status_code, error["code"], error["param"], error["message"]
+
+
+def sent(upstream: Upstream, marker: str) -> list[Any]:
+    """The bodies that reached the upstream."""
+    return [request["body"] for request in upstream.control.requests(marker)]
+
+
+def items(upstream: Upstream, marker: str) -> list[Event]:
+    """The input items of the last of them, without the ids that codex makes up."""
+    return [
+        {name: value for name, value in item.items() if name != "id" or item["type"] == "reasoning"}
+        for item in sent(upstream, marker)[-1]["input"]
+    ]
+
+
+def ignored(response: Event) -> list[str]:
+    """What the answer says had no effect."""
+    names: list[str] = response["codex_metadata"]["ignored_parameters"]
+    return names
+
+
+def kinds(events: list[Event]) -> list[str]:
+    return [event["type"].removeprefix("response.") for event in events]

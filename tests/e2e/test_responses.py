@@ -9,11 +9,7 @@ import openai
 from pydantic import BaseModel
 
 from tests.e2e.harness import MODEL, Gateway, Upstream
-from tests.e2e.responses_api import LOOK, REASONING, SAID, TEXT, TOOL, Event, answer, stream
-
-
-def kinds(events: list[Event]) -> list[str]:
-    return [event["type"].removeprefix("response.") for event in events]
+from tests.e2e.responses_api import LOOK, REASONING, SAID, TEXT, TOOL, answer, kinds, stream
 
 
 def without_time(response: dict[str, Any]) -> dict[str, Any]:

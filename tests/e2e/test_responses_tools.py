@@ -9,7 +9,7 @@ import openai
 import pytest
 
 from tests.e2e.harness import MODEL, PIXEL, Gateway, Upstream
-from tests.e2e.responses_calls import answer, ignored, items, kinds, refusal, sent, stream
+from tests.e2e.responses_api import answer, ignored, items, kinds, refusal, sent, stream
 
 Json = dict[str, Any]
 
