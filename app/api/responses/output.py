@@ -20,8 +20,10 @@ from app.answers.chunks import (
     ItemKind,
     ReasoningText,
     Refusal,
+    Rerouted,
     Restarted,
     Text,
+    Working,
     in_pieces,
 )
 from app.api.responses.open_items import (
@@ -34,6 +36,7 @@ from app.api.responses.open_items import (
     MessageItem,
     ReasoningItem,
 )
+from app.api.responses.resource import status_of
 from app.api.tools import CallForm, ClientTool, text_of
 from app.backend.request import Item
 
@@ -48,6 +51,7 @@ class Output:
     __slots__ = (
         "_arguments",
         "_began",
+        "_ending",
         "_ids",
         "_open",
         "_quiet",
@@ -73,9 +77,15 @@ class Output:
         self._arguments: list[str] = []
         self._quiet: list[tuple[ItemBegan, Item | None, str]] = []  # without a word, not announced
         self._open: MessageItem | ReasoningItem | None = None
+        self._ending: ItemEnded | None = None  # of the item that is open
 
-    def take(self, chunk: Chunk, *, is_cut: bool = False) -> Iterator[Event]:
-        """Yield the events of one chunk. `is_cut` says of the end of an item that it is not the model's."""
+    def take(self, chunk: Chunk) -> Iterator[Event]:
+        """Yield the events of one chunk.
+
+        Those of a message's end come with the next chunk, since only that tells whether the model chose it.
+        """
+        if not isinstance(chunk, Working | Rerouted):
+            yield from self.settle(_status_before(chunk))
         match chunk:
             case Text() | Refusal() | ReasoningText():
                 yield from self._say(chunk)
@@ -85,12 +95,26 @@ class Output:
                 self._arguments = []
             case CallArguments(text=text):
                 self._arguments.append(text)
-            case ItemEnded(raw=raw):
-                yield from self._end_item(raw, INCOMPLETE if is_cut else COMPLETED)
+            case ItemEnded():
+                yield from self._on_end(chunk)
             case Ended():
                 yield from self._say_quiet()
             case Restarted():
                 self._reset()
+
+    def _on_end(self, ended: ItemEnded) -> Iterator[Event]:
+        if isinstance(self._began, CallBegan):
+            yield from self._call(self._began)
+        elif isinstance(self._open, ReasoningItem):
+            yield from self._end_item(ended.raw, COMPLETED)
+        else:
+            self._ending = ended
+
+    def settle(self, status: str = COMPLETED) -> Iterator[Event]:
+        """End the item whose end has come, if there is one; `status` is a message's."""
+        ending, self._ending = self._ending, None
+        if ending is not None:
+            yield from self._end_item(ending.raw, status)
 
     def silence(self) -> Event | None:
         """Return an event that adds nothing to what is open, None if there is nothing to add to."""
@@ -142,12 +166,8 @@ class Output:
         return events, began if isinstance(began, ItemBegan) else None
 
     def _end_item(self, raw: Item | None, status: str) -> Iterator[Event]:
-        began = self._began
-        if isinstance(began, CallBegan):
-            yield from self._call(began)
-            return
-        if began is not None:
-            self._began = None
+        began, self._began = self._began, None
+        if isinstance(began, ItemBegan):
             if raw is not None or began.kind is ItemKind.MESSAGE:
                 self._quiet.append((began, raw, status))
             return
@@ -211,6 +231,12 @@ class Output:
             given = f"{prefix}_{blake2b(words, digest_size=24).hexdigest()}"
         self._ids.add(given)
         return given
+
+
+def _status_before(chunk: Chunk) -> str:
+    """Return the status of a message that ended right before a chunk."""
+    is_cut = isinstance(chunk, Ended) and status_of(chunk.cause) == INCOMPLETE
+    return INCOMPLETE if is_cut else COMPLETED
 
 
 def _encrypted(raw: Item | None, item_id: str) -> str | None:

@@ -7,12 +7,11 @@ OpenAI's own do. Shapes: OpenAI API reference, "Streaming events" and "The respo
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import zip_longest
 from typing import Any
 
 import orjson
 
-from app.answers.chunks import Began, Cause, Chunk, Cost, Ended, ItemEnded
+from app.answers.chunks import Began, Cause, Chunk, Cost, Ended
 from app.answers.summary import Summary
 from app.api.responses.open_items import Event
 from app.api.responses.output import Output
@@ -47,15 +46,15 @@ class ResponsesWire:
         self, chunks: Sequence[Chunk], summary: Callable[[], Summary]
     ) -> Iterator[Payload]:
         """Yield the events of each chunk."""
-        for chunk, following in zip_longest(chunks, chunks[1:]):
+        for chunk in chunks:
             if isinstance(chunk, Cost):
                 whole = self._whole(chunk.usage, summary())
                 self.keep(whole)
                 yield self._numbered(_lifecycle(whole["status"], whole))
-            for event in self._events(chunk, following):
+            for event in self._events(chunk):
                 yield self._numbered(event)
 
-    def _events(self, chunk: Chunk, following: Chunk | None) -> Iterator[Event]:
+    def _events(self, chunk: Chunk) -> Iterator[Event]:
         match chunk:
             case Began():
                 yield _lifecycle("created", self._heading.begun())
@@ -63,8 +62,6 @@ class ResponsesWire:
             case Ended(cause=cause):
                 self._cause = cause
                 yield from self.output.take(chunk)
-            case ItemEnded():
-                yield from self.output.take(chunk, is_cut=_is_cut(following))
             case _:
                 yield from self.output.take(chunk)
 
@@ -80,15 +77,17 @@ class ResponsesWire:
 
     def error(self, error: GatewayError) -> Payload:
         """Return the event of a response that came to nothing."""
+        for _ in self.output.settle():  # what has ended has not failed
+            pass
         return self._numbered(_lifecycle("failed", self._heading.failed(error, self.output.shown)))
 
     def whole(self, chunks: Iterable[Chunk], summary: Summary) -> dict[str, Any]:
         """Return the response that the chunks add up to."""
-        usage, together = None, [*chunks]
-        for chunk, following in zip_longest(together, together[1:]):
+        usage = None
+        for chunk in chunks:
             if isinstance(chunk, Cost):
                 usage = chunk.usage
-            for _ in self._events(chunk, following):
+            for _ in self._events(chunk):
                 pass
         return self._whole(usage, summary)
 
@@ -108,8 +107,3 @@ class ResponsesWire:
 
 def _lifecycle(name: str, response: dict[str, Any]) -> Event:
     return {"type": f"response.{name}", "response": response}
-
-
-def _is_cut(following: Chunk | None) -> bool:
-    """Return True where what follows the end of an item is an end that the model did not choose."""
-    return isinstance(following, Ended) and status_of(following.cause) == "incomplete"
