@@ -140,7 +140,7 @@ class AnswerNotFound(InvalidRequest):
     """No answer of this id is kept, or it is not the caller's."""
 
     status = 404
-    default_code = "response_not_found"
+    default_code = "RESPONSE_NOT_FOUND"
 
 
 class MethodNotSupported(InvalidRequest):

@@ -227,7 +227,7 @@ def test_another_keys_responses_are_nobodys_business(
         requests.get(f"{url}/input_items", headers=headers, timeout=30),
         requests.delete(url, headers=headers, timeout=30),
     ):
-        assert (asked.status_code, asked.json()["error"]["code"]) == (404, "response_not_found")
+        assert (asked.status_code, asked.json()["error"]["code"]) == (404, "RESPONSE_NOT_FOUND")
     body = {"model": MODEL, "input": "and?", "previous_response_id": whole["id"]}
     continued = requests.post(f"{gateway.url}/v1/responses", json=body, headers=headers, timeout=30)
     assert continued.json()["error"]["code"] == "previous_response_not_found"

@@ -20,6 +20,7 @@ TABLE: dict[type[GatewayError], tuple[int, str, str, bool, int | None]] = {
     errors.InvalidApiKey: (401, REQUEST, "invalid_api_key", False, None),
     errors.UnknownUrl: (404, REQUEST, "unknown_url", False, None),
     errors.ModelNotFound: (404, REQUEST, "model_not_found", False, None),
+    errors.AnswerNotFound: (404, REQUEST, "RESPONSE_NOT_FOUND", False, None),
     errors.MethodNotSupported: (405, REQUEST, "method_not_supported", False, None),
     errors.BodyTimeout: (408, REQUEST, "BODY_TIMEOUT", False, None),
     errors.ImageTimeout: (408, REQUEST, "IMAGE_TIMEOUT", True, None),
