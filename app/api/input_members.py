@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from app.api.body_fields import check_count
 from app.api.members import Kinds, Members, members
-from app.errors import InvalidRequest
-
-MOST_ENTRIES = 20_000
-"""Items and parts in one request. Reading them costs the worker's only thread microseconds each."""
 
 _TEXT = members("type", "text")
 _IMAGE = Members(
@@ -61,20 +58,7 @@ TEXT_OPTIONS = members(
 )
 
 
-def check_count(given: Any) -> None:
-    """Refuse what would take long only because there is so much of it."""
-    if not isinstance(given, list):
-        return
-    count = len(given)
-    if count <= MOST_ENTRIES:
-        for item in given:
-            if isinstance(item, dict):
-                lists = (item.get("content"), item.get("output"))
-                count += sum(len(entries) for entries in lists if isinstance(entries, list))
-    if count > MOST_ENTRIES:
-        raise InvalidRequest(
-            f"Invalid 'input': array too long. Expected at most {MOST_ENTRIES} items and content parts together, but "
-            f"got {count} instead.",
-            param="input",
-            code="array_above_max_length",
-        )
+def check_input(given: Any) -> None:
+    """Refuse an `input` of too many entries. Raises `InvalidRequest`."""
+    if isinstance(given, list):
+        check_count(given, ("content", "output"), "input", "items and content parts")

@@ -13,10 +13,10 @@ from typing import Any
 
 from marshmallow import fields
 
-from app.answers.field_errors import missing, unsupported
+from app.answers.field_errors import missing
+from app.api.body_fields import BodyFields, check_count
 from app.api.chat_completions.members import INNER
-from app.api.input_members import MOST_ENTRIES, check_count
-from app.api.members import BodyPass, BodyShape, Members
+from app.api.input_members import check_input
 from app.errors import InvalidRequest
 from app.http.fields import OneOf, Ranged, SamplingSchema, Typed
 
@@ -82,33 +82,19 @@ REFUSED: Mapping[str, tuple[Any, ...]] = MappingProxyType(
 )
 """Would change what the answer is, so a 400; except with the values beside the name, which ask for nothing."""
 
-_SCHEMA = ChatCompletionSchema()
-_READ = frozenset({*_SCHEMA.fields, *REFUSED} - IGNORED.keys())
-_BODY = BodyShape(Members(_READ, INNER, IGNORED))
+_FIELDS = BodyFields(ChatCompletionSchema(), INNER, ignored=IGNORED, refused=REFUSED)
 
 
 def check_fields(
     body: Mapping[str, Any], *, needs_model: bool = True
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Return the fields that were given, and the names of those that have no effect. Raises `InvalidRequest`."""
-    given = dict(body)
-    if None in body.values():
-        given = {name: value for name, value in body.items() if value is not None}
-    if needs_model and "model" not in given:
-        raise missing("model")
-    if "messages" not in given and "input" not in given:
-        raise missing("messages")
-    known: dict[str, Any] = _SCHEMA.load(given)
-    for name, harmless in REFUSED.items():
-        if name in given and given[name] not in harmless:
-            raise unsupported(name)
+    given, known = _FIELDS.load(body, needs_model=needs_model)
     _check_conversation(known)
-    body_pass = BodyPass()
-    read = body_pass.over(given, _BODY)
-    known = {name: read[name] for name in known}
+    known, body_pass = _FIELDS.read(given, known)
     for name in _overruled(known):
         body_pass.note(name)
-    return known, body_pass.names(IGNORED)
+    return known, _FIELDS.names(body_pass)
 
 
 def _overruled(known: Mapping[str, Any]) -> Iterator[str]:
@@ -136,7 +122,9 @@ TOKEN_LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 def _check_conversation(known: Mapping[str, Any]) -> None:
     messages = known.get("messages")
     if messages is None:
-        check_count(known["input"])
+        if "input" not in known:
+            raise missing("messages")
+        check_input(known["input"])
         return
     if not messages:
         raise InvalidRequest(
@@ -144,21 +132,5 @@ def _check_conversation(known: Mapping[str, Any]) -> None:
             param="messages",
             code="empty_array",
         )
-    _check_count(messages)
-
-
-def _check_count(messages: list[Any]) -> None:
-    """Refuse what would take long only because there is so much of it."""
-    count = len(messages)
-    if count <= MOST_ENTRIES:
-        for message in messages:
-            if isinstance(message, dict):
-                lists = (message.get("content"), message.get("tool_calls"))
-                count += sum(len(entries) for entries in lists if isinstance(entries, list))
-    if count > MOST_ENTRIES:
-        raise InvalidRequest(
-            f"Invalid 'messages': array too long. Expected at most {MOST_ENTRIES} messages, content parts and tool "
-            f"calls together, but got {count} instead.",
-            param="messages",
-            code="array_above_max_length",
-        )
+    what = "messages, content parts and tool calls"
+    check_count(messages, ("content", "tool_calls"), "messages", what)

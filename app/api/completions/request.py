@@ -14,8 +14,8 @@ from typing import Any
 from marshmallow import fields
 
 from app.answers.constraints import AnswerConstraints
-from app.answers.field_errors import checked_length, invalid_type, missing, unsupported
-from app.api.members import BodyPass, BodyShape, Members
+from app.answers.field_errors import checked_length, invalid_type, missing
+from app.api.body_fields import BodyFields
 from app.api.sampling import (
     PARAGRAPH,
     STREAM_OPTIONS,
@@ -89,25 +89,19 @@ class CompletionRequest:
         )
 
 
-_SCHEMA = CompletionSchema()
-_READ = frozenset({*_SCHEMA.fields, *REFUSED} - IGNORED.keys())
-_BODY = BodyShape(Members(_READ, {"stream_options": STREAM_OPTIONS}, IGNORED))
+_FIELDS = BodyFields(
+    CompletionSchema(), {"stream_options": STREAM_OPTIONS}, ignored=IGNORED, refused=REFUSED
+)
 
 
 def parse_request(
     body: Mapping[str, Any], *, max_choices: int, needs_model: bool = True
 ) -> CompletionRequest:
     """Check the body. Raises `InvalidRequest`, which names the first field that is wrong."""
-    given = {name: value for name, value in body.items() if value is not None}
-    for name in ("model", "prompt") if needs_model else ("prompt",):
-        if name not in given:
-            raise missing(name)
-    known: dict[str, Any] = _SCHEMA.load(given)
-    body_pass = BodyPass()
-    body_pass.over(given, _BODY)
-    for name, harmless in REFUSED.items():
-        if name in given and given[name] not in harmless:
-            raise unsupported(name)
+    given, known = _FIELDS.load(body, needs_model=needs_model)
+    if "prompt" not in known:
+        raise missing("prompt")
+    _, body_pass = _FIELDS.read(given, known)
     prompts = _prompts(known["prompt"])
     n = choice_count(known, max_choices)
     if n * len(prompts) > max_choices:
@@ -126,7 +120,7 @@ def parse_request(
         echo=known.get("echo", False),
         stops=stop_sequences(known.get("stop")),
         max_tokens=known.get("max_tokens"),
-        ignored=body_pass.names(IGNORED),
+        ignored=_FIELDS.names(body_pass),
     )
 
 

@@ -12,9 +12,10 @@ from typing import Any
 
 from marshmallow import fields
 
-from app.answers.field_errors import missing, unsupported
-from app.api.input_members import ITEMS, TEXT_OPTIONS, check_count
-from app.api.members import BodyPass, BodyShape, Kinds, Members
+from app.answers.field_errors import missing
+from app.api.body_fields import BodyFields
+from app.api.input_members import ITEMS, TEXT_OPTIONS, check_input
+from app.api.members import Kinds, Members
 from app.api.sampling import STREAM_OPTIONS
 from app.http.fields import OneOf, Ranged, SamplingSchema, Typed
 
@@ -90,34 +91,22 @@ _INNER: Mapping[str, Members | Kinds] = MappingProxyType(
         "text": TEXT_OPTIONS,
     }
 )
-_SCHEMA = ResponseSchema()
-_READ = frozenset({*_SCHEMA.fields, *REFUSED} - IGNORED.keys())
-_BODY = BodyShape(Members(_READ, _INNER, IGNORED))
+_FIELDS = BodyFields(ResponseSchema(), _INNER, ignored=IGNORED, refused=REFUSED)
 
 
 def check_fields(
     body: Mapping[str, Any], *, needs_model: bool = True
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Return the fields that were given, and the names of those that have no effect. Raises `InvalidRequest`."""
-    given = dict(body)
-    if None in body.values():
-        given = {name: value for name, value in body.items() if value is not None}
-    if needs_model and "model" not in given:
-        raise missing("model")
-    known: dict[str, Any] = _SCHEMA.load(given)
-    for name, harmless in REFUSED.items():
-        if name in given and given[name] not in harmless:
-            raise unsupported(name)
+    given, known = _FIELDS.load(body, needs_model=needs_model)
     if "input" in known:
-        check_count(known["input"])
+        check_input(known["input"])
     elif "previous_response_id" not in known:
         raise missing("input")
-    body_pass = BodyPass()
-    read = body_pass.over(given, _BODY)
-    known = {name: read[name] for name in known}
+    known, body_pass = _FIELDS.read(given, known)
     for name in _without_effect(known):
         body_pass.note(name)
-    return known, body_pass.names(IGNORED)
+    return known, _FIELDS.names(body_pass)
 
 
 def _without_effect(known: Mapping[str, Any]) -> Iterator[str]:
