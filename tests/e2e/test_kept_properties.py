@@ -90,13 +90,20 @@ FORM = {"name": "form", "schema": {"type": "object", "properties": {"a": {}}}}
 NAMED = {"type": "function", "function": {"name": "look"}}
 ALWAYS = st.sampled_from(
     [
-        *[{}] * 4,
+        *[{}] * 8,
         {"tool_choice": "required"},
         {"tool_choice": NAMED},
         {"response_format": {"type": "json_object"}},
         {"response_format": {"type": "json_schema", "json_schema": FORM}},
     ]
 )
+KINDS = {
+    "": ["text", "text", "calls", "both", "odd"],
+    "tool_choice": ["calls", "calls", "both", "text", "odd"],
+    # Of several messages the client gets the last one alone, and the model all of them.
+    "response_format": ["json", "json", "text"],
+}
+"""Of answers, by the name of what is asked for in each round."""
 OFFERED = st.sampled_from([*[[TOOL]] * 9, [], [TOOL, OTHER_TOOL]])
 ECHOES = st.sampled_from([nothing, nothing, stripped, as_parts, bare, arguments_anew])
 STEPS = st.sampled_from(
@@ -141,7 +148,7 @@ class Program:
     def _new(self) -> Conversation:
         conversation = Conversation(self._sides)
         conversation.always = self._draw(ALWAYS)
-        if self._draw(st.booleans()):
+        if conversation.always:
             system = {"role": "system", "content": canary()}
             conversation.change(lambda it: it.append(system))
         return conversation
@@ -222,9 +229,7 @@ class Program:
             thought = f"thought-of-{key_word(key)}"
             sealed = {"sealed": thought} if self._draw(st.booleans()) else {}
             items.append({"type": "reasoning", "summary_deltas": [thought], **sealed})
-        kinds = {"tool_choice": ["calls", "both"], "response_format": ["json"]}
-        usual = [*kinds.get("".join(always), ()), "text", "calls", "both", "odd"]
-        kind = self._draw(st.sampled_from(["text", *usual]))
+        kind = self._draw(st.sampled_from(KINDS["".join(always)]))
         if kind == "json":
             items.append(said('{"a": "', canary(), '"}'))
         if kind in {"text", "both", "odd"}:

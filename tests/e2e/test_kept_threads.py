@@ -154,6 +154,18 @@ def test_arguments_may_be_of_any_depth(talk: Callable[..., Talk]) -> None:
     assert here.continued()
 
 
+@pytest.mark.parametrize("item", [said("long " * 100_000), call("c1", f'["{"x" * 500_000}"]')])
+def test_a_long_answer_goes_on_once_it_was_read(
+    make_gateway: Callable[..., Gateway], upstream: Upstream, item: Message
+) -> None:
+    here = Talk(make_gateway(), upstream, [item], [said(*ANSWERS)])
+    here.options["tools"] = [TOOL]
+    here.ask()
+    wait_until(lambda: total(scrape(here.gateway), "codex_kept_threads") == 1, "it is kept")
+    assert here.continued()
+    assert here.sessions() == 1
+
+
 def test_a_form_with_a_description_is_no_reason_to_begin_anew(talk: Callable[..., Talk]) -> None:
     schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
     form = {"name": "form", "schema": schema, "description": "A number."}

@@ -9,7 +9,7 @@ mark, since not every client can send it: a request must not bring any that the 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, NamedTuple
@@ -24,6 +24,8 @@ MOST_STANDS = 64
 
 _LONGEST_PARSED = 64 * 1024  # characters of arguments that are read for being compared
 _ITEM_COST = 500  # characters that an item takes as long as
+_PART_COST = 50  # the same for a part of one
+_PARTS_AT_ONCE = 2000
 _OUR_OWN = frozenset({"id", "status"})
 
 
@@ -37,21 +39,30 @@ class Conversation:
         self.mark = b""
         self.reasoning: tuple[bytes, ...] = ()
 
-    def add(self, item: Item) -> int:
-        """Add the next item; return about how many characters that was."""
-        return sum(self.add_in_pieces(item))
+    def extend(self, items: Iterable[Item], pause: Callable[[], None] = lambda: None) -> int:
+        """Add the next items; return their size in characters, about. `pause` is called now and then in long ones."""
+        total = work = 0
+        for item in items:
+            for done in self.add_in_pieces(item):
+                total, work = total + done, work + done
+                if work > MOST_CHARACTERS:
+                    pause()
+                    work = 0
+        return total
 
     def add_in_pieces(self, item: Item) -> Iterator[int]:
         """Add the next item, and yield now and then about how many characters were read since."""
         yield _ITEM_COST
-        if item.get("type") == "reasoning":
-            self.reasoning += (_reasoning_mark(item),)
-            return
-        hashed = blake2b(self.mark, digest_size=16)
-        for piece in pieces(_compared(item)):
+        is_reasoning = item.get("type") == "reasoning"
+        hashed = blake2b(b"" if is_reasoning else self.mark, digest_size=16)
+        compared = _thought(item) if is_reasoning else (yield from _compared(item))
+        for piece in pieces(compared):
             hashed.update(piece)
             yield len(piece)
-        self.mark = hashed.digest()
+        if is_reasoning:
+            self.reasoning += (hashed.digest(),)
+        else:
+            self.mark = hashed.digest()
 
 
 class Stand(NamedTuple):
@@ -101,16 +112,16 @@ def is_of_answer(item: Item) -> bool:
     return item.get("role") == "assistant" or item.get("type") in {"function_call", "reasoning"}
 
 
-def _reasoning_mark(item: Item) -> bytes:
-    words = f"{item.get('id')}\0{item.get('encrypted_content')}"
-    return blake2b(words.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+def _thought(item: Item) -> Any:
+    return [item.get("id"), item.get("encrypted_content")]
 
 
-def _compared(item: Item) -> Any:
-    """Return what is compared of an item, as a JSON value."""
+def _compared(item: Item) -> Generator[int, None, Any]:
+    """Return what is compared of an item, as a JSON value; yield as `add_in_pieces` does."""
     match item.get("type"):
         case "message" if item.get("role") == "assistant":
-            return ["said", item.get("phase"), _said(item.get("content"))]
+            said = yield from _said(item.get("content"))
+            return ["said", item.get("phase"), said]
         case "message":
             return [item.get("role"), item.get("phase"), item.get("content")]
         case "function_call":
@@ -121,14 +132,16 @@ def _compared(item: Item) -> Any:
     return {name: item[name] for name in sorted(item) if name not in _OUR_OWN}
 
 
-def _said(content: Any) -> Any:
+def _said(content: Any) -> Generator[int, None, Any]:
     """Return the text of an answer, or its parts where they are more than text."""
     if not isinstance(content, list):
         return content
-    texts = [part.get("text") for part in content if part.get("type") == "output_text"]
-    if len(texts) != len(content):
-        return content
-    return "".join(map(str, texts)).strip()
+    texts: list[str] = []
+    for start in range(0, len(content), _PARTS_AT_ONCE):
+        parts = content[start : start + _PARTS_AT_ONCE]
+        texts += [str(part.get("text")) for part in parts if part.get("type") == "output_text"]
+        yield _PART_COST * len(parts)
+    return content if len(texts) != len(content) else "".join(texts).strip()
 
 
 def plain_output(output: Any) -> Any:

@@ -20,9 +20,9 @@ from app.backends.app_server.thread import Terms, Thread
 MOST_BYTES = 128 << 20
 """Of all kept threads of a child. Text takes about its own size of the child's memory while nothing is done with it."""
 
-_LARGEST = MOST_BYTES // 4
-_CACHED_BYTES = 4 * 1024
-"""OpenAI keeps beginnings of 1,024 tokens or more in its cache."""
+_LARGEST = MOST_BYTES // 2
+CACHED_TOKENS = 1024
+"""OpenAI keeps beginnings of so many tokens or more in its cache."""
 
 _REMEMBERED = 4096  # ends of threads, so that a miss can be told why
 
@@ -60,6 +60,37 @@ class KeptLimits:
     ttl_s: float = 1800.0
 
 
+class _Share:
+    """What one key has: its threads, the one that was unused longest first."""
+
+    __slots__ = ("_long", "_short", "size")
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._short: OrderedDict[ThreadId, Thread] = OrderedDict()
+        self._long: OrderedDict[ThreadId, Thread] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._short) + len(self._long)
+
+    def add(self, thread: Thread) -> None:
+        """Add one that was kept after all others."""
+        self.size += thread.size
+        self._place(thread)[thread.turn.thread_id] = thread
+
+    def remove(self, thread: Thread) -> None:
+        """Remove one that was added."""
+        self.size -= thread.size
+        del self._place(thread)[thread.turn.thread_id]
+
+    def least_worth(self) -> Thread:
+        """Return the one of them that is to go first."""
+        return next(iter((self._short or self._long).values()))
+
+    def _place(self, thread: Thread) -> OrderedDict[ThreadId, Thread]:
+        return self._short if _is_short(thread) else self._long
+
+
 class KeptThreads:
     """Threads of one child without a running turn. No lock: nothing here yields."""
 
@@ -70,6 +101,7 @@ class KeptThreads:
         self.evicted: Counter[str] = Counter()
         """How many had to go, by reason."""
         self._threads: OrderedDict[ThreadId, Thread] = OrderedDict()
+        self._shares: dict[str, _Share] = {}
         self._by_mark: dict[tuple[str, bytes], list[Thread]] = {}
         self._gone: OrderedDict[tuple[str, bytes], Found] = OrderedDict()
 
@@ -110,6 +142,7 @@ class KeptThreads:
             return [thread]
         thread.kept_at = now
         self._threads[thread.turn.thread_id] = thread
+        self._shares.setdefault(thread.terms.owner, _Share()).add(thread)
         self._by_mark.setdefault(_place(thread), []).append(thread)
         self._gone.pop(_place(thread), None)
         self.size += thread.size
@@ -137,7 +170,10 @@ class KeptThreads:
         if self._threads.pop(thread.turn.thread_id, None) is None:
             return
         self.size -= thread.size
-        place = _place(thread)
+        place = owner, _ = _place(thread)
+        self._shares[owner].remove(thread)
+        if not self._shares[owner]:
+            del self._shares[owner]
         self._by_mark[place].remove(thread)
         if not self._by_mark[place]:
             del self._by_mark[place]
@@ -156,17 +192,21 @@ class KeptThreads:
 
     def _least_worth(self) -> Thread:
         """Return what is least worth keeping of the key that has most of what there is too much of."""
-        has: Counter[str] = Counter()
-        for thread in self._threads.values():
-            has[thread.terms.owner] += thread.size if self.size > MOST_BYTES else 1
-        most = max(has.values())
+        is_large = self.size > MOST_BYTES
+        has = [(share.size if is_large else len(share), share) for share in self._shares.values()]
+        most = max(amount for amount, _ in has)
         return min(
-            (thread for thread in self._threads.values() if has[thread.terms.owner] == most),
-            key=lambda thread: (thread.size >= _CACHED_BYTES, thread.kept_at),
+            (share.least_worth() for amount, share in has if amount == most),
+            key=lambda thread: (not _is_short(thread), thread.kept_at),
         )
 
     def __repr__(self) -> str:
         return f"<KeptThreads {len(self)}/{self.limits.count} bytes={self.size}>"
+
+
+def _is_short(thread: Thread) -> bool:
+    """Return True for one that is of no use to the upstream's cache."""
+    return thread.tokens < CACHED_TOKENS
 
 
 def _place(thread: Thread) -> tuple[str, bytes]:

@@ -7,7 +7,7 @@ long as codex tells of nothing else.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 
@@ -25,11 +25,12 @@ from app.backend.events import (
 from app.backend.observer import TurnState
 from app.backend.request import Item, TurnRequest
 from app.backends.app_server.conversation import NOTHING, Asked, Conversation, is_of_answer
-from app.backends.app_server.history import Load, is_light
+from app.backends.app_server.history import Load, entry_bytes, is_light
 from app.backends.app_server.parse_events import Addressed, TurnId
 from app.backends.app_server.tool_calls import Answer, ToolCalls
 from app.backends.app_server.turn import Turn
 from app.budget import Reservation
+from app.json_text import is_long
 
 _ASSISTANT = "assistant"
 _COMPACTED_TOKENS = 1 << 31
@@ -66,7 +67,8 @@ def _digest(*texts: bytes) -> bytes:
 class Thread:
     """One thread and the turn on it, which is the last one when it is kept.
 
-    `size` is about how many bytes it costs the child, `held` what is set aside for them while a turn runs. `is_suspect`
+    `size` is about how many bytes it costs the child, `held` what is set aside for them while a turn runs; `tokens` is
+    how long the upstream found it to be. `is_suspect`
     says that a child that goes away may have done so because of it (`Load`). It is False that a turn `is_asked` for
     while the thread is given its history. `is_exact` is False once it holds what no request could bring.
     """
@@ -74,6 +76,7 @@ class Thread:
     # There is one for every open stream.
     __slots__ = (
         "_announced",
+        "_answer",
         "_early",
         "_is_answered",
         "_is_resuming",
@@ -90,6 +93,7 @@ class Thread:
         "kept_at",
         "size",
         "terms",
+        "tokens",
         "turn",
     )
 
@@ -107,12 +111,13 @@ class Thread:
         self.calls = calls
         """The model's calls, where it was offered tools."""
         self.counters: Counter[str] = Counter() if counters is None else counters
-        self.size = 0
+        self.size = self.tokens = 0
         self.held: Reservation | None = None
         self.is_suspect = False
         self.is_asked = False
         self.is_exact = False
         self.kept_at = 0.0
+        self._answer: list[Item] = []  # that was not read yet
         self._announced: tuple[Item, ...] = ()  # that codex will tell of as of its own
         self._early: tuple[tuple[TurnId, Item], ...] = ()  # of which turn was not known yet
         self._is_answered = self._is_resuming = False
@@ -153,6 +158,7 @@ class Thread:
         if usage is None:
             return ResponseCompleted(None)
         self.is_exact = self.is_exact and usage.total < _COMPACTED_TOKENS
+        self.tokens = usage.total
         self._responses += usage  # as codex adds it up, so that the next turn's growth is right
         return ResponseCompleted(self._bounded(usage))
 
@@ -175,7 +181,7 @@ class Thread:
         if is_of_answer(item) and item.get("role", _ASSISTANT) == _ASSISTANT:
             self._is_answered = True
             if self.is_exact:
-                self.size += self.conversation.add(item)
+                self._answer.append(item)
             if item.get("type") == "function_call" and self.calls is not None:
                 self.calls.made(item)
             return True
@@ -239,6 +245,18 @@ class Thread:
         self.turn.ended.set()  # whoever waits for its calls
         self.turn = turn
         self.is_asked = self._is_answered = False
+        self._answer = []
+
+    @property
+    def has_long_answer(self) -> bool:
+        """True if reading the answer takes more than a moment."""
+        return is_long(self._answer)
+
+    def read_answer(self, pause: Callable[[], None] = lambda: None) -> None:
+        """Take the answer into the conversation, which is to be kept; `pause` is called now and then in a long one."""
+        answer, self._answer = self._answer, []
+        read = self.conversation.extend(answer, pause)
+        self.size += read + sum(map(entry_bytes, answer))
 
     def split_results(self, new: Sequence[Item]) -> tuple[Sequence[Item], Sequence[Item]]:
         """Return the results that the turn waits for, and what follows them."""

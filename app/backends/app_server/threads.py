@@ -260,14 +260,29 @@ class Threads:
             self._counters["turn_end_lost"] += 1
             log.warning("turn_end_lost", extra={"thread_id": turn.thread_id})
         thread = self._threads.get(turn.thread_id)
-        if thread is not None and thread.is_worth_keeping and self._is_keeping:
-            self._forget(turn)
-            self._keep(thread)
-            turn.lease.turn_finished()
-            observer, turn.observer = turn.observer, NULL_OBSERVER  # it holds what it has seen
-            observer.closed(turn.facts)
-        else:
+        if thread is None or not self._can_keep(thread):
             self.cleanup.spawn(self._end, turn)
+            return
+        turn.lease.turn_finished()
+        if thread.has_long_answer:
+            self.cleanup.spawn(self._keep_answered, thread, pause)
+        else:
+            self._keep_answered(thread)
+
+    def _can_keep(self, thread: Thread) -> bool:
+        return self._is_keeping and thread.is_worth_keeping
+
+    def _keep_answered(self, thread: Thread, pause: Callable[[], None] = lambda: None) -> None:
+        """Keep a thread with its answer. Blocks only with a pause: then it may be of no use any more."""
+        turn = thread.turn
+        thread.read_answer(pause)
+        if not self._can_keep(thread):
+            self._end(turn)
+            return
+        self._forget(turn)
+        self._keep(thread)
+        observer, turn.observer = turn.observer, NULL_OBSERVER  # it holds what it has seen
+        observer.closed(turn.facts)
 
     def _end(self, turn: Turn) -> None:
         try:

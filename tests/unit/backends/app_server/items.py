@@ -37,6 +37,5 @@ def text_part(text: str) -> Item:
 
 def mark(*items: Item) -> bytes:
     conversation = Conversation()
-    for item in items:
-        conversation.add(item)
+    conversation.extend(items)
     return conversation.mark

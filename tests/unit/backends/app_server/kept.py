@@ -51,10 +51,11 @@ def hear(thread: Thread, *events: Event, turn_id: str = TURN) -> None:
         thread.deliver(Addressed(thread.turn.thread_id, TurnId(turn_id), event))
 
 
-def answered(*items: Any, answer: Any, **options: Any) -> Thread:
+def answered(*items: Any, answer: Any, usage: Usage = USAGE, **options: Any) -> Thread:
     """A thread whose turn is over, with this answer."""
     thread = begun(*items, **options)
-    hear(thread, RawItem(answer), ResponseCompleted(USAGE), DONE)
+    hear(thread, RawItem(answer), ResponseCompleted(usage), DONE)
+    thread.read_answer()
     return thread
 
 
@@ -62,4 +63,5 @@ def waiting(*items: Any, calls: list[Any], **options: Any) -> Thread:
     """A thread whose turn waits for the results of these calls."""
     thread = begun(*items, offered=("look",), **options)
     hear(thread, *map(RawItem, calls), ResponseCompleted(USAGE))
+    thread.read_answer()
     return thread

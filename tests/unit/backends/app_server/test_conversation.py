@@ -81,17 +81,33 @@ def test_order_number_and_borders_count() -> None:
 
 def test_reasoning_is_beside_the_mark() -> None:
     with_it, without = Conversation(), Conversation()
-    for item in (asked("q"), thought(), said("a")):
-        with_it.add(item)
-    for item in (asked("q"), said("a")):
-        without.add(item)
+    with_it.extend([asked("q"), thought(), said("a")])
+    without.extend([asked("q"), said("a")])
     assert with_it.mark == without.mark
     assert len(set(with_it.reasoning)) == 1
     assert without.reasoning == ()
     other = Conversation()
-    for item in (thought("other"), thought(item_id="rs_2")):
-        other.add(item)
+    other.extend([thought("other"), thought(item_id="rs_2")])
     assert not {*with_it.reasoning} & {*other.reasoning}
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        {**said("a"), "content": [{"type": "output_text", "text": "a" * 25}] * 100_000},
+        {**said("a"), "content": [{"type": "refusal", "refusal": "a"}] * 100_000},
+        thought("t" * 5_000_000),
+        said("a" * 5_000_000),
+    ],
+    ids=["parts", "other parts", "reasoning", "text"],
+)
+def test_a_long_answer_is_read_with_pauses(item: Item) -> None:
+    pauses: list[None] = []
+    paused, at_once = Conversation(), Conversation()
+    size = paused.extend([item], lambda: pauses.append(None))
+    assert len(pauses) >= 20
+    assert size == at_once.extend([item]) > 1_000_000
+    assert (paused.mark, paused.reasoning) == (at_once.mark, at_once.reasoning)
 
 
 def test_it_stood_behind_each_answer() -> None:

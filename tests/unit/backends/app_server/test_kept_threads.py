@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from app.backend.events import Usage
 from app.backend.protocols import EVICTIONS, LOOKUPS
 from app.backends.app_server.conversation import read
 from app.backends.app_server.kept_threads import MOST_BYTES, Found, KeptLimits, KeptThreads
@@ -15,6 +16,7 @@ from tests.unit.backends.app_server.kept import answered, terms, waiting
 
 Q, A, NEXT = asked("q"), said("a"), asked("next")
 LONG = 8 * 1024
+CACHED = Usage(1000, 0, 24, 0, 1024)
 
 
 def keeping(*threads: Thread, count: int = 8, ttl_s: float = 60.0) -> KeptThreads:
@@ -115,7 +117,14 @@ def test_two_that_hold_the_same_serve_two() -> None:
 
 def many(count: int, owner: str = "key", size: int = LONG, first: int = 0) -> list[Thread]:
     return [
-        answered(asked(f"{owner} {n}"), answer=A, name=f"{owner}{n}", owner=owner, size=size)
+        answered(
+            asked(f"{owner} {n}"),
+            answer=A,
+            name=f"{owner}{n}",
+            owner=owner,
+            size=size,
+            usage=CACHED,
+        )
         for n in range(first, first + count)
     ]
 
@@ -129,7 +138,7 @@ def test_the_one_that_was_unused_longest_goes_first() -> None:
 
 
 def test_what_is_too_short_for_the_upstreams_cache_goes_before() -> None:
-    short = answered(Q, answer=A, name="short")
+    short = answered(Q, answer=A, name="short", size=9 * LONG)
     kept = keeping(*many(7), short)
     assert named(kept.keep(many(1, first=8)[0], 8)) == ["short"]
 
@@ -141,16 +150,16 @@ def test_the_key_that_has_most_gives_way() -> None:
 
 
 def test_bytes_are_bounded_and_the_key_that_has_most_of_them_gives_way() -> None:
-    large = many(4, "large", MOST_BYTES // 4 - LONG)
+    large = many(4, "large", MOST_BYTES // 4 - 2 * LONG)
     kept = keeping(*many(2, "small"), *large[:3])
     assert named(kept.keep(large[3], 9)) == []
-    (new,) = many(1, "new", 5 * LONG)
+    (new,) = many(1, "new", 9 * LONG)
     assert named(kept.keep(new, 10)) == ["large0"]
     assert kept.size <= MOST_BYTES
 
 
 def test_one_that_is_too_large_is_not_kept_at_all() -> None:
-    (thread,) = many(1, size=MOST_BYTES // 4 + 1)
+    (thread,) = many(1, size=MOST_BYTES // 2 + 1)
     kept = keeping(*many(1, "other"))
     assert kept.keep(thread, 1) == [thread]
     assert len(kept) == 1

@@ -19,6 +19,7 @@ from app.backend.events import (
     Usage,
     UsageUpdated,
 )
+from app.backend.request import Item
 from app.backends.app_server.conversation import read
 from app.backends.app_server.parse_events import ThreadId
 from app.backends.app_server.thread import Thread
@@ -114,8 +115,26 @@ def go_on(thread: Thread) -> None:
 # What it holds
 
 
+@pytest.mark.parametrize(
+    ("item", "least"),
+    [
+        (SAID, 3_000),
+        ({**THOUGHT, "encrypted_content": "x" * 100_000}, 102_000),
+        ({**SAID, "content": [{"type": "output_text", "text": "a"}] * 100}, 102_000),
+    ],
+    ids=["message", "reasoning", "parts"],
+)
+def test_its_answer_costs_the_child_what_it_does(item: Item, least: int) -> None:
+    thread = begun(ASKED)
+    before = thread.size
+    hear(thread, RawItem(item), RawItem(SAID), DONE)
+    thread.read_answer()
+    assert least <= thread.size - before < 1.2 * least + 5_000
+
+
 def test_it_holds_what_it_was_given_and_what_was_answered() -> None:
     thread = answered(ASKED, answer=SAID)
+    thread.read_answer()
     assert thread.conversation.mark == mark(ASKED, SAID)
     assert thread.is_worth_keeping
     assert thread.size > 0
@@ -124,6 +143,7 @@ def test_it_holds_what_it_was_given_and_what_was_answered() -> None:
 def test_it_holds_the_reasoning_before_an_answer() -> None:
     thread = begun(ASKED)
     hear(thread, RawItem(THOUGHT), RawItem(SAID), ResponseCompleted(USAGE), DONE)
+    thread.read_answer()
     (held,) = thread.conversation.reasoning
     assert read((THOUGHT,)).whole.reasoning == (held,)
 
@@ -137,6 +157,7 @@ def test_a_history_that_codex_repeats_is_not_held_twice() -> None:
     assert thread.conversation.mark == mark(ASKED)
     hear(thread, RawItem(SAID), DONE)
     assert thread.is_worth_keeping
+    thread.read_answer()
     assert thread.conversation.mark == mark(ASKED, SAID)
 
 
@@ -147,6 +168,7 @@ def test_an_answer_may_come_before_that_to_turn_start() -> None:
     hear(thread, RawItem(THOUGHT), RawItem(call()), ResponseCompleted(USAGE))
     assert thread.waits_for_results
     assert thread.is_worth_keeping
+    thread.read_answer()
     assert thread.conversation.mark == mark(ASKED, call())
     assert len(thread.conversation.reasoning) == 1
 
@@ -220,6 +242,7 @@ def test_what_codex_repeats_of_them_is_no_news() -> None:
     hear(thread, RawItem(SAID), ResponseCompleted(USAGE), DONE)
     assert told(thread) == [RawItem(SAID), ResponseCompleted(USAGE), DONE]
     assert thread.is_worth_keeping
+    thread.read_answer()
     assert thread.conversation.mark == mark(ASKED, call(), output(), more, SAID)
 
 
