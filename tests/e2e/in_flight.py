@@ -12,7 +12,7 @@ from typing import Any
 import requests
 
 from tests.e2e.harness import DEADLINE_S, KEY, Gateway, Upstream, ask, wait_until
-from tests.e2e.raw_http import request_bytes
+from tests.e2e.routes import ROUTES, Route
 
 CHAT = "/v1/chat/completions"
 TEXT = [{"type": "message", "deltas": ["a"]}]
@@ -20,11 +20,10 @@ HELD = {"items": TEXT, "hold": "deltas"}
 SILENT: dict[str, Any] = {"items": [], "hold_before_headers": True}
 
 
-def send(port: int, marker: str, **more: Any) -> socket.socket:
+def send(port: int, marker: str, route: Route = ROUTES[0], **more: Any) -> socket.socket:
     """Send one whole request and return its connection, unread."""
     connection = socket.create_connection(("127.0.0.1", port), 30)
-    body = json.dumps(ask(marker, **more)).encode()
-    connection.sendall(request_bytes("POST", CHAT, body, Connection="keep-alive"))
+    connection.sendall(route.raw(marker, **more))
     return connection
 
 
@@ -33,8 +32,8 @@ def child(gateway: Gateway) -> dict[str, Any]:
     return state
 
 
-def lines(gateway: Gateway) -> list[dict[str, Any]]:
-    return [entry for entry in gateway.events("request") if entry["route"] == CHAT]
+def lines(gateway: Gateway, route: Route = ROUTES[0]) -> list[dict[str, Any]]:
+    return [entry for entry in gateway.events("request") if entry["route"] == route.path]
 
 
 def post(gateway: Gateway, key: str, marker: str, **more: Any) -> requests.Response:

@@ -17,6 +17,7 @@ import pytest
 from tests.e2e.harness import DEADLINE_S, Gateway, Upstream, ask, wait_until
 from tests.e2e.raw_http import stream_frames
 from tests.e2e.reloading import Site, processes_below
+from tests.e2e.routes import Route, on_each_route
 
 
 def held(upstream: Upstream) -> str:
@@ -28,19 +29,19 @@ def signal_group(gateway: Gateway, number: int) -> None:
     os.killpg(gateway.process.pid, number)
 
 
+@on_each_route
 def test_term_ends_a_long_stream_cleanly_and_leaves_nothing(
-    make_gateway: Any, upstream: Upstream
+    make_gateway: Any, upstream: Upstream, route: Route
 ) -> None:
     gateway: Gateway = make_gateway(WORKER_SHUTDOWN_GRACE_MS="300")
     family = [gateway.master(), *gateway.master().children(recursive=True)]
     marker = held(upstream)
     with ThreadPoolExecutor(1) as pool:
-        answer = pool.submit(stream_frames, gateway, ask(marker))
+        answer = pool.submit(route.stream, gateway, route.ask(marker))
         upstream.control.wait("held", marker)
         gateway.process.send_signal(signal.SIGTERM)
-        _, frames = answer.result()
-    assert frames[-2]["error"]["code"] == "DRAINING"
-    assert frames[-1] == "[DONE]"
+        told = answer.result()
+    assert (told.code, told.error["retryable"]) == ("DRAINING", True)
     assert gateway.process.wait(DEADLINE_S) == 0
     assert [process for process in family[1:] if process.is_running()] == []
 
@@ -145,18 +146,19 @@ def test_a_worker_whose_master_was_killed_drains(make_gateway: Any, upstream: Up
     wait_until(lambda: not child.is_running(), "its child, too")
 
 
-def test_ctrl_c_drains(make_gateway: Any, upstream: Upstream) -> None:
+@on_each_route
+def test_ctrl_c_drains(make_gateway: Any, upstream: Upstream, route: Route) -> None:
     gateway: Gateway = make_gateway()
     child = gateway.child()
     marker = held(upstream)
     with ThreadPoolExecutor(1) as pool:
-        answer = pool.submit(stream_frames, gateway, ask(marker))
+        answer = pool.submit(route.stream, gateway, route.ask(marker))
         upstream.control.wait("held", marker)
         signal_group(gateway, signal.SIGINT)
         wait_until(lambda: gateway.events("drain_began"), "the drain began")
         upstream.control.release(marker)
-        _, frames = answer.result()
-    assert frames[-2]["choices"][0]["finish_reason"] == "stop"
+        told = answer.result()
+    assert told.is_whole
     assert gateway.process.wait(DEADLINE_S) == 0
     assert not child.is_running()
 
@@ -177,17 +179,20 @@ def test_a_second_ctrl_c_does_not_wait(make_gateway: Any, upstream: Upstream) ->
     wait_until(lambda: not child.is_running(), "the child is gone")
 
 
-def test_a_terminal_that_hangs_up_ends_no_stream(make_gateway: Any, upstream: Upstream) -> None:
+@on_each_route
+def test_a_terminal_that_hangs_up_ends_no_stream(
+    make_gateway: Any, upstream: Upstream, route: Route
+) -> None:
     gateway: Gateway = make_gateway()
     marker = held(upstream)
     with ThreadPoolExecutor(1) as pool:
-        answer = pool.submit(stream_frames, gateway, ask(marker))
+        answer = pool.submit(route.stream, gateway, route.ask(marker))
         upstream.control.wait("held", marker)
         signal_group(gateway, signal.SIGHUP)
         wait_until(lambda: gateway.events("reload_done"), "it is a reload")
         upstream.control.release(marker)
-        _, frames = answer.result()
-    assert frames[-2]["choices"][0]["finish_reason"] == "stop"
+        told = answer.result()
+    assert told.is_whole
 
 
 @pytest.mark.parametrize(

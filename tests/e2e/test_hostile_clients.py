@@ -13,6 +13,7 @@ import pytest
 
 from tests.e2e.harness import KEY, Gateway, Upstream, ask, wait_until
 from tests.e2e.raw_http import exchange, request_bytes
+from tests.e2e.routes import Route, on_each_route
 from tests.e2e.scrape import scrape, total
 
 CHAT = "/v1/chat/completions"
@@ -36,9 +37,14 @@ def test_connections_that_take_every_descriptor_make_room_for_others(
     assert total(scrape(gateway), "codex_connections_cut_total", reason="made_room") > 0
 
 
+@on_each_route
 @pytest.mark.parametrize("authorization", ["", f"Bearer {KEY}"])
-def test_a_body_in_endless_tiny_chunks_starves_nobody(gateway: Gateway, authorization: str) -> None:
-    head = request_bytes("POST", CHAT, b"", Authorization=authorization, Connection="", **CHUNKED)
+def test_a_body_in_endless_tiny_chunks_starves_nobody(
+    gateway: Gateway, authorization: str, route: Route
+) -> None:
+    head = request_bytes(
+        "POST", route.path, b"", Authorization=authorization, Connection="", **CHUNKED
+    )
     with socket.create_connection(("127.0.0.1", gateway.port), 10) as flood:
         flood.sendall(head)
         stop = threading.Event()
@@ -62,24 +68,29 @@ def test_a_body_in_endless_tiny_chunks_starves_nobody(gateway: Gateway, authoriz
     assert not [entry for entry in gateway.log() if "WORKER TIMEOUT" in entry["event"]]
 
 
+@on_each_route
 @pytest.mark.parametrize("chunks", [b"zz\r\nx\r\n0\r\n\r\n", b"2\r\nhello\r\n0\r\n\r\n"])
-def test_broken_chunks_are_the_clients_mistake(gateway: Gateway, chunks: bytes) -> None:
-    status, _, body = exchange(gateway, request_bytes("POST", CHAT, b"", **CHUNKED) + chunks)
+def test_broken_chunks_are_the_clients_mistake(
+    gateway: Gateway, chunks: bytes, route: Route
+) -> None:
+    status, _, body = exchange(gateway, request_bytes("POST", route.path, b"", **CHUNKED) + chunks)
     assert status == 400
     assert json.loads(body)["error"]["code"] in {"INCOMPLETE_BODY", "INVALID_HTTP"}
 
 
-def test_a_client_that_does_not_read_holds_no_turn(make_gateway: Any, upstream: Upstream) -> None:
+@on_each_route
+def test_a_client_that_does_not_read_holds_no_turn(
+    make_gateway: Any, upstream: Upstream, route: Route
+) -> None:
     gateway: Gateway = make_gateway(WORKER_MAX_CONCURRENCY="2", WORKER_QUEUE_TIMEOUT_MS="20000")
     items = [{"type": "message", "text": "x" * 60_000, "chunk": 60_000, "repeat": 400}]
     marker = upstream.play({"items": items})
-    raw = json.dumps(ask(marker, stream=True)).encode()
     deaf = []
     for _ in range(2):
         client = socket.socket()
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         client.connect(("127.0.0.1", gateway.port))
-        client.sendall(request_bytes("POST", CHAT, raw))
+        client.sendall(route.raw(marker, stream=True))
         deaf.append(client)
     upstream.control.wait("arrived", marker, count=2)
     wait_until(lambda: gateway.get("/healthz").json()["child"]["running"] == 0, "no turn runs")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.harness import Gateway, Upstream, ask, wait_until
+from tests.e2e.routes import Route, on_each_route
 
 ANSWER = ["He", "l", "l", "o", " l", "lo"]
 SAID = {"items": [{"type": "message", "deltas": ANSWER}]}
@@ -22,39 +22,25 @@ FAILED = [
 ]
 
 
-def frames(answer: Any) -> list[Any]:
-    lines = [line[6:] for line in answer.text.split("\n\n") if line.startswith("data: ")]
-    assert lines[-1] == "[DONE]"
-    return [json.loads(line) for line in lines[:-1]]
-
-
-def shown(found: list[Any]) -> str:
-    return "".join(
-        choice["delta"].get("content") or ""
-        for frame in found
-        if "error" not in frame
-        for choice in frame["choices"]
-    )
-
-
+@on_each_route
 @pytest.mark.parametrize("failed", FAILED, ids=["disconnect", "500", "502", "after three deltas"])
 def test_a_whole_answer_is_asked_for_again(
-    gateway: Gateway, upstream: Upstream, failed: dict[str, Any]
+    gateway: Gateway, upstream: Upstream, failed: dict[str, Any], route: Route
 ) -> None:
     marker = upstream.play([failed, SAID])
-    body = gateway.post(ask(marker)).json()
-    assert body["choices"][0]["message"]["content"] == "".join(ANSWER)
+    body = route.post(gateway, route.ask(marker)).json()
+    assert route.said(body) == "".join(ANSWER)
     assert len(upstream.control.requests(marker)) == 2
 
 
+@on_each_route
 @pytest.mark.parametrize("failed", FAILED[:3], ids=["disconnect", "500", "502"])
 def test_a_stream_that_showed_nothing_is_begun_again(
-    gateway: Gateway, upstream: Upstream, failed: dict[str, Any]
+    gateway: Gateway, upstream: Upstream, failed: dict[str, Any], route: Route
 ) -> None:
     marker = upstream.play([failed, SAID])
-    found = frames(gateway.post(ask(marker, stream=True)))
-    assert shown(found) == "".join(ANSWER)
-    assert [frame["choices"][0]["delta"].get("role") for frame in found].count("assistant") == 1
+    told = route.stream(gateway, route.ask(marker))
+    assert (told.text, told.begun) == ("".join(ANSWER), 1)
     assert len(upstream.control.requests(marker)) == 2
 
 
@@ -65,45 +51,51 @@ def test_only_the_choice_that_failed_is_asked_again(gateway: Gateway, upstream: 
     assert len(upstream.control.requests(marker)) == 3
 
 
-def test_it_is_tried_once_and_not_again(gateway: Gateway, upstream: Upstream) -> None:
+@on_each_route
+def test_it_is_tried_once_and_not_again(gateway: Gateway, upstream: Upstream, route: Route) -> None:
     marker = upstream.play([{"failure": "eof_before_headers"}])
-    answer = gateway.post(ask(marker))
+    answer = route.post(gateway, route.ask(marker))
     assert (answer.status_code, answer.json()["error"]["code"]) == (502, "UPSTREAM_ERROR")
     assert len(upstream.control.requests(marker)) == 2
 
 
+@on_each_route
 @pytest.mark.parametrize(
     "failure", ["rate_limited", "insufficient_quota", "invalid_api_key", "bad_request"]
 )
 def test_what_was_refused_is_not_asked_again(
-    gateway: Gateway, upstream: Upstream, failure: str
+    gateway: Gateway, upstream: Upstream, failure: str, route: Route
 ) -> None:
     marker = upstream.play([{"failure": failure}, SAID])
-    assert gateway.post(ask(marker)).status_code >= 400
+    assert route.post(gateway, route.ask(marker)).status_code >= 400
     assert len(upstream.control.requests(marker)) == 1
 
 
-def test_text_that_was_seen_is_never_said_twice(gateway: Gateway, upstream: Upstream) -> None:
+@on_each_route
+def test_text_that_was_seen_is_never_said_twice(
+    gateway: Gateway, upstream: Upstream, route: Route
+) -> None:
     marker = upstream.play([{**BROKE_OFF, "interval_ms": 20}, SAID])
-    found = frames(gateway.post(ask(marker, stream=True)))
-    assert shown(found) == "".join(ANSWER[:3])  # and not a letter of it is lost
-    assert found[-1]["error"]["code"] == "UPSTREAM_ERROR"
+    told = route.stream(gateway, route.ask(marker))
+    assert told.text == "".join(ANSWER[:3])  # and not a letter of it is lost
+    assert told.code == "UPSTREAM_ERROR"
     assert len(upstream.control.requests(marker)) == 1
 
 
+@on_each_route
 @pytest.mark.parametrize("is_stream", [False, True])
 def test_a_child_that_dies_under_a_request_costs_nothing(
-    make_gateway: Callable[..., Gateway], upstream: Upstream, is_stream: bool
+    make_gateway: Callable[..., Gateway], upstream: Upstream, is_stream: bool, route: Route
 ) -> None:
     gateway = make_gateway()
     gateway.wait_ready()
     marker = upstream.play([{**SAID, "hold_before_headers": True}, SAID])
     with ThreadPoolExecutor() as pool:
-        asking = pool.submit(gateway.post, ask(marker, stream=is_stream))
+        asking = pool.submit(route.post, gateway, route.ask(marker, stream=is_stream))
         wait_until(lambda: upstream.control.requests(marker), "the request is upstream")
         gateway.child().kill()
         answer = asking.result()
-    text = shown(frames(answer)) if is_stream else answer.json()["choices"][0]["message"]["content"]
+    text = route.read(answer.content).text if is_stream else route.said(answer.json())
     assert text == "".join(ANSWER)
     (line,) = gateway.events("turn_tried_again")
     assert line["error_code"] == "WORKER_UNAVAILABLE"

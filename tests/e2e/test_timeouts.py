@@ -12,6 +12,7 @@ import pytest
 
 from tests.e2e.harness import ROOT, Gateway, Upstream, ask, end, start_gateway, wait_until
 from tests.e2e.raw_http import stream_frames
+from tests.e2e.routes import Route, on_each_route
 
 
 @pytest.fixture(scope="module")
@@ -29,12 +30,13 @@ def hasty(tmp_path_factory: pytest.TempPathFactory, upstream: Upstream) -> Itera
     end(running)
 
 
+@on_each_route
 @pytest.mark.parametrize("failure", ["hang_before_headers", "hang_after_headers"])
 def test_silence_is_a_504_and_the_upstream_is_let_go(
-    hasty: Gateway, upstream: Upstream, failure: str
+    hasty: Gateway, upstream: Upstream, failure: str, route: Route
 ) -> None:
     marker = upstream.play({"failure": failure})
-    answer = hasty.post(ask(marker))
+    answer = route.post(hasty, route.ask(marker))
     assert answer.status_code == 504
     assert answer.json()["error"]["code"] == "WORKER_TIMEOUT"
     assert answer.json()["error"]["type"] == "timeout_error"
@@ -42,28 +44,35 @@ def test_silence_is_a_504_and_the_upstream_is_let_go(
     wait_until(lambda: hasty.get("/healthz").json()["child"]["running"] == 0, "no turn runs")
 
 
-def test_a_stream_that_was_begun_says_it_in_a_frame(hasty: Gateway, upstream: Upstream) -> None:
+@on_each_route
+def test_a_stream_that_was_begun_says_it_in_a_frame(
+    hasty: Gateway, upstream: Upstream, route: Route
+) -> None:
     marker = upstream.play({"failure": "hang_before_headers"})
-    _, frames = stream_frames(hasty, ask(marker))
-    assert frames[0]["choices"][0]["delta"]["role"] == "assistant"
-    assert frames[1]["error"]["code"] == "WORKER_TIMEOUT"
-    assert frames[2:] == ["[DONE]"]
+    told = route.stream(hasty, route.ask(marker))
+    assert (told.begun, told.code, told.text) == (1, "WORKER_TIMEOUT", "")
     upstream.control.wait("peer_closed", marker)
 
 
-def test_a_stall_in_the_middle_ends_with_an_error_frame(hasty: Gateway, upstream: Upstream) -> None:
+@on_each_route
+def test_a_stall_in_the_middle_ends_with_an_error_frame(
+    hasty: Gateway, upstream: Upstream, route: Route
+) -> None:
     items = [{"type": "message", "deltas": ["a", "b"]}]
     failure = {"name": "hang_mid_stream", "after_deltas": 2}
     marker = upstream.play({"items": items, "failure": failure})
-    _, frames = stream_frames(hasty, ask(marker))
-    assert frames[-2]["error"]["code"] == "UPSTREAM_ERROR"
+    told = route.stream(hasty, route.ask(marker))
+    assert (told.text, told.code) == ("ab", "UPSTREAM_ERROR")
     upstream.control.wait("peer_closed", marker)
 
 
-def test_a_whole_request_has_a_deadline_too(hasty: Gateway, upstream: Upstream) -> None:
+@on_each_route
+def test_a_whole_request_has_a_deadline_too(
+    hasty: Gateway, upstream: Upstream, route: Route
+) -> None:
     items = [{"type": "message", "text": "tick ", "repeat": 1000}]
     marker = upstream.play({"items": items, "interval_ms": 20})
-    answer = hasty.post(ask(marker))
+    answer = route.post(hasty, route.ask(marker))
     assert answer.status_code == 504
     upstream.control.wait("peer_closed", marker)
 

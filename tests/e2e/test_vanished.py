@@ -18,23 +18,25 @@ from tests.e2e.gateway_pool import ONE_SLOT
 from tests.e2e.harness import MODEL, Gateway, Upstream, ask, wait_until
 from tests.e2e.in_flight import HELD, SILENT, child, lines, send
 from tests.e2e.raw_http import request_bytes
+from tests.e2e.routes import Route, on_each_route
 
 CROWD = 200
 
 
+@on_each_route
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("script", [HELD, SILENT], ids=["after the first token", "before it"])
 def test_the_turn_of_a_client_that_closes_ends(
-    gateway: Gateway, upstream: Upstream, script: dict[str, Any], stream: bool
+    gateway: Gateway, upstream: Upstream, script: dict[str, Any], stream: bool, route: Route
 ) -> None:
     marker = upstream.play(script)
-    before = len(lines(gateway))
-    connection = send(gateway.port, marker, stream=stream)
+    before = len(lines(gateway, route))
+    connection = send(gateway.port, marker, route, stream=stream)
     upstream.control.wait("held", marker)
     connection.close()
     upstream.control.wait("peer_closed", marker)
     wait_until(lambda: child(gateway)["running"] == 0, "no turn runs")
-    (line,) = wait_until(lambda: lines(gateway)[before:], "the request's line")
+    (line,) = wait_until(lambda: lines(gateway, route)[before:], "the request's line")
     assert line["outcome"] == "client_left"
     assert "error_code" not in line
 
@@ -53,10 +55,13 @@ def test_the_slot_is_free_at_once(gateway: Gateway, upstream: Upstream) -> None:
     assert statistics.median(took) < 1
 
 
+@on_each_route
 @pytest.mark.parametrize("how", ["half-closes", "resets", "sent something ahead"])
-def test_every_way_to_leave_is_one(gateway: Gateway, upstream: Upstream, how: str) -> None:
+def test_every_way_to_leave_is_one(
+    gateway: Gateway, upstream: Upstream, how: str, route: Route
+) -> None:
     marker = upstream.play(HELD)
-    with send(gateway.port, marker, stream=True) as connection:
+    with send(gateway.port, marker, route, stream=True) as connection:
         upstream.control.wait("held", marker)
         if how == "half-closes":
             connection.shutdown(socket.SHUT_WR)
@@ -71,11 +76,12 @@ def test_every_way_to_leave_is_one(gateway: Gateway, upstream: Upstream, how: st
         wait_until(lambda: child(gateway)["running"] == 0, "no turn runs")
 
 
+@on_each_route
 def test_a_request_sent_ahead_is_answered_after_the_first(
-    gateway: Gateway, upstream: Upstream
+    gateway: Gateway, upstream: Upstream, route: Route
 ) -> None:
     marker = upstream.play({**HELD, "hold": "end"})
-    with send(gateway.port, marker) as connection:
+    with send(gateway.port, marker, route) as connection:
         upstream.control.wait("held", marker)
         connection.sendall(request_bytes("GET", "/livez"))
         upstream.control.release(marker)
@@ -93,12 +99,15 @@ def test_a_connection_that_was_watched_serves_the_next_request(
             assert answer.choices[0].message.content == "x"
 
 
-def test_who_leaves_the_queue_never_gets_a_turn(lend_gateway: Any, upstream: Upstream) -> None:
+@on_each_route
+def test_who_leaves_the_queue_never_gets_a_turn(
+    lend_gateway: Any, upstream: Upstream, route: Route
+) -> None:
     gateway = lend_gateway(**ONE_SLOT)
     first, second = upstream.play(HELD), upstream.say("second")
-    running = send(gateway.port, first)
+    running = send(gateway.port, first, route)
     upstream.control.wait("held", first)
-    waiting = [send(gateway.port, second, stream=stream) for stream in (True, False)]
+    waiting = [send(gateway.port, second, route, stream=stream) for stream in (True, False)]
     wait_until(lambda: child(gateway)["waiting"] == 2, "two wait")
     for connection in waiting:
         connection.close()
@@ -106,8 +115,8 @@ def test_who_leaves_the_queue_never_gets_a_turn(lend_gateway: Any, upstream: Ups
     running.close()
     wait_until(lambda: child(gateway)["running"] == 0, "no turn runs")
     assert upstream.control.requests(second) == []
-    wait_until(lambda: len(lines(gateway)) == 3, "every line is written")
-    assert [(line["outcome"], line["status"]) for line in lines(gateway)] == [
+    wait_until(lambda: len(lines(gateway, route)) == 3, "every line is written")
+    assert [(line["outcome"], line["status"]) for line in lines(gateway, route)] == [
         ("client_left", 499)
     ] * 3
 
