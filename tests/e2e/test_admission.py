@@ -10,7 +10,6 @@ import requests
 from tests.e2e.gateway_pool import ONE_SLOT, SECOND_KEY
 from tests.e2e.harness import DEADLINE_S, KEY, Gateway, Upstream, ask, wait_until
 from tests.e2e.in_flight import (
-    CHAT,
     HELD,
     SILENT,
     child,
@@ -21,6 +20,7 @@ from tests.e2e.in_flight import (
     waiting,
 )
 from tests.e2e.raw_http import exchange, request_bytes
+from tests.e2e.routes import Route, on_each_route
 from tests.e2e.scrape import scrape, total
 
 
@@ -110,26 +110,27 @@ def test_a_stream_of_several_choices_is_one(lend_gateway: Any, upstream: Upstrea
         streams.end()
 
 
-def test_no_way_to_end_keeps_a_place(lend_gateway: Any, upstream: Upstream) -> None:
+@on_each_route
+def test_no_way_to_end_keeps_a_place(lend_gateway: Any, upstream: Upstream, route: Route) -> None:
     gateway: Gateway = lend_gateway(PROXY_SSE_MAX_CONCURRENCY="3")
     failing = upstream.play({"failure": "rate_limited"})
     for _ in range(3):
-        assert exchange(gateway, request_bytes("HEAD", CHAT))[0] == 405
-        assert gateway.post(ask(failing, stream=True)).status_code == 429
-        wrong = {**ask(failing, stream=True), "model": "no-such-model"}
-        assert gateway.post(wrong).status_code == 404
+        assert exchange(gateway, request_bytes("HEAD", route.path))[0] == 405
+        assert route.post(gateway, route.ask(failing, stream=True)).status_code == 429
+        wrong = route.ask(failing, stream=True, model="no-such-model")
+        assert route.post(gateway, wrong).status_code == 404
         for script in (HELD, SILENT):
             marker = upstream.play(script)
-            before = len(lines(gateway))
-            connection = send(gateway.port, marker, stream=True)
+            before = len(lines(gateway, route))
+            connection = send(gateway.port, marker, route, stream=True)
             upstream.control.wait("held", marker)
             connection.close()
-            wait_until(lambda before=before: len(lines(gateway)) > before, "its line")  # type: ignore[misc]
+            wait_until(lambda before=before: len(lines(gateway, route)) > before, "its line")  # type: ignore[misc]
     wait_until(lambda: is_at_rest(gateway), "no turn runs")
     streams = Streams(gateway, upstream)
     for _ in range(3):
         streams.begin()
-    assert gateway.post(ask(upstream.say("x"), stream=True)).status_code == 429
+    assert route.post(gateway, route.ask(upstream.say("x"), stream=True)).status_code == 429
     while streams.open:
         streams.end()
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.harness import Gateway, Upstream, ask
+from tests.e2e.routes import Route, on_each_route
 
 SHORT = "v"
 WORD = "word " * 2_000
@@ -65,41 +66,44 @@ def test_a_long_history_arrives_whole_and_in_order(gateway: Gateway, upstream: U
     assert sent[:-1] == [message["content"] for message in past]
 
 
+@on_each_route
 @pytest.mark.parametrize("is_stream", [False, True])
 def test_an_answer_without_an_end_is_cut_off_and_not_asked_for_again(
-    gateway: Gateway, upstream: Upstream, *, is_stream: bool
+    gateway: Gateway, upstream: Upstream, route: Route, *, is_stream: bool
 ) -> None:
     endless = {"type": "message", "deltas": [WORD] * 1_200}
     # A stream slow enough for a client that reads it, and not too slow for one.
     marker = upstream.play({"items": [endless], "interval_ms": 2 if is_stream else 0})
-    answer = gateway.post(ask(marker, stream=is_stream))
+    answer = route.post(gateway, route.ask(marker, stream=is_stream))
     assert '"code":"ANSWER_TOO_LARGE"' in answer.text[-1_000:]
     assert '"retryable":false' in answer.text[-1_000:]
     assert len(upstream.control.requests(marker)) == 1
 
 
+@on_each_route
 def test_a_piece_that_is_too_large_to_be_read_ends_its_turn_alone(
-    gateway: Gateway, upstream: Upstream
+    gateway: Gateway, upstream: Upstream, route: Route
 ) -> None:
     marker = upstream.play({"items": [{"type": "message", "deltas": ["x" * 9_000_000]}]})
-    error = gateway.post(ask(marker)).json()["error"]
+    error = route.post(gateway, route.ask(marker)).json()["error"]
     assert (error["code"], error["retryable"]) == ("ANSWER_TOO_LARGE", False)
     assert len(upstream.control.requests(marker)) == 1
 
 
+@on_each_route
 @pytest.mark.parametrize("body", ["x" * 20_000_000, {"error": {"message": "x" * 20_000_000}}])
 def test_a_refusal_that_is_too_large_to_be_read_ends_its_turn_alone(
-    gateway: Gateway, upstream: Upstream, body: Any
+    gateway: Gateway, upstream: Upstream, body: Any, route: Route
 ) -> None:
     child = gateway.child()
     marker = upstream.play({"failure": {"name": "bad_request", "body": body}})
-    answer = gateway.post(ask(marker))
+    answer = route.post(gateway, route.ask(marker))
     error = answer.json()["error"]
     assert (answer.status_code, error["code"]) == (502, "ANSWER_TOO_LARGE")
     assert error["retryable"] is False
     assert len(upstream.control.requests(marker)) == 1
-    answer = gateway.post(ask(upstream.say("fine")))
-    assert answer.json()["choices"][0]["message"]["content"] == "fine"
+    answer = route.post(gateway, route.ask(upstream.say("fine")))
+    assert route.said(answer.json()) == "fine"
     assert gateway.child() == child
 
 
