@@ -165,6 +165,11 @@ class LineSplitter:
         self._head = b""
         self._count: ValueCount | None = None  # of a line that has become long
 
+    @property
+    def is_dropping(self) -> bool:
+        """Return whether it is in the middle of a line that is too long."""
+        return bool(self._dropped)
+
     def feed(self, data: bytes) -> list[bytes | Oversized]:
         """Return the lines that `data` completes, in order, without their newline; empty lines are skipped."""
         *complete, tail = data.split(b"\n")

@@ -228,3 +228,12 @@ def test_a_line_of_very_many_values_is_dropped_and_measured(size: int) -> None:
     data = b"".join((heavy, b"\n", wordy, b"\nok\n"))
     pieces = [data[start : start + size] for start in range(0, len(data), size)]
     assert read(pieces, 1 << 24) == [Oversized(len(heavy), heavy[:512]), wordy, b"ok"]
+
+
+def test_it_is_known_while_a_line_is_dropped() -> None:
+    splitter = LineSplitter(LIMIT)
+    states = []
+    for piece in (b"x" * LIMIT, b"x", b"x\nok", b"\n"):
+        splitter.feed(piece)
+        states.append(splitter.is_dropping)
+    assert states == [False, True, False, False]
