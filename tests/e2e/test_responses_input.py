@@ -159,7 +159,7 @@ def test_an_output_is_a_text_or_parts(gateway: Gateway, upstream: Upstream, outp
 
 def test_searches_of_other_services_go_upstream(gateway: Gateway, upstream: Upstream) -> None:
     marker = upstream.say("ok")
-    web = {"type": "web_search_call", "status": "completed"}
+    web: dict[str, Any] = {"type": "web_search_call", "status": "completed"}
     web |= {"id": "ws_1", "action": {"type": "search", "query": "q"}}
     asked = {"type": "tool_search_call", "call_id": "t", "execution": "client", "arguments": {}}
     found = {"type": "tool_search_output", "call_id": "t", "execution": "client", "tools": [TOOL]}

@@ -197,7 +197,7 @@ def test_calls_without_an_id_get_one(gateway: Gateway, upstream: Upstream) -> No
 def test_an_image_in_a_custom_output_is_seen(gateway: Gateway, upstream: Upstream) -> None:
     marker = upstream.say("ok")
     asked = {"type": "custom_tool_call", "call_id": "c", "name": "patch", "input": "x", "id": None}
-    result = {"type": "custom_tool_call_output", "call_id": "c"}
+    result: dict[str, Any] = {"type": "custom_tool_call_output", "call_id": "c"}
     result |= {"output": [{"type": "input_image", "image_url": PIXEL, "detail": "auto"}]}
     answer(gateway, input=[user(marker), asked, result], tools=[PATCH])
     (seen,) = [it for it in items(upstream, marker) if it["type"] == "function_call_output"]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 
@@ -33,6 +33,9 @@ _LONG_BYTES = 32 * 1024
 """What is read here of what was kept; more is read in a thread."""
 
 
+Result = TypeVar("Result")
+
+
 @dataclass(frozen=True, slots=True)
 class Before:
     """What a request goes on with: the items of the answers that it continues, and those that it refers to, by id."""
@@ -52,6 +55,7 @@ def find(response_id: str) -> StoredAnswer:
     stored = services().answer_store.get(owner(), response_id)
     if stored is None:
         raise _not_found(response_id)
+    _hold(stored.cost)
     return stored
 
 
@@ -61,16 +65,17 @@ def remove(response_id: str) -> None:
         raise _not_found(response_id)
 
 
-def given_to(response_id: str) -> tuple[Item, ...]:
-    """Return the items that a response was made from, those of the answers before it first. Blocks.
+def given_to(response_id: str, take: Callable[[tuple[Item, ...]], Result]) -> Result:
+    """Return what `take` makes of the items of a response, those of the answers before it first. Blocks.
 
-    Raises `AnswerNotFound`, `StoreFailed`.
+    `take` must need nothing of the request. Raises what it raises, `AnswerNotFound`, `StoreFailed`, `WorkerBusy`.
     """
     chain = services().answer_store.chain(owner(), response_id)
     if chain is None:
         raise _not_found(response_id)
     size = sum(answer.cost for answer in chain)
-    return long_work.run_if(size > _LONG_BYTES, _given, chain)
+    _hold(size)
+    return long_work.run_if(size > _LONG_BYTES, lambda: take(_given(chain)))
 
 
 def _given(chain: tuple[StoredAnswer, ...]) -> tuple[Item, ...]:

@@ -38,8 +38,8 @@ def page_options() -> PageOptions:
     return PageOptions(limit, order == "asc", request.args.get("after"))
 
 
-def page(items: Sequence[Item], options: PageOptions) -> Response:
-    """Return a page of items, as OpenAI lists them."""
+def page(items: Sequence[Item], options: PageOptions) -> bytes:
+    """Return a page of items as OpenAI lists them, as JSON. Raises `InvalidRequest`."""
     ordered = [*items] if options.is_ascending else [*reversed(items)]
     first = 0
     if options.after is not None:
@@ -58,7 +58,7 @@ def page(items: Sequence[Item], options: PageOptions) -> Response:
         "last_id": shown[-1]["id"] if shown else None,
         "has_more": first + options.limit < len(ordered),
     }
-    return Response(orjson.dumps(body), content_type="application/json")
+    return orjson.dumps(body)
 
 
 def replay_after() -> int | None:

@@ -107,4 +107,5 @@ def delete_response(response_id: str) -> dict[str, object]:
 def list_input_items(response_id: str) -> Response:
     """Return the items that a response was made from, a page of them (OpenAI: list input items)."""
     options = listing.page_options()
-    return listing.page(kept.given_to(response_id), options)
+    body = kept.given_to(response_id, partial(listing.page, options=options))
+    return Response(body, content_type="application/json")

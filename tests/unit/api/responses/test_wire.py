@@ -185,7 +185,7 @@ def test_a_refusal_is_a_part_of_its_own() -> None:
     parts = [{"type": "refusal", "refusal": "No."}]
     (message,) = shown(refused("No."))
     assert message["content"] == parts
-    mixed = [ItemBegan(0, ItemKind.MESSAGE), Text(0, "Well. "), Refusal(0, "No."), ItemEnded(0)]
+    mixed: list[Chunk] = [ItemBegan(0, ItemKind.MESSAGE), Text(0, "Well. "), Refusal(0, "No."), ItemEnded(0)]
     (message,) = shown(mixed)
     assert [part["type"] for part in message["content"]] == ["output_text", "refusal"]
     events = rendered(wire(), [answer(mixed)])
@@ -217,7 +217,7 @@ def test_reasoning_has_summary_and_text_apart() -> None:
         ReasoningText(0, "d", "1", is_summary=False),
         ReasoningText(0, "e", "2", is_summary=False),
     ]
-    item = [ItemBegan(0, ItemKind.REASONING, "rs_1"), *pieces, ItemEnded(0)]
+    item: list[Chunk] = [ItemBegan(0, ItemKind.REASONING, "rs_1"), *pieces, ItemEnded(0)]
     (reasoning,) = shown(item)
     assert [part["text"] for part in reasoning["summary"]] == ["ab", "c"]
     assert [part["text"] for part in reasoning["content"]] == ["d", "e"]
@@ -316,7 +316,8 @@ def test_a_failure_keeps_what_is_finished(error: GatewayError, code: str) -> Non
 def test_signs_of_life_are_pieces_of_nothing_where_there_is_an_open_part() -> None:
     made = wire()
     seen = []
-    for batch in ([Began(0), Working(0)], [*said("a")[:2]], said("a")[2:], [*thought("a")[:2]]):
+    batches: list[list[Chunk]] = [[Began(0), Working(0)], said("a")[:2], said("a")[2:]]
+    for batch in (*batches, thought("a")[:2]):
         rendered_now = [*made.payloads(batch, lambda: SUMMARY)]
         assert bool(rendered_now) == (batch != said("a")[2:])
         sign = parsed(made.sign_of_life())
