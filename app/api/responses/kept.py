@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
-from types import MappingProxyType
 from typing import Any, TypeVar
 
 import orjson
@@ -40,9 +39,8 @@ Result = TypeVar("Result")
 class Before:
     """What a request goes on with: the items of the answers that it continues, and those that it refers to, by id."""
 
-    items: tuple[Any, ...] = ()
-    references: Mapping[str, Item] = field(default_factory=lambda: MappingProxyType({}))
-    size: int = 0
+    items: tuple[Any, ...]
+    references: Mapping[str, Item]
 
 
 def owner() -> str:
@@ -101,7 +99,7 @@ def look_up(body: ResponseBody) -> Before:
     others = _with_parts(wanted) if wanted else ()
     size = sum(answer.cost for answer in (*chain, *others))
     _hold(size)
-    return long_work.run_if(size > _LONG_BYTES, _read, chain, others, wanted, size)
+    return long_work.run_if(size > _LONG_BYTES, _read, chain, others, wanted)
 
 
 def _hold(size: int) -> None:
@@ -152,7 +150,6 @@ def _read(
     chain: tuple[StoredAnswer, ...],
     others: tuple[StoredAnswer, ...],
     wanted: Mapping[str, None],
-    size: int,
 ) -> Before:
     items: list[Any] = []
     known: dict[str, Item] = {}
@@ -163,7 +160,7 @@ def _read(
             items += filter(_is_of_use, found)
             known |= _by_id(found)
     references = {item_id: known[item_id] for item_id in wanted if item_id in known}
-    return Before(tuple(items), references, size)
+    return Before(tuple(items), references)
 
 
 def _is_of_use(item: Item) -> bool:
@@ -175,30 +172,35 @@ def _by_id(items: Sequence[Item]) -> dict[str, Item]:
     return {item["id"]: item for item in items if isinstance(item.get("id"), str)}
 
 
-def keeper(
-    body: ResponseBody, before: Before, kept: Sequence[Item]
-) -> Callable[[dict[str, Any]], None]:
+def is_kept(body: ResponseBody) -> bool:
+    """Return True if the response is to be kept, and can be."""
+    return body.is_stored and services().answer_store.is_on
+
+
+Keep = Callable[[dict[str, Any]], None]
+
+
+def keeper(body: ResponseBody, before: Before, response_id: str, made: Sequence[Item]) -> Keep:
     """Return what keeps a whole response before its client is told of it, and says in it whether it is kept.
 
-    `kept` has the items that are needed to go on, once the response is whole. What is returned blocks.
+    `made` has the items that are needed to go on, once the response is whole. What is returned blocks.
     """
-    store, mine = services().answer_store, owner()
+    if not is_kept(body):
+        return lambda _: None
+    # As bytes: a stream may last long, and its conversation be large.
+    given = long_work.run(_to_keep, body.input, response_id, before.references)
+    store, mine, previous = services().answer_store, owner(), body.previous_id
 
     def keep(response: dict[str, Any]) -> None:
-        response["store"] = False
-        if not body.is_stored or not store.is_on:
-            return
-        given = with_ids(body.input, response["id"], before.references)
-        response["store"] = True
         stored = StoredAnswer(
-            id=response["id"],
+            id=response_id,
             owner=mine,
             created=response["created_at"],
-            before=body.previous_id,
+            before=previous,
             answer=orjson.dumps(response),
-            given=orjson.dumps(given),
-            made=orjson.dumps(kept),
-            parts=tuple(item["id"] for item in kept),
+            given=given,
+            made=orjson.dumps(made),
+            parts=tuple(item["id"] for item in made),
         )
         try:
             store.put(stored)
@@ -206,3 +208,7 @@ def keeper(
             response["store"] = False
 
     return keep
+
+
+def _to_keep(items: Sequence[Any], seed: str, references: Mapping[str, Item]) -> bytes:
+    return orjson.dumps(with_ids(items, seed, references))

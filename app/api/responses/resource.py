@@ -7,7 +7,6 @@ asks.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
@@ -41,54 +40,37 @@ def status_of(cause: Cause) -> str:
     return "incomplete" if cause in _INCOMPLETE else "completed"
 
 
-@dataclass(frozen=True, slots=True)
 class Heading:
-    """Members that every object of one response repeats. `created` is Unix time in seconds."""
+    """Members that every object of one response repeats. `created` is Unix time in seconds.
 
-    id: str
-    created: int
-    model: str
-    request: ResponseRequest
-    effort: str | None
+    The request itself is not held: a stream may last long, and a conversation be large.
+    """
+
+    __slots__ = ("_members", "created", "id", "model")
+
+    def __init__(
+        self,
+        id_: str,
+        created: int,
+        model: str,
+        request: ResponseRequest,
+        effort: str | None,
+        *,
+        is_kept: bool = True,
+    ) -> None:
+        self.id, self.created, self.model = id_, created, model
+        reasoning = {"effort": effort, "summary": _summary(request.summary)}
+        self._members = _repeated(request) | {
+            "id": id_,
+            "created_at": created,
+            "model": model,
+            "reasoning": reasoning,
+            "store": is_kept and request.body.is_stored,
+        }
 
     def begun(self) -> dict[str, Any]:
         """Return the response that has said nothing yet."""
-        request, given = self.request, self.request.body.given
-        return {
-            "id": self.id,
-            "object": "response",
-            "created_at": self.created,
-            "status": "in_progress",
-            "background": False,
-            "completed_at": None,
-            "error": None,
-            "frequency_penalty": given.get("frequency_penalty", 0.0),
-            "incomplete_details": None,
-            "instructions": given.get("instructions"),
-            "max_output_tokens": given.get("max_output_tokens"),
-            "max_tool_calls": given.get("max_tool_calls"),
-            "metadata": given.get("metadata", {}),
-            "model": self.model,
-            "output": [],
-            "parallel_tool_calls": given.get("parallel_tool_calls", True),
-            "presence_penalty": given.get("presence_penalty", 0.0),
-            "previous_response_id": given.get("previous_response_id"),
-            "prompt_cache_key": given.get("prompt_cache_key"),
-            "prompt_cache_retention": None,
-            "reasoning": {"effort": self.effort, "summary": _summary(request.summary)},
-            "safety_identifier": given.get("safety_identifier"),
-            "service_tier": request.service_tier or "default",
-            "store": request.body.is_stored,
-            "temperature": given.get("temperature", 1.0),
-            "text": _text(given),
-            "tool_choice": _choice(given.get("tool_choice", "auto")),
-            "tools": [_tool(entry) for entry in given.get("tools", [])],
-            "top_logprobs": 0,
-            "top_p": given.get("top_p", 1.0),
-            "truncation": "disabled",
-            "usage": None,
-            "user": given.get("user"),
-        }
+        return dict(self._members)
 
     def whole(
         self, cause: Cause, output: list[dict[str, Any]], usage: Usage | None, summary: Summary
@@ -113,6 +95,46 @@ class Heading:
             "output": output,
         }
         return self.begun() | ended | {"codex_metadata": error.to_envelope()}
+
+
+def _repeated(request: ResponseRequest) -> dict[str, Any]:
+    """Return every member of a response that has said nothing, but for those of its heading."""
+    given = request.body.given
+    return {
+        "id": "",
+        "object": "response",
+        "created_at": 0,
+        "status": "in_progress",
+        "background": False,
+        "completed_at": None,
+        "error": None,
+        "frequency_penalty": given.get("frequency_penalty", 0.0),
+        "incomplete_details": None,
+        "instructions": given.get("instructions"),
+        "max_output_tokens": given.get("max_output_tokens"),
+        "max_tool_calls": given.get("max_tool_calls"),
+        "metadata": given.get("metadata", {}),
+        "model": "",
+        "output": [],
+        "parallel_tool_calls": given.get("parallel_tool_calls", True),
+        "presence_penalty": given.get("presence_penalty", 0.0),
+        "previous_response_id": given.get("previous_response_id"),
+        "prompt_cache_key": given.get("prompt_cache_key"),
+        "prompt_cache_retention": None,
+        "reasoning": None,
+        "safety_identifier": given.get("safety_identifier"),
+        "service_tier": request.service_tier or "default",
+        "store": False,
+        "temperature": given.get("temperature", 1.0),
+        "text": _text(given),
+        "tool_choice": _choice(given.get("tool_choice", "auto")),
+        "tools": [_tool(entry) for entry in given.get("tools", [])],
+        "top_logprobs": 0,
+        "top_p": given.get("top_p", 1.0),
+        "truncation": "disabled",
+        "usage": None,
+        "user": given.get("user"),
+    }
 
 
 def error_code(error: GatewayError) -> str:

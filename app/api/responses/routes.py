@@ -53,8 +53,11 @@ def create_response() -> Response:
     resolved = respond.resolve_model(words, request.model, request.effort)
     who = respond.identity("resp_")
     effort = resolved.effort or resolved.model.default_effort
-    wire = ResponsesWire(Heading(who.id, who.created, resolved.name, request, effort))
-    wire.keep = kept.keeper(body, before, wire.output.kept)
+    heading = Heading(
+        who.id, who.created, resolved.name, request, effort, is_kept=kept.is_kept(body)
+    )
+    wire = ResponsesWire(heading, request)
+    wire.keep = kept.keeper(body, before, who.id, wire.output.kept)
     prompt = Prompt(
         to_turn_request(request, resolved, conversation_name(body.names)),
         request.constraints,

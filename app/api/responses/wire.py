@@ -15,7 +15,7 @@ from app.answers.chunks import Began, Cause, Chunk, Cost, Ended
 from app.answers.summary import Summary
 from app.api.responses.open_items import Event
 from app.api.responses.output import Output
-from app.api.responses.request import ENCRYPTED_REASONING
+from app.api.responses.request import ENCRYPTED_REASONING, ResponseRequest
 from app.api.responses.resource import Heading, status_of
 from app.backend.events import Usage
 from app.errors import GatewayError
@@ -32,9 +32,8 @@ class ResponsesWire:
 
     end: Payload | None = None
 
-    def __init__(self, heading: Heading) -> None:
+    def __init__(self, heading: Heading, request: ResponseRequest) -> None:
         self.keep: Callable[[dict[str, Any]], None] = lambda _: None
-        request = heading.request
         tools = {entry.tool.name: entry for entry in request.tools.tools}
         shows = ENCRYPTED_REASONING in request.body.given.get("include", ())
         self._heading = heading

@@ -29,7 +29,7 @@ from app.answers.chunks import (
     Working,
 )
 from app.answers.summary import Summary
-from app.api.responses.request import parse_body, to_request
+from app.api.responses.request import ResponseRequest, parse_body, to_request
 from app.api.responses.resource import Heading
 from app.api.responses.wire import ResponsesWire
 from app.backend.events import Usage
@@ -64,13 +64,16 @@ OF_OURS = {"codex_metadata", "frequency_penalty", "presence_penalty", "store"}
 """Members that the API reference has, or that are this gateway's own; the package's types do not know them."""
 
 
+def request(**members: Any) -> ResponseRequest:
+    return to_request(parse_body({"model": "m", "input": "hi", "tools": TOOLS, **members}))
+
+
 def heading(**members: Any) -> Heading:
-    body = {"model": "m", "input": "hi", "tools": TOOLS, **members}
-    return Heading("resp_1", 1_700_000_000, "m", to_request(parse_body(body)), "low")
+    return Heading("resp_1", 1_700_000_000, "m", request(**members), "low")
 
 
 def wire(**members: Any) -> ResponsesWire:
-    return ResponsesWire(heading(**members))
+    return ResponsesWire(heading(**members), request(**members))
 
 
 def rendered(made: ResponsesWire, batches: Iterable[list[Chunk]]) -> list[Json]:
