@@ -19,6 +19,7 @@ from app.http.request_context import current_record
 from app.http.services import services
 from app.http.wire import Payload, Wire
 from app.observability.requests import RequestRecord
+from app.pause import pause
 from app.step_log import step
 
 _LINE_ENDS = tuple((end.encode(), b"\\u%04x" % ord(end)) for end in "\x85\u2028\u2029")
@@ -26,6 +27,9 @@ _LINE_ENDS = tuple((end.encode(), b"\\u%04x" % ord(end)) for end in "\x85\u2028\
 
 _NEL, _SEPARATOR = 0xC2, 0xE2
 """Their first bytes: a single one is found ten times as fast as all of them."""
+
+_MANY_BYTES = 256 * 1024
+"""In one write. An endpoint that repeats a whole text at its end does so several times, in milliseconds each."""
 
 
 def respond(answer: Answer, wire: Wire, tick_s: float) -> Response:
@@ -79,7 +83,7 @@ def _in_one_line(data: bytes) -> bytes:
 
 
 class SseBody(Iterator[bytes]):
-    """The body of a stream. Each item is one write: every frame that is ready, never a part of one.
+    """The body of a stream. Each item is one write: frames that are ready, never a part of one.
 
     An object rather than a generator, because a generator that was never started (HEAD, a client that is already
     gone) does not run its `finally`; `close` always runs.
@@ -91,6 +95,7 @@ class SseBody(Iterator[bytes]):
         "_chunks",
         "_head",
         "_is_over",
+        "_payloads",
         "_record",
         "_tells_defects",
         "_tick_s",
@@ -105,6 +110,7 @@ class SseBody(Iterator[bytes]):
         self._record = record
         self._tells_defects = services().options.tells_defects
         self._chunks = iter(answer)
+        self._payloads: Iterator[Payload] = iter(())  # of the chunks at hand
         self._head = b""
         self._bytes = 0
         self._is_over = False
@@ -142,6 +148,8 @@ class SseBody(Iterator[bytes]):
         return frames
 
     def _next_frames(self) -> bytes:
+        if frames := self._ready():
+            return frames
         for chunks in self._chunks:
             if chunks is None:
                 return self._sign_of_life()
@@ -154,7 +162,19 @@ class SseBody(Iterator[bytes]):
 
     def _frames(self, chunks: Sequence[Chunk]) -> bytes:
         self._answer.commit(chunks)
-        return b"".join(map(frame, self._wire.payloads(chunks, self._answer.summary)))
+        self._payloads = iter(self._wire.payloads(chunks, self._answer.summary))
+        return self._ready()
+
+    def _ready(self) -> bytes:
+        """Return the frames of the chunks at hand, up to where they are many bytes: others may run after those."""
+        frames, size = [], 0
+        for payload in self._payloads:
+            frames.append(frame(payload))
+            size += len(frames[-1])
+            if size > _MANY_BYTES:
+                pause()
+                break
+        return b"".join(frames)
 
     def _sign_of_life(self) -> bytes:
         return frame(self._wire.sign_of_life())

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import socket
 from typing import Any
 
 import openai
 import pytest
 
 from tests.e2e.harness import MODEL, Gateway, Upstream
-from tests.e2e.raw_http import exchange, request_bytes
+from tests.e2e.raw_http import exchange, request_bytes, unchunk
 from tests.e2e.responses_api import answer, ignored, kinds, post, refusal, sent, stream
 
 Json = dict[str, Any]
@@ -323,3 +325,18 @@ def test_a_silent_stream_shows_signs_of_life_that_every_reader_takes(
 def test_a_head_is_no_answer(gateway: Gateway) -> None:
     assert post(gateway, {"input": "hi", "model": None}).status_code in (200, 400)
     assert exchange(gateway, request_bytes("GET", PATH))[0] == 405
+
+
+def test_a_long_text_is_repeated_in_writes_of_their_own(
+    gateway: Gateway, upstream: Upstream
+) -> None:
+    """Its last events have the whole text each: at once they would hold the gateway up, and its memory."""
+    text = "x" * 50_000
+    marker = upstream.say(*[text] * 20)
+    body = json.dumps({"model": MODEL, "input": marker, "stream": True}).encode()
+    with socket.create_connection(("127.0.0.1", gateway.port), 30) as connection:
+        connection.sendall(request_bytes("POST", PATH, body))
+        raw = b"".join(iter(lambda: connection.recv(65536), b""))
+    writes = [*unchunk(raw.partition(b"\r\n\r\n")[2])]
+    assert b"".join(writes).count(text.encode() * 20) == 4
+    assert max(map(len, writes)) < 1_500_000
