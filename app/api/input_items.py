@@ -159,6 +159,8 @@ class InputReader:
         parts = to_content(content, at, "output_text", _SAID, self._past)
         phase = item.get("phase")
         known = phase if phase in (COMMENTARY, FINAL_ANSWER) else ""
+        if phase is not None and not known:  # codex would refuse the conversation
+            self.ignored[f"{ROOT}.phase"] = None
         self.conversation.say("assistant", parts, phase=known)
 
     # Calls and results

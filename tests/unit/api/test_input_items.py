@@ -159,6 +159,13 @@ def test_what_another_service_did_is_left_out_of_the_past(kind: str) -> None:
     assert list(past.unread) == [f"input.{kind}"]
 
 
+@pytest.mark.parametrize("phase", ["partial_answer", "", 5, ["commentary"]])
+def test_a_phase_that_codex_does_not_know_is_named(phase: Any) -> None:
+    reader = read({"role": "assistant", "content": "a", "phase": phase})
+    assert reader.conversation.items == [message("assistant", "a")]
+    assert list(reader.ignored) == ["input.phase"]
+
+
 @pytest.mark.parametrize(
     "item",
     [
