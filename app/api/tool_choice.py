@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from app.answers.field_errors import invalid_type, invalid_value, missing, required_string
@@ -60,9 +61,10 @@ def without_tools(wanted: Any, where: str, source: str) -> None:
 
 def find_tool(tools: Sequence[ClientTool], name: str, at: str) -> Tool:
     """Return the tool that the client calls by this name. Raises `InvalidRequest`."""
-    for entry in tools:
-        if name in (entry.name, entry.tool.name):
-            return entry.tool
+    exactly = (entry.tool for entry in tools if entry.tool.name == name)
+    in_namespace = (entry.tool for entry in tools if entry.name == name)
+    if found := next(chain(exactly, in_namespace), None):
+        return found
     raise InvalidRequest(f"Invalid '{at}': no function '{name[:64]}' is offered.", param=at)
 
 
