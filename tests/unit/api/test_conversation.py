@@ -1,0 +1,60 @@
+"""A conversation in the making: calls and their results find one another, whatever their ids."""
+
+from __future__ import annotations
+
+from random import Random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.api.conversation import Conversation
+
+IDS = st.sampled_from(["", "c", "d", "x" * 65])
+
+
+def test_messages_have_only_members_that_say_something() -> None:
+    talk = Conversation()
+    talk.say("user", [{"type": "input_text", "text": "a"}], phase="")
+    talk.say("assistant", [], phase="commentary")
+    assert [set(item) for item in talk.items] == [
+        {"type", "role", "content"},
+        {"type", "role", "content", "phase"},
+    ]
+
+
+def test_results_of_one_id_come_in_the_order_of_its_calls() -> None:
+    talk = Conversation()
+    for _ in range(2):
+        talk.call("f", "{}", "c", "here")
+    first, second = (item["call_id"] for item in talk.items)
+    assert first == "c"
+    assert [talk.answer("c"), talk.answer("c"), talk.answer("c")] == [first, second, None]
+
+
+@given(st.lists(IDS, max_size=12), st.randoms())
+def test_every_call_is_answered_once(ids: list[str], chance: Random) -> None:
+    talk = Conversation()
+    for place, call_id in enumerate(ids):
+        talk.call("f", "{}", call_id, f"at {place}")
+    upstream = [item["call_id"] for item in talk.items]
+    assert len(set(upstream)) == len(ids)
+    assert all(0 < len(call_id) <= 64 for call_id in upstream)
+    order = [*ids]
+    chance.shuffle(order)
+    for call_id in order:
+        assert talk.first_open is not None
+        answered = talk.answer(call_id)
+        assert answered is not None
+        talk.result(answered, "x")
+    assert talk.first_open is None
+    results = [item["call_id"] for item in talk.items if item["type"] == "function_call_output"]
+    assert sorted(results) == sorted(upstream)
+
+
+def test_what_is_expected_is_answered_like_a_call() -> None:
+    talk = Conversation()
+    assert talk.expect("t", "here") == "t"
+    assert talk.first_open is not None
+    assert talk.first_open.where == "here"
+    assert talk.answer("t") == "t"
+    assert talk.items == []
