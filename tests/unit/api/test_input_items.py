@@ -17,7 +17,7 @@ def user(text: str = "hi") -> Item:
     return {"role": "user", "content": text}
 
 
-def call(call_id: str = "c", **members: Any) -> Item:
+def call(call_id: Any = "c", **members: Any) -> Item:
     item = {"type": "function_call", "call_id": call_id, "name": "f", "arguments": "{}"}
     return {**item, **members}
 

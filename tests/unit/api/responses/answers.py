@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from hypothesis import strategies as st
@@ -141,6 +141,16 @@ def answer(*parts: list[Chunk], cause: Cause = Cause.FINISHED) -> list[Chunk]:
 
 # Any answer
 
+
+def _with_own_ids(chunks: Iterable[Chunk]) -> Iterator[Chunk]:
+    """The calls of one answer have ids of their own."""
+    for place, chunk in enumerate(chunks):
+        if isinstance(chunk, CallBegan):
+            yield CallBegan(0, f"call_{place}", chunk.name)
+        else:
+            yield chunk
+
+
 _words = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 _raws = st.none() | st.fixed_dictionaries(
     {"id": st.sampled_from(["rs_1", "rs_2", "msg_1"])},
@@ -175,15 +185,14 @@ _messages = st.builds(
     _raws,
 )
 _calls = st.builds(
-    lambda name, pieces, number: called(name, *pieces, call_id=f"call_{number}"),
+    lambda name, pieces: called(name, *pieces),
     st.sampled_from(["f", "p", "n__g", "m__h", "made_up"]),
     st.lists(_words | st.just('{"input":"x"}'), max_size=3),
-    st.integers(0, 9),
 )
 _parts = st.lists(
     _thoughts | _messages | _calls | st.just([Working(0)]) | st.just([Rerouted(0, "other")]),
     max_size=6,
-).map(lambda parts: [chunk for part in parts for chunk in part])
+).map(lambda parts: [*_with_own_ids(chunk for part in parts for chunk in part)])
 any_answer = st.builds(
     lambda parts, cause: [Began(0), *parts, Ended(0, cause), Cost(USAGE)],
     _parts,

@@ -185,7 +185,12 @@ def test_a_refusal_is_a_part_of_its_own() -> None:
     parts = [{"type": "refusal", "refusal": "No."}]
     (message,) = shown(refused("No."))
     assert message["content"] == parts
-    mixed: list[Chunk] = [ItemBegan(0, ItemKind.MESSAGE), Text(0, "Well. "), Refusal(0, "No."), ItemEnded(0)]
+    mixed: list[Chunk] = [
+        ItemBegan(0, ItemKind.MESSAGE),
+        Text(0, "Well. "),
+        Refusal(0, "No."),
+        ItemEnded(0),
+    ]
     (message,) = shown(mixed)
     assert [part["type"] for part in message["content"]] == ["output_text", "refusal"]
     events = rendered(wire(), [answer(mixed)])
