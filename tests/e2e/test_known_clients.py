@@ -256,7 +256,7 @@ def check_asked(recording: Recording, body: dict[str, Any], marker: str) -> None
     sent = [
         text.replace("{marker}", marker) for text in texts_of_messages(recording.body["messages"])
     ]
-    # What the gateway adds (an instruction to call a function, a schema) stands at the end.
+    # What the gateway adds (an instruction to call a function, a schema) stands behind the developer's beginning.
     seen = texts_of_items(items)
     left = iter(seen)
     assert all(text in left for text in sent), (
