@@ -36,6 +36,7 @@ HOME_MIB = 8
 """What CODEX_HOME may take: databases, catalogs and the files of the metrics, none of which grows with requests."""
 
 SETTINGS = {
+    "WORKER_KEPT_THREADS": os.environ.get("CHAOS_KEPT_THREADS", ""),
     "WORKER_REQUEST_TIMEOUT_MS": "5000",
     "PROXY_TIMEOUT_MS": "30000",
     "PROXY_SSE_KEEPALIVE_MS": "500",
