@@ -1,4 +1,4 @@
-"""LangChain's own integration tests of a chat model, over ChatOpenAI, the gateway and the real child.
+"""LangChain's own integration tests of a chat model, over ChatOpenAI, the gateway and the real child; over both APIs.
 
 The model is the scripted upstream with the answers of `upstream.py`.
 """
@@ -6,8 +6,10 @@ The model is the scripted upstream with the answers of `upstream.py`.
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping
 from typing import Any, Literal
 
+import pytest
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI
@@ -19,6 +21,11 @@ Detail = Literal[
     "audio_input", "audio_output", "reasoning_output", "cache_read_input", "cache_creation_input"
 ]
 
+NO_FILES = "Files are refused with 400: codex takes text and images."
+NO_SOUND = "Audio is refused with 400: codex takes text and images."
+NOTHING_ASKED = "A benchmark of the client over recorded answers; nothing is asked."
+RESPONSES: Mapping[str, Any] = {"use_responses_api": True}
+
 
 def options(service: dict[str, str]) -> dict[str, Any]:
     # ChatOpenAI asks for no usage in a stream of any other server than OpenAI's, if not told to.
@@ -26,14 +33,17 @@ def options(service: dict[str, str]) -> dict[str, Any]:
 
 
 class TestChatOpenAI(ChatModelIntegrationTests):
+    """The suite, over chat completions."""
+
     service: dict[str, str]
 
-    EXCLUDED = {  # noqa: RUF012
-        "test_pdf_inputs": "Files are refused with 400: codex takes text and images.",
+    HIGH: Mapping[str, Any] = {"reasoning_effort": "high"}
+    EXCLUDED: Mapping[str, str] = {
+        "test_pdf_inputs": NO_FILES,
         "test_pdf_tool_message": "The same, and a tool message holds text only, as with OpenAI.",
-        "test_audio_inputs": "Audio is refused with 400: codex takes text and images.",
+        "test_audio_inputs": NO_SOUND,
         "test_image_tool_message": "A tool message holds text only, as with OpenAI's endpoint.",
-        "test_stream_time": "A benchmark of the client over recorded answers; nothing is asked.",
+        "test_stream_time": NOTHING_ASKED,
     }
 
     @property
@@ -72,7 +82,7 @@ class TestChatOpenAI(ChatModelIntegrationTests):
         return {"invoke": details, "stream": details}
 
     def invoke_with_reasoning_output(self, *, stream: bool = False) -> AIMessage:
-        model = ChatOpenAI(**self.chat_model_params, reasoning_effort="high", streaming=stream)
+        model = ChatOpenAI(**self.chat_model_params, **self.HIGH, streaming=stream)
         message = model.invoke("Think about it.")
         assert message.usage_metadata["output_token_details"]["reasoning"] > 0
         return message
@@ -84,6 +94,26 @@ class TestChatOpenAI(ChatModelIntegrationTests):
         )
         assert message.usage_metadata["input_token_details"]["cache_read"] > 0
         return message
+
+
+class TestChatOpenAIResponses(TestChatOpenAI):
+    """The suite, over the Responses API."""
+
+    HIGH = {"reasoning": {"effort": "high", "summary": "auto"}}  # noqa: RUF012
+    EXCLUDED = {  # noqa: RUF012
+        "test_pdf_inputs": NO_FILES,
+        "test_pdf_tool_message": NO_FILES,
+        "test_audio_inputs": NO_SOUND,
+        "test_stream_time": NOTHING_ASKED,
+    }
+
+    @property
+    def chat_model_params(self) -> dict[str, Any]:
+        return {**super().chat_model_params, **RESPONSES}
+
+    @property
+    def supports_image_tool_message(self) -> bool:
+        return True
 
 
 @tool
@@ -104,8 +134,12 @@ class TestWhatTheSuiteTakesOnTrust:
 
     service: dict[str, str]
 
-    def test_an_agent_hears_what_its_tool_said(self) -> None:
-        model = ChatOpenAI(**options(self.service)).bind_tools([count_letters])
+    @pytest.fixture(params=["chat", "responses"])
+    def params(self, request: pytest.FixtureRequest) -> dict[str, Any]:
+        return {**options(self.service), **(RESPONSES if request.param == "responses" else {})}
+
+    def test_an_agent_hears_what_its_tool_said(self, params: dict[str, Any]) -> None:
+        model = ChatOpenAI(**params).bind_tools([count_letters])
         messages = [HumanMessage("How many letters has the word 'gateway'? Count them.")]
         messages.append(model.invoke(messages))
         (call,) = messages[-1].tool_calls
@@ -114,27 +148,34 @@ class TestWhatTheSuiteTakesOnTrust:
         assert isinstance(messages[-1], ToolMessage)
         assert model.invoke(messages).text.startswith("count_letters answered: 7")
 
-    def test_a_form_is_filled_from_the_prompt(self) -> None:
-        model = ChatOpenAI(**options(self.service))
+    def test_a_form_is_filled_from_the_prompt(self, params: dict[str, Any]) -> None:
+        model = ChatOpenAI(**params)
         for method in ("json_schema", "function_calling"):
             form = model.with_structured_output(Person, method=method)
             assert form.invoke("Alice is 30 years old.") == Person(name="Alice", age=30)
             assert list(form.stream("Bob is 31 years old."))[-1] == Person(name="Bob", age=31)
 
-    def test_a_picture_arrives(self) -> None:
+    def test_a_picture_arrives(self, params: dict[str, Any]) -> None:
         picture = {
             "type": "image",
             "base64": base64.b64encode(red_square()).decode(),
             "mime_type": "image/png",
         }
         message = HumanMessage([{"type": "text", "text": "What is it?"}, picture])
-        assert "I see 1 picture." in ChatOpenAI(**options(self.service)).invoke([message]).text
+        assert "I see 1 picture." in ChatOpenAI(**params).invoke([message]).text
 
-    def test_what_was_said_is_remembered(self) -> None:
+    def test_what_was_said_is_remembered(self, params: dict[str, Any]) -> None:
         messages = [
             HumanMessage("My name is Ada."),
             AIMessage("Hello!"),
             HumanMessage("What is my name?"),
         ]
-        chunks = ChatOpenAI(**options(self.service)).stream(messages)
+        chunks = ChatOpenAI(**params).stream(messages)
         assert "".join(chunk.text for chunk in chunks) == "The name is Ada."
+
+    def test_a_conversation_is_continued_by_its_response(self) -> None:
+        model = ChatOpenAI(**options(self.service), use_previous_response_id=True)
+        messages = [HumanMessage("My name is Ada.")]
+        messages.append(model.invoke(messages))
+        messages.append(HumanMessage("What is my name?"))
+        assert "Ada" in model.invoke(messages).text
