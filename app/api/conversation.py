@@ -10,17 +10,23 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import orjson
+
 from app.answers.call_ids import CallIds
 from app.answers.tools import alias_of
 from app.backend.request import Item
 
 
 class OpenCall(NamedTuple):
-    """A call without a result: the id that its caller knows, the one upstream, and the field that it stands in."""
+    """A call without a result: the id that its caller knows, the one upstream, and the field that it stands in.
+
+    `words` are its name and arguments.
+    """
 
     call_id: str
     upstream_id: str
     where: str
+    words: tuple[str, str] = ("", "")
 
 
 class Conversation:
@@ -47,15 +53,23 @@ class Conversation:
             "type": "function_call",
             "name": alias_of(name),
             "arguments": arguments,
-            "call_id": self.expect(call_id, where),
+            "call_id": self.expect(call_id, where, (name, arguments)),
         }
         self.items.append(item)
 
-    def expect(self, call_id: str, where: str) -> str:
+    def expect(self, call_id: str, where: str, words: tuple[str, str] = ("", "")) -> str:
         """Expect the result of a call, and return the call's id upstream."""
         upstream_id = self._call_ids.next(call_id)
-        self._open.setdefault(call_id, deque()).append(OpenCall(call_id, upstream_id, where))
+        waiting = self._open.setdefault(call_id, deque())
+        waiting.append(OpenCall(call_id, upstream_id, where, words))
         return upstream_id
+
+    def awaits(self, name: str, arguments: str, call_id: str, where: str) -> bool:
+        """Return True if this very call stands at `where` and waits for its result."""
+        return any(
+            call.where == where and call.words[0] == name and _is_same(call.words[1], arguments)
+            for call in self._open.get(call_id, ())
+        )
 
     def answer(self, call_id: str) -> str | None:
         """Take the first open call of this id as answered, and return its id upstream; None if there is none.
@@ -79,3 +93,13 @@ class Conversation:
     def put(self, item: Mapping[str, Any]) -> None:
         """Add any other item."""
         self.items.append(item)
+
+
+def _is_same(arguments: str, others: str) -> bool:
+    """Return True for the same arguments, however their JSON is written."""
+    if arguments == others:
+        return True
+    try:
+        return bool(orjson.loads(arguments) == orjson.loads(others))
+    except orjson.JSONDecodeError:
+        return False

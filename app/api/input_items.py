@@ -28,6 +28,7 @@ from app.backend.request import Item, developer_item
 from app.errors import InvalidRequest
 
 ROOT = "input"
+_BEFORE = "previous_response_id"
 _SAID = RESPONSE_PARTS.output()
 _OF_MODEL = frozenset(
     {
@@ -94,7 +95,7 @@ class InputReader:
         if instructions:
             self.conversation.put(developer_item(checked_length(instructions, "instructions")))
         for item in before:
-            self.add(item, "previous_response_id", is_past=True)
+            self.add(item, _BEFORE, is_past=True)
         answered = count_answered(items)
         for index, item in enumerate(items):
             self.add(item, f"{ROOT}[{index}]", is_past=index < answered)
@@ -181,6 +182,9 @@ class InputReader:
         if namespace is not None and not isinstance(namespace, str):
             raise invalid_type(f"{where}.namespace", "a string", namespace)
         name = function_name(required_string(item, "name", where), namespace)
+        # Some clients name the response before and send its calls again with their results.
+        if self.conversation.awaits(name, arguments, call_id, _BEFORE):
+            return
         self.conversation.call(name, arguments, call_id, where)
 
     def result(self, item: Mapping[str, Any], where: str) -> None:

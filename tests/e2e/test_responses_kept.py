@@ -105,6 +105,31 @@ def test_results_go_to_the_calls_of_the_response_before(
     assert second["previous_response_id"] == first["id"]
 
 
+def test_a_call_that_is_sent_again_is_the_one_of_the_response_before(
+    gateway: Gateway, upstream: Upstream
+) -> None:
+    marker = upstream.play([{"items": [REASONING, LOOK]}, {"items": [SAID]}, {"items": [SAID]}])
+    hi = {"role": "user", "content": f"hi {marker}"}
+    first = answer(gateway, input=[hi], tools=[TOOL])
+    again = {
+        "type": "function_call",
+        "name": "look",
+        "arguments": '{"a":"b"}',
+        "call_id": "call_1",
+    }
+    result = {"type": "function_call_output", "call_id": "call_1", "output": "seen"}
+    second = answer(
+        gateway, input=[hi, again, result], previous_response_id=first["id"], tools=[TOOL]
+    )
+    answer(gateway, input="and?", previous_response_id=second["id"], tools=[TOOL])
+    *_, seen = upstream.control.requests(marker)
+    kinds = [item.get("role") or item["type"] for item in seen["body"]["input"]]
+    assert kinds == [
+        *("user", "reasoning", "function_call", "user", "function_call_output"),
+        *("assistant", "user"),
+    ]
+
+
 def test_the_items_of_a_chain_are_listed(sdk: openai.OpenAI, upstream: Upstream) -> None:
     marker = upstream.play([{"items": [REASONING, SAID]}, {"items": [SAID]}])
     first = sdk.responses.create(model=MODEL, input=f"hi {marker}")
