@@ -22,7 +22,7 @@ from app.errors import (
 )
 from app.http.request_context import current_record
 from app.http.services import services
-from app.http.wrong_urls import advice_for
+from app.http.wrong_urls import advice_for, advice_for_method
 from app.scrub import one_line
 
 log = logging.getLogger("codex_api.http")
@@ -64,7 +64,8 @@ def _unknown_url() -> GatewayError:
 
 
 def _method_not_supported() -> GatewayError:
-    return MethodNotSupported(f"{request.path[:200]} does not support {request.method}.")
+    what = f"{request.path[:200]} does not support {request.method}."
+    return MethodNotSupported(f"{what} {advice_for_method(request.path)}".strip())
 
 
 _BY_STATUS: Mapping[int, Callable[[], GatewayError]] = MappingProxyType(

@@ -27,6 +27,9 @@ _OF_OPENAI = re.compile(
     r"(?:/v1)*(/(?:assistants|batches|containers|conversations|evals|files|fine_tuning|organization|realtime|threads"
     r"|uploads|vector_stores|videos))(?=/|\Z)"
 )
+_BELOW_RESPONSES = re.compile(r"/v1/responses/(?:compact|input_tokens)/?\Z")
+"""What stands where the id of a response does."""
+
 _OF_GOOGLE = re.compile(r"/v1(?:alpha|beta\d*)?/models/[^/]*:")
 _OF_OTHERS = (
     (_OF_GOOGLE, "Google's"),
@@ -71,6 +74,13 @@ def advice_for(path: str, endpoints: Sequence[str], is_served: Callable[[str], b
         plain.lower(), endpoints, n=1, cutoff=_CLOSE
     )
     return f"Did you mean {close[0]}? {_BASE}" if close else ""
+
+
+def advice_for_method(path: str) -> str:
+    """Return a sentence about a path that has a route, but of another method; empty if nothing is known that helps."""
+    if _BELOW_RESPONSES.match(path[:_SHOWN]):
+        return "This gateway has no such endpoint: it neither compacts conversations nor counts their tokens."
+    return ""
 
 
 def _of_v1(endpoints: Sequence[str]) -> list[str]:
