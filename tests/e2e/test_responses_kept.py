@@ -261,3 +261,17 @@ def test_another_keys_responses_are_nobodys_business(
     referred = requests.post(f"{gateway.url}/v1/responses", json=body, headers=headers, timeout=30)
     assert referred.status_code == 400
     assert get(gateway, whole["id"]).json() == whole
+
+
+def test_a_reference_is_told_that_nothing_is_kept(
+    lend_gateway: Callable[..., Gateway], upstream: Upstream
+) -> None:
+    gateway = lend_gateway(PROXY_RESPONSE_STORE="off")
+    first = answer(gateway, input=f"hi {upstream.say(*TEXT)}")
+    assert first["store"] is False
+    reference = {"type": "item_reference", "id": first["output"][0]["id"]}
+    refused = post(gateway, {"input": [{"role": "user", "content": "hi"}, reference]})
+    assert refused.status_code == 400
+    error = refused.json()["error"]
+    assert (error["code"], error["param"]) == ("unsupported_parameter", "input[1]")
+    assert "PROXY_RESPONSE_STORE" in error["message"]

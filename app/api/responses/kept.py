@@ -95,11 +95,26 @@ def _not_found(response_id: str) -> AnswerNotFound:
 def look_up(body: ResponseBody) -> Before:
     """Return what a request goes on with. Blocks; raises `InvalidRequest` where it is not there, and `StoreFailed`."""
     chain = _chain(body.previous_id)
+    _check_references(body)
     wanted = dict.fromkeys(body.references())
     others = _with_parts(wanted) if wanted else ()
     size = sum(answer.cost for answer in (*chain, *others))
     _hold(size)
     return long_work.run_if(size > _LONG_BYTES, _read, chain, others, wanted)
+
+
+def _check_references(body: ResponseBody) -> None:
+    """Refuse references to items where none can be kept; the SDK that sends them cannot know."""
+    if services().answer_store.is_on:
+        return
+    for index, item in enumerate(body.input):
+        if isinstance(item, dict) and item.get("type") == "item_reference":
+            raise InvalidRequest(
+                f"Unsupported item at 'input[{index}]': this gateway keeps no items to refer to "
+                "(PROXY_RESPONSE_STORE=off). Send items whole, as SDKs do with 'store': false.",
+                param=f"input[{index}]",
+                code="unsupported_parameter",
+            )
 
 
 def _hold(size: int) -> None:
