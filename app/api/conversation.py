@@ -101,5 +101,5 @@ def _is_same(arguments: str, others: str) -> bool:
         return True
     try:
         return bool(orjson.loads(arguments) == orjson.loads(others))
-    except orjson.JSONDecodeError:
+    except (orjson.JSONDecodeError, RecursionError):  # no JSON, or too deep to be compared
         return False

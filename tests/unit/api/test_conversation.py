@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -58,3 +59,29 @@ def test_what_is_expected_is_answered_like_a_call() -> None:
     assert talk.first_open.where == "here"
     assert talk.answer("t") == "t"
     assert talk.items == []
+
+
+@pytest.mark.parametrize(
+    ("others", "is_same"),
+    [
+        ('{"a":1}', True),
+        ('{ "a" : 1 }', True),
+        ('{"a": 2}', False),
+        ("no JSON", False),
+        ("[" * 900 + "]" * 900, False),
+    ],
+)
+def test_a_call_waits_under_its_arguments_however_they_are_written(
+    others: str, is_same: bool
+) -> None:
+    conversation = Conversation()
+    conversation.call("f", '{"a":1}', "c", "here")
+    assert conversation.awaits("f", others, "c", "here") is is_same
+
+
+def test_arguments_that_are_nested_deeply_are_compared_or_taken_for_others() -> None:
+    deep = "[" * 900 + "]" * 900
+    conversation = Conversation()
+    conversation.call("f", deep, "c", "here")
+    assert conversation.awaits("f", deep, "c", "here")
+    assert not conversation.awaits("f", f"[{deep}]", "c", "here")
