@@ -115,7 +115,7 @@ class InputReader:
         read = _KINDS.get(kind)
         if read is not None:
             read(self, item, where)
-        elif is_past and kind in _OF_OTHERS:
+        elif is_past and (kind in _OF_OTHERS or ":" in kind):  # an extension is `vendor:kind`
             self._all_past.unread[f"{ROOT}.{kind[:_SHOWN]}"] = None
         else:
             raise _not_served(kind, where)
