@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Mapping
 from enum import Enum
 from functools import partial
 
 from flask import Flask, request
 
+from app.bearer import caller_name, refusal
 from app.errors import InvalidApiKey
 from app.http.request_context import current_record
 
@@ -45,29 +45,9 @@ def init_app(app: Flask, keys: Mapping[Access, Keys], access: Mapping[str, Acces
         if rule is None or request.method == "OPTIONS":
             return  # 404, 405 and preflights say nothing that a key protects
         if name is None and needed is not Access.PUBLIC:
-            raise InvalidApiKey(_message())
+            raise InvalidApiKey(refusal(request.headers.get("Authorization", "")))
 
     app.before_request(check)
     # For the worker, before there is a request: whatever kind of key it is, its caller is no stranger.
     of_all_kinds = {f"{kind.value} {n}": k for kind in encoded for n, k in encoded[kind].items()}
     app.extensions["caller_of"] = partial(caller_name, of_all_kinds)
-
-
-def caller_name(keys: Mapping[str, bytes], authorization: str) -> str | None:
-    """Return the name of the key in such a header, None if it is none of these. Constant time."""
-    scheme, _, token = authorization.partition(" ")
-    offered = token.strip().encode("utf-8", "surrogateescape")
-    found = None
-    for name, key in keys.items():  # all of them: the time must not tell which one was close
-        if hmac.compare_digest(offered, key) and scheme.lower() == "bearer":
-            found = name
-    return found
-
-
-def _message() -> str:
-    if request.headers.get("Authorization"):
-        return "Incorrect API key provided. Ask this gateway's operator for a key."
-    return (
-        "You didn't provide an API key. Send it in an Authorization header with Bearer auth "
-        "(Authorization: Bearer YOUR_KEY)."
-    )

@@ -10,6 +10,7 @@ import orjson
 from flask import Flask, Response, current_app, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
+from app.bearer import CHALLENGE
 from app.errors import (
     BodyTooLarge,
     GatewayError,
@@ -47,7 +48,7 @@ def render(error: GatewayError) -> Response:
     if error.retry_after_s is not None:
         response.headers["Retry-After"] = str(error.retry_after_s)
     if isinstance(error, InvalidApiKey):
-        response.headers["WWW-Authenticate"] = 'Bearer realm="api"'
+        response.headers["WWW-Authenticate"] = CHALLENGE
     return response
 
 

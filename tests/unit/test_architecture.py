@@ -38,7 +38,9 @@ Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
 Definition: TypeAlias = Function | ast.ClassDef
 
 MODULES = sorted(
-    path for package in ("app", "scripted_upstream") for path in (ROOT / package).rglob("*.py")
+    path
+    for package in ("app", "forward_auth", "scripted_upstream")
+    for path in (ROOT / package).rglob("*.py")
 )
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 

@@ -46,9 +46,10 @@ def cells(text: str) -> Iterator[list[str]]:
 
 
 def calls() -> Iterator[ast.Call]:
-    """Every call in the modules that the service uses: what gunicorn.conf.py and create_app lead to."""
+    """Every call in the modules that serve: what gunicorn.conf.py, create_app and ForwardAuth lead to."""
     found: set[Path] = set()
-    to_read = [ROOT / "app" / "__init__.py", ROOT / "gunicorn.conf.py"]
+    roots = ("app/__init__.py", "gunicorn.conf.py", "forward_auth/keys.py")
+    to_read = [ROOT / name for name in roots]
     while to_read:
         path = to_read.pop()
         if path in found or not path.is_file():
