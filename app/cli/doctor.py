@@ -71,11 +71,18 @@ def _settings(site: Site) -> Result:
         *(sentence for _, sentence in advice(site.settings)),
         *(f"{name} is no setting and has no effect." for name in unknown_names(site.variables)),
     ]
-    if site.env_file.exists() and site.env_file.stat().st_mode & 0o077:
+    if site.env_file.exists() and _is_open_to_others(site.env_file):
         notes.append(f"Other users may read {site.env_file}: chmod 600.")
     sentence = " ".join([f"PROXY_ENV is {site.settings.env}.", *notes])
     remedy = "docs/configuration.md has every name, docs/security.md the advice."
     return warn(sentence, remedy) if notes else ok(sentence)
+
+
+def _is_open_to_others(file: Path) -> bool:
+    """Where somebody else owns it, the service reads it through its own group, as in a container."""
+    found = file.stat()
+    is_by_group = found.st_uid != os.geteuid() and found.st_gid == os.getegid()
+    return bool(found.st_mode & (0o007 if is_by_group else 0o077))
 
 
 def _open_files(site: Site) -> Result:
