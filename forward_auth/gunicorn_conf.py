@@ -12,7 +12,7 @@ worker_connections = 512
 keepalive = 95  # longer than a proxy keeps a connection that it does not use
 graceful_timeout = 5
 timeout = 30  # a heartbeat
-# Once, in the master: so a HUP with settings that are refused ends nothing. Changes are read without one.
+# Once, in the master: so a HUP with settings that are refused ends nothing. Keys that change are read without one.
 preload_app = True
 # No header of a proxy changes what a request is.
 forwarded_allow_ips = ""

@@ -7,10 +7,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
+from http import HTTPStatus
 from typing import Any
 
 from app.bearer import CHALLENGE, caller_name, refusal
-from app.errors import GatewayError, InvalidApiKey, MethodNotSupported, UnknownUrl
+from app.errors import (
+    GatewayError,
+    InvalidApiKey,
+    MethodNotSupported,
+    UnknownUrl,
+    WorkerUnavailable,
+)
 
 PATH = "/verify"
 
@@ -18,11 +25,10 @@ _ONLY = f"This service answers GET {PATH} alone."
 
 _HEADERS = (("Content-Type", "application/json"), ("Cache-Control", "no-store"))
 
-_OF_A_REFUSAL = (
-    ("WWW-Authenticate", CHALLENGE),
-    # The proxy hands this answer on, and the script of a page must be able to read why it was refused.
-    ("Access-Control-Allow-Origin", "*"),
-)
+_CHALLENGE = (("WWW-Authenticate", CHALLENGE),)
+
+_SHARED = (("Access-Control-Allow-Origin", "*"),)
+"""The proxy hands a refusal on, and the script of a page must be able to read it."""
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -40,8 +46,9 @@ class Verify:
         try:
             self._judge(environ)
         except GatewayError as error:
-            more = _OF_A_REFUSAL if isinstance(error, InvalidApiKey) else ()
-            return _answer(start_response, error.status, error.to_envelope(), _hints(error) + more)
+            more = _CHALLENGE if isinstance(error, InvalidApiKey) else ()
+            headers = (*_hints(error), *_SHARED, *more)
+            return _answer(start_response, error.status, error.to_envelope(), headers)
         return _answer(start_response, 200, {"ok": True})
 
     def _judge(self, environ: Mapping[str, Any]) -> None:
@@ -51,16 +58,18 @@ class Verify:
         if environ["REQUEST_METHOD"] != "GET":
             raise MethodNotSupported(_ONLY)
         offered = environ.get("HTTP_AUTHORIZATION", "")
-        if caller_name(self._keys(), offered) is None:
+        keys = self._keys()
+        if not keys:
+            raise WorkerUnavailable("This gateway's keys cannot be read at the moment.")
+        if caller_name(keys, offered) is None:
             raise InvalidApiKey(refusal(offered))
 
 
 def _hints(error: GatewayError) -> Headers:
-    """Return the header that the OpenAI SDKs obey."""
-    return (("x-should-retry", "true" if error.retryable else "false"),)
-
-
-_REASONS = {200: "OK", 401: "Unauthorized", 404: "Not Found", 405: "Method Not Allowed"}
+    """Return the headers that the OpenAI SDKs obey."""
+    after = error.retry_after_s
+    hint = ("x-should-retry", "true" if error.retryable else "false")
+    return (hint,) if after is None else (hint, ("Retry-After", str(after)))
 
 
 def _answer(
@@ -68,5 +77,5 @@ def _answer(
 ) -> Iterable[bytes]:
     text = json.dumps(body).encode()
     length = (("Content-Length", str(len(text))),)
-    start_response(f"{status} {_REASONS[status]}", [*_HEADERS, *length, *headers])
+    start_response(f"{status} {HTTPStatus(status).phrase}", [*_HEADERS, *length, *headers])
     return [text]

@@ -23,10 +23,10 @@ class Missing(Exception):
 
 
 def variables(stage: str, **more: str) -> dict[str, str]:
-    """Return what a stage's file gives, with a domain where it leaves one to be filled in."""
+    """Return what a stage's file gives, and the domain that none of them has."""
     text = (FOLDER / "stages" / f"{stage}.env").read_text()
-    given = dict(line.split("=", 1) for line in text.splitlines() if "=" in line and line[0] != "#")
-    return {**given, "GATEWAY_DOMAIN": given["GATEWAY_DOMAIN"] or "api.example.com", **more}
+    given = dict(line.split("=", 1) for line in text.splitlines() if not line.startswith("#"))
+    return {**given, "GATEWAY_DOMAIN": "api.example.com", **more}
 
 
 def filled(text: str, given: Mapping[str, str]) -> str:

@@ -9,6 +9,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import requests
 
 from tests.e2e.harness import DEADLINE_S, ROOT, wait_until
@@ -39,6 +40,10 @@ class ForwardAuth:
     def ask(self, key: str | None = None, path: str = "/verify", **more: str) -> requests.Response:
         headers = {**({} if key is None else {"Authorization": f"Bearer {key}"}), **more}
         return requests.get(self.url + path, headers=headers, timeout=DEADLINE_S)
+
+    def workers(self) -> set[int]:
+        assert self.process.poll() is None, self.log
+        return {child.pid for child in psutil.Process(self.process.pid).children()}
 
     def stop(self) -> int:
         self.process.terminate()

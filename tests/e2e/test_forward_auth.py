@@ -54,23 +54,34 @@ def test_a_refusal_is_the_gateways_own(sidecar: ForwardAuth, gateway: Gateway) -
         assert answer.headers[name] == wanted.headers[name], name
 
 
-def test_keys_change_with_the_file_and_settings_that_are_refused_change_nothing(
-    sidecar: ForwardAuth,
-) -> None:
+def test_keys_change_with_the_file_and_without_any_nobody_is_let_in(sidecar: ForwardAuth) -> None:
     assert sidecar.ask(SECOND).status_code == 200
-    sidecar.write(f"PROXY_API_KEY={FIRST}\n")
-    assert sidecar.ask(SECOND).status_code == 401
-    for broken in ("", "PROXY_API_KEY=\n", f"PROXY_API_KEY={SECOND}\nLOG_LEVEL=loud\n"):
+    for more in ("", "LOG_LEVEL=loud\n"):  # which the gateway would refuse
+        sidecar.write(f"PROXY_API_KEY={FIRST}\n{more}")
+        assert_each_time(sidecar, FIRST, 200)
+        assert_each_time(sidecar, SECOND, 401)
+    for broken in ("", "PROXY_API_KEY=\n", f"PROXY_API_KEY={FIRST}\nPROXY_API_KEYS=ann\n"):
         sidecar.write(broken)
-        assert sidecar.ask(FIRST).status_code == 200
-        assert sidecar.ask(SECOND).status_code == 401
+        assert_each_time(sidecar, FIRST, 503)
+        assert_each_time(sidecar, SECOND, 503)
+    answer = sidecar.ask(FIRST)
+    assert answer.json()["error"]["retryable"] is True
+    assert answer.headers["x-should-retry"] == "true"
+
+    before = sidecar.workers()
     sidecar.process.send_signal(signal.SIGHUP)
-    wait_until(lambda: "Handling signal: hup" in sidecar.log, "the HUP was taken")
-    assert sidecar.ask(FIRST).status_code == 200
+    wait_until(lambda: len(sidecar.workers() - before) == len(before), "new workers")
+    wait_until(lambda: not sidecar.workers() & before, "the old ones have gone")
+    assert_each_time(sidecar, FIRST, 503)
     sidecar.write(BOTH)
-    assert sidecar.ask(SECOND).status_code == 200
+    assert_each_time(sidecar, SECOND, 200)
     assert sidecar.stop() == 0
-    wait_until(lambda: "keys_not_read" in sidecar.log, "it says so")
+    assert "keys_not_read" in sidecar.log
+
+
+def assert_each_time(sidecar: ForwardAuth, key: str, status: int) -> None:
+    """Of several connections, since each worker looks at the file by itself."""
+    assert {sidecar.ask(key).status_code for _ in range(8)} == {status}
 
 
 @pytest.mark.parametrize(

@@ -71,6 +71,11 @@ def test_that_parser_would_notice(spoilt: str) -> None:
         PyCompose.from_yaml(f"services:\n  a:\n    image: b\n    {spoilt}\n")
 
 
+def test_a_version_that_is_missing_is_not_made_out_of_another() -> None:
+    for name in OURS:
+        assert "build" not in SERVICES[name]
+
+
 def test_a_domain_must_be_given() -> None:
     with pytest.raises(Missing, match="GATEWAY_DOMAIN"):
         merged(TOGETHER[1], variables("prod") | {"GATEWAY_DOMAIN": ""})

@@ -67,6 +67,15 @@ def test_no_other_method_is_served(method: str) -> None:
     assert verify(method, HTTP_AUTHORIZATION="Bearer sk-one")[0] == 405
 
 
+def test_without_any_key_nobody_has_one() -> None:
+    said: list[Any] = []
+    environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/verify", "HTTP_AUTHORIZATION": "Bearer "}
+    body = b"".join(Verify(dict)(environ, lambda *answer: said.extend(answer)))
+    assert said[0] == "503 Service Unavailable"
+    assert dict(said[1])["x-should-retry"] == "true"
+    assert json.loads(body)["error"]["retryable"] is True
+
+
 def test_keys_that_cannot_be_had_are_no_answer() -> None:
     def broken() -> Mapping[str, bytes]:
         raise OSError
