@@ -7,9 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-_TOKEN = re.compile(
-    r"\s*(&&|\|\||[!()]|(?P<matcher>\w+)\((?P<values>`[^`]*`(?:\s*,\s*`[^`]*`)*)\))"
-)
+# Since version 3 each of these matchers takes one value.
+_TOKEN = re.compile(r"\s*(&&|\|\||[!()]|(?P<matcher>\w+)\(`(?P<value>[^`]*)`\))")
 
 _MATCHERS: Mapping[str, Callable[[str, str, str, str], bool]] = {
     "Host": lambda value, host, _method, _path: value == host.lower(),
@@ -44,10 +43,7 @@ class _Reader:
             assert self._take(")")
             return found
         token = self.tokens.pop(0)
-        matches = _MATCHERS[token["matcher"]]
-        return any(
-            matches(value, *self.request) for value in re.findall(r"`([^`]*)`", token["values"])
-        )
+        return _MATCHERS[token["matcher"]](token["value"], *self.request)
 
     def _take(self, text: str) -> bool:
         if self.tokens and self.tokens[0][1] == text:

@@ -35,12 +35,17 @@ def route(method: str, path: str, host: str = HOST) -> str | None:
         ("Path(`/a`) || PathPrefix(`/a/`)", "/ab", False),
         ("Host(`h`) && (Path(`/a`) || Path(`/b`))", "/b", True),
         ("Host(`x`) && Path(`/a`) || Path(`/b`)", "/b", True),
-        ("!Path(`/a`) && Method(`GET`, `HEAD`)", "/b", True),
+        ("!Path(`/a`) && (Method(`GET`) || Method(`HEAD`))", "/b", True),
         ("Method(`POST`) && Path(`/b`)", "/b", False),
     ],
 )
 def test_rules_are_understood(rule: str, path: str, *, taken: bool) -> None:
     assert holds(rule, "h", "GET", path) is taken
+
+
+def test_a_rule_of_version_2_is_not_understood() -> None:
+    with pytest.raises(AssertionError, match="not understood"):
+        holds("Method(`GET`, `HEAD`)", "h", "GET", "/")
 
 
 @pytest.mark.parametrize(
@@ -179,5 +184,7 @@ def test_traefik_is_patient_with_streams_and_gives_up_connections_before_the_gat
     assert seconds(server["responseHeaderTimeout"]) == 0
     assert seconds(client["readTimeout"]) * 1000 > int(DEFAULTS["PROXY_BODY_TIMEOUT_MS"])
     assert seconds(server["idleConnTimeout"]) < int(DEFAULTS["PROXY_KEEPALIVE_S"])
-    assert static["providers"]["docker"]["exposedByDefault"] is False
+    docker = static["providers"]["docker"]
+    assert docker["exposedByDefault"] is False
+    assert docker["allowEmptyServices"] is True, "a 503 may be tried again, a 404 is final"
     assert {"websecure"} == {router["entrypoints"] for router in EDGE.routers.values()}
