@@ -46,6 +46,14 @@ exec chroot "$root" "$@"
 """
 
 
+def may_mount(folder: Path) -> bool:
+    """Whether this host lets us do what is needed here."""
+    for name in ("upper", "work", "root"):
+        (folder / name).mkdir()
+    probe = ["unshare", "-m", "-p", "-n", "-f", "sh", "-c", _OVERLAY, "sh", str(folder)]
+    return subprocess.run(probe, capture_output=True, check=False).returncode == 0
+
+
 @dataclass
 class Image:
     """A stage that has been built: `folder` has the overlay's layers."""

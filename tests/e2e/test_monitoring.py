@@ -41,10 +41,11 @@ def promtool(*arguments: str, given: str = "") -> subprocess.CompletedProcess[st
 # Files
 
 
-def test_promtool_takes_the_rules_and_the_sample_configuration() -> None:
+def test_promtool_takes_the_rules_and_the_sample_configurations() -> None:
     for arguments in (
         ("check", "rules", str(PROMETHEUS / "alerts.yml")),
         ("check", "config", "--syntax-only", str(PROMETHEUS / "prometheus.yml")),
+        ("check", "config", "--syntax-only", str(PROMETHEUS / "prometheus.compose.yml")),
     ):
         done = promtool(*arguments)
         assert done.returncode == 0, done.stdout + done.stderr
