@@ -1,0 +1,331 @@
+"""Two gateways behind nginx, with the files of deploy/nginx: what a client sees of each, and of their ends."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from tests.e2e.harness import DEADLINE_S, KEY, MODEL, Gateway, Upstream, ask, wait_until
+from tests.e2e.in_flight import HELD, send
+from tests.e2e.raw_http import exchange, request_bytes
+from tests.e2e.replicas import Replicas
+from tests.e2e.responses_api import answer
+from tests.e2e.routes import Route, on_each_route
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+
+LIMITED = "sk-limited-7yQ2mV7xK4tB1wZ8cR5y"
+SETTINGS = {
+    "PROXY_API_KEYS": f"limited={LIMITED}",
+    "PROXY_RATE_LIMITS": "limited=1/day",
+    "PROXY_MAX_BODY_BYTES": "1048576",
+    "PROXY_METRICS_TOKEN": "token-of-the-scraper-0123456789",
+}
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory, upstream: Upstream) -> Iterator[Replicas]:
+    """Two replicas for every test that does no harm to them."""
+    replicas = Replicas(tmp_path_factory.mktemp("pair"), upstream, **SETTINGS)
+    yield replicas
+    replicas.close()
+
+
+@pytest.fixture
+def own_pair(tmp_path: Path, upstream: Upstream) -> Iterator[Callable[..., Replicas]]:
+    """Two replicas that a test may end."""
+    made: list[Replicas] = []
+
+    def make(**settings: str) -> Replicas:
+        made.append(Replicas(tmp_path, upstream, **settings))
+        return made[-1]
+
+    yield make
+    for replicas in made:
+        replicas.close()
+
+
+def named(conversation: str, key: str = KEY) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}", "X-Conversation-Id": conversation}
+
+
+def post(gateway: Gateway, body: Any, conversation: str, **options: Any) -> requests.Response:
+    return requests.post(
+        f"{gateway.url}/v1/chat/completions",
+        json=body,
+        headers=named(conversation),
+        timeout=DEADLINE_S,
+        **options,
+    )
+
+
+# What passes
+
+
+def test_frames_arrive_while_the_answer_goes_on(pair: Replicas, upstream: Upstream) -> None:
+    marker = upstream.play({"hold": True, "items": [{"type": "message", "deltas": ["a", "b"]}]})
+    with pair.front.post(ask(marker, stream=True), stream=True) as streamed:
+        frames = streamed.iter_lines(decode_unicode=True)
+        assert next(line for line in frames if '"content":"a"' in line)
+        upstream.control.release(marker)
+        assert [line for line in frames if line][-1] == "data: [DONE]"
+    assert streamed.headers["Content-Type"].startswith("text/event-stream")
+
+
+@on_each_route
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_client_that_leaves_ends_its_turn(
+    pair: Replicas, upstream: Upstream, stream: bool, route: Route
+) -> None:
+    marker = upstream.play(HELD)
+    connection = send(pair.nginx.port, marker, route, stream=stream)
+    upstream.control.wait("held", marker)
+    connection.close()
+    upstream.control.wait("peer_closed", marker)
+
+
+def test_a_body_that_is_too_long_is_refused_by_the_gateway(pair: Replicas) -> None:
+    refused = pair.front.post(ask("x" * 2_000_000))
+    assert (refused.status_code, refused.json()["error"]["retryable"]) == (413, False)
+
+
+def test_the_limit_of_a_key_counts_at_both_and_is_told(pair: Replicas, upstream: Upstream) -> None:
+    marker = upstream.say("ok")
+    url = f"{pair.front.url}/v1/chat/completions"
+    answers = [
+        requests.post(url, json=ask(marker), headers=named(f"c{n}", LIMITED), timeout=DEADLINE_S)
+        for n in range(6)
+    ]
+    assert Counter(found.status_code for found in answers) == {200: 1, 429: 5}
+    assert set(pair.answerers(answers)) == {0, 1}
+    (refused, *_) = [found for found in answers if found.status_code == 429]
+    assert refused.json()["error"]["code"] == "rate_limit_exceeded"
+    assert int(refused.headers["Retry-After"]) > 0
+
+
+def test_maintenance_is_told_in_our_words(pair: Replicas) -> None:
+    def set_to(*, enabled: bool) -> None:
+        for gateway in pair.gateways:
+            requests.post(
+                f"{gateway.url}/internal/maintenance",
+                json={"enabled": enabled, "reason": "We are moving."},
+                headers=gateway.headers,
+                timeout=DEADLINE_S,
+            ).raise_for_status()
+
+    set_to(enabled=True)
+    refused = pair.front.post(ask("nobody sees this"))
+    set_to(enabled=False)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (503, "MAINTENANCE")
+    assert "Retry-After" in refused.headers
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/internal/maintenance",
+        "/internal",
+        "//internal/maintenance",
+        "/%69nternal/maintenance",
+        "/internal%2Fmaintenance",
+        "/v1/../internal/maintenance",
+        "/v1/..%2finternal/maintenance",
+        "http://localhost/internal/log-level",
+        "/metrics",
+        "/metrics/",
+        "//metrics",
+        "/%6detrics",
+        "/metrics?x=1",
+        "/livez/../metrics",
+        "/METRICS",
+    ],
+)
+def test_what_is_for_operators_cannot_be_reached(pair: Replicas, target: str) -> None:
+    for key in (KEY, SETTINGS["PROXY_METRICS_TOKEN"]):
+        asked = request_bytes("GET", target, Authorization=f"Bearer {key}")
+        status, _, body = exchange(pair.front, asked)
+        assert status == 404
+        assert b"enabled" not in body
+        assert b"codex_" not in body
+
+
+def test_operators_reach_it_at_the_replica(pair: Replicas) -> None:
+    assert pair.gateways[0].get("/internal/maintenance").status_code == 200
+
+
+# Who answers
+
+
+def talk(front: Gateway, upstream: Upstream, name: str, rounds: int) -> list[bool]:
+    """Have a conversation; return for each round after the first whether it went on where it was left."""
+    marker = upstream.play(
+        [{"items": [{"type": "message", "deltas": [f"{name} {n}"]}]} for n in range(rounds)]
+    )
+    messages: list[dict[str, str]] = [{"role": "user", "content": f"[{marker}] {name}"}]
+    went_on = []
+    for _ in range(rounds):
+        told = post(front, {"model": MODEL, "messages": messages}, name).json()
+        went_on.append(told["codex_metadata"]["continued"])
+        messages += [told["choices"][0]["message"], {"role": "user", "content": "And?"}]
+        messages[-2] = {key: messages[-2][key] for key in ("role", "content")}
+    return went_on[1:]
+
+
+def test_a_conversation_goes_on_at_the_replica_that_has_it(
+    pair: Replicas, upstream: Upstream
+) -> None:
+    rounds = [talk(pair.front, upstream, f"sticky-{n}", 3) for n in range(4)]
+    assert all(all(round_) for round_ in rounds)
+    changes = {"hash $codex_route consistent;": "", "max_fails=1 ": ""}
+    scattered = pair.put_nginx_in_front(**changes)
+    front = pair.front
+    front.port = scattered.port
+    rounds = [talk(front, upstream, f"scattered-{n}", 3) for n in range(4)]
+    assert not all(all(round_) for round_ in rounds)
+
+
+def test_names_are_spread_and_each_stays(pair: Replicas, upstream: Upstream) -> None:
+    marker = upstream.say("ok")
+    names = [f"name-{n}" for n in range(12)]
+    rounds = [[post(pair.front, ask(marker), name) for name in names] for _ in range(2)]
+    once, again = (pair.answerers(found) for found in rounds)
+    assert once == again
+    assert set(once) == {0, 1}
+
+
+# Their ends
+
+
+class Crowd:
+    """Clients that ask again and again, whole and streamed, each over a connection of its own."""
+
+    def __init__(self, front: Gateway, upstream: Upstream, clients: int) -> None:
+        self._front = front
+        self._marker = upstream.say(*["word "] * 10, interval_ms=20)
+        self._is_over = threading.Event()
+        self._pool = ThreadPoolExecutor(clients)
+        self.served = 0
+        self._clients = [self._pool.submit(self._go_on, n) for n in range(clients)]
+
+    def _go_on(self, number: int) -> list[str]:
+        problems = []
+        turn = 0
+        while not self._is_over.is_set():
+            turn += 1
+            name = f"{number}-{turn}"
+            try:
+                told = post(self._front, ask(self._marker, stream=turn % 2 == 0), name)
+                is_whole = told.status_code == 200 and told.text.count("word ") == 10
+                is_whole = is_whole and '"finish_reason":"stop"' in told.text.replace(" ", "")
+            except requests.RequestException as error:
+                is_whole = False
+                problems.append(repr(error))
+            else:
+                if not is_whole:
+                    problems.append(f"{told.status_code} {told.text[-300:]}")
+            self.served += is_whole
+        return problems
+
+    def wait_for(self, more: int) -> None:
+        wanted = self.served + more
+        wait_until(lambda: self.served >= wanted, f"{more} more are served")
+
+    def end(self) -> list[str]:
+        """Let everybody finish; return what went wrong."""
+        self._is_over.set()
+        return [problem for client in self._clients for problem in client.result(DEADLINE_S)]
+
+
+def test_a_rolling_restart_loses_no_request(
+    own_pair: Callable[..., Replicas], upstream: Upstream
+) -> None:
+    pair = own_pair()
+    crowd = Crowd(pair.front, upstream, clients=8)
+    crowd.wait_for(20)
+    for number in (0, 1):
+        pair.nginx.take_out(number)
+        assert pair.restart(number) == 0
+        pair.nginx.take_out()
+        crowd.wait_for(20)
+    assert crowd.end() == []
+    for gateway in pair.gateways:
+        assert len(gateway.events("request")) > 0
+
+
+class Held:
+    """Twelve requests of as many conversations in progress, every other one a stream that has said something."""
+
+    def __init__(self, pair: Replicas, upstream: Upstream) -> None:
+        script = {"hold": True, "items": [{"type": "message", "deltas": ["a", "b"]}]}
+        self._upstream = upstream
+        self._pool = ThreadPoolExecutor(12)
+        self.marker = upstream.play(script)
+        self._ends = [self._pool.submit(self._ask, pair.front, n) for n in range(12)]
+        upstream.control.wait("held", self.marker, count=12)
+        self.running = [gateway.health()["running"] for gateway in pair.gateways]
+        assert sum(self.running) == 12
+        assert all(self.running)
+
+    def _ask(self, front: Gateway, number: int) -> str:
+        try:
+            told = post(front, ask(self.marker, stream=number % 2 == 0), f"held-{number}")
+        except requests.exceptions.ChunkedEncodingError:
+            return "broken off"
+        return f"{told.status_code} {told.text}"
+
+    def wait_for(self, count: int) -> None:
+        wait_until(lambda: sum(end.done() for end in self._ends) == count, f"{count} have ended")
+
+    def release(self) -> list[str]:
+        """Let the upstream go on; return what each client got."""
+        self._upstream.control.release(self.marker)
+        return [end.result(DEADLINE_S) for end in self._ends]
+
+
+def all_are_served(pair: Replicas, upstream: Upstream) -> None:
+    """Ask once for each of the conversations that were in progress, of which some have lost their replica."""
+    say = upstream.say("ok")
+    later = [post(pair.front, ask(say), f"held-{n}") for n in range(12)]
+    assert [found.status_code for found in later] == [200] * 12
+
+
+def test_where_a_replica_dies_only_its_requests_break_off_and_chains_go_on(
+    own_pair: Callable[..., Replicas], upstream: Upstream
+) -> None:
+    pair = own_pair()
+    chain = upstream.play([{"items": [{"type": "message", "deltas": [f"a{n}"]}]} for n in range(3)])
+    first = answer(pair.gateways[0], input=f"hi {chain}")
+    held = Held(pair, upstream)
+    pair.kill(0)
+    held.wait_for(held.running[0])
+    all_are_served(pair, upstream)
+    ends = Counter(end[:3] for end in held.release())
+    assert ends["200"] == held.running[1]
+    assert ends["bro"] + ends["502"] == held.running[0]
+    # Nobody's turn was begun a second time, also of those who had not got a byte.
+    assert len(upstream.control.requests(held.marker)) == 12
+
+    second = answer(pair.front, input="and?", previous_response_id=first["id"])
+    third = answer(pair.front, input="and?", previous_response_id=second["id"])
+    assert json.dumps(third["output"]).count("a2") == 1
+
+
+def test_where_a_replica_is_stopped_what_takes_longer_ends_in_our_words(
+    own_pair: Callable[..., Replicas], upstream: Upstream
+) -> None:
+    pair = own_pair(WORKER_SHUTDOWN_GRACE_MS="300")
+    held = Held(pair, upstream)
+    assert pair.gateways[0].stop() == 0
+    held.wait_for(held.running[0])
+    all_are_served(pair, upstream)
+    ends = held.release()
+    assert sum('"code":"DRAINING"' in end for end in ends) == held.running[0]
+    assert {end[:3] for end in ends} <= {"200", "503"}
