@@ -71,10 +71,12 @@ def post(gateway: Gateway, body: Any, conversation: str, **options: Any) -> requ
 
 
 def test_frames_arrive_while_the_answer_goes_on(pair: Replicas, upstream: Upstream) -> None:
-    marker = upstream.play({"hold": True, "items": [{"type": "message", "deltas": ["a", "b"]}]})
+    said = {"type": "message", "deltas": list("abcde")}
+    marker = upstream.play({"hold": True, "interval_ms": 50, "items": [said]})
     with pair.front.post(ask(marker, stream=True), stream=True) as streamed:
         frames = streamed.iter_lines(decode_unicode=True)
-        assert next(line for line in frames if '"content":"a"' in line)
+        for letter in "abcde":
+            assert f'"content":"{letter}"' in next(line for line in frames if '"content":"' in line)
         upstream.control.release(marker)
         assert [line for line in frames if line][-1] == "data: [DONE]"
     assert streamed.headers["Content-Type"].startswith("text/event-stream")
