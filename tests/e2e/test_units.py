@@ -1,4 +1,4 @@
-"""The units of deploy/systemd, as far as a machine without systemd can tell: they parse, and what they promise holds."""
+"""The units of deploy/systemd, as far as can be told without systemd: they parse, and what they promise holds."""
 
 from __future__ import annotations
 
