@@ -77,7 +77,7 @@ start_version() {
         ;;
     systemd)
         in_checkout checkout --quiet --detach "$1"
-        (cd "$PROD_CONFIG" && scripts/environment.sh .venv requirements.txt)
+        (cd "$PROD_CONFIG" && scripts/environment.sh .venv requirements.lock)
         systemctl restart "$PROD_UNIT"
         ;;
     esac

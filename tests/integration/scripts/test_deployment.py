@@ -235,7 +235,7 @@ def test_with_systemd_a_commit_is_the_version(site: Site, tmp_path: Path) -> Non
     code, said = site.deploy("v0.4.0")
     assert code == 0, said
     assert (production / "version").read_text() == "v0.4.0"
-    assert "environment.sh .venv requirements.txt" in site.calls_path.read_text()
+    assert "environment.sh .venv requirements.lock" in site.calls_path.read_text()
     assert "systemctl restart codex-gateway" in site.calls()
 
     assert site.run("rollback.sh", "image")[0] == 0
