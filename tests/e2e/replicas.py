@@ -45,9 +45,9 @@ http {{
 
 
 class Nginx:
-    """nginx with the sample files as they are, but for addresses, paths and what `changes` replaces."""
+    """nginx with the sample files as they are, but for addresses and paths."""
 
-    def __init__(self, folder: Path, ports: list[int], **changes: str) -> None:
+    def __init__(self, folder: Path, ports: list[int]) -> None:
         folder.mkdir()
         self._folder = folder
         self._ports = ports
@@ -57,7 +57,6 @@ class Nginx:
         text = text.replace("/etc/nginx/", f"{folder}/")
         (folder / "codex-gateway.conf").write_text(text)
         (folder / "nginx.conf").write_text(MAIN.format(folder=folder))
-        self._changes = changes
         self._write_replicas(out=())
         self._process = subprocess.Popen(["nginx", "-c", str(folder / "nginx.conf")])
         wait_until(self._listens, "nginx listens")
@@ -74,9 +73,6 @@ class Nginx:
             down = " down" if number in out else ""
             line = f"127.0.0.1:{port}{down} "
             text = text.replace(f"127.0.0.1:{11435 + number} ", line)
-        for old, new in self._changes.items():
-            assert old in text
-            text = text.replace(old, new)
         (self._folder / "codex-gateway-replicas.conf").write_text(text)
 
     def take_out(self, *numbers: int) -> None:
@@ -118,14 +114,8 @@ class Replicas:
         }
         with ThreadPoolExecutor(2) as both:
             self.gateways = list(both.map(self._start, ("one", "two")))
-        self.nginx = self.put_nginx_in_front()
-
-    def put_nginx_in_front(self, **changes: str) -> Nginx:
-        """Start one more nginx, with other lines in the sample."""
-        ports = [gateway.port for gateway in self.gateways]
-        nginx = Nginx(self._folder / f"nginx-{free_port()}", ports, **changes)
-        self._stack.callback(nginx.close)
-        return nginx
+        self.nginx = Nginx(folder / "nginx", [gateway.port for gateway in self.gateways])
+        self._stack.callback(self.nginx.close)
 
     @property
     def front(self) -> Gateway:

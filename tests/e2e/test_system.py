@@ -69,7 +69,9 @@ def test_nothing_is_written_outside_codex_home(tmp_path: Path) -> None:
 def test_shellcheck_finds_nothing_in_our_scripts() -> None:
     scripts = [ROOT / ".ci" / "run", *sorted((ROOT / "scripts").rglob("*.sh"))]
     assert len(scripts) > 3
-    done = subprocess.run(["shellcheck", "-x", *scripts], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["shellcheck", "-x", *scripts], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -75,8 +76,9 @@ def test_frames_arrive_while_the_answer_goes_on(pair: Replicas, upstream: Upstre
     marker = upstream.play({"hold": True, "interval_ms": 50, "items": [said]})
     with pair.front.post(ask(marker, stream=True), stream=True) as streamed:
         frames = streamed.iter_lines(decode_unicode=True)
-        for letter in "abcde":
-            assert f'"content":"{letter}"' in next(line for line in frames if '"content":"' in line)
+        came = ""
+        while came != "abcde":  # a busy machine may put two letters into one frame
+            came += "".join(re.findall(r'"content":"([a-e]*)"', next(frames)))
         upstream.control.release(marker)
         assert [line for line in frames if line][-1] == "data: [DONE]"
     assert streamed.headers["Content-Type"].startswith("text/event-stream")
@@ -166,15 +168,16 @@ def test_operators_reach_it_at_the_replica(pair: Replicas) -> None:
 # Who answers
 
 
-def talk(front: Gateway, upstream: Upstream, name: str, rounds: int) -> list[bool]:
-    """Have a conversation; return for each round after the first whether it went on where it was left."""
+def talk(doors: list[Gateway], upstream: Upstream, name: str, rounds: int) -> list[bool]:
+    """Have a conversation at one door after the other; return for each round but the first whether it went on."""
     marker = upstream.play(
         [{"items": [{"type": "message", "deltas": [f"{name} {n}"]}]} for n in range(rounds)]
     )
     messages: list[dict[str, str]] = [{"role": "user", "content": f"[{marker}] {name}"}]
     went_on = []
-    for _ in range(rounds):
-        told = post(front, {"model": MODEL, "messages": messages}, name).json()
+    for number in range(rounds):
+        door = doors[number % len(doors)]
+        told = post(door, {"model": MODEL, "messages": messages}, name).json()
         went_on.append(told["codex_metadata"]["continued"])
         messages += [told["choices"][0]["message"], {"role": "user", "content": "And?"}]
         messages[-2] = {key: messages[-2][key] for key in ("role", "content")}
@@ -184,14 +187,9 @@ def talk(front: Gateway, upstream: Upstream, name: str, rounds: int) -> list[boo
 def test_a_conversation_goes_on_at_the_replica_that_has_it(
     pair: Replicas, upstream: Upstream
 ) -> None:
-    rounds = [talk(pair.front, upstream, f"sticky-{n}", 3) for n in range(4)]
+    rounds = [talk([pair.front], upstream, f"sticky-{n}", 3) for n in range(4)]
     assert all(all(round_) for round_ in rounds)
-    changes = {"hash $codex_route consistent;": "", "max_fails=1 ": ""}
-    scattered = pair.put_nginx_in_front(**changes)
-    front = pair.front
-    front.port = scattered.port
-    rounds = [talk(front, upstream, f"scattered-{n}", 3) for n in range(4)]
-    assert not all(all(round_) for round_ in rounds)
+    assert talk(pair.gateways, upstream, "taking turns", 2) == [False]
 
 
 def test_names_are_spread_and_each_stays(pair: Replicas, upstream: Upstream) -> None:
