@@ -28,9 +28,9 @@ test: dev-environment  ## Every test that needs no account and no system package
 	$(PYTEST) -n $(WORKERS) -m "not system and not chaos"
 
 test-system: dev-environment test-langchain  ## Tests with real neighbours; installs what they need; LangChain's too
-	@(for tool in strace curl promtool shellcheck redis-server nginx systemd-analyze ip; do command -v $$tool || exit; done) \
+	@(for tool in strace curl promtool shellcheck redis-server nginx caddy systemd-analyze ip; do command -v $$tool || exit; done) \
 		>/dev/null || (apt-get update -qq && apt-get install -y -qq --no-install-recommends \
-		strace curl prometheus shellcheck redis-server nginx-light systemd iproute2)
+		strace curl prometheus shellcheck redis-server nginx-light caddy systemd iproute2)
 	$(PYTEST) -n $(WORKERS) -m system
 
 test-langchain: dev-environment langchain-environment  ## LangChain's own tests, in an environment of their own
