@@ -9,7 +9,7 @@ from app.backend.request import Item
 
 ANN = Owner("ann", "login", "gpt")
 HI: Item = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "hi"}]}
-DEEP = '{"a":' * 1000 + "1" + "}" * 1000
+DEEP = '{"a":' * 2000 + "1" + "}" * 2000
 OUTPUT: Item = {"type": "function_call_output", "call_id": "c0", "output": "42"}
 
 
