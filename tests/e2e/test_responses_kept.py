@@ -141,6 +141,21 @@ def test_the_items_of_a_chain_are_listed(sdk: openai.OpenAI, upstream: Upstream)
     ]
 
 
+@pytest.mark.parametrize("odd", ["--1", "-", "", "1_0", "\u0663", "9" * 30, "1.5", "0", "-5"])
+def test_what_is_no_number_is_no_number_of_items(
+    gateway: Gateway, upstream: Upstream, odd: str
+) -> None:
+    whole = answer(gateway, input=f"hi {upstream.say(*TEXT)}")
+    refused = get(gateway, f"{whole['id']}/input_items", limit=odd)
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "limit")
+
+
+def test_what_is_no_number_is_no_place_in_a_stream(gateway: Gateway, upstream: Upstream) -> None:
+    whole = answer(gateway, input=f"hi {upstream.say(*TEXT)}")
+    refused = get(gateway, whole["id"], stream="true", starting_after="--1")
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "starting_after")
+
+
 def kill_child(gateway: Gateway) -> None:
     gateway.child().kill()
 

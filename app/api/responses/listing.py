@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ from app.errors import InvalidRequest
 from app.http import long_work, sse
 
 _LONG_BYTES = 64 * 1024
+_INTEGER = re.compile(r"-?[0-9]{1,18}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,7 @@ def _number(name: str, default: int, least: int, most: int) -> int:
     given = request.args.get(name)
     if given is None:
         return default
-    if not given.lstrip("-").isdecimal() or not least <= int(given[:20]) <= most:
+    if not _INTEGER.fullmatch(given) or not least <= int(given) <= most:
         raise InvalidRequest(
             f"Invalid '{name}': expected an integer from {max(least, 0)} to {most}.", param=name
         )
