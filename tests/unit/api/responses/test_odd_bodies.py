@@ -7,8 +7,11 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+import orjson
 import pytest
 
+from app.api.responses.input_list import with_ids
+from app.api.responses.listing import PageOptions, page
 from app.api.responses.request import parse_body, to_request
 from app.api.responses.resource import Heading
 from app.errors import InvalidRequest
@@ -137,6 +140,29 @@ def put(at: Path, odd: Any) -> dict[str, Any]:
     else:
         target[at[-1]] = odd
     return body
+
+
+def nested(levels: int) -> list[Any]:
+    value: list[Any] = []
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize("levels", [60, *range(246, 252), 1000])
+def test_what_is_taken_can_be_told_again(levels: int) -> None:
+    for at in places(FULL):
+        try:
+            body = parse_body(
+                put((*at[:-1], "more") if isinstance(at[-1], str) else at, nested(levels))
+            )
+            request = to_request(body)
+        except InvalidRequest as error:
+            assert error.param, at
+            continue
+        orjson.dumps({"response": Heading("resp_1", 1, "m", request, None).begun()})
+        kept = orjson.loads(orjson.dumps(with_ids(body.input, "resp_1", {})))
+        page(kept, PageOptions(100, is_ascending=True, after=None))
 
 
 def test_the_full_request_is_taken() -> None:
