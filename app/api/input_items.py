@@ -49,6 +49,22 @@ def count_answered(items: Sequence[Any]) -> int:
     return 0
 
 
+def referred(item: Any) -> str | None:
+    """Return the id that an item has in the place of everything else, or None. One of reasoning may have a summary."""
+    if not isinstance(item, dict) or not isinstance(item.get("id"), str):
+        return None
+    kind = item.get("type")
+    is_bare = kind == "reasoning" and not encrypted_content(item)
+    is_reference = kind == "item_reference" or is_bare or set(item) <= {"id", "type"}
+    return str(item["id"]) if is_reference else None
+
+
+def encrypted_content(item: Mapping[str, Any]) -> str:
+    """Return what its maker can read of reasoning, else an empty text: that is of no use to anybody."""
+    encrypted = item.get("encrypted_content")
+    return encrypted if isinstance(encrypted, str) else ""
+
+
 def input_list(given: Any) -> tuple[Any, ...]:
     """Return the items of an `input`; a text is one message. Raises `InvalidRequest`."""
     if isinstance(given, str):
@@ -214,13 +230,13 @@ class InputReader:
 
     def reasoning(self, item: Mapping[str, Any], where: str) -> None:
         """Read what the model thought: encrypted under its id, or kept here; else it is of no use to anybody."""
-        item_id, encrypted = item.get("id"), item.get("encrypted_content")
-        if not isinstance(encrypted, str) or not encrypted or not isinstance(item_id, str):
+        item_id, encrypted = item.get("id"), encrypted_content(item)
+        if not isinstance(item_id, str) or not encrypted:
             kept = self._references.get(item_id) if isinstance(item_id, str) else None
-            if kept is None or kept.get("type") != "reasoning":
-                self.ignored[f"{ROOT}.reasoning"] = None
+            if kept is not None and kept.get("type") == "reasoning" and encrypted_content(kept):
+                self.reasoning(kept, where)
             else:
-                self.conversation.put(kept)
+                self.ignored[f"{ROOT}.reasoning"] = None
             return
         checked_length(encrypted, f"{where}.encrypted_content")
         summary = [{"type": "summary_text", "text": it} for it in texts_of(item.get("summary"))]

@@ -141,6 +141,15 @@ def test_the_items_of_a_chain_are_listed(sdk: openai.OpenAI, upstream: Upstream)
     ]
 
 
+def test_pages_of_items_with_one_id_come_to_an_end(sdk: openai.OpenAI, upstream: Upstream) -> None:
+    said: list[Any] = [{"role": "user", "content": f"{n}", "id": "msg_same"} for n in range(5)]
+    said[0]["content"] += f" {upstream.say(*TEXT)}"
+    whole = sdk.responses.create(model=MODEL, input=said)
+    listed = sdk.responses.input_items.list(whole.id, limit=2, order="asc")
+    found = [item for _, item in zip(range(9), listed, strict=False)]  # it went round in circles
+    assert [item.model_dump()["content"][0]["text"][0] for item in found] == [*"01234"]
+
+
 @pytest.mark.parametrize("odd", ["--1", "-", "", "1_0", "\u0663", "9" * 30, "1.5", "0", "-5"])
 def test_what_is_no_number_is_no_number_of_items(
     gateway: Gateway, upstream: Upstream, odd: str
@@ -251,6 +260,19 @@ def test_items_that_were_kept_can_be_referred_to(gateway: Gateway, upstream: Ups
     unknown = post(gateway, {"input": [hi, {"type": "item_reference", "id": "rs_none"}]})
     assert unknown.json()["error"]["message"] == "Item with id 'rs_none' not found."
     assert call not in ("", thought, said)
+
+
+def test_reasoning_that_nobody_can_read_is_no_reference(
+    gateway: Gateway, upstream: Upstream
+) -> None:
+    thought = {"type": "reasoning", "summary_deltas": ["hm"]}
+    marker = upstream.play([{"items": [thought, SAID]}, {"items": [SAID]}])
+    first = answer(gateway, input=f"hi {marker}")
+    reference = {"type": "item_reference", "id": first["output"][0]["id"]}
+    second = answer(gateway, input=[reference, {"role": "user", "content": f"and? {marker}"}])
+    assert second["codex_metadata"]["ignored_parameters"] == ["input.reasoning"]
+    _, seen = upstream.control.requests(marker)
+    assert [item for item in seen["body"]["input"] if item["type"] == "reasoning"] == []
 
 
 def test_another_keys_responses_are_nobodys_business(

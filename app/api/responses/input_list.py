@@ -7,6 +7,7 @@ from hashlib import blake2b
 from types import MappingProxyType
 from typing import Any
 
+from app.api.input_items import referred
 from app.backend.request import Item
 
 _PREFIXES: Mapping[str, str] = MappingProxyType(
@@ -31,12 +32,24 @@ def with_ids(
     """
     kept: list[dict[str, Any]] = []
     for place, item in enumerate(items):
-        item_id = item.get("id")
-        given = references.get(item_id, item) if isinstance(item_id, str) else item
+        given = references.get(referred(item) or "", item)
         kind = given.get("type") or "message"
         named = {"id": _id(seed, place, kind)} if not given.get("id") else {}
         kept.append({"type": kind, **given, **named})
     return kept
+
+
+def with_distinct_ids(items: Sequence[Item], seed: str) -> tuple[Item, ...]:
+    """Return kept items, each under an id that is a text and stands there once: a page begins behind one of them."""
+    seen: set[str] = set()
+    found: list[Item] = []
+    for place, item in enumerate(items):
+        item_id = item.get("id")
+        if not isinstance(item_id, str) or item_id in seen:
+            item_id = _id(f"{seed}\0listed", place, item["type"])
+        seen.add(item_id)
+        found.append({**item, "id": item_id})
+    return tuple(found)
 
 
 def listed(items: Sequence[Item]) -> list[dict[str, Any]]:

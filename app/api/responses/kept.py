@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 import orjson
 
 from app.answer_store.stored_answer import MOST_CHAIN_BYTES, StoredAnswer
-from app.api.responses.input_list import with_ids
+from app.api.input_items import encrypted_content
+from app.api.responses.input_list import with_distinct_ids, with_ids
 from app.api.responses.request import ResponseBody
 from app.backend.request import Item
 from app.errors import (
@@ -83,7 +84,7 @@ def _given(chain: tuple[StoredAnswer, ...]) -> tuple[Item, ...]:
         items += orjson.loads(answer.given)
         if answer is not chain[-1]:
             items += orjson.loads(answer.answer)["output"]
-    return tuple(items)
+    return with_distinct_ids(items, chain[0].id)
 
 
 def _not_found(response_id: str) -> AnswerNotFound:
@@ -180,7 +181,7 @@ def _read(
 
 def _is_of_use(item: Item) -> bool:
     """Return True unless it is reasoning that only its maker could read, and nobody could give back."""
-    return item.get("type") != "reasoning" or bool(item.get("encrypted_content"))
+    return item.get("type") != "reasoning" or bool(encrypted_content(item))
 
 
 def _by_id(items: Sequence[Item]) -> dict[str, Item]:

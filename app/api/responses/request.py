@@ -16,7 +16,7 @@ from app.answers.field_errors import invalid_type, invalid_value
 from app.answers.output_format import OutputFormat
 from app.answers.tools import names_by_alias, to_dynamic_tool
 from app.api.content import ImageFields, Past, PixelCount
-from app.api.input_items import ROOT, InputReader, input_list
+from app.api.input_items import ROOT, InputReader, input_list, referred
 from app.api.members import with_names
 from app.api.output_formats import text_format, text_verbosity
 from app.api.responses.schemas import check_fields
@@ -59,12 +59,7 @@ class ResponseBody:
 
     def references(self) -> Iterator[str]:
         """Yield the ids of kept items that the input means."""
-        for item in self.input:
-            if isinstance(item, dict) and isinstance(item.get("id"), str):
-                kind = item.get("type")
-                is_bare = kind == "reasoning" and not item.get("encrypted_content")
-                if kind == "item_reference" or is_bare or set(item) <= {"id", "type"}:
-                    yield item["id"]
+        yield from filter(None, map(referred, self.input))
 
 
 @dataclass(frozen=True, slots=True)
