@@ -69,9 +69,15 @@ class OffLoop:
             raise
         job.rawlink(lambda _: self._give_back())
         result = cast("Result | Exception", job.get())
-        if isinstance(result, Exception):
+        if not isinstance(result, Exception):
+            return result
+        try:
             raise result
-        return result
+        finally:
+            del (
+                result,
+                job,
+            )  # else it and this frame would hold each other, and a whole body, until a collection
 
     def _thread(self) -> ThreadPool:
         # Not at once: the hub is that of the worker, and most need none.

@@ -1,4 +1,7 @@
+import gc
 import threading
+import weakref
+from contextlib import suppress
 from typing import Any
 
 import gevent
@@ -17,6 +20,26 @@ def test_a_function_runs_in_another_thread() -> None:
 def test_what_it_raises_is_raised_and_printed_nowhere() -> None:
     with pytest.raises(KeyError):  # conftest sees to it that nothing is printed
         OffLoop().run("a", dict[str, int]().__getitem__, "x")
+
+
+def test_an_error_holds_nothing_of_what_was_called() -> None:
+    class Body:
+        """What a caller has sent."""
+
+    def refuse(_: Body) -> None:
+        raise ValueError
+
+    body = Body()
+    alive = weakref.ref(body)
+    gc.disable()
+    try:
+        with suppress(ValueError):
+            OffLoop().run("a", refuse, body)
+        del body
+        gevent.sleep(0)  # the thread's own words for it
+        assert alive() is None
+    finally:
+        gc.enable()
 
 
 def test_other_greenlets_run_meanwhile() -> None:
