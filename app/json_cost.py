@@ -52,8 +52,8 @@ class ValueCount:
         return self.values
 
 
-def has_too_many_values(text: bytes) -> bool:
-    """Return True if a JSON text, whole or not, has more than `MOST_VALUES` values."""
+def has_too_many_values(*texts: bytes) -> bool:
+    """Return True if JSON texts have more than `MOST_VALUES` values together; the last one may be cut off."""
     count = ValueCount()
-    blocks = (text[start : start + _BLOCK] for start in range(0, len(text), _BLOCK))
+    blocks = (text[at : at + _BLOCK] for text in texts for at in range(0, len(text), _BLOCK))
     return any(count.feed(block) > MOST_VALUES for block in blocks)

@@ -18,11 +18,14 @@ _SMALL_BYTES = 32 * 1024
 def run(
     function: Callable[Arguments, Result], *args: Arguments.args, **kwargs: Arguments.kwargs
 ) -> Result:
-    """Call a function whose work grows with the request, here if that is small, else in a thread. Blocks.
+    """Call a function whose work grows with the request and what was looked up for it. Blocks.
+
+    It is called here if these are small, else in a thread.
 
     The function must not need the request that is being served.
     """
-    is_long = (current_record().request_bytes or 0) > _SMALL_BYTES
+    record = current_record()
+    is_long = (record.request_bytes or 0) + record.looked_up_bytes > _SMALL_BYTES
     return run_if(is_long, function, *args, **kwargs)
 
 

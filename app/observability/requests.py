@@ -55,6 +55,7 @@ class RequestRecord:
     cache_write_tokens: int | None = None
     ignored_parameters: tuple[str, ...] = ()
     request_bytes: int | None = None
+    looked_up_bytes: int = 0
     response_bytes: int | None = None
     duration_ms: float | None = None
     is_streaming: bool = False
@@ -112,5 +113,5 @@ class RequestRecord:
             listener.request_ended(self)
 
 
-_HIDDEN = {"is_streaming", "is_written", "known_models", "started", "listeners"}
+_HIDDEN = {"is_streaming", "looked_up_bytes", "is_written", "known_models", "started", "listeners"}
 _SHOWN = tuple(name for name in RequestRecord.__slots__ if name not in _HIDDEN)

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import openai
+import orjson
 import pytest
 import requests
 from openai.types.responses import Response
 
+from app.answer_store.sqlite_file import SqliteFile
 from tests.e2e.harness import MODEL, Gateway, Upstream, wait_until
 from tests.e2e.responses_api import LOOK, REASONING, SAID, TEXT, TOOL, answer, frames, post
 from tests.fakes.redis_server import RedisServer
+from tests.fakes.stored_answers import GB, MONTH_S, stored
 
 
 def get(gateway: Gateway, path: str, **query: Any) -> requests.Response:
@@ -163,6 +167,25 @@ def test_what_is_no_number_is_no_place_in_a_stream(gateway: Gateway, upstream: U
     whole = answer(gateway, input=f"hi {upstream.say(*TEXT)}")
     refused = get(gateway, whole["id"], stream="true", starting_after="--1")
     assert (refused.status_code, refused.json()["error"]["param"]) == (400, "starting_after")
+
+
+def test_a_conversation_has_no_more_values_than_a_body_may_have(gateway: Gateway) -> None:
+    file = SqliteFile(gateway.home / "gateway", GB, MONTH_S)
+    given = orjson.dumps([{"type": "message", "role": "user", "content": "x", "id": "a"}] * 9_000)
+    last = None
+    for number in range(3):
+        one = replace(stored(f"resp_many_{number}", last, "default"), given=given, made=b"[]")
+        assert file.put(one)
+        last = one.id
+    file.close()
+    for refused in (
+        post(gateway, {"input": "hi", "previous_response_id": last}),
+        get(gateway, f"{last}/input_items"),
+    ):
+        error = refused.json()["error"]
+        assert (refused.status_code, error["code"]) == (400, "context_length_exceeded")
+        assert "100000 JSON values" in error["message"]
+    assert get(gateway, "resp_many_0/input_items").json()["has_more"] is True
 
 
 def kill_child(gateway: Gateway) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain as chained
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -25,13 +26,10 @@ from app.http import long_work
 from app.http.request_context import current_record
 from app.http.request_lifetime import current_lifetime
 from app.http.services import services
+from app.json_cost import MOST_VALUES, has_too_many_values
 
 _MOST_REFERENCES = 1000
 """Items of one request that are looked up; a conversation has some for each of its answers."""
-
-_LONG_BYTES = 32 * 1024
-"""What is read here of what was kept; more is read in a thread."""
-
 
 Result = TypeVar("Result")
 
@@ -54,7 +52,7 @@ def find(response_id: str) -> StoredAnswer:
     stored = services().answer_store.get(owner(), response_id)
     if stored is None:
         raise _not_found(response_id)
-    _hold(stored.cost)
+    _hold(stored)
     return stored
 
 
@@ -72,18 +70,18 @@ def given_to(response_id: str, take: Callable[[tuple[Item, ...]], Result]) -> Re
     chain = services().answer_store.chain(owner(), response_id)
     if chain is None:
         raise _not_found(response_id)
-    size = sum(answer.cost for answer in chain)
-    _hold(size)
-    return long_work.run_if(size > _LONG_BYTES, lambda: take(_given(chain)))
+    _hold(*chain)
+    return long_work.run(lambda: take(_given(chain)))
 
 
 def _given(chain: tuple[StoredAnswer, ...]) -> tuple[Item, ...]:
     """Return the items of a chain, without the encrypted reasoning and what the last answer made of them."""
+    _check_values(chain)
     items: list[Item] = []
     for answer in chain:
         items += orjson.loads(answer.given)
         if answer is not chain[-1]:
-            items += orjson.loads(answer.answer)["output"]
+            items += map(_without_encrypted, orjson.loads(answer.made))
     return with_distinct_ids(items, chain[0].id)
 
 
@@ -98,10 +96,9 @@ def look_up(body: ResponseBody) -> Before:
     chain = _chain(body.previous_id)
     _check_references(body)
     wanted = dict.fromkeys(body.references())
+    _hold(*chain)
     others = _with_parts(wanted) if wanted else ()
-    size = sum(answer.cost for answer in (*chain, *others))
-    _hold(size)
-    return long_work.run_if(size > _LONG_BYTES, _read, chain, others, wanted)
+    return long_work.run(_read, chain, others, wanted)
 
 
 def _check_references(body: ResponseBody) -> None:
@@ -118,8 +115,10 @@ def _check_references(body: ResponseBody) -> None:
             )
 
 
-def _hold(size: int) -> None:
+def _hold(*found: StoredAnswer) -> None:
     """Count what was read like a body, until the request is over. Raises `WorkerBusy` where there is no room."""
+    size = sum(answer.cost for answer in found)
+    current_record().looked_up_bytes += size
     current_lifetime().on_close(services().bodies.memory.reserve(owner(), size).release)
 
 
@@ -130,7 +129,8 @@ def _with_parts(wanted: Iterable[str]) -> tuple[StoredAnswer, ...]:
     known: set[str] = set()
     for item_id in islice(wanted, _MOST_REFERENCES):
         answer = None if item_id in known else store.find(mine, item_id)
-        if answer is not None:
+        if answer is not None and answer.id not in found:
+            _hold(answer)
             found[answer.id] = answer
             known |= _by_id(orjson.loads(answer.made)).keys()
         if sum(answer.cost for answer in found.values()) > MOST_CHAIN_BYTES:
@@ -167,6 +167,7 @@ def _read(
     others: tuple[StoredAnswer, ...],
     wanted: Mapping[str, None],
 ) -> Before:
+    _check_values((*chain, *others))
     items: list[Any] = []
     known: dict[str, Item] = {}
     for answer in others:
@@ -177,6 +178,19 @@ def _read(
             known |= _by_id(found)
     references = {item_id: known[item_id] for item_id in wanted if item_id in known}
     return Before(tuple(items), references)
+
+
+def _check_values(found: Sequence[StoredAnswer]) -> None:
+    """Raise `ContextLengthExceeded` for more values than a body may have: texts are cheap to read, items are not."""
+    if has_too_many_values(*chained.from_iterable((it.given, it.made) for it in found)):
+        raise ContextLengthExceeded(
+            f"The conversation is too long to be continued: {MOST_VALUES} JSON values are the most.",
+            part=RequestPart.PROMPT,
+        )
+
+
+def _without_encrypted(item: Item) -> Item:
+    return {name: value for name, value in item.items() if name != "encrypted_content"}
 
 
 def _is_of_use(item: Item) -> bool:
