@@ -12,7 +12,7 @@ import orjson
 
 from app.answer_store.stored_answer import MOST_CHAIN_BYTES, StoredAnswer
 from app.api.input_items import encrypted_content
-from app.api.responses.input_list import with_distinct_ids, with_ids
+from app.api.responses.input_list import to_keep, with_distinct_ids
 from app.api.responses.request import ResponseBody
 from app.backend.request import Item
 from app.errors import (
@@ -218,7 +218,7 @@ def keeper(body: ResponseBody, before: Before, response_id: str, made: Sequence[
     if not is_kept(body):
         return lambda _: None
     # As bytes: a stream may last long, and its conversation be large.
-    given = long_work.run(_to_keep, body.input, response_id, before.references)
+    given = long_work.run(to_keep, body.input, response_id, before.references)
     store, mine, previous = services().answer_store, owner(), body.previous_id
 
     def keep(response: dict[str, Any]) -> None:
@@ -238,7 +238,3 @@ def keeper(body: ResponseBody, before: Before, response_id: str, made: Sequence[
             response["store"] = False
 
     return keep
-
-
-def _to_keep(items: Sequence[Any], seed: str, references: Mapping[str, Item]) -> bytes:
-    return orjson.dumps(with_ids(items, seed, references))

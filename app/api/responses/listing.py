@@ -12,7 +12,7 @@ from flask import Response, request
 
 from app.answer_store.stored_answer import StoredAnswer
 from app.answers.field_errors import invalid_value
-from app.api.responses.input_list import listed
+from app.api.responses.input_list import joined, listed
 from app.api.responses.replay import events
 from app.backend.request import Item
 from app.errors import InvalidRequest
@@ -55,7 +55,7 @@ def page(items: Sequence[Item], options: PageOptions) -> bytes:
     shown = listed(ordered[first : first + options.limit])
     body = {
         "object": "list",
-        "data": shown,
+        "data": orjson.Fragment(joined(map(orjson.dumps, shown))),
         "first_id": shown[0]["id"] if shown else None,
         "last_id": shown[-1]["id"] if shown else None,
         "has_more": first + options.limit < len(ordered),

@@ -10,15 +10,14 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
-import orjson
 from marshmallow import fields
 
 from app.answers.field_errors import missing
 from app.api.body_fields import BodyFields
 from app.api.input_members import ITEMS, TEXT_OPTIONS, check_input
 from app.api.members import Kinds, Members
+from app.api.responses.input_list import written
 from app.api.sampling import STREAM_OPTIONS
-from app.errors import InvalidRequest
 from app.http.fields import OneOf, Ranged, SamplingSchema, Typed
 
 
@@ -93,8 +92,8 @@ _INNER: Mapping[str, Members | Kinds] = MappingProxyType(
         "text": TEXT_OPTIONS,
     }
 )
-_TOLD_AGAIN = ("input", "tools", "tool_choice", "text")
-"""Fields that are repeated or kept as they are, with what no one has read in them."""
+_TOLD_AGAIN = ("tools", "tool_choice", "text")
+"""Fields that are repeated as they are, with what no one has read in them."""
 
 _FIELDS = BodyFields(ResponseSchema(), _INNER, ignored=IGNORED, refused=REFUSED)
 
@@ -109,19 +108,11 @@ def check_fields(
     elif "previous_response_id" not in known:
         raise missing("input")
     for name in filter(known.__contains__, _TOLD_AGAIN):
-        _check_depth(known[name], name)
+        written(known[name], name)
     known, body_pass = _FIELDS.read(given, known)
     for name in _without_effect(known):
         body_pass.note(name)
     return known, _FIELDS.names(body_pass)
-
-
-def _check_depth(value: Any, where: str) -> None:
-    """Refuse what could not be written again as deep as it then stands: orjson reads 1024 levels and writes 254."""
-    try:
-        orjson.dumps([[[[value]]]])
-    except orjson.JSONEncodeError as error:
-        raise InvalidRequest(f"Invalid '{where}': it is nested too deeply.", param=where) from error
 
 
 def _without_effect(known: Mapping[str, Any]) -> Iterator[str]:
