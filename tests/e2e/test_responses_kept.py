@@ -188,6 +188,19 @@ def test_a_conversation_has_no_more_values_than_a_body_may_have(gateway: Gateway
     assert get(gateway, "resp_many_0/input_items").json()["has_more"] is True
 
 
+def test_a_replay_is_held_with_all_its_copies(lend_gateway: Callable[..., Gateway]) -> None:
+    gateway = lend_gateway(PROXY_BODY_MEMORY_BYTES=str(4 << 20), PROXY_MAX_BODY_BYTES=str(1 << 20))
+    part = {"type": "output_text", "text": "x" * (1 << 20), "annotations": []}
+    said = {"id": "msg_1", "type": "message", "role": "assistant", "content": [part]}
+    whole = orjson.dumps({"id": "resp_long", "status": "completed", "output": [said]})
+    file = SqliteFile(gateway.home / "gateway", GB, MONTH_S)
+    assert file.put(replace(stored("resp_long", owner="default"), answer=whole))
+    file.close()
+    assert get(gateway, "resp_long").content == whole
+    refused = get(gateway, "resp_long", stream="true")
+    assert (refused.status_code, refused.json()["error"]["code"]) == (429, "BODIES_FULL")
+
+
 def kill_child(gateway: Gateway) -> None:
     gateway.child().kill()
 

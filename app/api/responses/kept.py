@@ -47,12 +47,15 @@ def owner() -> str:
     return current_record().key_name or ""
 
 
-def find(response_id: str) -> StoredAnswer:
-    """Return a response of the caller's. Blocks; raises `AnswerNotFound`, `StoreFailed`."""
+def find(response_id: str, copies: int = 1) -> StoredAnswer:
+    """Return a response of the caller's, of which `copies` will be in memory. Blocks.
+
+    Raises `AnswerNotFound`, `StoreFailed`, `WorkerBusy`.
+    """
     stored = services().answer_store.get(owner(), response_id)
     if stored is None:
         raise _not_found(response_id)
-    _hold(stored)
+    _hold(*[stored] * copies)
     return stored
 
 

@@ -19,6 +19,9 @@ from app.errors import InvalidRequest
 from app.http import long_work, sse
 
 _LONG_BYTES = 64 * 1024
+REPLAY_COPIES = 6
+"""A text stands in five events: those of its pieces, its own end, its part's, its item's, and the response's."""
+
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
 
 

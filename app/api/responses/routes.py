@@ -93,10 +93,9 @@ def to_turn_request(
 def retrieve_response(response_id: str) -> Response:
     """Return a response that was kept, whole or as a stream of its events (OpenAI: get a model response)."""
     after = listing.replay_after()
-    stored = kept.find(response_id)
     if after is not None:
-        return listing.replay(stored, after)
-    return Response(stored.answer, content_type="application/json")
+        return listing.replay(kept.find(response_id, listing.REPLAY_COPIES), after)
+    return Response(kept.find(response_id).answer, content_type="application/json")
 
 
 @blueprint.delete("/v1/responses/<response_id>")
