@@ -37,11 +37,15 @@ class Places:
 
         `make_room` tells another connection to end if one has waited for so many moments. Its place is free only when
         it has ended, so that some of those that are kept free are in use until then: a quarter of them, where who comes
-        is a stranger or has many places already; and all but a quarter for a key that has few.
+        is a stranger or has many places already; and all but a quarter for a key that has few, or is the only one.
         """
         if first.is_health_check:
             make_room(1)
             return True
-        if caller is not None and self._held[caller] < self._many:
+        if caller is not None and (self._held[caller] < self._many or self._is_alone(caller)):
             return make_room(1) or free > self.kept_free // 4
         return free > self.kept_free * 3 // 4 and make_room(2)
+
+    def _is_alone(self, caller: str) -> bool:
+        """True where no other key has a place: there is nobody whom this one could be in the way of."""
+        return not any(held and name not in (None, caller) for name, held in self._held.items())

@@ -36,10 +36,21 @@ def test_who_finds_room(
     first: FirstBytes, caller: str | None, held: int, free: int, waited: int, finds: bool
 ) -> None:
     places = Places(100)
+    places.enter("another key")
     for _ in range(held + 1):
         places.enter(caller)
     places.leave(caller)
     assert places.finds_room(first, caller, free, lambda moments: moments <= waited) is finds
+
+
+@pytest.mark.parametrize(("free", "waited", "finds"), [(7, 0, True), (6, 0, False), (6, 1, True)])
+def test_a_key_that_is_the_only_one_is_in_nobodys_way(free: int, waited: int, finds: bool) -> None:
+    places = Places(100)
+    for caller in [None, *["key"] * 99]:
+        places.enter(caller)
+    places.enter("another key")
+    places.leave("another key")
+    assert places.finds_room(REQUEST, "key", free, lambda moments: moments <= waited) is finds
 
 
 def test_nobody_ends_for_one_that_is_not_let_in() -> None:
