@@ -96,7 +96,7 @@ class GatewayClient:
             except requests.RequestException as error:
                 raise CheckFailed(
                     f"No whole answer from {self.address} within {self.timeout_s:g} seconds: {cause_of(error)}.",
-                    "Check the address, its certificate, HTTPS_PROXY; smoke takes --timeout.",
+                    "Check the address, its certificate, HTTPS_PROXY; smoke and parity take --timeout.",
                 ) from None
 
     def _receive(self, response: requests.Response) -> Answer:

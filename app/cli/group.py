@@ -23,6 +23,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "logout": "app.cli.login",
         "maintenance": "app.cli.maintenance",
         "models": "app.cli.models",
+        "parity": "app.cli.parity",
         "smoke": "app.cli.smoke",
         "status": "app.cli.status",
         "trace": "app.cli.trace",
@@ -63,7 +64,7 @@ class Commands(click.Group):
 def group() -> None:
     """Log in and out, see what the service can do and why it cannot, try a running one, close it for a while.
 
-    Exit codes: 0 fine, 1 failed, 2 wrong usage, 3 nobody is logged in.
+    Exit codes: 0 fine, 1 failed, 2 wrong usage, 3 nobody is logged in; of parity 1 different, 2 could not run.
     """
 
 

@@ -21,13 +21,14 @@ from app.cli.output import json_option
 from app.cli.smoke_checks import CHECKS, REQUIREMENTS, Site, is_this_host
 from app.settings import ROOT, read_environment
 
-_KEY = "PROXY_API_KEY"
+KEY = "PROXY_API_KEY"
+"""The variable with the key, unless another is named."""
 
 
 @click.command("smoke")
 @click.argument("url")
 @click.argument("unexpected", nargs=-1, metavar="")
-@click.option("--key-env", show_default=_KEY, help="The variable with the key.")
+@click.option("--key-env", show_default=KEY, help="The variable with the key.")
 @click.option("--key-stdin", is_flag=True, help="Read the key from standard input.")
 @click.option("--model", default="", help="The model to ask; default: the first that is listed.")
 @click.option(
@@ -71,22 +72,34 @@ def smoke(
     if key_stdin:
         source, key = "Standard input", sys.stdin.readline().strip()
     else:
-        source = key_env or _KEY
+        source = key_env or KEY
         key = key_from(source, address, was_named=key_env is not None)
-    if not (key and key.isascii() and key.isprintable()):
+    if not is_key(key):
         give_up(f"{source} is empty or holds what no header can hold: not a key.", Exit.USAGE)
     site = Site(GatewayClient(address, key, timeout_s), model, frozenset(required))
     report(run_checks(CHECKS, site), as_json=as_json, key="passed", url=address)
 
 
-def key_from(name: str, address: str, *, was_named: bool, env_file: Path = ROOT / ".env") -> str:
+def is_key(text: str) -> bool:
+    """Return whether a header can hold it."""
+    return bool(text) and text.isascii() and text.isprintable()
+
+
+def key_from(
+    name: str,
+    address: str,
+    *,
+    was_named: bool,
+    env_file: Path = ROOT / ".env",
+    options: str = "--key-env or --key-stdin",
+) -> str:
     """Return the variable's value, or end the command. `flask` copies `.env` into the environment: so compare."""
     key = read_environment(env_file).get(name, "").strip()
     is_ours = key and key == (dotenv_values(env_file).get(name) or "").strip()
     if is_ours and not was_named and not is_this_host(address):
         give_up(
             f"{name} holds this checkout's own key, and {address} is another host. Give a key of that deployment with "
-            f"--key-env or --key-stdin; if it is the same one, say --key-env {name}.",
+            f"{options}; if it is the same one, say --key-env {name}.",
             Exit.USAGE,
         )
     return key

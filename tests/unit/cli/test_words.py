@@ -71,6 +71,7 @@ def test_every_command_is_there_and_says_what_it_does() -> None:
         "logout",
         "maintenance",
         "models",
+        "parity",
         "smoke",
         "status",
         "trace",
