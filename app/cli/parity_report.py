@@ -12,6 +12,7 @@ from typing import Any
 
 from app.cli.output import columns
 from app.cli.parity_compare import Found, Outcome
+from app.cli.parity_values import Kind
 from app.scrub import MOST, one_line
 
 _SHOWN = 100
@@ -32,7 +33,7 @@ _NO_UPSTREAM = "What the upstream was sent was not compared (--upstream-a, --ups
 _STYLE = (
     "body{font:14px sans-serif;margin:2em}table{border-collapse:collapse;margin:1em 0}"
     "td,th{border:1px solid #bbb;padding:.3em .6em;text-align:left;vertical-align:top}"
-    "td.n{text-align:right}code{white-space:pre-wrap;overflow-wrap:anywhere}"
+    "code{white-space:pre-wrap;overflow-wrap:anywhere}"
 )
 _DIFFERENCES = ("CONVERSATION", "STEP", "KIND", "PLACE", "RUNS", "A", "B")
 _LATENCY = ("CONVERSATION", "FIRST A", "FIRST B", "TOTAL A", "TOTAL B", "B / A")
@@ -170,7 +171,8 @@ def _rows(found: Iterable[Found], repeat: int, most: int = MOST) -> Iterator[tup
 def _times(outcomes: Iterable[Outcome]) -> Iterator[tuple[str, ...]]:
     for each in outcomes:
         (first_a, first_b), (a, b) = each.first_ms, each.total_ms
-        ratio = f"{b / a:.2f}" if a and b else ""
+        is_same_work = not any(found.difference.kind is Kind.STATUS for found in each.found)
+        ratio = f"{b / a:.2f}" if a and b and is_same_work else ""
         yield (each.conversation, *(f"{ms:.0f}" for ms in (first_a, first_b, a, b)), ratio)
 
 

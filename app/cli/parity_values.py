@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 from enum import Enum
 from itertools import zip_longest
 from typing import Any
@@ -95,8 +96,8 @@ class Walk:
             yield self._found(place, a, b)
 
     def lists(self, a: Sequence[Any], b: Sequence[Any], place: str) -> Iterator[Difference]:
-        """Yield the differences of two lists, entry by entry."""
-        for at, (one, other) in enumerate(zip_longest(a, b, fillvalue=_NOTHING)):
+        """Yield the differences of two lists, entry by entry; places have A's indexes, or B's for what B alone has."""
+        for at, one, other in _pairs(a, b):
             yield from self.values(one, other, f"{place}.{at}")
 
     def _objects(
@@ -160,6 +161,28 @@ class _Nothing:
 
 
 _NOTHING = _Nothing()
+
+
+def _pairs(a: Sequence[Any], b: Sequence[Any]) -> Iterator[tuple[int, Any, Any]]:
+    """Yield the entries that belong together, with an index. One item too many does not move all behind it."""
+    kinds = [*map(_item_kind, a)], [*map(_item_kind, b)]
+    if kinds[0] == kinds[1] or None in {*kinds[0], *kinds[1]}:
+        for at, (one, other) in enumerate(zip_longest(a, b, fillvalue=_NOTHING)):
+            yield at, one, other
+        return
+    for _, a0, a1, b0, b1 in SequenceMatcher(None, *kinds, autojunk=False).get_opcodes():
+        is_pair = kinds[0][a0:a1] == kinds[1][b0:b1]
+        for at in range(a0, a1):
+            yield at, a[at], b[b0 + at - a0] if is_pair else _NOTHING
+        for at in () if is_pair else range(b0, b1):
+            yield at, _NOTHING, b[at]
+
+
+def _item_kind(entry: Any) -> tuple[str, str] | None:
+    """Return the type and the role of an item, of those that conversations consist of; None for anything else."""
+    if not isinstance(entry, Mapping) or not isinstance(entry.get("type"), str):
+        return None
+    return entry["type"], str(entry.get("role"))
 
 
 def _names(a: Iterable[str], b: Iterable[str]) -> Iterable[str]:

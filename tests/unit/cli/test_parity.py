@@ -204,6 +204,25 @@ def test_models_are_compared_by_name() -> None:
     assert places(models("a", "b"), models("b", "a")) == [(Kind.ORDER, "data order")]
 
 
+def test_an_item_too_many_is_one_difference() -> None:
+    def items(*kinds: str) -> Any:
+        return {"output": [{"type": kind, "text": kind} for kind in kinds]}
+
+    a, b = items("reasoning", "message", "function_call"), items("message", "function_call")
+    (found,) = compared(a, b, WORDS)
+    assert (found.place, found.b) == ("output.0", "(absent)")
+    (found,) = compared(b, a, WORDS)
+    assert (found.place, found.a) == ("output.0", "(absent)")
+    assert places(items("message", "reasoning"), items("message", "call"), WORDS) == [
+        (Kind.SHAPE, "output.1"),
+        (Kind.SHAPE, "output.1"),
+    ]
+    assert places(a, changed(b, "output.0.text", ""), WORDS) == [
+        (Kind.SHAPE, "output.0"),
+        (Kind.SHAPE, "output.1.text"),
+    ]
+
+
 def refused(status: int, code: str) -> Exchange:
     return Exchange(status, {}, {"error": {"code": code, "message": "So.", "param": None}})
 
@@ -443,6 +462,8 @@ def test_the_lines() -> None:
     shown = lines(report(outcome(Difference(Kind.USAGE, "usage.x", "1", "2"))))
     assert "chat          0     usage  usage.x  2/3   1  2" in shown
     assert "chat          10       20       100      250      2.50" in shown
+    failed = report(outcome(Difference(Kind.STATUS, "status", "200", "400")))
+    assert "chat          10       20       100      250" in lines(failed)
     assert shown[-1] == "DIFFERENT: 1 in 1 of 1 conversations."
     assert any(line.startswith("Models answer in other words") for line in shown)
     assert lines(report(outcome(), words=True))[-1] == "Alike: 1 conversations."
