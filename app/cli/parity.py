@@ -103,7 +103,7 @@ class Options:
 def parity(url_a: str, url_b: str, unexpected: tuple[str, ...], **given: Any) -> None:
     """Replay conversations against two gateways, at URL_A and URL_B, and show in what the answers differ.
 
-    Exit code 0: alike, 1: different, 2: could not run. Asks each side's model about forty short questions a run.
+    Exit code 0: alike, 1: different, 2: could not run. Asks each side's model about thirty short questions a run.
     """
     options = Options(**given)
     if unexpected:
