@@ -1,4 +1,4 @@
-"""Report of `codex parity`: lines for a terminal, a page without scripts, and JSON. Pure.
+"""Report of `codex parity`: lines for a terminal, a page without scripts, and JSON.
 
 What the two sides said is quoted in it, so it is made one short line without control characters and keys, and escaped.
 """
