@@ -9,7 +9,7 @@ ABOUT_TO_SERVE := PYTHONDONTWRITEBYTECODE=1 exec $(BIN)/python scripts/first_run
 WORKERS ?= 4
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help run dev unit test test-system test-langchain chaos cov fmt check bench clean
+.PHONY: help run dev unit test test-per-request test-system test-langchain chaos cov fmt check bench clean
 .PHONY: run-environment dev-environment langchain-environment bench-environment
 
 help:  ## List the targets
@@ -26,6 +26,11 @@ unit: dev-environment  ## The tests of pure modules and of single ones with fake
 
 test: dev-environment  ## Every test that needs no account and no system package; WORKERS=4 processes
 	$(PYTEST) -n $(WORKERS) -m "not system and not chaos"
+
+test-per-request: dev-environment  ## The tests of what clients see, with a codex process for each turn
+	TEST_USE_APP_SERVER=false $(PYTEST) -n $(WORKERS) $(addprefix tests/e2e/test_,chat_in_other_words.py completions.py \
+		errors.py exactness.py images.py parameters.py refusals.py responses.py responses_failures.py \
+		responses_input.py responses_tools.py retry.py structured_output.py timeouts.py tools.py usage.py)
 
 test-system: dev-environment test-langchain  ## Tests with real neighbours; installs what they need; LangChain's too
 	@(for tool in strace curl promtool shellcheck redis-server nginx caddy systemd-analyze ip; do command -v $$tool || exit; done) \

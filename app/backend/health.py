@@ -36,6 +36,9 @@ class Health:
     first), `retiring` counts processes that another has replaced, `counters` are protocol anomalies of this process.
     `running` and `waiting` are turns and requests at the gateway's admission. `kept` is what this process keeps of
     conversations.
+
+    Where each turn has a process of its own, there is no `pid` but `pids`, of which `spare` have no turn yet, and
+    `generation` is 1 from the first start on: the counters are those of all of them.
     """
 
     ready: bool
@@ -57,3 +60,11 @@ class Health:
     waiting: int = 0
     counters: dict[str, int] = field(default_factory=dict)
     kept: Kept = field(default_factory=lambda: NOTHING_KEPT)
+    backend: str = "app_server"
+    pids: tuple[int, ...] = ()
+    spare: int = 0
+
+    @property
+    def processes(self) -> tuple[int, ...]:
+        """Return the process ids of what new turns begin on."""
+        return self.pids or (() if self.pid is None else (self.pid,))

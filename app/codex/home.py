@@ -11,6 +11,7 @@
         renewal.lock          locked while a child may be renewing the login (`app.codex.renewal_lock`)
         workspace/            the child's working directory, empty
         tmp/                  the child's TMPDIR
+        turns/                folders of processes that run one turn (`app.backends.per_request.folders`)
 
 All functions do file I/O and raise `OSError` if the disk refuses, `HomeRefused` if a person has to decide.
 """
@@ -96,6 +97,11 @@ class Home:
     def tmp(self) -> Path:
         """The child's directory for temporary files."""
         return self.private / "tmp"
+
+    @property
+    def turns(self) -> Path:
+        """Folders of processes that run one turn each."""
+        return self.private / "turns"
 
     @property
     def pid_file(self) -> Path:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import certifi
@@ -126,3 +126,12 @@ class Launcher:
             said = last_words(done.stderr.decode(errors="replace").splitlines())
             raise OSError(failed_start(problem, said))
         return bytes(done.stdout)
+
+
+def apart(spec: ChildSpec, folder: Path) -> ChildSpec:
+    """Return the same start with databases and temporary files in a folder of that child's own.
+
+    The login stays the one file: a copy that codex renews would leave the original worth nothing.
+    """
+    databases = to_arguments({"sqlite_home": str(folder)})
+    return replace(spec, argv=(*spec.argv, *databases), env=spec.env | {"TMPDIR": str(folder)})

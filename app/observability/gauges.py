@@ -53,6 +53,11 @@ class Gauges:
         self._backoff = gauge("codex_worker_backoff_ms", "Wait before the next start of the child.")
         self._handshake = gauge("codex_worker_handshake_ms", "What the last start took.")
         self._resident = gauge("codex_worker_resident_bytes", "Memory of the child that serves.")
+        self._processes = gauge(
+            "codex_worker_processes",
+            "Codex processes that turns run on, or may begin on.",
+            ["backend"],
+        )
         self._queue = gauge("codex_queue_depth", "Requests that wait for a slot.")
         self._maintenance = gauge("codex_maintenance_mode", "1 while maintenance is on.")
         self._kept = gauge("codex_kept_threads", "Conversations kept for their next round.")
@@ -73,8 +78,9 @@ class Gauges:
         self._ready.set(status.ready)
         self._backoff.set(status.backoff_ms)
         self._handshake.set(status.handshake_ms or 0)
-        resident = None if status.pid is None else resident_bytes(status.pid)
-        self._resident.set(resident or 0)
+        self._processes.labels(status.backend).set(len(status.processes))
+        resident = (resident_bytes(pid) or 0 for pid in status.processes)
+        self._resident.set(max(resident, default=0))
         self._queue.set(status.waiting)
         self._maintenance.set(self._in_maintenance())
         self._kept.set(status.kept.count)

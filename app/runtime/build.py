@@ -13,6 +13,7 @@ from app.backend.protocols import Backend
 from app.backends.app_server.backend import AppServerBackend
 from app.backends.app_server.kept_threads import KeptLimits
 from app.backends.app_server.limits import Limits
+from app.backends.per_request.backend import PerRequestBackend
 from app.codex.config import Upstream, UpstreamKind
 from app.codex.home import Home
 from app.codex.launch import Launcher
@@ -32,7 +33,7 @@ def build_worker_services(
     settings: Settings, choose_backend: BackendChoice | None = None
 ) -> WorkerServices:
     """Choose the upstream, and make a backend in front of it. `choose_backend` replaces the one of the settings."""
-    choose_backend = choose_backend or app_server
+    choose_backend = choose_backend or (app_server if settings.use_app_server else per_request)
     home = Home(settings.codex_home)
     upstream = choose_upstream(settings, home).upstream
     demo: DemoUpstream | None = None
@@ -53,7 +54,22 @@ def build_worker_services(
 
 def app_server(settings: Settings, upstream: Upstream) -> Backend:
     """Return the backend with one supervised app-server."""
-    launcher = Launcher(
+    return AppServerBackend(_launcher(settings, upstream), _limits(settings), VERSION)
+
+
+def per_request(settings: Settings, upstream: Upstream) -> Backend:
+    """Return the backend with a process for each turn."""
+    return PerRequestBackend(
+        _launcher(settings, upstream),
+        _limits(settings),
+        VERSION,
+        most=settings.max_concurrency,
+        spare=settings.per_request_spare,
+    )
+
+
+def _launcher(settings: Settings, upstream: Upstream) -> Launcher:
+    return Launcher(
         Home(settings.codex_home),
         settings.codex_bin or bundled_codex_path(),
         upstream,
@@ -62,7 +78,10 @@ def app_server(settings: Settings, upstream: Upstream) -> Backend:
         settings.ca_certificate,
         settings.upstream_models,
     )
-    limits = Limits(
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(
         rpc_timeout_ms=settings.rpc_timeout_ms,
         startup_timeout_ms=settings.startup_timeout_ms,
         backoff_initial_ms=settings.backoff_initial_ms,
@@ -72,4 +91,3 @@ def app_server(settings: Settings, upstream: Upstream) -> Backend:
         memory_bytes=settings.memory_limit_bytes,
         kept=KeptLimits(settings.kept_threads, settings.kept_thread_ttl_s),
     )
-    return AppServerBackend(launcher, limits, VERSION)

@@ -62,7 +62,7 @@ class Settings:
     rate_limits: Mapping[str, tuple[Window, ...]] = _var("PROXY_RATE_LIMITS", "", values.rate_limits, "Other limits for single keys: name=10/minute;100/hour,name=off.")
     rate_limit_storage: str = _var("PROXY_RATE_LIMIT_STORAGE", "memory://", values.rate_limit_storage, "Where requests are counted: memory:// in the worker, until a reload, or redis://:password@host:6379/0 for replicas and reloads together.", secret=True)
     key_max_concurrency: int = _var("PROXY_KEY_MAX_CONCURRENCY", "0", values.whole(0, 100_000), "Requests of one client key that may be in progress at once; 0 for no limit.")
-    use_app_server: bool = _var("PROXY_USE_APP_SERVER", "true", values.flag, "Answer through codex app-server; false is refused until another backend exists.")
+    use_app_server: bool = _var("PROXY_USE_APP_SERVER", "true", values.flag, "Answer through one shared codex app-server; false starts a codex process for each turn.")
     maintenance_mode: bool = _var("PROXY_MAINTENANCE_MODE", "false", values.flag, "Answer /v1 with 503 MAINTENANCE; what was set at /internal/maintenance wins until this value changes.")
     protect_models: bool = _var("PROXY_PROTECT_MODELS", "true", values.flag, "Ask for a key on the model list, too.")
     default_model: str = _var("PROXY_DEFAULT_MODEL", "", values.text, "The model of a request that names none; without it such a request is refused.")
@@ -100,6 +100,7 @@ class Settings:
     memory_limit_bytes: int = _var("WORKER_MEMORY_LIMIT_BYTES", "2147483648", values.whole(1 << 26, 1 << 40), "Resident memory of the child above which a new one takes its place; its running turns finish.")
     kept_threads: int = _var("WORKER_KEPT_THREADS", "64", values.whole(0, 10_000), "Conversations that the child keeps for their next round, so that the upstream finds them in its cache; 0 keeps none.")
     kept_thread_ttl_s: int = _var("WORKER_KEPT_THREAD_TTL_S", "1800", values.whole(1, 86_400), "How long a conversation is kept after its last answer.")
+    per_request_spare: int = _var("WORKER_PER_REQUEST_SPARE", "0", values.whole(0, 64), "Processes that are started ahead of demand where PROXY_USE_APP_SERVER is false.")
     shutdown_grace_ms: int = _var("WORKER_SHUTDOWN_GRACE_MS", "10000", values.milliseconds, "How long open requests may finish after TERM.")
     reload_grace_ms: int | None = _var("WORKER_RELOAD_GRACE_MS", "", values.optional_milliseconds, "How long open requests may finish on a worker that a reload has replaced; PROXY_TIMEOUT_MS if empty.")
     codex_home: Path = _var("CODEX_HOME", "./.codex-api", values.path, "Where everything that the service writes lives.")
@@ -195,8 +196,6 @@ def _conflicts(parsed: Mapping[str, Any]) -> list[str]:
     problems = []
     if parsed.get("api_key") == "":
         problems.append("PROXY_API_KEY is required: the key that clients send as bearer.")
-    if parsed.get("use_app_server") is False:
-        problems.append("PROXY_USE_APP_SERVER=false: there is no other backend yet.")
     if parsed.get("backoff_initial_ms", 0) > parsed.get("backoff_max_ms", math.inf):
         problems.append("WORKER_BACKOFF_INITIAL_MS must not exceed WORKER_BACKOFF_MAX_MS.")
     named = parsed.get("api_keys", {})

@@ -208,6 +208,8 @@ def start_gateway(
         "CODEX_HOME": str(home),
         "PYTHONWARNINGS": "error",
         "PYTHONDONTWRITEBYTECODE": "1",
+        # `make test-per-request` runs the tests of what clients see with the other backend.
+        "PROXY_USE_APP_SERVER": os.environ.get("TEST_USE_APP_SERVER", ""),
     }
     if upstream is not None:
         environment |= {

@@ -94,19 +94,23 @@ class Renewal:
                 self.renew(child)
             gevent.sleep(interval_s)
 
+    @property
+    def is_wanted(self) -> bool:
+        """True if the login will soon be due and can be renewed, and that was not tried a moment ago."""
+        login = self._login
+        return (
+            login.is_due(_AHEAD_S)
+            and login.mark is not None
+            and not login.is_read_only
+            and time.monotonic() >= self._not_before
+        )
+
     def renew(self, child: Renewing) -> None:
         """Renew the login if it will soon be due. Blocks, and does nothing while another child may be renewing."""
         login, mark = self._login, child.login
         # codex would offer what it read at its start: another login in the file means that this may be spent.
-        is_possible = (
-            login.is_due(_AHEAD_S)
-            and mark is not None
-            and mark == login.mark
-            and not login.is_read_only
-            and time.monotonic() >= self._not_before
-        )
         lock = RenewalLock(self._path)
-        if not is_possible or not lock.try_acquire():
+        if not (self.is_wanted and mark == login.mark) or not lock.try_acquire():
             return
         self._not_before = time.monotonic() + _PAUSE_S
         child.is_renewing = True

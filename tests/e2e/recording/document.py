@@ -41,7 +41,6 @@ def _refused_settings() -> dict[str, list[str]]:
         "conflicts": surface.problems(
             key
             | {
-                "PROXY_USE_APP_SERVER": "false",
                 "WORKER_BACKOFF_INITIAL_MS": "9000",
                 "PROXY_API_KEYS": f"default=a,b={KEY}",
                 "PROXY_ADMIN_KEY": KEY,

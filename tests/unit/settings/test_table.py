@@ -73,6 +73,7 @@ DEFAULTS: dict[str, tuple[str, Any]] = {
     "WORKER_MEMORY_LIMIT_BYTES": ("memory_limit_bytes", 2_147_483_648),
     "WORKER_KEPT_THREADS": ("kept_threads", 64),
     "WORKER_KEPT_THREAD_TTL_S": ("kept_thread_ttl_s", 1800),
+    "WORKER_PER_REQUEST_SPARE": ("per_request_spare", 0),
     "WORKER_RELOAD_GRACE_MS": ("reload_grace_ms", None),
     "CODEX_HOME": ("codex_home", ROOT / ".codex-api"),
     "CODEX_BIN": ("codex_bin", None),
@@ -183,6 +184,7 @@ VALID: list[tuple[str, str, Any]] = [
     ("WORKER_MAX_CONCURRENCY", "1", 1),
     ("PROXY_SSE_MAX_CONCURRENCY", "1", 1),
     ("WORKER_KEPT_THREADS", "0", 0),
+    ("WORKER_PER_REQUEST_SPARE", "64", 64),
     ("WORKER_KEPT_THREAD_TTL_S", "60", 60),
     ("WORKER_MEMORY_LIMIT_BYTES", "67108864", 67_108_864),
     ("WORKER_QUEUE_MAX", "0", 0),
@@ -346,6 +348,7 @@ INVALID: list[tuple[str, str, str]] = [
     ("PROXY_MAX_BODY_BYTES", "1073741825", "a whole number from 1024 to 1073741824."),
     ("PROXY_BODY_MEMORY_BYTES", "1048575", "a whole number from 1048576 to 1099511627776."),
     ("PROXY_SSE_MAX_CONCURRENCY", "100001", "a whole number from 1 to 100000."),
+    ("WORKER_PER_REQUEST_SPARE", "65", "a whole number from 0 to 64."),
     ("WORKER_KEPT_THREADS", "-1", "a whole number from 0 to 10000."),
     ("WORKER_KEPT_THREAD_TTL_S", "90000", "a whole number from 1 to 86400."),
     ("WORKER_MEMORY_LIMIT_BYTES", "1024", "a whole number from 67108864 to 1099511627776."),
@@ -422,12 +425,12 @@ def test_every_variable_says_what_it_means_in_one_sentence(field: Any) -> None:
 
 
 def test_all_problems_are_reported_together() -> None:
-    problems = problems_of({"PORT": "x", "LOG_LEVEL": "x", "PROXY_USE_APP_SERVER": "false"})
+    problems = problems_of({"PORT": "x", "LOG_LEVEL": "x", "WORKER_BACKOFF_MAX_MS": "100"})
     assert problems == [
         "PORT must be a whole number from 0 to 65535.",
         "LOG_LEVEL must be one of debug, info, warning, error.",
         "PROXY_API_KEY is required: the key that clients send as bearer.",
-        "PROXY_USE_APP_SERVER=false: there is no other backend yet.",
+        "WORKER_BACKOFF_INITIAL_MS must not exceed WORKER_BACKOFF_MAX_MS.",
     ]
     assert str(SettingsError(problems)) == "Settings refused: " + " ".join(problems)
 
@@ -435,10 +438,6 @@ def test_all_problems_are_reported_together() -> None:
 @pytest.mark.parametrize(
     ("given", "problem"),
     [
-        (
-            {"PROXY_USE_APP_SERVER": "no"},
-            "PROXY_USE_APP_SERVER=false: there is no other backend yet.",
-        ),
         (
             {"WORKER_BACKOFF_INITIAL_MS": "600", "WORKER_BACKOFF_MAX_MS": "599"},
             "WORKER_BACKOFF_INITIAL_MS must not exceed WORKER_BACKOFF_MAX_MS.",
