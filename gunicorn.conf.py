@@ -64,7 +64,7 @@ _descriptors_module = _load("app.settings.descriptors")
 try:
     _descriptors = _descriptors_module.plan(
         _settings.connections,
-        _settings_module.OTHER_DESCRIPTORS,
+        _settings.other_descriptors,
         soft=_open_files[0],
         hard=_open_files[1],
     )

@@ -87,7 +87,8 @@ def _is_open_to_others(file: Path) -> bool:
 
 def _open_files(site: Site) -> Result:
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    return checks.open_files(limit, site.settings.connections)
+    settings = site.settings
+    return checks.open_files(limit, settings.connections, settings.other_descriptors)
 
 
 def _child(site: Site) -> Result:

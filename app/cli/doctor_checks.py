@@ -39,17 +39,17 @@ _LOGIN_AT_FAULT = re.compile(
 _OPENAI = {API_KEY: (API,), CHATGPT: CHATGPT_SITES}
 
 
-def open_files(limit: int, connections: int) -> Result:
+def open_files(limit: int, connections: int, others: int = OTHER_DESCRIPTORS) -> Result:
     """Judge the hard limit of open files as the start does. A negative limit means none."""
     try:
-        found = descriptors.plan(connections, OTHER_DESCRIPTORS, soft=max(limit, 0), hard=limit)
+        found = descriptors.plan(connections, others, soft=max(limit, 0), hard=limit)
     except descriptors.TooFew as refusal:
         return fail(refusal.sentence, refusal.remedy)
     if not found.lacking:
         return ok("As many may be open as the clients need.")
     return warn(
         f"Only {limit} may be open, which is less than {connections} clients need: {found.connections} are accepted.",
-        descriptors.remedy(connections + OTHER_DESCRIPTORS),
+        descriptors.remedy(connections + others),
     )
 
 

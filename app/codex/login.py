@@ -127,8 +127,13 @@ class Login:
         self._refused = (self.mark, time.monotonic())
 
     def note_not_renewed(self, *, is_spent: bool = False) -> None:
-        """Remember that a renewal has failed; `is_spent`: for good, so that codex does not try it again."""
-        self._not_renewed, self._is_spent = self.mark, is_spent
+        """Remember that a renewal has failed; `is_spent`: for good, so that codex does not try it again.
+
+        A login that was spent stays so: a child that has just started tries once more all the same.
+        """
+        mark = self.mark
+        self._is_spent = is_spent or (self._is_spent and mark == self._not_renewed)
+        self._not_renewed = mark
 
     def note_accepted(self) -> None:
         """Forget an earlier refusal."""

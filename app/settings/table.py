@@ -27,6 +27,9 @@ IDLE_CONNECTIONS = 1024
 OTHER_DESCRIPTORS = 256
 """Open files beside client connections: the child's pipes, databases, libraries, images that are downloaded."""
 
+PROCESS_DESCRIPTORS = 4
+"""Open files for a codex process: the socket, its errors, and two more while it is started."""
+
 
 class SettingsError(Exception):
     """One or more settings are wrong. `problems` has a sentence for each."""
@@ -142,6 +145,15 @@ class Settings:
         So there is always one for a health check: those that only wait are closed where room runs out.
         """
         return self.requests_at_once + IDLE_CONNECTIONS
+
+    @property
+    def other_descriptors(self) -> int:
+        """Open files beside client connections: more where each turn has a process."""
+        if self.use_app_server:
+            return OTHER_DESCRIPTORS
+        return OTHER_DESCRIPTORS + PROCESS_DESCRIPTORS * (
+            self.max_concurrency + self.per_request_spare
+        )
 
     @property
     def requests_at_once(self) -> int:

@@ -129,6 +129,7 @@ class Readiness:
         """Note that every process is gone."""
         if self.lifecycle.state is State.DRAINING:
             self._advance(Signal.EXITED)
+        log.info("child_stopped", extra={"child": "codex"})
 
     def _advance(self, signal: Signal) -> None:
         self.lifecycle = self.lifecycle.advance(signal, time.monotonic())

@@ -710,3 +710,9 @@ def test_models_of_an_upstream_need_an_upstream() -> None:
         load_settings(given)
     settings = load_settings({**given, "CODEX_UPSTREAM_URL": "http://host/v1"})
     assert settings.upstream_models == ("auto", "codex", "meta/Llama-3.3:70b")
+
+
+def test_processes_for_each_turn_take_open_files() -> None:
+    few = {"PROXY_API_KEY": KEY, "WORKER_MAX_CONCURRENCY": "10", "WORKER_PER_REQUEST_SPARE": "2"}
+    assert load_settings(few).other_descriptors == 256
+    assert load_settings({**few, "PROXY_USE_APP_SERVER": "false"}).other_descriptors == 256 + 4 * 12

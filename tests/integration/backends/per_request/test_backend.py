@@ -206,6 +206,20 @@ def test_a_login_that_is_soon_due_is_renewed_without_a_turn(
     assert accounts.turns == ["access-1"]
 
 
+def test_a_token_that_is_still_good_serves_where_the_login_is_spent(
+    run: Run, of_accounts: Launcher, accounts: Accounts, home: Home
+) -> None:
+    accounts.failure = 401
+    accounts.write_login(home.auth_file, RECENT, good_for_s=200)
+    backend = run(of_accounts)
+    eventually(lambda: backend.health().ready and not backend.login.is_lacking)
+    await_nobody(backend)
+    for _ in range(2):
+        backend.check_login()
+        answer(backend)
+    assert accounts.turns == ["access-0"] * 2
+
+
 def test_who_leaves_during_a_renewal_does_not_break_it_off(
     run: Run, of_accounts: Launcher, accounts: Accounts, home: Home
 ) -> None:
