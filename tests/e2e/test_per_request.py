@@ -227,6 +227,49 @@ def test_a_hundred_that_leave_and_a_hundred_that_stay_leave_nothing_behind(
     wait_until(lambda: descriptors(gateway) <= open_before + 2, "descriptors are given back")
 
 
+def test_who_hangs_or_grows_is_ended_with_its_own_turn(
+    make_gateway: Callable[..., Gateway], upstream: Upstream
+) -> None:
+    gateway = make_gateway(
+        PROXY_USE_APP_SERVER="false",
+        WORKER_PROBE_INTERVAL_MS="100",
+        WORKER_PROBE_TIMEOUT_MS="300",
+        WORKER_RPC_TIMEOUT_MS="1000",
+    )
+    other, begun = upstream.play(HELD), upstream.play({**HELD, "hold_after": 1})
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(ROUTES[0].stream, gateway, ask(begun))
+        upstream.control.wait("headers_sent", begun)
+        (victim,) = {turn.pid for turn in codex_of(gateway)} & set(child(gateway)["pids"])
+        second = pool.submit(gateway.post, ask(other))
+        upstream.control.wait("headers_sent", other)
+        psutil.Process(victim).send_signal(signal.SIGSTOP)
+        assert first.result().code == "WORKER_UNAVAILABLE"
+        upstream.control.release(other)
+        assert second.result().status_code == 200
+    (ended,) = gateway.events("child_recycled")
+    assert ended["reason"] in {"hung", "deaf"}
+    await_nobody(gateway)
+
+
+def test_who_outgrows_its_memory_is_told_so(
+    make_gateway: Callable[..., Gateway], upstream: Upstream
+) -> None:
+    gateway = make_gateway(
+        PROXY_USE_APP_SERVER="false",
+        WORKER_PROBE_INTERVAL_MS="100",
+        WORKER_MEMORY_LIMIT_BYTES=str(1 << 26),  # less than any process has
+    )
+    answer = gateway.post(ask(upstream.play(HELD)))
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"]) == (503, "WORKER_UNAVAILABLE")
+    assert "memory" in error["message"]
+    reasons = {entry["reason"] for entry in gateway.events("child_recycled")}
+    assert reasons <= {"memory", "memory_twice"}
+    assert reasons
+    await_nobody(gateway)
+
+
 def test_a_stop_ends_what_runs_and_leaves_no_process(
     make_gateway: Callable[..., Gateway], upstream: Upstream
 ) -> None:

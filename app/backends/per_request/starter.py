@@ -103,7 +103,7 @@ class Starter:
         try:
             renewal.begin_start()
             process = self._fork(self.spec, renewal)
-        except OSError as error:
+        except (OSError, subprocess.SubprocessError) as error:
             renewal.end_start(is_done=False)
             raise _failed(error) from error
         except BaseException:
@@ -127,7 +127,7 @@ class Starter:
         mark = self._login.mark  # before the child reads it
         try:
             child = Child(apart(spec, folder))
-        except OSError:
+        except BaseException:
             self.folders.remove(folder)
             raise
         self._started += 1
