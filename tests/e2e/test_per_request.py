@@ -141,7 +141,7 @@ def test_failures_are_those_of_the_shared_worker(
     cut = {
         "items": [{"type": "message", "deltas": WORDS}],
         "failure": {"name": "cut_mid_stream", "after_deltas": 2},
-        "first_delta_ms": 400,
+        "interval_ms": 500,
     }
     told = route.stream(gateway, route.ask(upstream.play([cut])))
     assert (told.code, told.is_whole) == ("UPSTREAM_ERROR", False)
@@ -289,6 +289,20 @@ def test_a_stop_ends_what_runs_and_leaves_no_process(
         assert answer.result().json()["error"]["code"] == "DRAINING"
     assert not any(map(psutil.Process.is_running, family))
     assert list((gateway.home / "gateway" / "turns").iterdir()) == []
+
+
+def test_a_killed_worker_takes_its_processes_along_and_the_next_one_clears_up(
+    make_gateway: Callable[..., Gateway],
+) -> None:
+    gateway = make_gateway(PROXY_USE_APP_SERVER="false", WORKER_PER_REQUEST_SPARE="1")
+    wait_until(lambda: child(gateway)["spare"] == 1, "one is ahead")
+    (worker,), family = gateway.workers(), codex_of(gateway)
+    (left,) = (gateway.home / "gateway" / "turns").iterdir()
+    worker.kill()
+    psutil.wait_procs(family, timeout=10)
+    assert not any(map(psutil.Process.is_running, family))
+    wait_until(lambda: child(gateway)["spare"] == 1, "the next worker serves")
+    assert not left.exists()
 
 
 def test_what_is_ahead_of_demand_is_used_and_replaced(

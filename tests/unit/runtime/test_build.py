@@ -35,3 +35,13 @@ def test_a_login_that_serves_is_remembered(
         assert home.login_marker.exists() is is_remembered
     finally:
         services.stop()
+
+
+@pytest.mark.parametrize(("flag", "backend"), [("true", "app_server"), ("false", "per_request")])
+def test_the_flag_chooses_the_backend(tmp_path: Path, flag: str, backend: str) -> None:
+    settings = {"PROXY_API_KEY": "k" * 32, "CODEX_HOME": str(tmp_path), **URL}
+    services = build_worker_services(load_settings({**settings, "PROXY_USE_APP_SERVER": flag}))
+    try:
+        assert services.backend.health().backend == backend
+    finally:
+        services.stop()
