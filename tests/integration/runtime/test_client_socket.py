@@ -267,8 +267,10 @@ def test_one_that_is_not_let_in_is_answered_and_closed_at_once(
 ) -> None:
     door.lets_in = False
     with socket.socket() as theirs:
+        door.server.stop_accepting()  # so that all of it is there when it is looked at
         theirs.connect(door.server.socket.getsockname())
         theirs.sendall(begun)
+        door.server.start_accepting()
         with deadline(), suppress(ConnectionResetError):  # of half a head, which nobody reads
             assert theirs.recv(100) == answer
             assert theirs.recv(100) == b""
