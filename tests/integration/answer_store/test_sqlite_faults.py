@@ -100,10 +100,11 @@ def test_two_processes_write_to_one_file_and_are_killed_in_the_middle(
     store = make()
     for stem, known in zip(("one", "two"), lines, strict=True):
         assert known == [str(n) for n in range(len(known))]  # none had to fail
-        number = known[-1]
+        assert store.get("ann", f"{stem}_{known[-1]}") is not None
+        number = min(int(known[-1]), 500)  # a fast disk has taken more than a chain may have
         found = store.chain("ann", f"{stem}_{number}")
         assert found is not None
-        assert [answer.id for answer in found] == [f"{stem}_{n}" for n in range(int(number) + 1)]
+        assert [answer.id for answer in found] == [f"{stem}_{n}" for n in range(number + 1)]
         assert all(len(answer.made) == 20_000 for answer in found)
     assert names(folder) == {"answers-1.sqlite"}
     with closing(sqlite3.connect(folder / "answers-1.sqlite")) as database:
