@@ -297,19 +297,7 @@ class Supervisor:
         self.last_exit = ended
         self._advance(Signal.EXITED)
         life = self.lifecycle
-        fields = {
-            "child": self.name,
-            "reason": ended.reason,
-            "exit_code": ended.exit_code,
-            "detail": ended.detail,
-            "backoff_ms": life.backoff_ms,
-            "failures": life.failures,
-            "restart_count": life.restarts,
-        }
-        if life.failures == DEGRADED_AFTER:
-            log.critical("child_degraded", extra=fields)
-        else:
-            log.error("child_exited", extra=fields)
+        log_failure(self.name, ended, life)
         self.backoff_until = time.monotonic() + life.backoff_ms / 1000
         stopped = self._stopping.wait(life.backoff_ms / 1000)
         self.backoff_until = None
@@ -330,3 +318,20 @@ class Supervisor:
 
     def __repr__(self) -> str:
         return f"<Supervisor {self.name} {self.lifecycle.state.name} child={self.child!r}>"
+
+
+def log_failure(child: str, ended: LastExit, life: Lifecycle) -> None:
+    """Log why a child is gone, or did not come up. `life` is where that has led."""
+    fields = {
+        "child": child,
+        "reason": ended.reason,
+        "exit_code": ended.exit_code,
+        "detail": ended.detail,
+        "backoff_ms": life.backoff_ms,
+        "failures": life.failures,
+        "restart_count": life.restarts,
+    }
+    if life.failures == DEGRADED_AFTER:
+        log.critical("child_degraded", extra=fields)
+    else:
+        log.error("child_exited", extra=fields)

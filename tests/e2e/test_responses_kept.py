@@ -348,3 +348,13 @@ def test_a_reference_is_told_that_nothing_is_kept(
     error = refused.json()["error"]
     assert (error["code"], error["param"]) == ("unsupported_parameter", "input[1]")
     assert "PROXY_RESPONSE_STORE" in error["message"]
+
+
+def test_more_references_than_are_looked_up_are_refused_in_words(gateway: Gateway) -> None:
+    references = [{"type": "item_reference", "id": f"rs_{number}"} for number in range(1001)]
+    refused = post(gateway, {"input": references})
+    error = refused.json()["error"]
+    assert (refused.status_code, error["param"]) == (400, "input")
+    assert error["code"] == "array_above_max_length"
+    few = post(gateway, {"input": references[:2]}).json()["error"]
+    assert few["message"] == "Item with id 'rs_0' not found."

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain as chained
-from itertools import islice
 from typing import Any, TypeVar
 
 import orjson
@@ -28,8 +27,8 @@ from app.http.request_lifetime import current_lifetime
 from app.http.services import services
 from app.json_cost import MOST_VALUES, has_too_many_values
 
-_MOST_REFERENCES = 1000
-"""Items of one request that are looked up; a conversation has some for each of its answers."""
+_MOST_LOOKUPS = 1000
+"""Of one request: one for each response that it refers to, and for each item that is not there."""
 
 Result = TypeVar("Result")
 
@@ -130,13 +129,25 @@ def _with_parts(wanted: Iterable[str]) -> tuple[StoredAnswer, ...]:
     store, mine = services().answer_store, owner()
     found: dict[str, StoredAnswer] = {}
     known: set[str] = set()
-    for item_id in islice(wanted, _MOST_REFERENCES):
-        answer = None if item_id in known else store.find(mine, item_id)
-        if answer is not None and answer.id not in found:
-            _hold(answer)
-            found[answer.id] = answer
-            known |= _by_id(orjson.loads(answer.made)).keys()
-        if sum(answer.cost for answer in found.values()) > MOST_CHAIN_BYTES:
+    size = lookups = 0
+    for item_id in wanted:
+        if item_id in known:
+            continue
+        lookups += 1
+        if lookups > _MOST_LOOKUPS:
+            raise InvalidRequest(
+                f"Invalid 'input': it refers to items of more than {_MOST_LOOKUPS} responses. Send them whole.",
+                param="input",
+                code="array_above_max_length",
+            )
+        answer = store.find(mine, item_id)
+        if answer is None or answer.id in found:
+            continue
+        _hold(answer)
+        found[answer.id] = answer
+        known |= _by_id(orjson.loads(answer.made)).keys()
+        size += answer.cost
+        if size > MOST_CHAIN_BYTES:
             raise ContextLengthExceeded(
                 f"The conversation is too long to be put together: {MOST_CHAIN_BYTES} bytes are the most.",
                 part=RequestPart.PROMPT,

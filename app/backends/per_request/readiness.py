@@ -13,13 +13,13 @@ from gevent.event import Event
 
 from app.backends.app_server.status import unready_reason
 from app.process.lifecycle import (
-    DEGRADED_AFTER,
     BackoffPolicy,
     LastExit,
     Lifecycle,
     Signal,
     State,
 )
+from app.process.supervisor import log_failure
 
 log = logging.getLogger("codex_api.codex")
 
@@ -94,19 +94,7 @@ class Readiness:
         self._advance(Signal.EXITED)
         life = self.lifecycle
         self.backoff_until = time.monotonic() + life.backoff_ms / 1000
-        fields = {
-            "child": "codex",
-            "reason": why.reason,
-            "exit_code": why.exit_code,
-            "detail": why.detail,
-            "backoff_ms": life.backoff_ms,
-            "failures": life.failures,
-            "restart_count": life.restarts,
-        }
-        if life.failures == DEGRADED_AFTER:
-            log.critical("child_degraded", extra=fields)
-        else:
-            log.error("child_exited", extra=fields)
+        log_failure("codex", why, life)
         return True
 
     def await_backoff(self) -> bool:
