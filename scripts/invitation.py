@@ -16,7 +16,7 @@ from typing import Any
 
 import psutil
 
-from app.cli.running_gateway import address_of
+from app.cli.running_gateway import address_of, listening_ports
 from app.settings import Settings
 
 _PATIENCE_S = 120
@@ -66,13 +66,10 @@ def wait_and_invite(service: psutil.Process, settings: Settings) -> None:
 def listening_port(service: psutil.Process) -> int:
     """Return the port that the service or its child listens on, 0 if none is open yet."""
     try:
-        for process in (service, *service.children()):
-            for connection in process.net_connections("tcp"):
-                if connection.status == psutil.CONN_LISTEN:
-                    return int(getattr(connection.laddr, "port", 0))
+        family = (service, *service.children())
     except psutil.Error:
-        pass  # it has just ended
-    return 0
+        return 0  # it has just ended
+    return next((port for process in family for port in listening_ports(process)), 0)
 
 
 def ask_for_models(settings: Settings, port: int) -> tuple[int, dict[str, Any]]:

@@ -6,7 +6,8 @@ Redirects are not followed and `.netrc` is not read: a key goes to the address t
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
@@ -18,6 +19,8 @@ from app.cli.exit_codes import CheckFailed
 from app.scrub import without_secrets
 
 CHECK_PROXY = "Look at the proxy in between, and at the address."
+ANSWER_S = 2.0
+"""How long a gateway on this machine may take for a whole answer of its own."""
 _BLOCK_BYTES = 1024
 
 
@@ -64,7 +67,7 @@ class GatewayClient:
 
     address: str
     key: str = field(default="", repr=False)
-    timeout_s: float = 2.0
+    timeout_s: float = ANSWER_S
     direct: bool = False
 
     def send(
@@ -77,12 +80,40 @@ class GatewayClient:
         request_id: str | None = None,
     ) -> Answer:
         """GET, or POST a JSON body; with the client's key unless another is given. Blocks; raises `CheckFailed`."""
+        with self._exchange(path, body, method, key, request_id) as response:
+            return self._receive(response)
+
+    def events(self, path: str, body: Any) -> Iterator[Any]:
+        """POST a JSON body; yield the objects of the server-sent events until `[DONE]`, each as soon as it is there.
+
+        `timeout_s` bounds each silence. Blocks; raises `CheckFailed`, also where the stream breaks off.
+        """
+        with self._exchange(path, body) as response:
+            if response.status_code != HTTPStatus.OK or response.is_redirect:
+                self._receive(response).good()
+            for line in response.iter_lines(chunk_size=None):
+                if line == b"data: [DONE]":
+                    return
+                if line.startswith(b"data: "):
+                    yield _parsed(line[6:])
+        raise CheckFailed("The stream broke off before its end.", CHECK_PROXY)
+
+    @contextmanager
+    def _exchange(
+        self,
+        path: str,
+        body: Any = None,
+        method: str = "",
+        key: str | None = None,
+        request_id: str | None = None,
+    ) -> Iterator[requests.Response]:
+        """Send a request and lend its response, of which the head has come."""
         sent_key = self.key if key is None else key
         authorization = f"Bearer {sent_key}" if sent_key else None
         with requests.Session() as session:
             session.trust_env = not self.direct
             try:
-                response = session.request(
+                yield session.request(
                     method or ("GET" if body is None else "POST"),
                     self.address + path,
                     json=body,
@@ -92,11 +123,10 @@ class GatewayClient:
                     allow_redirects=False,
                     stream=True,
                 )
-                return self._receive(response)
             except requests.RequestException as error:
                 raise CheckFailed(
                     f"No whole answer from {self.address} within {self.timeout_s:g} seconds: {cause_of(error)}.",
-                    "Check the address, its certificate, HTTPS_PROXY; smoke and parity take --timeout.",
+                    "Check the address, its certificate, HTTPS_PROXY; ask, smoke and parity take --timeout.",
                 ) from None
 
     def _receive(self, response: requests.Response) -> Answer:
@@ -112,6 +142,13 @@ class GatewayClient:
                 raise requests.Timeout
         head_ms = round(response.elapsed.total_seconds() * 1000)
         return Answer(response.status_code, response.headers, bytes(body), head_ms)
+
+
+def _parsed(data: bytes) -> Any:
+    try:
+        return orjson.loads(data)
+    except ValueError:
+        raise CheckFailed("A frame of the stream is no JSON.", CHECK_PROXY) from None
 
 
 def unchanged(request: requests.PreparedRequest) -> requests.PreparedRequest:

@@ -18,14 +18,17 @@ from app.settings import SettingsError
 
 COMMANDS: Mapping[str, str] = MappingProxyType(
     {
+        "ask": "app.cli.ask",
         "doctor": "app.cli.doctor",
         "login": "app.cli.login",
         "logout": "app.cli.login",
         "maintenance": "app.cli.maintenance",
         "models": "app.cli.models",
         "parity": "app.cli.parity",
+        "reload": "app.cli.reload",
         "smoke": "app.cli.smoke",
         "status": "app.cli.status",
+        "stop": "app.cli.stop",
         "trace": "app.cli.trace",
     }
 )
@@ -62,7 +65,7 @@ class Commands(click.Group):
 
 @click.group("codex", cls=Commands)
 def group() -> None:
-    """Log in and out, see what the service can do and why it cannot, try a running one, close it for a while.
+    """Log in and out, ask a running gateway, see what it can do and why it cannot, reload it, close it, stop it.
 
     Exit codes: 0 fine, 1 failed, 2 wrong usage, 3 nobody is logged in; of parity 1 different, 2 could not run.
     """

@@ -58,11 +58,8 @@ def _call(method: str, order: Mapping[str, Any] | None = None, *, as_json: bool 
     settings = load_settings()
     if not settings.operator_key:
         give_up("PROXY_ADMIN_KEY is not set, and with PROXY_ENV=prod nothing else opens /internal.")
-    # The key goes out only where the pid file says that a gateway of ours runs.
-    if pid_of(Home(settings.codex_home).pid_file) is None:
+    if (pid := pid_of(Home(settings.codex_home).pid_file)) is None:
         give_up("No gateway runs with this CODEX_HOME.")
-    if settings.port == 0:
-        give_up("PORT=0: the gateway's port is in its log only. Give that one: PORT=… flask …")
-    client = client_of(settings, settings.operator_key)
+    client = client_of(pid, settings, settings.operator_key)
     state = client.send("/internal/maintenance", order, method=method).good().json()
     say(state, facts(state), as_json=as_json)

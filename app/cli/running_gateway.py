@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import psutil
 
 from app.cli.exit_codes import CheckFailed
-from app.cli.gateway_client import GatewayClient
+from app.cli.gateway_client import ANSWER_S, GatewayClient
 from app.settings import Settings
 
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104  (recognised, not bound)
@@ -35,10 +36,17 @@ def pid_of(pid_file: Path) -> int | None:
     """Return the running master's process id; None if there is no file or its process is gone or another program."""
     try:
         pid = int(pid_file.read_text())
-        # After a reboot the number may belong to anybody.
-        return pid if "gunicorn" in " ".join(psutil.Process(pid).cmdline()) else None
-    except (OSError, ValueError, psutil.Error):
+    except (OSError, ValueError):
         return None
+    return pid if is_gateway(pid) else None
+
+
+def is_gateway(pid: int) -> bool:
+    """Return whether that process is alive and a gunicorn: after a reboot the number may belong to anybody."""
+    try:
+        return "gunicorn" in " ".join(psutil.Process(pid).cmdline())
+    except (ValueError, psutil.Error):
+        return False
 
 
 def address_of(host: str, port: int) -> str:
@@ -47,27 +55,43 @@ def address_of(host: str, port: int) -> str:
     return f"http://[{called}]:{port}" if ":" in called else f"http://{called}:{port}"
 
 
-def client_of(settings: Settings, key: str) -> GatewayClient:
-    """Return a client of the gateway with these settings; neither a proxy nor .netrc stands between.
+def listening_ports(process: psutil.Process) -> list[int]:
+    """Return the TCP ports that a process listens on; none where it has ended, or belongs to somebody else."""
+    try:
+        connections = process.net_connections("tcp")
+    except psutil.Error:
+        return []
+    listening = (each for each in connections if each.status == psutil.CONN_LISTEN)
+    return [int(getattr(each.laddr, "port", 0)) for each in listening]
 
-    A key goes out only where the pid file says that a gateway of ours runs: another program on that port must not
-    learn it. The caller sees to that.
+
+def client_of(pid: int, settings: Settings, key: str, timeout_s: float = ANSWER_S) -> GatewayClient:
+    """Return a client of the gateway that runs as `pid`; neither a proxy nor .netrc stands between.
+
+    PORT is only believed where that process cannot be looked into: the setting may have changed since it began, and
+    another program on that port must not learn the key. Raises `CheckFailed` where the port is not known.
     """
-    return GatewayClient(address_of(settings.host, settings.port), key, direct=True)
+    ports = [settings.port]
+    with suppress(psutil.Error):
+        ports = listening_ports(psutil.Process(pid)) or ports
+    port = settings.port if settings.port in ports else ports[0]
+    if port == 0:
+        raise CheckFailed("The gateway does not listen yet.", "Try again in a moment.")
+    return GatewayClient(address_of(settings.host, port), key, timeout_s, direct=True)
 
 
 def probe(pid: int | None, settings: Settings) -> Running:
     """Ask the gateway's health routes. Blocks for a few seconds at most."""
     if pid is None:
         return Running(None)
-    if settings.port == 0:
-        return Running(pid, reason="PORT=0: its port is in its log only")
-    client = client_of(settings, settings.api_key)
+    address = ""
     try:
+        client = client_of(pid, settings, settings.api_key)
+        address = client.address
         ready = client.send("/readyz", key="")
         reason, health = ready.json().get("reason"), client.send("/healthz").json()
     except CheckFailed:
-        return Running(pid, client.address, reason="it does not answer")
+        return Running(pid, address, reason="it does not answer")
     return Running(
         pid,
         client.address,

@@ -108,7 +108,7 @@ class WorkerServices:
         is_waiting = successor is not None and successor.generation > self.shared.serving
         return {
             "state": record.state.value,
-            "at": datetime.fromtimestamp(record.at, UTC).isoformat(timespec="seconds"),
+            "at": datetime.fromtimestamp(record.at, UTC).isoformat(timespec="milliseconds"),
             "detail": record.text or None,
             "waits_for": successor.text if successor is not None and is_waiting else None,
         }

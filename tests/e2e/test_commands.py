@@ -1,0 +1,189 @@
+"""`flask codex ask`, `reload` and `stop` beside a running gateway, as processes that an operator starts."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.harness import DEADLINE_S, KEY, Gateway, Upstream, end, start_gateway, wait_until
+from tests.e2e.reloading import Site, events, reload_state
+
+DELTAS = ["He", "l", "l", "o ", "e\u0301", " \U0001f469\u200d", "\U0001f467", "\n\n", "aaa", "a"]
+
+
+def command(
+    gateway: Gateway, *arguments: str, folder: Path | None = None, **settings: str
+) -> list[Any]:
+    """Return the arguments and options of `subprocess` for one command; no `.env` but the folder's reaches it."""
+    program = str(Path(sys.executable).parent / "flask")
+    environment = gateway.environment or {"PATH": os.environ["PATH"], "HOME": str(folder)}
+    own = {"PYTHONDONTWRITEBYTECODE": "1", **settings}
+    if folder is None:
+        own["FLASK_SKIP_DOTENV"] = "1"
+    return [
+        [program, "--app", "wsgi", "codex", *arguments],
+        {"env": environment | own, "cwd": folder or Path(__file__).parents[2]},
+    ]
+
+
+def run(
+    gateway: Gateway,
+    *arguments: str,
+    given: bytes = b"",
+    folder: Path | None = None,
+    **settings: str,
+) -> subprocess.CompletedProcess[bytes]:
+    words, options = command(gateway, *arguments, folder=folder, **settings)
+    done = subprocess.run(
+        words, input=given, capture_output=True, timeout=60, check=False, **options
+    )
+    said = done.stdout + done.stderr
+    assert b"Traceback" not in said, said
+    assert KEY.encode() not in said
+    return done
+
+
+@pytest.fixture
+def running(tmp_path: Path, upstream: Upstream) -> Iterator[Gateway]:
+    gateway = start_gateway(tmp_path, upstream)
+    gateway.wait_ready()
+    yield gateway
+    end(gateway)
+
+
+def test_a_question_and_what_is_piped_in_are_asked_and_only_the_answer_is_printed(
+    running: Gateway, upstream: Upstream
+) -> None:
+    thought = {"type": "reasoning", "summary_deltas": ["hm ", "hm"]}
+    marker = upstream.play({"items": [thought, {"type": "message", "deltas": DELTAS}]})
+    options = ("--system", "Be brief.", "--effort", "low", "--model", "gpt-5.5")
+    done = run(running, "ask", *options, "What", f"does {marker} change?", given=b"+ a\n- b\n")
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.decode() == "".join(DELTAS)
+    (sent,) = upstream.control.requests(marker)
+    said = [
+        (item["role"], item["content"][0]["text"])
+        for item in sent["body"]["input"]
+        if item["type"] == "message"
+    ]
+    assert said == [
+        ("developer", "Be brief."),
+        ("user", f"What does {marker} change?\n\n+ a\n- b"),
+    ]
+    assert (sent["body"]["model"], sent["body"]["reasoning"]["effort"]) == ("gpt-5.5", "low")
+
+    again = run(running, "ask", "--reasoning", "--url", f"{running.url}/v1", marker)
+    assert (again.returncode, again.stderr) == (0, b"hm hm")
+    assert again.stdout.decode() == "".join(DELTAS)
+
+
+def test_an_answer_is_printed_while_it_comes_and_ctrl_c_ends_it(
+    running: Gateway, upstream: Upstream
+) -> None:
+    marker = upstream.say("as it ", "comes", hold_after=2)
+    words, options = command(running, "ask", marker)
+    with subprocess.Popen(
+        words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.read(6) == b"as it "  # the upstream still holds the end
+        process.send_signal(signal.SIGINT)
+        assert process.wait(DEADLINE_S) == 130
+        assert process.stderr is not None
+        assert process.stderr.read() == b""
+    upstream.control.wait("peer_closed", marker)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("ask", "--model", "of-nobody", "Hello?"), 1, "model_not_found"),
+        (("ask", "--url", "ftp://host", "Hello?"), 2, "no address"),
+        (("ask", "--url", "http://user@host", "Hello?"), 2, "no address"),
+        (("ask", "--url", "http://127.0.0.1:1", "Hello?"), 1, "No whole answer from"),
+        (
+            ("ask", "--url", "http://gateway.example", "--key-env", "NONE", "Hello?"),
+            2,
+            "NONE is empty",
+        ),
+        (("ask",), 2, "Ask something"),
+        (("ask", "   "), 2, "Ask something"),
+    ],
+)
+def test_what_cannot_be_asked_is_a_sentence(
+    gateway: Gateway, arguments: tuple[str, ...], code: int, said: str
+) -> None:
+    done = run(gateway, *arguments)
+    assert (done.returncode, done.stdout) == (code, b"")
+    assert said in done.stderr.decode()
+
+
+def test_an_answer_that_fails_is_no_success(running: Gateway, upstream: Upstream) -> None:
+    failure = {"name": "cut_mid_stream", "after_deltas": 1}
+    marker = upstream.play(
+        {"items": [{"type": "message", "deltas": ["so far", " and on"]}], "failure": failure}
+    )
+    done = run(running, "ask", marker)
+    assert (done.returncode, done.stdout) == (1, b"so far")
+    assert "docs/errors.md" in done.stderr.decode()
+
+
+def test_nobody_is_asked_reloaded_or_stopped_where_no_gateway_runs(
+    gateway: Gateway, tmp_path: Path
+) -> None:
+    for arguments in (("ask", "Hello?"), ("reload",), ("stop",)):
+        done = run(gateway, *arguments, CODEX_HOME=str(tmp_path / "nobody"))
+        assert done.returncode == 1
+        assert "No gateway runs with this CODEX_HOME" in done.stderr.decode()
+
+
+def test_a_stop_returns_when_everything_is_gone(running: Gateway) -> None:
+    family = [running.master(), *running.master().children(recursive=True)]
+    done = run(running, "stop")
+    assert done.returncode == 0
+    assert f"(pid {running.process.pid})" in done.stdout.decode()
+    assert running.process.wait(DEADLINE_S) == 0
+    assert not [each for each in family if each.is_running() and each.status() != "zombie"]
+
+
+@pytest.fixture
+def site(tmp_path: Path, upstream: Upstream) -> Iterator[tuple[Site, Gateway]]:
+    site = Site(tmp_path / "site", upstream)
+    gateway = site.start()
+    gateway.wait_ready()
+    yield site, gateway
+    end(gateway)
+
+
+def test_a_reload_returns_when_the_new_worker_serves_or_says_why_none_does(
+    site: tuple[Site, Gateway],
+) -> None:
+    checkout, gateway = site
+    for count in (1, 2):
+        done = run(gateway, "reload", folder=checkout.folder)
+        assert done.returncode == 0
+        assert "the new worker serves" in done.stdout.decode()
+        wait_until(lambda: len(events(gateway, "reload_done")) == count, "it is in the log")  # noqa: B023
+        assert reload_state(gateway)["state"] == "done"
+    workers = gateway.workers()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        checkout.set(PORT=str(taken.getsockname()[1]))
+        done = run(gateway, "reload", folder=checkout.folder)
+    assert done.returncode == 1
+    assert "It was refused, and nothing has changed:" in done.stderr.decode()
+    checkout.set(PORT="70000")
+    done = run(gateway, "reload", folder=checkout.folder)
+    assert (done.returncode, len(events(gateway, "reload_refused"))) == (
+        1,
+        1,
+    )  # it was not even asked
+    assert "PORT" in done.stderr.decode()
+    assert gateway.workers() == workers
