@@ -1,9 +1,9 @@
-"""JSON lines on stdout: one object a line, the event's name static, the data in fields.
+"""JSON lines on stdout: one object a line, the event's name static, the data in fields; text at a terminal.
 
 Logging blocks nobody: a native thread writes (`app.observability.log_writer`).
 
 Used by the application and by gunicorn's master, which must not load the application: so this module imports nothing
-from `app` but the writer.
+from `app` but the writer and the text.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from app.observability.log_writer import LineStream, LineWriter
+from app.observability.text_log import QuietHealth, TextFormatter, component_of
 
 _STANDARD = frozenset(
     vars(logging.LogRecord("", 0, "", 0, "", (), None)) | {"message": "", "asctime": ""}
@@ -29,6 +30,9 @@ _STDOUT, _STDERR = 1, 2
 
 LEVELS = ("debug", "info", "warning", "error")
 """What can be set, from the most to the least that is logged."""
+
+FORMATS = ("auto", "json", "text")
+"""What lines can look like; `auto` is text where standard output is a terminal."""
 
 _ROOT = "codex_api"
 _OURS = (_ROOT, "gunicorn.error")
@@ -46,7 +50,7 @@ class JsonFormatter(logging.Formatter):
                 timespec="milliseconds"
             ),
             "level": _SHORT.get(record.levelname, record.levelname.lower()),
-            "component": _component(record.name),
+            "component": component_of(record.name),
             "event": record.getMessage(),
             "worker_pid": os.getpid(),
         }
@@ -193,12 +197,6 @@ def _apply(name: str) -> None:
         logging.getLogger(logger).setLevel(name.upper())
 
 
-def _component(logger: str) -> str:
-    """Return the part of us that speaks: `codex_api.rpc` is `rpc`; gunicorn's loggers are all `gunicorn`."""
-    package, _, part = logger.partition(".")
-    return part if package == "codex_api" else package
-
-
 def _describe(exc_info: Any) -> dict[str, Any]:
     """Type and code positions only: an exception's text can quote a prompt or a path of the upstream."""
     kind, _, traceback = exc_info
@@ -210,15 +208,25 @@ def _describe(exc_info: Any) -> dict[str, Any]:
     return {"type": kind.__name__, "frames": frames[-8:]}
 
 
-def log_config(level: str) -> dict[str, Any]:
-    """Return the `logging.config` dictionary for gunicorn and the application alike."""
+def log_config(level: str, form: str = "json") -> dict[str, Any]:
+    """Return the `logging.config` dictionary for gunicorn and the application alike; `form` is one of `FORMATS`."""
+    is_text = form == "text" or (form == "auto" and os.isatty(_STDOUT))
     handlers = {"handlers": ["stdout"], "propagate": False}
     return {
         "version": 1,
         "disable_existing_loggers": False,
-        "formatters": {"json": {"()": JsonFormatter}},
-        "filters": {"gunicorn": {"()": GunicornFilter}},
-        "handlers": {"stdout": {"()": StdoutHandler, "formatter": "json"}},
+        "formatters": {
+            "json": {"()": JsonFormatter},
+            "text": {"()": TextFormatter, "standard": _STANDARD},
+        },
+        "filters": {"gunicorn": {"()": GunicornFilter}, "health": {"()": QuietHealth}},
+        "handlers": {
+            "stdout": {
+                "()": StdoutHandler,
+                "formatter": "text" if is_text else "json",
+                "filters": ["health"] if is_text else [],
+            }
+        },
         "root": {"level": "WARNING", "handlers": ["stdout"]},
         "loggers": {
             _ROOT: {"level": level.upper(), **handlers},

@@ -116,6 +116,7 @@ class Settings:
     trace_buffer: bool = _var("PROXY_TRACE_BUFFER", "true", values.flag, "Keep a trace of each of the last turns below CODEX_HOME, without content.")
     trace_content: bool = _var("PROXY_TRACE_CONTENT", "false", values.flag, "Write prompts, answers and tool arguments into the traces, too; refused where PROXY_ENV is prod.")
     log_level: str = _var("LOG_LEVEL", "info", values.one_of("debug", "info", "warning", "error"), "Least severe level that is logged.")
+    log_format: str = _var("LOG_FORMAT", "auto", values.one_of("auto", "json", "text"), "What the lines of the log look like; auto is text at a terminal, and JSON elsewhere.")
     # fmt: on
 
     @property

@@ -145,12 +145,13 @@ def test_without_an_exception_there_is_no_such_field(exc_info: Any) -> None:
 def test_everybody_writes_json_to_stdout_and_nobody_twice(level: str) -> None:
     config = log_config(level)
     assert config["disable_existing_loggers"] is False
-    assert config["formatters"] == {"json": {"()": JsonFormatter}}
-    assert config["handlers"] == {"stdout": {"()": StdoutHandler, "formatter": "json"}}
+    assert config["formatters"]["json"] == {"()": JsonFormatter}
+    stdout = {"()": StdoutHandler, "formatter": "json", "filters": []}
+    assert config["handlers"] == {"stdout": stdout}
     own = {"level": level.upper(), "handlers": ["stdout"], "propagate": False}
     assert config["loggers"]["codex_api"] == own
     assert config["loggers"]["gunicorn.error"] == {**own, "filters": ["gunicorn"]}
-    assert config["filters"] == {"gunicorn": {"()": GunicornFilter}}
+    assert config["filters"]["gunicorn"] == {"()": GunicornFilter}
 
 
 def test_gunicorn_s_own_access_line_is_off() -> None:

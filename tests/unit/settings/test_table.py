@@ -85,6 +85,7 @@ DEFAULTS: dict[str, tuple[str, Any]] = {
     "PROXY_TRACE_BUFFER": ("trace_buffer", True),
     "PROXY_TRACE_CONTENT": ("trace_content", False),
     "LOG_LEVEL": ("log_level", "info"),
+    "LOG_FORMAT": ("log_format", "auto"),
 }
 
 FREE_TEXT = {"PROXY_DEFAULT_MODEL"}
@@ -201,6 +202,7 @@ VALID: list[tuple[str, str, Any]] = [
     ("PROXY_TRACE_BUFFER", "no", False),
     ("PROXY_TRACE_CONTENT", "yes", True),
     ("LOG_LEVEL", "WARNING", "warning"),
+    ("LOG_FORMAT", "json", "json"),
 ]
 
 MS_SENTENCE = "a whole number from 1 to 86400000."
@@ -369,6 +371,7 @@ INVALID: list[tuple[str, str, str]] = [
     *(("CODEX_CA_CERTIFICATE", text, PEM_SENTENCE) for text in ("/nowhere/ca.pem", "/", __file__)),
     *((name, "perhaps", FLAG_SENTENCE) for name in ("PROXY_TRACE_BUFFER", "PROXY_TRACE_CONTENT")),
     ("LOG_LEVEL", "trace", "one of debug, info, warning, error."),
+    ("LOG_FORMAT", "xml", "one of auto, json, text."),
 ]
 
 
