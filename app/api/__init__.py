@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from flask import Blueprint, Flask
 
-from app.api import chat_completions, completions, health, metrics, models, responses
+from app.api import chat_completions, completions, health, home, metrics, models, responses
 from app.api.internal import log_level, maintenance, traces
 from app.http.auth import Access
 
@@ -17,6 +17,7 @@ BLUEPRINTS: tuple[tuple[Blueprint, Access], ...] = (
     (responses.blueprint, Access.KEY),
     (models.blueprint, Access.KEY),
     (health.blueprint, Access.PUBLIC),
+    (home.blueprint, Access.PUBLIC),
     (metrics.blueprint, Access.METRICS),
     (log_level.blueprint, Access.ADMIN),
     (maintenance.blueprint, Access.ADMIN),
@@ -24,10 +25,12 @@ BLUEPRINTS: tuple[tuple[Blueprint, Access], ...] = (
 )
 
 
-def init_app(app: Flask, *, has_admin: bool) -> None:
-    """Register every endpoint; without an admin key, `/internal` does not exist."""
+def init_app(app: Flask, *, has_admin: bool, has_home: bool) -> None:
+    """Register every endpoint; without an admin key `/internal` does not exist, and the page at `/` can be off."""
     for blueprint, needed in BLUEPRINTS:
-        if has_admin or needed is not Access.ADMIN:
+        if (has_admin or needed is not Access.ADMIN) and (
+            has_home or blueprint is not home.blueprint
+        ):
             app.register_blueprint(blueprint)
 
 

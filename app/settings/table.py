@@ -67,6 +67,7 @@ class Settings:
     key_max_concurrency: int = _var("PROXY_KEY_MAX_CONCURRENCY", "0", values.whole(0, 100_000), "Requests of one client key that may be in progress at once; 0 for no limit.")
     use_app_server: bool = _var("PROXY_USE_APP_SERVER", "true", values.flag, "Answer through one shared codex app-server; false starts a codex process for each turn.")
     maintenance_mode: bool = _var("PROXY_MAINTENANCE_MODE", "false", values.flag, "Answer /v1 with 503 MAINTENANCE; what was set at /internal/maintenance wins until this value changes.")
+    home_page: str = _var("PROXY_HOME_PAGE", "auto", values.one_of("auto", "true", "false"), "Whether a browser is shown a page at /; auto: not where PROXY_ENV is prod.")
     protect_models: bool = _var("PROXY_PROTECT_MODELS", "true", values.flag, "Ask for a key on the model list, too.")
     default_model: str = _var("PROXY_DEFAULT_MODEL", "", values.text, "The model of a request that names none; without it such a request is refused.")
     model_aliases: Mapping[str, str] = _var("PROXY_MODEL_ALIASES", "", values.named("model"), "More names for models: name=model,name=model-effort.")
@@ -118,6 +119,11 @@ class Settings:
     log_level: str = _var("LOG_LEVEL", "info", values.one_of("debug", "info", "warning", "error"), "Least severe level that is logged.")
     log_format: str = _var("LOG_FORMAT", "auto", values.one_of("auto", "json", "text"), "What the lines of the log look like; auto is text at a terminal, and JSON elsewhere.")
     # fmt: on
+
+    @property
+    def has_home_page(self) -> bool:
+        """Whether `/` is a page."""
+        return self.home_page == "true" or (self.home_page == "auto" and self.env != "prod")
 
     @property
     def client_keys(self) -> Mapping[str, str]:

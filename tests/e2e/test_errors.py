@@ -163,7 +163,7 @@ def test_a_wrong_url_is_told_the_right_one_or_what_is_missing(
     assert words in error["message"]
 
 
-@pytest.mark.parametrize("path", ["/", "/v1", "/chat/completions", "/v1/responses/a/b"])
+@pytest.mark.parametrize("path", ["/v1", "/chat/completions", "/v1/responses/a/b"])
 def test_head_and_options_of_a_wrong_url_are_404_too(gateway: Gateway, path: str) -> None:
     status, headers, body = exchange(gateway, request_bytes("HEAD", path))
     assert (status, headers["content-type"], body) == (404, "application/json", b"")

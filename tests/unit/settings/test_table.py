@@ -36,6 +36,7 @@ DEFAULTS: dict[str, tuple[str, Any]] = {
     "PROXY_KEY_MAX_CONCURRENCY": ("key_max_concurrency", 0),
     "PROXY_USE_APP_SERVER": ("use_app_server", True),
     "PROXY_MAINTENANCE_MODE": ("maintenance_mode", False),
+    "PROXY_HOME_PAGE": ("home_page", "auto"),
     "PROXY_PROTECT_MODELS": ("protect_models", True),
     "PROXY_TRUSTED_PROXIES": ("trusted_proxies", "127.0.0.1"),
     "PROXY_DEFAULT_MODEL": ("default_model", ""),
@@ -119,6 +120,7 @@ VALID: list[tuple[str, str, Any]] = [
     ("PROXY_API_KEYS", " ann = 1 ", {"ann": "1"}),
     ("PROXY_ADMIN_KEY", " admin ", "admin"),
     ("PROXY_METRICS_TOKEN", " token ", "token"),
+    ("PROXY_HOME_PAGE", "true", "true"),
     *(("PROXY_PROTECT_MODELS", text, True) for text in ("true", "TRUE", "1", "yes", "on")),
     *(("PROXY_PROTECT_MODELS", text, False) for text in ("false", "False", "0", "no", "off")),
     *(
@@ -343,6 +345,7 @@ INVALID: list[tuple[str, str, str]] = [
     ("PROXY_KEY_MAX_CONCURRENCY", "-1", "a whole number from 0 to 100000."),
     ("PROXY_USE_APP_SERVER", "maybe", FLAG_SENTENCE),
     ("PROXY_PROTECT_MODELS", "2", FLAG_SENTENCE),
+    ("PROXY_HOME_PAGE", "yes", "one of auto, true, false."),
     ("PROXY_MAINTENANCE_MODE", "soon", FLAG_SENTENCE),
     *((name, text, MS_SENTENCE) for name in DAY_MS for text in ("86400001", "soon", "-5")),
     ("PROXY_KEEPALIVE_S", "3601", "a whole number from 1 to 3600."),
