@@ -36,7 +36,9 @@ class Request:
     params: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(
+    slots=True
+)  # not frozen: there is one for each piece of text, and a frozen one takes three times as long
 class Notification:
     """Something that happened. No answer is expected. `size` is that of its line, in bytes."""
 
@@ -93,19 +95,23 @@ def parse_line(line: bytes) -> Message:
         return Malformed(len(line), "not_json")
     if not isinstance(raw, dict):
         return Malformed(len(line), "not_an_object")
-    method, message_id = raw.get("method"), raw.get("id")
+    method = raw.get("method")
+    if "id" not in raw and isinstance(method, str):  # as nearly every line
+        return Notification(method, _params(raw), len(line))
+    message_id = raw.get("id")
     # A boolean is an int in Python: {"id": true} must not resolve call 1.
     if isinstance(message_id, bool) or not isinstance(message_id, int | str | None):
         return Malformed(len(line), "bad_id")
     if isinstance(method, str):
-        given = raw.get("params")
-        params = given if isinstance(given, dict) else {}
-        return (
-            Notification(method, params, len(line))
-            if message_id is None
-            else Request(message_id, method, params)
-        )
+        if message_id is None:
+            return Notification(method, _params(raw), len(line))
+        return Request(message_id, method, _params(raw))
     return _parse_answer(raw, message_id, len(line))
+
+
+def _params(raw: dict[str, Any]) -> dict[str, Any]:
+    params = raw.get("params")
+    return params if isinstance(params, dict) else {}
 
 
 def _parse_answer(raw: dict[str, Any], message_id: MessageId | None, size: int) -> Message:
@@ -159,6 +165,7 @@ class LineSplitter:
 
     def __init__(self, max_line: int) -> None:
         self._max_line = max_line
+        self._unlooked = min(max_line, _LONG_LINE)
         self._parts: list[bytes] = []
         self._size = 0
         self._dropped = 0
@@ -175,7 +182,9 @@ class LineSplitter:
         *complete, tail = data.split(b"\n")
         lines: list[bytes | Oversized] = []
         for piece in complete:
-            line = self._finish(piece)
+            # Nearly all come in one piece, and are short.
+            is_alone = not self._size and not self._dropped
+            line = piece if is_alone and len(piece) <= self._unlooked else self._finish(piece)
             if line:
                 lines.append(line)
         self._keep(tail)
