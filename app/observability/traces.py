@@ -135,8 +135,8 @@ class Trace:
     def note_event(self, notification: Notification, now: float) -> None:
         """Add one event: to the entry of its method, an output item's also of its kind and of its turn."""
         method, params = notification.method, notification.params
-        if fields := event_fields(method, params):
-            self.document.update(fields)
+        if method in _TELLING:
+            self.document.update(event_fields(method, params))
         if self.content is not None:
             self.content.note_event(method, params)
         item = item_kind(params.get("item")) if method == _RAW_ITEM else None
@@ -218,6 +218,10 @@ def call_fields(method: str, params: Mapping[str, Any]) -> dict[str, Any]:
             options = {name: params[name] for name in _OPTIONS if name in params}
             return {"options": options, "has_schema": "outputSchema" in params}
     return {}
+
+
+_TELLING = frozenset({"thread/tokenUsage/updated", "error", "turn/completed"})
+"""Methods of the events of which `event_fields` tells something."""
 
 
 def event_fields(method: str, params: Mapping[str, Any]) -> dict[str, Any]:
