@@ -65,18 +65,26 @@ def _names(folder: Path) -> list[str]:
 
 
 def write(folder: Path, document: Mapping[str, Any], now: float) -> None:
-    """Add one file, for its owner's eyes only; makes the folder if need be. `now` is Unix time."""
-    content = orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE)
-    if not folder.exists():
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path = folder / f"{int(now * 1000):013d}-{os.getpid()}-{next(_count):09d}.json"
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    """Add one file, for its owner's eyes only; makes the folder if need be. `now` is when it ended, in Unix time."""
+    left = orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE)
+    path = f"{folder}/{int(now * 1000):013d}-{os.getpid()}-{next(_count):09d}.json"
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
+        descriptor = _create(path)
+    except FileNotFoundError:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = _create(path)
+    try:
+        while left:
+            left = left[os.write(descriptor, left) :]
     except OSError:
-        path.unlink(missing_ok=True)
+        Path(path).unlink(missing_ok=True)
         raise
+    finally:
+        os.close(descriptor)
+
+
+def _create(path: str) -> int:
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
 
 
 def prune(folder: Path, now: float) -> int:

@@ -30,6 +30,7 @@ MAX_BYTES = 64 * 1024
 MAX_CALLS = 32
 MAX_EVENTS = 32
 
+COMPLETED = "completed"
 NOT_BEGUN = "not_begun"
 """The outcome of a turn for which codex did not even make a thread; the others are those of `TurnState`."""
 
@@ -155,6 +156,11 @@ class Trace:
     def end(self, now: float, outcome: str = NOT_BEGUN) -> None:
         """Note when the turn ended, and how."""
         self.document.update(duration_ms=self._ms(now), outcome=outcome)
+
+    @property
+    def is_ordinary(self) -> bool:
+        """True for a turn that was answered, as nearly all are."""
+        return self.document.get("outcome") == COMPLETED and not self.document.get("error_code")
 
     def finished(self) -> dict[str, Any]:
         """Return the document as it is written. Its `turn_id` tells which items are the model's."""

@@ -75,6 +75,16 @@ def fill(buffer: TraceBuffer, *request_ids: str) -> None:
         buffer.add(buffer.begin(request_id))
 
 
+def answered(buffer: TraceBuffer, request_id: str) -> None:
+    trace = buffer.begin(request_id)
+    trace.end(time.monotonic(), "completed")
+    buffer.add(trace)
+
+
+def in_files(folder: Path) -> list[str]:
+    return [one.document["request_id"] for one in trace_files.read(folder)]
+
+
 def ids(buffer: TraceBuffer) -> list[str]:
     return [one.document["request_id"] for one in buffer.read()]
 
@@ -105,13 +115,41 @@ def test_a_buffer_that_was_never_run_stops_at_once(make: Callable[..., TraceBuff
         make(run=False).stop()
 
 
-def test_beyond_the_queue_traces_are_lost_and_counted(
+def test_beyond_the_queue_the_oldest_give_way_as_they_would_in_the_folder(
     make: Callable[..., TraceBuffer], lost: Counter[str]
 ) -> None:
     buffer = make(run=False)
     fill(buffer, *map(str, range(MAX_WAITING + 7)))
-    assert lost == {"trace": 7}
     assert buffer.entries == 0
+    assert sorted(map(int, ids(buffer))) == list(range(7, MAX_WAITING + 7))
+    assert lost == {}
+
+
+def test_who_reads_sees_what_still_waits(make: Callable[..., TraceBuffer]) -> None:
+    buffer = make(run=False)
+    fill(buffer, "a", "b")
+    assert ids(buffer) == ["b", "a"]
+
+
+def test_where_many_ended_the_next_wait_for_others(
+    make: Callable[..., TraceBuffer], folder: Path
+) -> None:
+    buffer = make(gather_s=0.005)
+    fill(buffer, *map(str, range(MAX_WAITING)))
+    eventually(lambda: buffer.entries == MAX_WAITING)
+    added = time.monotonic()
+    answered(buffer, "a")
+    eventually(lambda: "a" in in_files(folder))
+    assert time.monotonic() - added >= 0.005 * MAX_WAITING
+
+
+def test_one_of_a_turn_that_failed_waits_for_nobody(
+    make: Callable[..., TraceBuffer], folder: Path
+) -> None:
+    buffer = make(gather_s=600)
+    answered(buffer, "a")
+    fill(buffer, "b")
+    eventually(lambda: in_files(folder) == ["b", "a"])
 
 
 def test_what_is_old_goes_at_the_start_and_while_nothing_happens(
