@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Protocol
 
 from app.answers.chunks import Cause
@@ -97,10 +98,10 @@ class RequestRecord:
 
     def fields(self) -> dict[str, object]:
         """Return what is known, by name, without what is about the record itself."""
-        known = {name: getattr(self, name) for name in _SHOWN}
+        known = dict(zip(_SHOWN, _shown(self), strict=True))
         known["error_code"] = labels.loggable_code(self.error_code)
         known["ignored_parameters"] = tuple(map(labels.loggable_parameter, self.ignored_parameters))
-        return {name: value for name, value in known.items() if value not in (None, ())}
+        return {name: value for name, value in known.items() if value is not None and value != ()}
 
     def write(self) -> None:
         """Log the line and tell the listeners; a second call does nothing."""
@@ -115,3 +116,4 @@ class RequestRecord:
 
 _HIDDEN = {"is_streaming", "looked_up_bytes", "is_written", "known_models", "started", "listeners"}
 _SHOWN = tuple(name for name in RequestRecord.__slots__ if name not in _HIDDEN)
+_shown = attrgetter(*_SHOWN)
