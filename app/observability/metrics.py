@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterable, Sequence
-from functools import partial
+from functools import cache, partial
 from itertools import product
 from pathlib import Path
 
@@ -79,6 +79,10 @@ class Metrics:
             app=None, path=None, export_defaults=False, registry=self.registry
         )
         self._show_zeros()
+        # The library makes texts and takes a lock for each look at a series. There are few, so they are remembered.
+        self._requests, self._tokens = cache(self.requests.labels), cache(self.tokens.labels)
+        self._turns, self._turn_ms = cache(self.turns.labels), cache(self.turn_ms.labels)
+        self._stream_ms = cache(self.stream_ms.labels)
 
     def _make_counters(self) -> None:
         make = partial(Counter, registry=self.registry)
@@ -242,8 +246,8 @@ class Metrics:
 
     def turn_ended(self, state: TurnState, duration_ms: float) -> None:
         """Count one turn that was given back."""
-        self.turns.labels(state.value).inc()
-        self.turn_ms.labels(state.value).observe(duration_ms)
+        self._turns(state.value).inc()
+        self._turn_ms(state.value).observe(duration_ms)
 
     def connection_cut(self, reason: str) -> None:
         """Count a client connection that this side ended; `reason` is one of `labels.CUTS`."""
@@ -255,7 +259,7 @@ class Metrics:
 
     def request_ended(self, record: RequestRecord) -> None:
         """Count everything that is only known at the end of a request."""
-        self.requests.labels(
+        self._requests(
             record.route,
             labels.method(record.method),
             str(record.status),
@@ -281,7 +285,7 @@ class Metrics:
 
     def _count_stream(self, record: RequestRecord) -> None:
         self.streams.dec()
-        self.stream_ms.labels(record.outcome).observe(record.duration_ms or 0)
+        self._stream_ms(record.outcome).observe(record.duration_ms or 0)
         if record.ttft_ms is not None:
             self.ttft_ms.observe(record.ttft_ms)
 
@@ -291,4 +295,4 @@ class Metrics:
         for kind, field in _TOKENS.items():
             count: int | None = getattr(record, field)
             if count:
-                self.tokens.labels(kind, model).inc(count)
+                self._tokens(kind, model).inc(count)
