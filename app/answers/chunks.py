@@ -1,4 +1,4 @@
-"""Chunks: the pieces of an answer before any endpoint gives it a shape, small and frozen, in order. Pure.
+"""Chunks: the pieces of an answer before any endpoint gives it a shape, small and never changed, in order. Pure.
 
 Every chunk but `Cost` names its choice. In one choice at most one item is open at a time, so what belongs to an item
 needs no address:
@@ -8,7 +8,8 @@ needs no address:
            | Working )*  Ended
 
 `Rerouted` may come anywhere. `Restarted` takes back what the choice has said so far; `Cost` is the last chunk of a
-complete answer. Streams and whole answers are both made from the same chunks.
+complete answer. Streams and whole answers are both made from the same chunks. Those of text are not frozen like the
+others: there is one for each token.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ class ItemBegan:
     phase: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Text:
     """A piece of a message's text, as the upstream sent it."""
 
@@ -75,7 +76,7 @@ class Refusal:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ReasoningText:
     """A piece of the model's reasoning, of its summary or of the raw text. `part` tells one paragraph from another."""
 
