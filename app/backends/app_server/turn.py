@@ -18,6 +18,7 @@ from app.backend.events import (
     RawItem,
     ResponseCompleted,
     Retrying,
+    TextDelta,
     TurnEnded,
     TurnStatus,
     held_bytes,
@@ -56,7 +57,8 @@ tokens has less than a million characters. codex, and whoever reads a whole answ
 ANSWER_EVENTS = 262_144
 """Most events of one turn, of which many may be empty: twice as many as a model says tokens."""
 
-OPEN_STATES = frozenset({TurnState.PENDING, TurnState.RUNNING})
+OPEN_STATES = (TurnState.RUNNING, TurnState.PENDING)
+"""No set: it would hash a member for each event, in Python."""
 
 _END_STATES: Mapping[TurnStatus, TurnState] = MappingProxyType(
     {
@@ -164,21 +166,24 @@ class Turn:
             return
         if isinstance(event, TurnEnded):
             self.state = _END_STATES[event.status]
-        elif excess := self._excess(addressed):
+        # codex also reports the items that were injected, under no turn; and a thread may have had turns before.
+        is_ours = addressed.turn_id == self.turn_id
+        if excess := self._excess(event, is_ours=is_ours):
             self.fail(excess)
             return
         self._queue.append(addressed)
         self._wake.set()
-        if self._is_ours(addressed):
+        if is_ours:
             self._progress.note(event)
             self._heard_at = time.monotonic()
         if isinstance(event, TurnEnded):
             self._give_back()  # now, not when a slow client has read it all
 
-    def _excess(self, addressed: Addressed) -> GatewayError | None:
+    def _excess(self, event: Event, *, is_ours: bool) -> GatewayError | None:
         """Count what is bounded; return the error if an event goes beyond a bound, or can only be waited for."""
-        event = addressed.event
-        cost = held_bytes(event) if self._is_ours(addressed) else EVENT_BYTES
+        if isinstance(event, TurnEnded):
+            return None
+        cost = held_bytes(event) if is_ours else EVENT_BYTES
         # One event may be larger than the bound, and others come in the same moment: it tells nothing of the reader.
         self._queued_bytes += cost
         self._longest_queued = max(self._longest_queued, cost)
@@ -188,6 +193,8 @@ class Turn:
         self._said_events += 1
         if self._said > ANSWER_CHARACTERS or self._said_events > ANSWER_EVENTS:
             return too_large()
+        if isinstance(event, TextDelta):  # as nearly every one
+            return None
         if isinstance(event, Retrying):
             return UpstreamBrokeOff("The upstream cannot be reached.")
         if isinstance(event, ResponseCompleted):
@@ -235,7 +242,7 @@ class Turn:
                 continue
             tick_ends = time.monotonic() + pace.tick_s
             yield batch
-            if any(isinstance(event, TurnEnded) for event in batch):
+            if batch and isinstance(batch[-1], TurnEnded):
                 return
             # Not closed meanwhile; also where events never pause.
             if self._on_close is not None and time.monotonic() >= total_ends:
@@ -249,7 +256,8 @@ class Turn:
                 raise self._error
             self._wake.clear()
             self._wake.wait(max(0.0, timeout_s))
-        batch = [addressed.event for addressed in self._queue if self._is_ours(addressed)]
+        ours = self.turn_id  # known by now: an event that may come earlier than it brings it along
+        batch = [event for _, turn_id, event in self._queue if turn_id == ours]
         self._queue.clear()
         self._queued_bytes = self._longest_queued = 0
         if batch and self.first_event_at is None:
@@ -257,10 +265,6 @@ class Turn:
         if not batch and self._error is not None:
             raise self._error
         return batch
-
-    def _is_ours(self, addressed: Addressed) -> bool:
-        # codex also reports the items that were injected, under no turn; and a thread may have had turns before.
-        return addressed.turn_id == self.turn_id
 
     def _deadline(self, pace: Pace, total_ends: float) -> float:
         if not self.first_event_at:
