@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from app.backend.events import Event, ReasoningDelta, TextDelta
+from app.backend.events import PIECES, Event
 from app.errors import GatewayError
 
 MOST_EVENTS = 128
@@ -20,7 +20,7 @@ Batch = Sequence[Event] | GatewayError
 
 def portions(batch: Batch) -> Iterator[Batch]:
     """Yield the events of a batch in their order, a few at a time; an error as it is."""
-    if isinstance(batch, GatewayError):
+    if isinstance(batch, GatewayError) or (batch and _is_small(batch)):
         yield batch
         return
     portion: list[Event] = []
@@ -36,8 +36,13 @@ def portions(batch: Batch) -> Iterator[Batch]:
         yield portion
 
 
+def _is_small(batch: Sequence[Event]) -> bool:
+    """Return True for one portion, as nearly every batch is."""
+    return len(batch) <= MOST_EVENTS and sum(map(_length, batch)) <= MOST_CHARACTERS
+
+
 def _pieces(event: Event) -> Iterator[Event]:
-    if not isinstance(event, TextDelta | ReasoningDelta) or len(event.text) <= MOST_CHARACTERS:
+    if not isinstance(event, PIECES) or len(event.text) <= MOST_CHARACTERS:
         yield event
         return
     for start in range(0, len(event.text), MOST_CHARACTERS):
@@ -45,4 +50,4 @@ def _pieces(event: Event) -> Iterator[Event]:
 
 
 def _length(event: Event) -> int:
-    return len(event.text) if isinstance(event, TextDelta | ReasoningDelta) else 0
+    return len(event.text) if isinstance(event, PIECES) else 0

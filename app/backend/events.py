@@ -184,6 +184,8 @@ class TurnEnded:
 
 
 EVENT_BYTES = 128
+PIECES = (TextDelta, ReasoningDelta)
+"""Events of text, of which there are many."""
 
 
 def held_bytes(event: Event) -> int:
@@ -191,7 +193,7 @@ def held_bytes(event: Event) -> int:
 
     Linear in the number of an item's parts, not in their length.
     """
-    if isinstance(event, TextDelta | ReasoningDelta):
+    if isinstance(event, PIECES):
         return EVENT_BYTES + len(event.text)
     return EVENT_BYTES + (characters(event.item) if isinstance(event, RawItem) else 0)
 

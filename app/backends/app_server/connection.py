@@ -16,7 +16,7 @@ from contextlib import suppress
 from gevent.pool import Group
 
 from app.backend.account import AccountLimits
-from app.backend.events import Event, MessageBegan, TurnEnded
+from app.backend.events import Event, MessageBegan, Retrying, TurnEnded
 from app.backend.request import Model
 from app.backends.app_server import protocol
 from app.backends.app_server.idle_work import Work
@@ -43,6 +43,7 @@ log = logging.getLogger("codex_api.codex")
 
 _DETACH_S = 1.0
 _MAX_MODEL_PAGES = 50
+_TELLING = (Retrying, TurnEnded)
 _RENEWAL_S = 86_400.0
 """No limit: codex has its own, and a renewal that nobody waits for must still be known."""
 
@@ -50,7 +51,8 @@ _RENEWAL_S = 86_400.0
 class Connection:
     """One child, spoken to. `on_lost` is called once when the channel closes while the child may still run.
 
-    Reports about the account's limits go into `account`; `on_event` is given every event of a turn, and must not block.
+    Reports about the account's limits go into `account`; `on_event` is given the events of turns that tell of a failure
+    or an end, and must not block.
     `login` says with which login the child was started;
     `began` is when (monotonic seconds).
     """
@@ -188,14 +190,14 @@ class Connection:
         if thread is None:
             self._on_event_of_no_turn(addressed)
             return
-        if not isinstance(
-            addressed.event, MessageBegan
-        ):  # its first piece tells an observer as much
+        event = addressed.event
+        if not isinstance(event, MessageBegan):  # its first piece tells an observer as much
             thread.turn.observer.notified(notification)
-        self._on_event(addressed.event)
-        if isinstance(addressed.event, TurnEnded):
-            ended = with_reset(addressed.event, self._account, time.time())
-            addressed = Addressed(addressed.thread_id, addressed.turn_id, ended)
+        if isinstance(event, _TELLING):
+            self._on_event(event)
+        if isinstance(event, TurnEnded):
+            ended = with_reset(event, self._account, time.time())
+            addressed = addressed._replace(event=ended)
         thread.deliver(addressed)
 
     def _on_unreadable(self, notification: Notification, error: ProtocolError) -> None:

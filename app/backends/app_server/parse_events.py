@@ -59,17 +59,17 @@ def parse_event(method: str, params: dict[str, Any]) -> Addressed | None:
     parser = PARSERS.get(method)
     if parser is None:
         return None
-    thread_id = member(params, "threadId", str, method)
+    thread_id: Any = member(params, "threadId", str, method)
     event = parser(params, method)
     if event is None:
         return None
     # turn/completed carries its id inside `turn`; the usage notification, beside the thread's.
-    turn_id = (
+    turn_id: Any = (
         member(params, "turnId", str, method)
         if "turnId" in params
         else member(member(params, "turn", dict, method), "id", str, method)
     )
-    return Addressed(ThreadId(thread_id), TurnId(turn_id), event)
+    return Addressed(thread_id, turn_id, event)
 
 
 _ADDRESS = re.compile(
