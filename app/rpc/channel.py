@@ -114,8 +114,8 @@ class Channel:
     """One conversation with one child. Safe to use from any greenlet of the worker.
 
     `on_notification`, `on_request` and `on_oversized` (a line of more than `MAX_LINE_BYTES`, which is not read) run in
-    the reader: they must not block. `on_close` runs once, after every
-    waiter has failed. `counters` counts what is odd but survived: unknown ids, malformed lines.
+    the reader: they must not block. Lines for which `is_noise` is true are not even parsed. `on_close` runs once, after
+    every waiter has failed. `counters` counts what is odd but survived: unknown ids, malformed lines.
     """
 
     def __init__(
@@ -126,12 +126,14 @@ class Channel:
         on_request: Callable[[Request], None],
         on_close: Callable[[], None],
         on_oversized: Callable[[Oversized], None] = lambda _: None,
+        is_noise: Callable[[bytes], bool] = lambda _: False,
     ) -> None:
         self._sock = sock
         self._on_notification = on_notification
         self._on_request = on_request
         self._on_close = on_close
         self._on_oversized = on_oversized
+        self._is_noise = is_noise
         self._ids = itertools.count(1)
         self._pending: dict[messages.MessageId, AsyncResult[Response | ErrorResponse]] = {}
         self._late: dict[messages.MessageId, LateResultHandler] = {}
@@ -248,9 +250,10 @@ class Channel:
                 self.received_bytes += len(data)
                 passed("rpc.received", received_bytes=len(data))
                 for line in splitter.feed(data):
-                    self._dispatch(
-                        line if isinstance(line, Oversized) else messages.parse_line(line)
-                    )
+                    if isinstance(line, Oversized):
+                        self._dispatch(line)
+                    elif not self._is_noise(line):
+                        self._dispatch(messages.parse_line(line))
         except OSError:
             self.counters["read_failed"] += 1
         finally:

@@ -24,6 +24,7 @@ from app.backends.app_server.parse_events import (
     Addressed,
     ProtocolError,
     ThreadId,
+    is_echo,
     parse_address,
     parse_event,
 )
@@ -91,6 +92,7 @@ class Connection:
             on_request=lambda request: self._requests.handle(request, self.channel),
             on_close=self._on_close,
             on_oversized=self._on_oversized,
+            is_noise=is_echo,
         )
         self.threads = Threads(self.channel, number, rpc_timeout_s, self.counters)
         self._requests = ServerRequests(

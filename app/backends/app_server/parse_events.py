@@ -72,6 +72,17 @@ def parse_event(method: str, params: dict[str, Any]) -> Addressed | None:
     return Addressed(thread_id, turn_id, event)
 
 
+_ECHO, _ECHO_WITHIN = b'"turnId":"auto-compact-', 160
+
+
+def is_echo(line: bytes) -> bool:
+    """Return True for a line in which codex repeats an item that a thread was given: under a turn that nobody began.
+
+    A history comes back whole. Where an item has such words in it, their quotation marks are escaped.
+    """
+    return line.find(_ECHO, 0, _ECHO_WITHIN) >= 0
+
+
 _ADDRESS = re.compile(
     rb'"method":"(?P<method>[a-zA-Z/]{1,64})".*?"threadId":"(?P<thread>[^"\\]{1,64})"'
     rb'(?:,"turnId":"|,"turn":\{"id":")(?P<turn>[^"\\]{1,64})"',

@@ -24,6 +24,7 @@ from tests.fakes.waiting import DEADLINE_S, deadline, eventually, in_background,
 READ_BYTES = 64 * 1024
 SHORT_S = 0.05
 CANARY = "canary-in-the-line"
+NOISE = b"noise"
 
 
 class Peer:
@@ -78,6 +79,7 @@ class Bench:
             on_request=self.requests.append,
             on_close=self._close,
             on_oversized=self.oversized.append,
+            is_noise=lambda line: NOISE in line,
         )
 
     def _hear(self, notification: Notification) -> None:
@@ -427,6 +429,13 @@ def test_a_line_that_is_too_long_is_dropped_and_the_next_one_read(
     assert bench.channel.counters == {"oversized": 1}
     assert bench.oversized == [Oversized(size, b"x" * 512)]
     assert max(len(str(vars(one))) for one in caplog.records) < 2000
+
+
+def test_noise_is_not_even_parsed(bench: Bench, peer: Peer) -> None:
+    peer.send_bytes(b'noise, and no JSON\n{"method":"noise"}\n')
+    peer.say("good")
+    bench.hear("good")
+    assert bench.channel.counters == {}
 
 
 @pytest.mark.parametrize("strange", [[1], {"a": 1}, 99, "99", 1.5, True, -1])

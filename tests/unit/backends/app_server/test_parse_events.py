@@ -2,6 +2,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -30,6 +31,7 @@ from app.backends.app_server.parse_events import (
     ProtocolError,
     ThreadId,
     TurnId,
+    is_echo,
     parse_address,
     parse_event,
     parse_failure,
@@ -340,3 +342,26 @@ def test_a_turn_without_an_id_is_named(method: str, params: dict[str, Any]) -> N
 )
 def test_the_beginning_of_a_line_says_whose_it_is(head: bytes, address: Address | None) -> None:
     assert parse_address(head) == address
+
+
+def raw_item(turn_id: str, text: str = "x") -> bytes:
+    thread_id = "019a0000-0000-7000-8000-000000000000"
+    item = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": text}]}
+    params = {"threadId": thread_id, "turnId": turn_id, "item": item}
+    return orjson.dumps({"method": "rawResponseItem/completed", "params": params})
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        (raw_item("auto-compact-0"), True),
+        (raw_item("auto-compact-17"), True),
+        (raw_item("019a0000-0000-7000-8000-000000000001"), False),
+        (raw_item("t", '"turnId":"auto-compact-0"'), False),
+        (raw_item("t", "auto-compact-0"), False),
+        (b'{"method":"item/agentMessage/delta","params":{"delta":"x"}}', False),
+        (b"", False),
+    ],
+)
+def test_an_echo_of_the_history_is_known_by_its_turn(line: bytes, expected: bool) -> None:
+    assert is_echo(line) is expected
