@@ -47,6 +47,7 @@ class ChoiceText:
         "_held",
         "_holds",
         "_index",
+        "_is_plain",
         "_message",
         "_open",
         "_stop",
@@ -66,6 +67,7 @@ class ChoiceText:
         is_fenced = constraints.output.is_checked and not constraints.checks_output
         self._fence = FenceFilter() if is_fenced else None
         self._holds = constraints.holds_text
+        self._is_plain = not (constraints.stops or is_fenced or self._holds)
         self._held: list[Chunk] = []  # while it is not certain that the answer will stand
         self._open: ItemKind | None = None  # at most one item is open at a time
         self._message: Message | None = None  # the latest
@@ -112,7 +114,11 @@ class ChoiceText:
             return [*self.begin_message(item_id, None), *self.say(item_id, text)]
         self.pieces += 1
         message.delivered.add(text)
-        return self._pass(message, text) if message.has_content else self._say(message, text)
+        if not message.has_content:
+            return self._say(message, text)
+        if self._is_plain and text and self._open is ItemKind.MESSAGE:  # as nearly every piece
+            return [Text(self._index, text)]
+        return self._pass(message, text)
 
     def _say(self, message: Message, text: str) -> list[Chunk]:
         if message.has_content:

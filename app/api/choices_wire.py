@@ -28,6 +28,9 @@ FINISH_REASONS: Mapping[Cause, str] = MappingProxyType(
 """OpenAI's `finish_reason` for every end of a choice."""
 
 
+_RENAMING = (Rerouted, Restarted)
+
+
 @dataclass(frozen=True, slots=True)
 class Envelope:
     """Members that every object of one answer repeats. `created` is Unix time in seconds."""
@@ -63,7 +66,7 @@ class ChoicesWire(ABC):
     ) -> Iterator[Payload]:
         """Yield the objects of each chunk, mostly one; `codex_metadata` goes into the finish frames."""
         for chunk in chunks:
-            if isinstance(chunk, Rerouted | Restarted):
+            if isinstance(chunk, _RENAMING):
                 self.name_model(chunk.model if isinstance(chunk, Rerouted) else self._asked)
             for data in self._render(chunk, chunks, summary):
                 yield None, data

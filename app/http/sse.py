@@ -68,7 +68,7 @@ def frame(payload: Payload) -> bytes:
     if _SEPARATOR in data or _NEL in data:
         data = _in_one_line(data)
     if event is None:
-        return b"data: %b\n\n" % data
+        return b"data: " + data + b"\n\n"
     return b"event: %b\ndata: %b\n\n" % (event.encode(), data)
 
 

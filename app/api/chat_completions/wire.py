@@ -62,7 +62,15 @@ class ChatWire(ChoicesWire):
     `custom` has the names of custom tools, whose calls have a text in place of arguments.
     """
 
-    __slots__ = ("_calls", "_closing", "_custom", "_is_custom", "_legacy_calls", "_opening")
+    __slots__ = (
+        "_calls",
+        "_closing",
+        "_custom",
+        "_is_custom",
+        "_legacy_calls",
+        "_opening",
+        "_openings",
+    )
 
     def __init__(
         self,
@@ -84,6 +92,7 @@ class ChatWire(ChoicesWire):
         """Let the objects from here on name this model."""
         super().name_model(model)
         self._opening = orjson.dumps(self._head)[:-1] + b',"choices":[{"index":'
+        self._openings: dict[tuple[int, bytes], bytes] = {}
 
     # Stream
 
@@ -114,13 +123,11 @@ class ChatWire(ChoicesWire):
         return _choice(index, {}, None)
 
     def _text(self, index: int, member: bytes, text: str) -> bytes:
-        return b'%b%d,"delta":{"%b":%b%b' % (
-            self._opening,
-            index,
-            member,
-            orjson.dumps(text),
-            self._closing,
-        )
+        opening = self._openings.get((index, member))
+        if opening is None:
+            opening = b'%b%d,"delta":{"%b":' % (self._opening, index, member)
+            self._openings[index, member] = opening
+        return opening + orjson.dumps(text) + self._closing
 
     def _call(self, chunk: CallBegan | CallArguments) -> Iterator[dict[str, Any]]:
         """Yield the deltas of a call: who it is once, then its arguments."""
