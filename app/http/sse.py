@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from flask import Response
 
 from app.answers.answer import Answer
-from app.answers.chunks import Chunk, is_from_model, without_discarded
+from app.answers.chunks import Chunk, Cost, is_from_model, without_discarded
 from app.errors import GatewayError
 from app.http.error_handlers import unforeseen
 from app.http.request_context import current_record
@@ -94,6 +94,7 @@ class SseBody(Iterator[bytes]):
         "_bytes",
         "_chunks",
         "_head",
+        "_is_last",
         "_is_over",
         "_payloads",
         "_record",
@@ -113,7 +114,7 @@ class SseBody(Iterator[bytes]):
         self._payloads: Iterator[Payload] = iter(())  # of the chunks at hand
         self._head = b""
         self._bytes = 0
-        self._is_over = False
+        self._is_last = self._is_over = False
         self._written_at = time.monotonic()
 
     def commit(self) -> None:
@@ -162,11 +163,15 @@ class SseBody(Iterator[bytes]):
 
     def _frames(self, chunks: Sequence[Chunk]) -> bytes:
         self._answer.commit(chunks)
+        self._is_last = len(chunks) > 0 and isinstance(chunks[-1], Cost)
         self._payloads = iter(self._wire.payloads(chunks, self._answer.summary))
         return self._ready()
 
     def _ready(self) -> bytes:
-        """Return the frames of the chunks at hand, up to where they are many bytes: others may run after those."""
+        """Return the frames of the chunks at hand, up to where they are many bytes: others may run after those.
+
+        The end goes out together with the last of them.
+        """
         frames, size = [], 0
         for payload in self._payloads:
             frames.append(frame(payload))
@@ -174,6 +179,9 @@ class SseBody(Iterator[bytes]):
             if size > _MANY_BYTES:
                 pause()
                 break
+        else:
+            if self._is_last:
+                frames.append(self._end())
         return b"".join(frames)
 
     def _sign_of_life(self) -> bytes:
