@@ -79,6 +79,8 @@ class ClientSocket(socket):
     __slots__ = (
         "_deadline",
         "_has_turn",
+        "_head",
+        "_is_head_next",
         "_phase",
         "caller",
         "cut_reason",
@@ -97,6 +99,8 @@ class ClientSocket(socket):
         self._phase = Phase.BODY
         self._deadline = 0.0
         self._has_turn = False
+        self._is_head_next = False
+        self._head = b""
 
     # The phases, as the worker goes through them
 
@@ -204,25 +208,45 @@ class ClientSocket(socket):
             self.cut_reason = "silent"
         return b""
 
+    def hold_head(self) -> None:
+        """Hold back what is written next, the head of an answer, until its body begins: one packet is enough."""
+        self._is_head_next = True
+
+    def send_held(self) -> None:
+        """Send the head of an answer that has no body. Blocks; a client that is gone is no error."""
+        self._is_head_next = False
+        head, self._head = self._head, b""
+        if head:
+            with suppress(OSError):
+                self.sendall(head)
+
     def sendall(self, data: Any, flags: int = 0) -> None:
         """Send everything. Blocks; raises `ConnectionResetError` where a block is not taken in time."""
+        if self._is_head_next:
+            self._is_head_next, self._head = False, bytes(data)
+            return
+        if self._head:
+            data, self._head = self._head + data, b""
         if self.timeout == 0.0:
             super().sendall(data, flags)
             return
-        left = memoryview(data)
-        goal, deadline = len(left), 0.0
+        sent = self._send_some(data, flags)
+        if sent < len(data):  # mostly the kernel takes everything at once
+            self._send_rest(memoryview(data)[sent:], flags)
+
+    def _send_rest(self, left: memoryview, flags: int) -> None:
+        goal, deadline = max(0, len(left) - BLOCK_BYTES), time.monotonic() + self.deadlines.send_s
         while left:
+            with suppress(TimeoutError):
+                wait_write(self.fileno(), timeout=deadline - time.monotonic())
             left = left[self._send_some(left, flags) :]
             now = time.monotonic()
-            if not deadline or len(left) <= goal:
+            if len(left) <= goal:
                 goal, deadline = max(0, len(left) - BLOCK_BYTES), now + self.deadlines.send_s
             elif now >= deadline:
                 self._cut_off()
-            if left:
-                with suppress(TimeoutError):
-                    wait_write(self.fileno(), timeout=deadline - now)
 
-    def _send_some(self, data: memoryview, flags: int) -> int:
+    def _send_some(self, data: bytes | memoryview, flags: int) -> int:
         send: Any = self.send  # gevent's has a parameter more than its types say
         try:
             return int(send(data, flags, timeout=0.0))

@@ -109,13 +109,16 @@ class Worker(GeventWorker):
         sock.await_body()
         body = UnreadBody(req, self._is_full)
         req.should_close = body.should_close  # the one question before gunicorn writes the headers
+        sock.hold_head()
         try:
             result = super().handle_request(listener_name, req, sock, addr)
         except StopIteration:  # gunicorn's word for: close this connection
+            sock.send_held()
             if body.is_left():
                 self._linger(sock)
             raise
         finally:
+            sock.send_held()
             del req.should_close
             self._strangers.remove(sock)
         sock.await_next(has_begun=req.unreader.buf.getbuffer().nbytes > 0)

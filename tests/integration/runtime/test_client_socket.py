@@ -381,6 +381,42 @@ def test_a_client_that_closes_during_a_write_ends_it(door: Door) -> None:
     assert ours.cut_reason is None
 
 
+def test_a_head_goes_out_with_the_beginning_of_its_body(door: Door) -> None:
+    ours, theirs = door.open(LONG)
+    ours.hold_head()
+    ours.sendall(b"head ")
+    with pytest.raises(BlockingIOError):  # the plain socket: gevent's would wait
+        theirs._sock.recv(64, constants.MSG_DONTWAIT)
+    ours.sendall(b"body")
+    with deadline():
+        assert theirs.recv(64) == b"head body"
+    ours.sendall(b"more")
+    with deadline():
+        assert theirs.recv(64) == b"more"
+
+
+def test_a_head_without_a_body_is_sent_at_the_end(door: Door) -> None:
+    ours, theirs = door.open(LONG)
+    ours.hold_head()
+    ours.sendall(b"head")
+    ours.send_held()
+    with deadline():
+        assert theirs.recv(64) == b"head"
+    ours.hold_head()
+    ours.send_held()  # there was no answer
+    ours.sendall(b"next")
+    with deadline():
+        assert theirs.recv(64) == b"next"
+
+
+def test_a_head_for_a_client_that_is_gone_is_no_error(door: Door) -> None:
+    ours, _ = door.open(LONG)
+    ours.hold_head()
+    ours.sendall(b"head")
+    ours.close()
+    ours.send_held()
+
+
 # The kernel
 
 
