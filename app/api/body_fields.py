@@ -48,7 +48,12 @@ class BodyFields:
             given = {name: value for name, value in body.items() if value is not None}
         if needs_model and "model" not in given:
             raise missing("model")
-        known: dict[str, Any] = self._schema.load(given)
+        # Not `Schema.load`, which asks every field, given or not, for a default and validators. None has any.
+        known = {
+            name: field.deserialize(given[name], name, given)
+            for name, field in self._schema.load_fields.items()
+            if name in given
+        }
         for name, harmless in self._refused.items():
             if name in given and given[name] not in harmless:
                 raise unsupported(name)
