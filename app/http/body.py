@@ -133,7 +133,8 @@ def read_blocks(read: Callable[[int], bytes], limit: int, memory: Reservation) -
                 raise _too_many()
             blocks.append(block)
             left -= len(block)
-            pause()  # a body that is all there would be read without a pause for other greenlets
+            if len(block) == size:
+                pause()  # a body that is all there would be read without a pause for other greenlets
     except TimeoutError as error:
         raise BodyTimeout("The body stopped arriving before it was whole.") from error
     except (OSError, ParseException) as error:

@@ -54,8 +54,10 @@ class UnreadBody:
 
     def _look(self) -> bool:
         reader, left = self._body.reader, _LITTLE_BYTES
-        if isinstance(reader, LengthReader) and reader.length > _LITTLE_BYTES:
-            return True
+        if isinstance(reader, LengthReader) and (
+            not reader.length or reader.length > _LITTLE_BYTES
+        ):
+            return reader.length > 0
         # Where reading has failed, or is broken off here, it cannot be told any more where the next request begins.
         deadline = gevent.Timeout(_AT_ONCE_S, False)  # type: ignore[arg-type]  # False: it ends the block without an error
         with deadline, suppress(OSError, ParseException):
