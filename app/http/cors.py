@@ -45,6 +45,8 @@ EXPOSED = (
 )
 """Headers of an answer that clients look at; a script sees no other, apart from the few that are always visible."""
 
+_EXPOSED = ", ".join(EXPOSED)
+
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 """SDKs and editors send headers of many names (x-stainless-*, http-referer, …): what is asked for is allowed."""
 
@@ -87,7 +89,7 @@ class _Policy:
             response.vary.add("Origin")
         if origin := self._allowed_origin():
             response.headers["Access-Control-Allow-Origin"] = origin
-            response.headers["Access-Control-Expose-Headers"] = ", ".join(EXPOSED)
+            response.headers["Access-Control-Expose-Headers"] = _EXPOSED
         return response
 
     def _allowed_origin(self) -> str | None:
