@@ -74,6 +74,13 @@ class _Parts(OpenItem):
         self._texts.append(text)
         yield self._delta(text)
 
+    def add_more(self, kind: str, text: str) -> bool:
+        """Add text to the part that is open, whose event is like the one before; False if none of this kind is."""
+        if self._kind != kind:
+            return False
+        self._texts.append(text)
+        return True
+
     def _end_part(self) -> Iterator[Event]:
         if not self._kind:
             return
@@ -101,6 +108,10 @@ class _Parts(OpenItem):
     def _done(self, text: str) -> Event: ...
 
 
+TEXT = "output_text"
+TEXT_DELTA = "response.output_text.delta"
+
+
 class MessageItem(_Parts):
     """A message of the model. `phase` is the upstream's word for its part in the answer."""
 
@@ -112,7 +123,7 @@ class MessageItem(_Parts):
 
     def say(self, text: str) -> Iterator[Event]:
         """Add a piece of text."""
-        return self._add("output_text", text)
+        return self._add(TEXT, text)
 
     def refuse(self, text: str) -> Iterator[Event]:
         """Add a piece of a refusal."""
@@ -134,7 +145,7 @@ class MessageItem(_Parts):
     def _delta(self, text: str) -> Event:
         if self._kind == "refusal":
             return self._content("response.refusal.delta", delta=text)
-        return self._content("response.output_text.delta", delta=text, logprobs=[])
+        return self._content(TEXT_DELTA, delta=text, logprobs=[])
 
     def _done(self, text: str) -> Event:
         if self._kind == "refusal":

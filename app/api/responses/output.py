@@ -31,6 +31,7 @@ from app.api.responses.open_items import (
     CUSTOM,
     FUNCTION,
     INCOMPLETE,
+    TEXT,
     CallItem,
     Event,
     MessageItem,
@@ -101,6 +102,13 @@ class Output:
                 yield from self._say_quiet()
             case Restarted():
                 self._reset()
+
+    def take_more(self, text: str) -> bool:
+        """Take one more piece of the text that is open: the event is like the one before. False for any other case."""
+        message = self._open
+        if self._ending is not None or not isinstance(message, MessageItem):
+            return False
+        return message.add_more(TEXT, text)
 
     def _on_end(self, ended: ItemEnded) -> Iterator[Event]:
         if isinstance(self._began, CallBegan):

@@ -11,15 +11,18 @@ from typing import Any
 
 import orjson
 
-from app.answers.chunks import Began, Cause, Chunk, Cost, Ended
+from app.answers.chunks import Began, Cause, Chunk, Cost, Ended, Text
 from app.answers.summary import Summary
-from app.api.responses.open_items import Event
+from app.api.responses.open_items import TEXT_DELTA, Event
 from app.api.responses.output import Output
 from app.api.responses.request import ENCRYPTED_REASONING, ResponseRequest
 from app.api.responses.resource import Heading, status_of
 from app.backend.events import Usage
 from app.errors import GatewayError
 from app.http.wire import Payload
+
+_TYPE = b'{"type":"%b"' % TEXT_DELTA.encode()
+_NO_PIECE = b'"delta":""'
 
 
 class ResponsesWire:
@@ -28,7 +31,7 @@ class ResponsesWire:
     `keep` is called with the whole response before the end of a stream is told; it may block, and change it.
     """
 
-    __slots__ = ("_cause", "_heading", "_sequence", "keep", "output")
+    __slots__ = ("_cause", "_closing", "_heading", "_opening", "_sequence", "keep", "output")
 
     end: Payload | None = None
 
@@ -39,6 +42,9 @@ class ResponsesWire:
         self._heading = heading
         self._sequence = 0
         self._cause = Cause.FINISHED
+        self._opening = self._closing = (
+            b""  # of the latest event of a text: before its piece, and after it
+        )
         self.output = Output(heading.id, tools, shows_encrypted=shows)
 
     def payloads(
@@ -46,6 +52,9 @@ class ResponsesWire:
     ) -> Iterator[Payload]:
         """Yield the events of each chunk."""
         for chunk in chunks:
+            if isinstance(chunk, Text) and self.output.take_more(chunk.text):
+                yield TEXT_DELTA, self._more(chunk.text)
+                continue
             if isinstance(chunk, Cost):
                 whole = self._whole(chunk.usage, summary())
                 self.keep(whole)
@@ -99,9 +108,25 @@ class ResponsesWire:
 
     def _numbered(self, event: Event) -> Payload:
         kind = event["type"]
+        if kind == TEXT_DELTA:
+            # The next one differs in its number and its piece alone. A quotation mark in an id would be escaped.
+            around = orjson.dumps(event | {"delta": ""}).removeprefix(_TYPE)
+            self._opening, _, self._closing = around.partition(_NO_PIECE)
+            return kind, self._more(event["delta"])
         numbered = {"type": kind, "sequence_number": self._sequence, **event}
         self._sequence += 1
         return kind, orjson.dumps(numbered)
+
+    def _more(self, text: str) -> bytes:
+        """Return one more event of the text that is open."""
+        number, self._sequence = self._sequence, self._sequence + 1
+        return b'%b,"sequence_number":%d%b"delta":%b%b' % (
+            _TYPE,
+            number,
+            self._opening,
+            orjson.dumps(text),
+            self._closing,
+        )
 
 
 def _lifecycle(name: str, response: dict[str, Any]) -> Event:
