@@ -62,6 +62,7 @@ def _question_options(parser: argparse.ArgumentParser) -> None:
     add("--interval-ms", default="0", help="between deltas, like 0,25; 0: unpaced")
     add("--flood", type=int, default=20_000, help="deltas of the one long stream; 0: none")
     add("--sides", default="gateway,cold,warm,kept", help=f"of {','.join(measurements.SIDES)}")
+    add("--whole", action="store_true", help="unpaced answers also as one object")
     add("--peers", action="store_true", help="also ChatMock and LiteLLM, which it installs")
     add("--websockets", action="store_true", help="between the children and the upstream")
     add("--relay", action="store_true", help="TLS and a round trip of 30 ms before the upstream")

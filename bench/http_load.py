@@ -9,6 +9,8 @@ import os
 import sys
 from itertools import cycle
 
+import orjson
+
 from bench import agent_loop, jobs
 from bench.http_connection import HttpConnection, Received, encode_request
 from bench.http_loop import ChatConversation
@@ -23,14 +25,16 @@ class HttpClient:
 
     def __init__(self, port: int, key: str, job: Job) -> None:
         messages = [{"role": "user", "content": job.prompt}]
-        body = {"model": job.model, "messages": messages, "stream": True}
+        body = {"model": job.model, "messages": messages, "stream": job.streamed}
+        self._streamed = job.streamed
         self._request = encode_request(port, key, body)
         self._connection = HttpConnection(port)
 
     def ask(self) -> Answer:
-        """Send the request and read the stream to its end. Blocks; raises `AnswerError` or `OSError`."""
-        received = self._connection.ask(self._request, streamed=True)
-        return Answer(received.asked, received.first, received.ended, lambda: texts(received))
+        """Send the request and read the answer to its end. Blocks; raises `AnswerError` or `OSError`."""
+        received = self._connection.ask(self._request, streamed=self._streamed)
+        said = texts if self._streamed else whole_text
+        return Answer(received.asked, received.first, received.ended, lambda: said(received))
 
     def close(self) -> None:
         """Close the connection."""
@@ -42,6 +46,11 @@ def texts(received: Received) -> list[str]:
     choices = [frame.get("choices") for frame in received.frames()]
     found = [choice[0]["delta"].get("content") for choice in choices if choice]
     return [text for text in found if text]
+
+
+def whole_text(received: Received) -> list[str]:
+    """Return the text of an answer that came as one object."""
+    return [orjson.loads(received.body())["choices"][0]["message"]["content"]]
 
 
 def main() -> None:

@@ -25,7 +25,8 @@ class Job:
     """Ask `prompt` `requests` times, at most `concurrency` at once; the answer has these deltas (0: any) and this hash.
 
     The clients begin one after the other within `spread_s`. Answers that are paced all last equally long, so clients
-    that began together would stay together and meet the child as a burst, again and again.
+    that began together would stay together and meet the child as a burst, again and again. Where they are not
+    `streamed`, answers over HTTP are asked for as one object, so that their deltas cannot be counted.
     """
 
     model: str
@@ -35,6 +36,7 @@ class Job:
     deltas: int
     sha256: str
     spread_s: float = 0.0
+    streamed: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,7 @@ def questions(connect: Callable[[Job], Client], *, deltas_told: bool = True) -> 
 
     def handle(fields: dict[str, Any]) -> Report:
         job = Job(**fields)
-        return run(job if deltas_told else replace(job, deltas=0), connect)
+        return run(job if deltas_told and job.streamed else replace(job, deltas=0), connect)
 
     return handle
 

@@ -8,6 +8,7 @@ import platform
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,9 @@ def _measure(
             found[f"{pace}c={clients}"] = _cell(
                 options, started, job, clients, paced=bool(interval_ms)
             )
+            if options.whole and not interval_ms:
+                whole, able = replace(job, streamed=False), _all_but_streaming(started)
+                found[f"whole, c={clients}"] = _cell(options, able, whole, clients, paced=False)
     flood: dict[str, Any] = {}
     if options.flood:
         streaming = [side for side in started if side.name in SIDES and not side.reaps]
@@ -104,6 +108,10 @@ def _loops(
                 able, control, workload, job, options.loop_repeats
             )
     return found
+
+
+def _all_but_streaming(started: list[Side]) -> list[Side]:
+    return [side for side in started if not side.only_streams]
 
 
 def _can(side: Side, workload: loop_cells.Workload) -> bool:
