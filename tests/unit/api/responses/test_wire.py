@@ -7,6 +7,7 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -123,6 +124,27 @@ def test_signs_of_life_add_nothing(chunks: list[Chunk], place: int) -> None:
     for event in events:
         strict(EVENTS, event)
     assert fold(events) == events[-1]["response"]["output"]
+
+
+@settings(max_examples=40, deadline=None)
+@given(any_answer)
+def test_every_event_is_written_as_json_is(chunks: list[Chunk]) -> None:
+    """Those of a text are put together from what they have in common, and must not differ from the others."""
+    for kind, data in wire().payloads(chunks, lambda: SUMMARY):
+        event = json.loads(data)
+        assert data == orjson.dumps(event)
+        assert list(event)[:2] == ["type", "sequence_number"]
+        assert event["type"] == kind
+
+
+def test_pieces_of_a_text_differ_in_their_number_and_their_words() -> None:
+    events = rendered(wire(), [answer(said("a", 'b"', "\n"), said("c"))])
+    pieces = [event for event in events if event["type"].endswith("output_text.delta")]
+    assert [piece["delta"] for piece in pieces] == ["a", 'b"', "\n", "c"]
+    places = ("type", "sequence_number", "output_index", "item_id", "content_index", "delta")
+    assert {tuple(piece) for piece in pieces} == {(*places, "logprobs")}
+    assert [piece["output_index"] for piece in pieces] == [0, 0, 0, 1]
+    assert [event["sequence_number"] for event in events] == list(range(len(events)))
 
 
 def parsed(payload: tuple[str | None, bytes]) -> Json:
