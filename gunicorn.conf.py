@@ -90,6 +90,7 @@ pidfile = str(_settings.codex_home / "gunicorn.pid")
 _load("app.runtime.pid_file").remove_stale(Path(pidfile))
 worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else str(_settings.codex_home)  # noqa: S108
 logconfig_dict = _logs.log_config(_settings.log_level, _settings.log_format)
+logger_class = _load("app.runtime.gunicorn_log").GunicornLog
 
 _metric_files = _load("app.observability.metric_files")
 _metrics_folder = _metric_files.folder_of(_settings.codex_home)
