@@ -261,6 +261,11 @@ class Answer:
                 self._turns.turns[index].lease.commit()
                 del self._requests[index]
 
+    @property
+    def generation(self) -> int:
+        """Number of the process that runs it."""
+        return self._turns.turns[0].facts.generation
+
     def summary(self) -> Summary:
         """Return the answer's state as of now."""
         turn = self._turns.turns[0].facts

@@ -25,31 +25,34 @@ def init_app(app: Flask, listeners: Sequence[Listener] = ()) -> None:
     `listeners` hear of every request.
     """
     app.extensions[_LISTENERS] = listeners
-    app.before_request(_begin)
+    app.before_request(_begin_record)
     app.after_request(_finish)
     logs.add_fields(_request_id)
 
 
+def _begin_record() -> None:
+    _begin()
+
+
 def current_record() -> RequestRecord:
     """Return the record of the request being served."""
-    if "record" not in g:
-        _begin()
-    record: RequestRecord = g.record
-    return record
+    record: RequestRecord | None = g.get("record")
+    return _begin() if record is None else record
 
 
-def _begin() -> None:
+def _begin() -> RequestRecord:
     offered = request.headers.get("X-Request-Id", "")
     request_id = offered if _ACCEPTED_ID.fullmatch(offered) else f"req_{secrets.token_hex(16)}"
     rule = request.url_rule
-    g.record = RequestRecord(
+    record = RequestRecord(
         request_id,
         request.method,
         route=rule.rule if rule is not None else "unmatched",
         request_bytes=request.content_length,
         listeners=[*current_app.extensions[_LISTENERS]],
     )
-    current_lifetime().record = g.record
+    g.record = current_lifetime().record = record
+    return record
 
 
 def _finish(response: Response) -> Response:
@@ -68,4 +71,5 @@ def _finish(response: Response) -> Response:
 
 def _request_id() -> dict[str, str]:
     """Return the id for log lines, wherever a request is being served."""
-    return {"request_id": g.record.request_id} if g and "record" in g else {}
+    record: RequestRecord | None = g.get("record") if g else None
+    return {} if record is None else {"request_id": record.request_id}

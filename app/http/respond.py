@@ -79,7 +79,7 @@ def respond(
     record.stream = is_stream
     _note_ignored(record, plan)
     answer = _begin(plan, is_stream=is_stream)
-    record.generation = answer.summary().generation
+    record.generation = answer.generation
     if is_stream:
         return sse.respond(answer, wire, services().pace.tick_s)
     return json_response.respond(answer, wire, before_sent)
