@@ -14,6 +14,11 @@ from contextlib import contextmanager
 log = logging.getLogger("codex_api.steps")
 
 
+def is_logged() -> bool:
+    """Return whether steps are logged: for a step that is passed very often, whose fields would cost something."""
+    return log.isEnabledFor(logging.DEBUG)
+
+
 @contextmanager
 def step(name: str, **fields: object) -> Iterator[None]:
     """Log what happens inside when it is over: how long it took, and the class of the exception that ended it."""

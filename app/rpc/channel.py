@@ -12,16 +12,17 @@ import logging
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, cast
 
 import gevent
-from gevent import socket
+from gevent import getcurrent, socket
 from gevent.event import AsyncResult, Event
 from gevent.lock import RLock, Semaphore
 from gevent.socket import wait
 
+from app.alarms import Alarms
 from app.log_limiter import LogRateLimiter
 from app.pause import pause
 from app.rpc import messages
@@ -34,7 +35,7 @@ from app.rpc.messages import (
     Request,
     Response,
 )
-from app.step_log import passed
+from app.step_log import is_logged, passed
 
 log = logging.getLogger("codex_api.rpc")
 
@@ -90,24 +91,21 @@ def ignore_late_result(result: object) -> None:
     """Make nothing of a result that came after its deadline."""
 
 
-@contextmanager
-def record_call(observer: CallObserver, method: str, params: object) -> Iterator[CallReport]:
+def _end_report(report: CallReport, observer: CallObserver) -> None:
     """Give the report of a call to `observer` when the call is over, however it ended."""
-    report = CallReport(method, params)
-    try:
-        yield report
-    finally:
-        report.ended = time.monotonic()
+    report.ended = time.monotonic()
+    if is_logged():
+        params = report.params
         passed(
             "rpc.call",
-            method=method,
+            method=report.method,
             thread_id=params.get("threadId") if isinstance(params, Mapping) else None,
             outcome=report.status,
             sent_bytes=report.sent,
             received_bytes=report.received,
             took_ms=round((report.ended - report.started) * 1000, 3),
         )
-        observer(report)
+    observer(report)
 
 
 class Channel:
@@ -139,6 +137,7 @@ class Channel:
         self._late: dict[messages.MessageId, LateResultHandler] = {}
         self._slots = Semaphore(MAX_INFLIGHT)
         self._outbox = _Outbox()
+        self._alarms = Alarms()
         self.received_bytes = 0
         """Bytes that have come from the child: as long as this grows, it is alive."""
         self.counters: Counter[str] = Counter()
@@ -168,13 +167,16 @@ class Channel:
         it must not block. An urgent call waits for no slot: there must never be many of them.
         Raises `CallRefused`, `CallTimeout`, `ChannelClosed`, `ChannelFull`. Hold no lock while calling.
         """
-        # gevent.Timeout is a BaseException, which Flask's error handling would miss: name our own instead.
-        with (
-            record_call(observer, method, params) as report,
-            gevent.Timeout(timeout_s, CallTimeout(f"{method} got no answer in {timeout_s:g} s")),
-            nullcontext() if is_urgent else self._slots,
-        ):
-            return self._call(method, params, report, on_late)
+        report = CallReport(method, params)
+        alarm = self._alarms.set(timeout_s, partial(_time_out, getcurrent(), method, timeout_s))
+        try:
+            if is_urgent:
+                return self._call(method, params, report, on_late)
+            with self._slots:
+                return self._call(method, params, report, on_late)
+        finally:
+            alarm.cancel()
+            _end_report(report, observer)
 
     def _call(
         self, method: str, params: object, report: CallReport, on_late: LateResultHandler
@@ -248,7 +250,8 @@ class Channel:
         try:
             while data := self._receive(_SKIPPED_BYTES if splitter.is_dropping else _READ_BYTES):
                 self.received_bytes += len(data)
-                passed("rpc.received", received_bytes=len(data))
+                if is_logged():
+                    passed("rpc.received", received_bytes=len(data))
                 for line in splitter.feed(data):
                     if isinstance(line, Oversized):
                         self._dispatch(line)
@@ -322,6 +325,11 @@ class Channel:
     def __repr__(self) -> str:
         state = "CLOSED" if self.is_closed else "OPEN"
         return f"<Channel {state} pending={len(self._pending)} outbox={self._outbox.size}B>"
+
+
+def _time_out(caller: Any, method: str, timeout_s: float) -> None:
+    """Raise in the greenlet of a caller that its time is over."""
+    caller.throw(CallTimeout(f"{method} got no answer in {timeout_s:g} s"))
 
 
 def _with_pauses(pieces: Iterator[bytes]) -> Iterator[bytes]:
