@@ -9,7 +9,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
+from typing import Any
 
+from gevent import get_hub
 from gevent.event import Event as Flag
 
 from app.backend.events import (
@@ -75,6 +77,8 @@ class Turn:
     # There is one for every open stream.
     __slots__ = (
         "__weakref__",
+        "_alarm",
+        "_alarm_at",
         "_error",
         "_heard_at",
         "_longest_queued",
@@ -136,6 +140,8 @@ class Turn:
         self._still_runs = still_runs
         self._error: GatewayError | None = None
         self._wake = Flag()
+        self._alarm: Any = None
+        self._alarm_at = 0.0
         self._on_close: Callable[[Turn], None] | None = on_close
         observer.began(self.facts)
 
@@ -250,12 +256,16 @@ class Turn:
                 return
 
     def take(self, timeout_s: float) -> list[Event]:
-        """Return everything queued; wait for the first for at most `timeout_s`. Raises what `fail` was given."""
+        """Return everything queued; wait for the first for at most `timeout_s`. Raises what `fail` was given.
+
+        The wait may end early with nothing, at what an earlier one would have waited for.
+        """
         if not self._queue:
             if self._error is not None:
                 raise self._error
             self._wake.clear()
-            self._wake.wait(max(0.0, timeout_s))
+            self._set_alarm(timeout_s)
+            self._wake.wait()
         ours = self.turn_id  # known by now: an event that may come earlier than it brings it along
         batch = [event for _, turn_id, event in self._queue if turn_id == ours]
         self._queue.clear()
@@ -265,6 +275,28 @@ class Turn:
         if not batch and self._error is not None:
             raise self._error
         return batch
+
+    def _set_alarm(self, in_s: float) -> None:
+        """Let the waiting consumer be woken in so many seconds, or earlier: then it looks at the clock, and waits on.
+
+        A wait with a time of its own would make a timer for each piece of text.
+        """
+        now = time.monotonic()
+        if now < self._alarm_at <= now + in_s:
+            return
+        self._stop_alarm()
+        self._alarm_at = now + in_s
+        self._alarm = get_hub().loop.timer(max(0.0, in_s))
+        self._alarm.start(self._ring, update=True)
+
+    def _ring(self) -> None:
+        self._alarm_at = 0.0
+        self._wake.set()
+
+    def _stop_alarm(self) -> None:
+        alarm, self._alarm, self._alarm_at = self._alarm, None, 0.0
+        if alarm is not None:
+            alarm.close()
 
     def _deadline(self, pace: Pace, total_ends: float) -> float:
         if not self.first_event_at:
@@ -304,6 +336,7 @@ class Turn:
         self._give_back()
 
     def _give_back(self) -> None:
+        self._stop_alarm()
         on_close, self._on_close = self._on_close, None
         if on_close is not None:
             passed("app_server.turn_over", thread_id=self.thread_id, state=self.state.value)
