@@ -87,7 +87,7 @@ class Usage:
 class Response:
     """One scripted answer. Times are milliseconds; 0 means as fast as possible. `headers` are the stream's.
 
-    `hold_after` holds after so many deltas, `hold` after the last one or before the end.
+    `hold_after` holds after so many deltas, `hold` after the last one, after each, or before the end.
     """
 
     items: tuple[Item, ...] = ()
@@ -101,7 +101,7 @@ class Response:
     after_deltas: int = 0
     split_seed: int | None = None
     hold_before_headers: bool = False
-    hold: Literal["deltas", "end"] | None = None
+    hold: Literal["deltas", "each", "end"] | None = None
     hold_after: int = 0
     from_request: bool = False
     headers: Headers = ()
@@ -126,6 +126,8 @@ def parse_script(raw: Any) -> Script:
     return Script(tuple(_response(entry, f"script[{k}]") for k, entry in enumerate(entries)))
 
 
+_HOLD = {False: None, True: "deltas", "deltas": "deltas", "each": "each", "end": "end"}
+
 _STATUS = {
     "completed": None,
     "max_output_tokens": "max_output_tokens",
@@ -147,9 +149,7 @@ def _response(raw: Any, where: str) -> Response:
         incomplete=fields.choice("status", _STATUS, "completed"),
         split_seed=fields.choice("split", {"none": None, "bytes": seed}, "none"),
         hold_before_headers=fields.take("hold_before_headers", bool, False),
-        hold=fields.choice(
-            "hold", {False: None, True: "deltas", "deltas": "deltas", "end": "end"}, False
-        ),
+        hold=fields.choice("hold", _HOLD, False),
         hold_after=int(fields.count("hold_after", 0)),
         from_request=fields.take("from_request", bool, False),
         headers=tuple(_headers(fields).items()),

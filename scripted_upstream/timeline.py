@@ -4,7 +4,7 @@ All decisions about order and pace are taken here, without a socket or a clock; 
 performs the acts. Sends are joined to at most 16 KiB wherever nothing has to happen between them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from random import Random
@@ -168,8 +168,7 @@ def _middle(response: Response) -> tuple[Act, ...]:
 
 def _paced(response: Response) -> Iterator[Act]:
     frames = _streamed(response)
-    hold_at = sum(frame.is_delta for frame in frames) if response.hold == "deltas" else None
-    hold_at = response.hold_after or hold_at
+    held = _held(response, sum(frame.is_delta for frame in frames))
     deltas = 0
     for frame in frames:
         pause = response.interval_ms if deltas else response.first_delta_ms
@@ -177,10 +176,19 @@ def _paced(response: Response) -> Iterator[Act]:
             yield Pause(pause)
         yield Send(frame.data)
         deltas += frame.is_delta
-        if frame.is_delta and deltas == hold_at:
+        if frame.is_delta and deltas in held:
             yield Hold()
-    if hold_at == 0:
+    if 0 in held:
         yield Hold()
+
+
+def _held(response: Response, deltas: int) -> Sequence[int]:
+    """Return after which deltas the answer is held; after 0, where there are none, is behind the items."""
+    if response.hold == "each":
+        return range(1, deltas + 1)
+    if response.hold_after:
+        return (response.hold_after,)
+    return (deltas,) if response.hold == "deltas" else ()
 
 
 def _joined(acts: Iterator[Act]) -> Iterator[Act]:

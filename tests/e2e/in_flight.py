@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import threading
 import time
@@ -14,9 +15,11 @@ import requests
 from tests.e2e.harness import DEADLINE_S, KEY, Gateway, Upstream, ask, wait_until
 from tests.e2e.routes import ROUTES, Route
 
+TEXT_OF_A_FRAME = re.compile('"content":"([^"]+)"')
 CHAT = "/v1/chat/completions"
 TEXT = [{"type": "message", "deltas": ["a"]}]
 HELD = {"items": TEXT, "hold": "deltas"}
+EACH = {"items": [{"type": "message", "deltas": list("abcde")}], "hold": "each"}
 SILENT: dict[str, Any] = {"items": [], "hold_before_headers": True}
 
 
@@ -43,6 +46,24 @@ def post(gateway: Gateway, key: str, marker: str, **more: Any) -> requests.Respo
         headers={"Authorization": f"Bearer {key}"},
         timeout=DEADLINE_S,
     )
+
+
+def read_frame_by_frame(front: Gateway, upstream: Upstream) -> requests.Response:
+    """Read a stream whose upstream says no letter before the client has read the one before; return the answer.
+
+    Whoever keeps a frame back on its way, until there are more or for a while, keeps it back for good: the next never
+    comes, and the read fails when its time is over.
+    """
+    marker = upstream.play(EACH)
+    with front.post(ask(marker, stream=True), stream=True) as streamed:
+        lines = filter(None, streamed.iter_lines(decode_unicode=True))
+        texts = (text[1] for text in map(TEXT_OF_A_FRAME.search, lines) if text)
+        for letter in "abcde":
+            assert next(texts) == letter
+            upstream.control.wait("held", marker)
+            upstream.control.release(marker)
+        assert list(lines)[-1] == "data: [DONE]"
+    return streamed
 
 
 def waiting(gateway: Gateway, count: int) -> None:

@@ -129,10 +129,17 @@ class Replicas:
         gateway.wait_ready()
         return gateway
 
-    def restart(self, number: int) -> int:
-        """Stop a replica as an operator does, and start another one in its place; return its exit code."""
+    def begin_to_stop(self, number: int) -> None:
+        """Send TERM as an operator does. Blocks until the replica is not ready any more; what it has goes on."""
+        gateway = self.gateways[number]
+        gateway.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: not is_ready(gateway), "it drains")
+        assert gateway.process.poll() is None
+
+    def replace(self, number: int) -> int:
+        """Wait for the end of a replica, and start another one in its place; return its exit code."""
         old = self.gateways[number]
-        code = old.stop()
+        code = old.process.wait(DEADLINE_S)
         self.gateways[number] = self._start(f"{number}-again", old.port)
         return code
 
@@ -156,6 +163,13 @@ class Replicas:
 
     def close(self) -> None:
         self._stack.close()
+
+
+def is_ready(gateway: Gateway) -> bool:
+    try:
+        return gateway.get("/readyz").ok
+    except requests.ConnectionError:
+        return False
 
 
 def free_port() -> int:

@@ -14,7 +14,7 @@ import pytest
 import requests
 
 from tests.e2e.harness import DEADLINE_S, KEY, MODEL, Gateway, Upstream, ask, wait_until
-from tests.e2e.in_flight import HELD, send
+from tests.e2e.in_flight import HELD, lines, read_frame_by_frame, send
 from tests.e2e.raw_http import exchange, request_bytes
 from tests.e2e.replicas import Replicas
 from tests.e2e.responses_api import answer
@@ -25,6 +25,7 @@ pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 LIMITED = "sk-limited-7yQ2mV7xK4tB1wZ8cR5y"
 NAMES = 16
 """Conversations, so many that both replicas have some: where each goes depends on the ports."""
+CLIENTS = 8
 SETTINGS = {
     "PROXY_API_KEYS": f"limited={LIMITED}",
     "PROXY_RATE_LIMITS": "limited=1/day",
@@ -72,16 +73,8 @@ def post(gateway: Gateway, body: Any, conversation: str, **options: Any) -> requ
 # What passes
 
 
-def test_frames_arrive_while_the_answer_goes_on(pair: Replicas, upstream: Upstream) -> None:
-    said = {"type": "message", "deltas": list("abcde")}
-    marker = upstream.play({"hold": True, "interval_ms": 50, "items": [said]})
-    with pair.front.post(ask(marker, stream=True), stream=True) as streamed:
-        frames = streamed.iter_lines(decode_unicode=True)
-        came = ""
-        while came != "abcde":  # a busy machine may put two letters into one frame
-            came += "".join(re.findall(r'"content":"([a-e]*)"', next(frames)))
-        upstream.control.release(marker)
-        assert [line for line in frames if line][-1] == "data: [DONE]"
+def test_each_frame_arrives_before_the_next_is_written(pair: Replicas, upstream: Upstream) -> None:
+    streamed = read_frame_by_frame(pair.front, upstream)
     assert streamed.headers["Content-Type"].startswith("text/event-stream")
 
 
@@ -245,42 +238,39 @@ class Crowd:
         return [problem for client in self._clients for problem in client.result(DEADLINE_S)]
 
 
-def test_a_rolling_restart_loses_no_request(
-    own_pair: Callable[..., Replicas], upstream: Upstream
-) -> None:
-    pair = own_pair()
-    crowd = Crowd(pair.front, upstream, clients=8)
-    crowd.wait_for(20)
-    for number in (0, 1):
-        pair.nginx.take_out(number)
-        assert pair.restart(number) == 0
-        pair.nginx.take_out()
-        crowd.wait_for(20)
-    assert crowd.end() == []
-    for gateway in pair.gateways:
-        assert len(gateway.events("request")) > 0
+def names_of_each(pair: Replicas, upstream: Upstream) -> list[list[str]]:
+    """Return conversations, and that not few, by the replica that each of them goes to."""
+    names = [f"held-{n}" for n in range(NAMES)]
+    marker = upstream.say("ok")
+    gave = pair.answerers([post(pair.front, ask(marker), name) for name in names])
+    found = [[name for name, by in zip(names, gave, strict=True) if by == n] for n in (0, 1)]
+    assert all(found)
+    return found
 
 
 class Held:
-    """Requests of as many conversations in progress, every other one a stream that has said something."""
+    """Requests of these conversations in progress, every other one a stream that has said something."""
 
-    def __init__(self, pair: Replicas, upstream: Upstream) -> None:
+    def __init__(self, front: Gateway, upstream: Upstream, names: list[str]) -> None:
         script = {"hold": True, "items": [{"type": "message", "deltas": ["a", "b"]}]}
         self._upstream = upstream
-        self._pool = ThreadPoolExecutor(NAMES)
+        self._pool = ThreadPoolExecutor(len(names))
+        self._count = len(names)
         self.marker = upstream.play(script)
-        self._ends = [self._pool.submit(self._ask, pair.front, n) for n in range(NAMES)]
-        upstream.control.wait("held", self.marker, count=NAMES)
-        self.running = [gateway.health()["running"] for gateway in pair.gateways]
-        assert sum(self.running) == NAMES
-        assert all(self.running)
+        self._ends = [self._pool.submit(self._ask, front, *each) for each in enumerate(names)]
+        assert self.are_in_progress()
 
-    def _ask(self, front: Gateway, number: int) -> str:
+    def _ask(self, front: Gateway, number: int, name: str) -> str:
         try:
-            told = post(front, ask(self.marker, stream=number % 2 == 0), f"held-{number}")
+            told = post(front, ask(self.marker, stream=number % 2 == 0), name)
         except requests.exceptions.ChunkedEncodingError:
             return "broken off"
         return f"{told.status_code} {told.text}"
+
+    def are_in_progress(self) -> bool:
+        """Whether the upstream is at work on every one, and none has ended."""
+        self._upstream.control.wait("held", self.marker, count=self._count, timeout_ms=30_000)
+        return not any(end.done() for end in self._ends)
 
     def wait_for(self, count: int) -> None:
         wait_until(lambda: sum(end.done() for end in self._ends) == count, f"{count} have ended")
@@ -289,6 +279,39 @@ class Held:
         """Let the upstream go on; return what each client got."""
         self._upstream.control.release(self.marker)
         return [end.result(DEADLINE_S) for end in self._ends]
+
+
+def is_whole(told: str) -> bool:
+    """Whether a client got an answer to its end, in one piece or in frames."""
+    texts = re.findall(r'"content":\s*"([^"]+)"', told)
+    return told.startswith("200") and "".join(texts) == "ab" and '"error"' not in told
+
+
+def test_a_rolling_restart_loses_no_request(
+    own_pair: Callable[..., Replicas], upstream: Upstream
+) -> None:
+    pair = own_pair(WORKER_SHUTDOWN_GRACE_MS="60000")
+    names = names_of_each(pair, upstream)
+    crowd = Crowd(pair.front, upstream, CLIENTS)
+    for number in (0, 1):
+        both = [Held(pair.front, upstream, each) for each in names]
+        pair.nginx.take_out(number)
+        gateway, its = pair.gateways[number], len(names[number])
+        wait_until(lambda: gateway.health()["running"] == its, "it has what is held, and no more")  # noqa: B023
+        served = len(lines(gateway))
+        crowd.wait_for(2 * CLIENTS)
+        assert len(lines(gateway)) == served, "the other one served them"
+        pair.begin_to_stop(number)
+        crowd.wait_for(2 * CLIENTS)
+        assert all(held.are_in_progress() for held in both)
+        ends = [end for held in both for end in held.release()]
+        assert pair.replace(number) == 0
+        assert [end for end in ends if not is_whole(end)] == []
+        pair.nginx.take_out()
+        crowd.wait_for(2 * CLIENTS)
+    assert crowd.end() == []
+    for gateway in pair.gateways:
+        assert len(gateway.events("request")) > 0
 
 
 def all_are_served(pair: Replicas, upstream: Upstream) -> None:
@@ -304,13 +327,14 @@ def test_where_a_replica_dies_only_its_requests_break_off_and_chains_go_on(
     pair = own_pair()
     chain = upstream.play([{"items": [{"type": "message", "deltas": [f"a{n}"]}]} for n in range(3)])
     first = answer(pair.gateways[0], input=f"hi {chain}")
-    held = Held(pair, upstream)
+    at = names_of_each(pair, upstream)
+    held = Held(pair.front, upstream, [*at[0], *at[1]])
     pair.kill(0)
-    held.wait_for(held.running[0])
+    held.wait_for(len(at[0]))
     all_are_served(pair, upstream)
     ends = Counter(end[:3] for end in held.release())
-    assert ends["200"] == held.running[1]
-    assert ends["bro"] + ends["502"] == held.running[0]
+    assert ends["200"] == len(at[1])
+    assert ends["bro"] + ends["502"] == len(at[0])
     # Nobody's turn was begun a second time, also of those who had not got a byte.
     assert len(upstream.control.requests(held.marker)) == NAMES
 
@@ -323,10 +347,11 @@ def test_where_a_replica_is_stopped_what_takes_longer_ends_in_our_words(
     own_pair: Callable[..., Replicas], upstream: Upstream
 ) -> None:
     pair = own_pair(WORKER_SHUTDOWN_GRACE_MS="300")
-    held = Held(pair, upstream)
+    at = names_of_each(pair, upstream)
+    held = Held(pair.front, upstream, [*at[0], *at[1]])
     assert pair.gateways[0].stop() == 0
-    held.wait_for(held.running[0])
+    held.wait_for(len(at[0]))
     all_are_served(pair, upstream)
     ends = held.release()
-    assert sum('"code":"DRAINING"' in end for end in ends) == held.running[0]
+    assert sum('"code":"DRAINING"' in end for end in ends) == len(at[0])
     assert {end[:3] for end in ends} <= {"200", "503"}

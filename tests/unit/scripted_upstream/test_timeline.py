@@ -58,6 +58,7 @@ def failing(failure: Any) -> tuple[Act, ...]:
         ({"first_delta_ms": 5}, "Head Send Send Pause Send Send End"),
         ({"interval_ms": 5}, "Head Send Send Pause Send Send End"),
         ({"hold": "deltas"}, "Head Send Send Hold Send Send End"),
+        ({"hold": "each"}, "Head Send Send Hold Send Hold Send Send End"),
         ({"hold": "end"}, "Head Send Send Hold Send End"),
         ({"hold_after": 1}, "Head Send Send Hold Send Send End"),
     ],
@@ -88,6 +89,11 @@ def test_a_response_without_deltas_is_held_after_its_items() -> None:
     acts = plan(response, REQUEST, STAMP)
     before = acts[: acts.index(Hold())]
     assert events(before)[-1]["type"] == "response.output_item.done"
+
+
+def test_a_response_without_deltas_is_not_held_after_each() -> None:
+    response = Response(items=(RawItem(b'{"type":"x"}'),), hold="each")
+    assert Hold() not in plan(response, REQUEST, STAMP)
 
 
 def test_writes_are_joined_but_not_above_the_limit() -> None:
