@@ -37,8 +37,16 @@ def test_both_stages_have_one_base_that_is_pinned_by_its_full_tag_and_can_be_by_
 def test_nothing_that_compiles_or_downloads_is_in_the_final_stage() -> None:
     (users,) = FINAL.all("RUN")
     assert not re.search(r"apt|pip|curl|wget|gcc|build-essential|chmod -R|sudo", users.text)
-    assert "--only-binary=:all:" in ENVIRONMENT.one("RUN").text
     assert "--without-pip" in ENVIRONMENT.one("RUN").text
+
+
+def test_what_is_installed_is_known_by_its_hash_and_needs_no_compiler() -> None:
+    words = ENVIRONMENT.one("RUN").words
+    assert {"--require-hashes", "--only-binary=:all:", "--no-cache-dir"} <= set(words)
+    assert [words[n + 1] for n, word in enumerate(words) if word == "-r"] == ["requirements.lock"]
+    # Nothing is installed beside it, which would have no hash.
+    assert words[-1] == "requirements.lock"
+    assert ENVIRONMENT.one("COPY").words == ["requirements.lock", "./"]
 
 
 def test_it_runs_as_a_user_with_a_fixed_number_and_no_shell() -> None:
