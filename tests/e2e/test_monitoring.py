@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import socket
 import subprocess
 import time
@@ -26,6 +25,7 @@ from tests.e2e.monitoring import (
     runbook_expressions,
     without_thresholds,
 )
+from tests.e2e.prometheus import Prometheus
 from tests.e2e.scrape import scrape, total
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
@@ -92,72 +92,30 @@ def test_promtool_finds_nothing_in_a_scrape_but_our_milliseconds(
 # A Prometheus that scrapes
 
 
-class Prometheus:
-    """The server of the Debian package, asked over its HTTP API."""
+def hurried(folder: Path, gateway: Gateway) -> Path:
+    """Write the files of docker/ with another address, every second, and without patience; return the first."""
+    config = yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text())
+    config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
+    (job,) = config["scrape_configs"]
+    job["static_configs"] = [{"targets": [f"127.0.0.1:{gateway.port}"]}]
+    job["authorization"]["credentials_file"] = str(folder / "token")
+    (folder / "token").write_text(TOKEN + "\n")
+    (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
+    rules = yaml.safe_load((PROMETHEUS / "alerts.yml").read_text())
+    for group in rules["groups"]:
+        for rule in group["rules"]:
+            rule.pop("for", None)
+    (folder / "alerts.yml").write_text(yaml.safe_dump(rules))
+    return folder / "prometheus.yml"
 
-    def __init__(self, folder: Path, gateway: Gateway) -> None:
-        self._folder = folder
-        self._configure(gateway)
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            address = f"127.0.0.1:{probe.getsockname()[1]}"
-        self.url = f"http://{address}"
-        with (folder / "prometheus.log").open("wb") as log:
-            self.process = subprocess.Popen(
-                [
-                    "prometheus",
-                    f"--config.file={folder / 'prometheus.yml'}",
-                    f"--storage.tsdb.path={folder / 'data'}",
-                    f"--web.listen-address={address}",
-                ],
-                stdout=log,
-                stderr=log,
-            )
 
-    def _configure(self, gateway: Gateway) -> None:
-        """Take the files of docker/ with another address, every second, and without patience."""
-        config = yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text())
-        config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
-        (job,) = config["scrape_configs"]
-        job["static_configs"] = [{"targets": [f"127.0.0.1:{gateway.port}"]}]
-        job["authorization"]["credentials_file"] = str(self._folder / "token")
-        (self._folder / "token").write_text(TOKEN + "\n")
-        (self._folder / "prometheus.yml").write_text(yaml.safe_dump(config))
-        rules = yaml.safe_load((PROMETHEUS / "alerts.yml").read_text())
-        for group in rules["groups"]:
-            for rule in group["rules"]:
-                rule.pop("for", None)
-        (self._folder / "alerts.yml").write_text(yaml.safe_dump(rules))
-
-    def ask(self, expr: str) -> list[dict[str, Any]]:
-        answer = requests.get(
-            f"{self.url}/api/v1/query", params={"query": expr}, timeout=DEADLINE_S
-        )
-        assert answer.status_code == 200, f"{expr}: {answer.text}"
-        found: list[dict[str, Any]] = answer.json()["data"]["result"]
-        return found
-
-    def fired(self) -> set[str]:
-        """Every alert that fired at any time."""
-        return self._named('count_over_time(ALERTS{alertstate="firing"}[10m])')
-
-    def firing(self) -> set[str]:
-        """Every alert that fires now."""
-        return self._named('ALERTS{alertstate="firing"}')
-
-    def _named(self, expr: str) -> set[str]:
-        return {series["metric"]["alertname"] for series in self.ask(expr)}
-
-    def knows(self, gateway: Gateway) -> Callable[[], bool]:
-        """Say whether what the gateway has counted until now has been scraped, and the rules have seen it."""
-        scraper = Scraper(gateway.process, gateway.home, gateway.log_path, gateway.port)
-        counted = total(scrape(scraper), "codex_http_requests_total", method="POST")
-        wanted = f'sum(codex_http_requests_total{{method="POST"}}) >= {counted:.0f}'
-        seen = f'sum(sum_over_time(codex_http_requests_total{{method="POST"}}[3s])) and {wanted}'
-        return lambda: bool(self.ask(seen) and self.ask("codex:answers:share5m"))
-
-    def close(self) -> None:
-        self.process.send_signal(signal.SIGTERM)
-        self.process.wait(DEADLINE_S)
+def knows(prometheus: Prometheus, gateway: Gateway) -> Callable[[], bool]:
+    """Say whether what the gateway has counted until now has been scraped, and the rules have seen it."""
+    scraper = Scraper(gateway.process, gateway.home, gateway.log_path, gateway.port)
+    counted = total(scrape(scraper), "codex_http_requests_total", method="POST")
+    wanted = f'sum(codex_http_requests_total{{method="POST"}}) >= {counted:.0f}'
+    seen = f'sum(sum_over_time(codex_http_requests_total{{method="POST"}}[3s])) and {wanted}'
+    return lambda: bool(prometheus.ask(seen) and prometheus.ask("codex:answers:share5m"))
 
 
 class Scraper(Gateway):
@@ -187,10 +145,9 @@ def watched(make_gateway: Any) -> Gateway:
 def prometheus(tmp_path: Path, watched: Gateway) -> Iterator[Prometheus]:
     folder = tmp_path / "prometheus"
     folder.mkdir()
-    running = Prometheus(folder, watched)
+    running = Prometheus(hurried(folder, watched))
     try:
-        ready = f"{running.url}/-/ready"
-        wait_until(lambda: requests.get(ready, timeout=DEADLINE_S).ok, "Prometheus serves")
+        running.wait_ready()
         wait_until(lambda: running.ask("codex_worker_ready"), "the first scrape")
         yield running
     finally:
@@ -309,7 +266,7 @@ def test_after_a_mix_every_panel_and_every_alert_has_data_and_what_was_provoked_
     mix, trouble = Mix(watched, upstream), Trouble(watched, upstream)
     mix.run(len(mix.kinds))
     trouble.all_of_it()
-    wait_until(prometheus.knows(watched), "the first round is scraped")
+    wait_until(knows(prometheus, watched), "the first round is scraped")
 
     mix.run(6 * len(mix.kinds))
     with trouble.heads_are_begun():
@@ -348,8 +305,7 @@ def set_maintenance(gateway: Gateway, *, enabled: bool) -> None:
 
 
 def assert_annotations_are_filled_in(prometheus: Prometheus) -> None:
-    found = requests.get(f"{prometheus.url}/api/v1/alerts", timeout=DEADLINE_S).json()
-    for alert in found["data"]["alerts"]:
+    for alert in prometheus.get("alerts")["alerts"]:
         said = json.dumps(alert["annotations"])
         assert "{{" not in said
         assert "error" not in alert["annotations"]["summary"] or "error frame" in said

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
-import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,10 +14,10 @@ import pytest
 import requests
 
 from tests.e2e.harness import DEADLINE_S, KEY, ROOT, ask, wait_until
+from tests.e2e.replicas import free_port
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
 
-ABSENT = {"codex", "node", "npm", "npx", "docker", "strace"}
 SHARED_MEMORY = "/dev/shm/"  # noqa: S108  (where gunicorn keeps its heartbeat)
 CHANGING = "openat,open,creat,mkdir,mkdirat,rename,renameat,renameat2,symlink,symlinkat,link,linkat"
 
@@ -89,79 +87,3 @@ def changed_paths(trace: str) -> Iterator[str]:
         if paths:
             folder, name = paths[-1]
             yield str(Path(folder or "/") / name)
-
-
-@pytest.fixture
-def clone(tmp_path: Path) -> Path:
-    """A stranger's clone: what is committed, in an empty folder."""
-    folder = tmp_path / "clone"
-    subprocess.run(["git", "clone", "-q", str(ROOT), str(folder)], check=True)
-    return folder
-
-
-def test_a_stranger_types_make_run_and_pastes_the_curl_line(clone: Path, tmp_path: Path) -> None:
-    home = tmp_path / "home"
-    home.mkdir()
-    env = {"PATH": bare_path(tmp_path / "bin"), "HOME": str(home), "PORT": str(free_port())}
-    env |= {name: value for name, value in os.environ.items() if name.startswith(("PIP_", "SSL_"))}
-    log_path = tmp_path / "make.log"
-    with log_path.open("wb") as log:
-        process = subprocess.Popen(
-            ["make", "run", f"PYTHON={base_python()}"],
-            cwd=clone,
-            env=env,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-        try:
-            wait_until(lambda: "\ncurl " in log_path.read_text(), "the invitation", 300)
-            printed = wait_until(lambda: whole_invitation(log_path), "it is whole")
-            command = re.search(r"^curl .*", printed, re.MULTILINE | re.DOTALL)
-            assert command, printed
-            streamed = subprocess.run(
-                ["sh", "-c", command[0]], capture_output=True, text=True, check=True, env=env
-            ).stdout
-        finally:
-            os.killpg(process.pid, signal.SIGTERM)
-            process.wait(60)
-    assert streamed.startswith("data: {")
-    assert streamed.endswith("data: [DONE]\n\n")
-    env_file = clone / ".env"
-    assert stat.S_IMODE(env_file.stat().st_mode) == 0o600
-    key = env_file.read_text().split("=", 1)[1].strip()
-    assert key not in printed[: command.start()]
-    assert key not in log_path.read_text()[len(printed) :]
-    assert set(changed_in(clone)) <= {".env", ".venv", ".codex-api"}
-
-
-def whole_invitation(log_path: Path) -> str:
-    printed = log_path.read_text()
-    return printed if printed.endswith("}'\n\n") else ""
-
-
-def changed_in(clone: Path) -> list[str]:
-    status = ["git", "status", "--porcelain", "--ignored", "--untracked-files=normal"]
-    lines = subprocess.run(status, cwd=clone, capture_output=True, text=True, check=True).stdout
-    return [line[3:].rstrip("/") for line in lines.splitlines()]
-
-
-def bare_path(folder: Path) -> str:
-    """A PATH with everything of ours but what a fresh machine does not have."""
-    folder.mkdir()
-    for directory in map(Path, os.environ["PATH"].split(":")):
-        for tool in directory.iterdir() if directory.is_dir() else ():
-            link = folder / tool.name
-            if tool.name not in ABSENT and not link.is_symlink():
-                link.symlink_to(tool)
-    return str(folder)
-
-
-def base_python() -> str:
-    return str(Path(sys.base_prefix) / "bin" / "python3")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
