@@ -10,7 +10,7 @@ WORKERS ?= 4
 PYTEST := $(BIN)/python -m pytest
 
 .PHONY: help run dev unit test test-per-request test-system test-langchain chaos cov fmt check bench clean
-.PHONY: run-environment dev-environment langchain-environment bench-environment
+.PHONY: run-environment dev-environment langchain-environment neighbours-environment bench-environment
 
 help:  ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,7 +32,7 @@ test-per-request: dev-environment  ## The tests of what clients see, with a code
 		errors.py exactness.py images.py parameters.py refusals.py responses.py responses_failures.py \
 		responses_input.py responses_tools.py retry.py structured_output.py timeouts.py tools.py usage.py)
 
-test-system: dev-environment test-langchain  ## Tests with real neighbours; installs what they need; LangChain's too
+test-system: dev-environment neighbours-environment test-langchain  ## Tests with real neighbours; installs what they need; LangChain's too
 	@(for tool in strace curl promtool shellcheck redis-server nginx caddy systemd-analyze ip; do command -v $$tool || exit; done) \
 		>/dev/null || (apt-get update -qq && apt-get install -y -qq --no-install-recommends \
 		strace curl prometheus shellcheck redis-server nginx-light caddy systemd iproute2)
@@ -62,7 +62,7 @@ bench: bench-environment  ## The gateway against hand-written clients of the sam
 	.venv-bench/bin/python -m bench $(BENCH)
 
 clean:  ## Remove the virtual environments and every cache
-	rm -rf .venv .venv-langchain .venv-bench .venv-bench-peers .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage
+	rm -rf .venv .venv-langchain .venv-neighbours .venv-bench .venv-bench-peers .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 run-environment:
@@ -73,6 +73,9 @@ dev-environment:
 
 langchain-environment:
 	$(ENVIRONMENT) .venv-langchain requirements-langchain.txt
+
+neighbours-environment:
+	$(ENVIRONMENT) .venv-neighbours requirements-neighbours.txt
 
 bench-environment:
 	$(ENVIRONMENT) .venv-bench requirements-bench.txt
