@@ -48,6 +48,7 @@ _LOGIN_REFUSED = "The upstream refused this service's own login; its operator ha
 _FORBIDDEN = "The upstream does not allow this request."
 _BROKE_OFF = "The upstream broke off its answer."
 _FAILED = "The upstream failed to answer."
+_UNREACHED = "The upstream cannot be reached."
 
 ErrorMaker = Callable[[TurnFailure, UpstreamWords], GatewayError]
 
@@ -129,6 +130,8 @@ _CONNECTION_KINDS = frozenset(
 )
 """Names that come with a status, or without one where there was no answer at all."""
 
+_NOT_SENT = re.compile(r"^Connection failed|^error sending request")
+
 _INCOMPLETE_SENTENCE = re.compile(
     r"^(?:stream disconnected before completion: )?Incomplete response returned, reason: (\w+)"
 )
@@ -195,7 +198,8 @@ def _error(failure: TurnFailure, words: UpstreamWords) -> GatewayError:
     if failure.http_status is not None:
         return _by_status(failure, failure.http_status, words)
     if failure.kind in _CONNECTION_KINDS:
-        return UpstreamError(_FAILED)
+        is_unreached = _NOT_SENT.search(failure.message)
+        return UpstreamBrokeOff(_UNREACHED) if is_unreached else UpstreamError(_FAILED)
     if not words.is_json:
         message = failure.message[:SENTENCE_CHARS]
         for pattern, make in _BY_SENTENCE:

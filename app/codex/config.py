@@ -68,6 +68,8 @@ _FEATURES_OFF = [
     "plugin_sharing",
     "auth_elicitation",
     "mentions_v2",
+    # With it codex waits for an upstream that it cannot reach, for ever, and the turn has to be interrupted.
+    "unbounded_connection_retries",
 ]
 
 _PURE: Mapping[str, Any] = MappingProxyType(

@@ -35,6 +35,10 @@ CHILD_THREADS = 16
 """Threads for the child's turns, at least. With one for each processor, a few long lines of the upstream would hold up
 the streams of everybody (ADR-0057)."""
 
+CHILD_MEMORY = "background_thread:true,dirty_decay_ms:1000,muzzy_decay_ms:0"
+"""How codex's own allocator (jemalloc, linked statically) gives pages back to the system: a second after they were last
+used, by a thread of its own. By its default it does so only while it is used, and keeps what a burst took."""
+
 _PASSED_ON = ("LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR")
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 
@@ -105,6 +109,7 @@ class Launcher:
             "CODEX_HOME": str(self.home.root),
             "TMPDIR": str(self.home.tmp),
             "TOKIO_WORKER_THREADS": str(max(CHILD_THREADS, os.cpu_count() or 1)),
+            "_RJEM_MALLOC_CONF": CHILD_MEMORY,
         }
         if self.upstream.has_key:
             env[UPSTREAM_KEY_VARIABLE] = self.upstream_key

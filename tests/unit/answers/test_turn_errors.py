@@ -92,6 +92,12 @@ FAILURES: list[tuple[TurnFailure, type[GatewayError], int, str]] = [
     # By the sentence
     (http(None), errors.UpstreamError, 502, "UPSTREAM_ERROR"),
     (other("error sending request"), errors.UpstreamBrokeOff, 502, "UPSTREAM_ERROR"),
+    (
+        http(None, "Connection failed: error sending request"),
+        errors.UpstreamBrokeOff,
+        502,
+        "UPSTREAM_ERROR",
+    ),
     (other("Connection refused"), errors.UpstreamBrokeOff, 502, "UPSTREAM_ERROR"),
     (other("operation timed out"), errors.UpstreamBrokeOff, 502, "UPSTREAM_ERROR"),
     (

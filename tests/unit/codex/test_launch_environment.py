@@ -5,7 +5,7 @@ import pytest
 
 from app.codex.config import Upstream, UpstreamKind
 from app.codex.home import Home
-from app.codex.launch import CHILD_THREADS, Launcher
+from app.codex.launch import CHILD_MEMORY, CHILD_THREADS, Launcher
 
 OPENAI = Upstream(UpstreamKind.OPENAI)
 KEYED = Upstream(UpstreamKind.CONFIGURED, "https://host/v1", has_key=True)
@@ -18,6 +18,7 @@ ALWAYS = {
     "CODEX_HOME": "/srv/codex",
     "TMPDIR": "/srv/codex/gateway/tmp",
     "TOKIO_WORKER_THREADS": str(max(CHILD_THREADS, os.cpu_count() or 1)),
+    "_RJEM_MALLOC_CONF": CHILD_MEMORY,
 }
 PASSED_ON = {
     "LANG": "C.UTF-8",
@@ -66,6 +67,7 @@ REPLACED = {
     "CODEX_HOME": "/elsewhere",
     "TMPDIR": "/tmp",  # noqa: S108
     "TOKIO_WORKER_THREADS": "1",
+    "_RJEM_MALLOC_CONF": "dirty_decay_ms:-1",
 }
 OURS = PASSED_ON | PROXIES | KEPT_OUT | REPLACED
 

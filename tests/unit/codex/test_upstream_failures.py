@@ -28,6 +28,7 @@ def failed(message: str, status: int | None = None) -> TurnEnded:
             "Reconnecting... 1/5",
         ),
         (failed(BROKEN), BROKEN),
+        (failed(f"Connection failed: {SENDING}"), f"Connection failed: {SENDING}"),
         (failed(f"{SENDING} for url (http://me:pw@h/v1?k=v)"), f"{SENDING} for url (http://h/v1)"),
         (failed("unexpected status 502: error sending request", 502), ""),
         (failed("stream disconnected before completion: what the user wrote"), ""),
