@@ -41,6 +41,15 @@ def check_binary(binary: Path) -> None:
         )
 
 
+_NATIVE = (b"\x7fELF", b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe")
+
+
+def is_native(binary: Path) -> bool:
+    """Return whether a file is a program by itself (ELF, Mach-O), and no script for another one. Raises `OSError`."""
+    with binary.open("rb") as file:
+        return file.read(4) in _NATIVE
+
+
 def _interpreter(binary: Path) -> str:
     """Return the program that a script names on its first line, itself or through `env`; empty for any other file."""
     try:

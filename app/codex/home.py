@@ -4,6 +4,7 @@
       gunicorn.pid
       gateway/
         catalog-<hash>.json   the stripped model catalog; its name is its content, so it never changes
+        printed-catalog       what the binary printed of its models (`app.codex.printed_catalog`)
         upstream-models.json  what the upstream's `/models` listed last, where that is asked for
         no-roots-<hash>.pem   one certificate, for a child that only ever speaks plain HTTP
         answers-<n>.sqlite    stored answers (`app.answer_store.sqlite_file`)
@@ -33,6 +34,7 @@ import orjson
 
 from app.codex import auth_file, catalog
 from app.codex.auth_file import StoredLogin
+from app.codex.printed_catalog import PrintedCatalog
 from app.process.child import StartRefused
 
 _LOG_DATABASE = "logs_2.sqlite"
@@ -102,6 +104,11 @@ class Home:
     def turns(self) -> Path:
         """Folders of processes that run one turn each."""
         return self.private / "turns"
+
+    @property
+    def printed_catalog(self) -> PrintedCatalog:
+        """What the binary printed of its models."""
+        return PrintedCatalog(self.private / "printed-catalog")
 
     @property
     def pid_file(self) -> Path:
@@ -247,9 +254,9 @@ class Home:
             database.commit()
 
     def _write_once(self, stem: str, suffix: str, content: bytes) -> Path:
-        """Write under a name made from the content, atomically; a file that is there already is left alone."""
+        """Write under a name made from the content, atomically; a file that has it already is left alone."""
         path = self.private / f"{stem}-{hashlib.sha256(content).hexdigest()[:16]}{suffix}"
-        if not path.exists():
+        if not path.is_file() or path.read_bytes() != content:
             descriptor, temporary = tempfile.mkstemp(dir=self.private, suffix=".part")
             with os.fdopen(descriptor, "wb") as file:
                 file.write(content)

@@ -79,7 +79,7 @@ class Launcher:
             self.home.check_login_ends()
         env = self.environment(os.environ)
         self.offered = self.models.offer() if self.models is not None else OWN_MODELS
-        catalog = self.home.write_catalog(self._print_catalog(env), self.offered)
+        catalog = self.home.write_catalog(self._printed_catalog(env), self.offered)
         config = child_config(
             self.upstream, catalog=catalog, stream_idle_timeout_ms=self.stream_idle_timeout_ms
         )
@@ -114,6 +114,17 @@ class Launcher:
         if self.upstream.has_key:
             env[UPSTREAM_KEY_VARIABLE] = self.upstream_key
         return env
+
+    def doubt(self) -> None:
+        """Note that a child did not come up: the next start asks the binary again for what was kept of it."""
+        self.home.printed_catalog.forget()
+
+    def _printed_catalog(self, env: Mapping[str, str]) -> bytes:
+        printed = self.home.printed_catalog.read(self.binary)
+        if printed is None:
+            printed = self._print_catalog(env)
+            self.home.printed_catalog.write(self.binary, printed)
+        return printed
 
     def _print_catalog(self, env: Mapping[str, str]) -> bytes:
         done = subprocess.run(

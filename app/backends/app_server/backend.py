@@ -154,6 +154,7 @@ class AppServerBackend:
         try:
             self._shake_hands(connection)
         except BaseException:
+            self.launcher.doubt()
             self.supervisor.await_spared(child)
             child.kill()
             connection.detach()

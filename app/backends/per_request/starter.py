@@ -112,6 +112,7 @@ class Starter:
         try:
             self._shake_hands(process)
         except (RpcError, ProtocolError) as error:
+            self._launcher.doubt()
             code = self.end(process)
             detail = failed_start(str(error), process.child.last_words)
             raise StartFailed(LastExit(code, "handshake_failed", detail)) from error

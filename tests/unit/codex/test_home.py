@@ -169,6 +169,15 @@ def test_the_same_catalog_has_the_same_name_and_is_written_once(home: Home) -> N
     assert first.stat().st_mtime == 1
 
 
+@pytest.mark.parametrize("content", [b"", b"{", b'{"models":[]}'])
+def test_a_catalog_that_is_damaged_on_disk_is_written_again(home: Home, content: bytes) -> None:
+    path = home.write_catalog(printed("m"))
+    whole = path.read_bytes()
+    path.write_bytes(content)
+    assert home.write_catalog(printed("m")) == path
+    assert path.read_bytes() == whole
+
+
 def test_another_catalog_has_another_name_and_leaves_the_first_alone(home: Home) -> None:
     first, second = home.write_catalog(printed("m")), home.write_catalog(printed("n"))
     assert first != second

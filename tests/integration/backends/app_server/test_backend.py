@@ -513,3 +513,23 @@ def test_another_version_than_the_tested_one_is_one_warning(
     assert result(running) is None
     (warning,) = [line for line in caplog.records if line.getMessage() == "codex_version_differs"]
     assert (vars(warning)["codex_version"], vars(warning)["tested"]) == ("1.2.3", pinned_version())
+
+
+# What the binary printed
+
+
+def test_the_binary_is_asked_for_its_models_once(run: Run, home: Home) -> None:
+    assert run().supervisor.wait_ready(DEADLINE_S)
+    written = home.printed_catalog.file.stat().st_mtime_ns
+    assert run().supervisor.wait_ready(DEADLINE_S)
+    assert home.printed_catalog.file.stat().st_mtime_ns == written
+
+
+def test_what_codex_does_not_start_with_is_asked_for_again(run: Run, home: Home) -> None:
+    """Somebody has put in what the binary never printed, with a digest that is right."""
+    home.prepare()
+    home.printed_catalog.write(bundled_codex_path(), b'{"models":[{"slug":5}]}')
+    codex = run()
+    assert codex.supervisor.wait_ready(DEADLINE_S)
+    assert codex.health().restarts >= 1
+    assert codex.models()
