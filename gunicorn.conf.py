@@ -1,11 +1,12 @@
 """Configuration of gunicorn: one gevent worker, and the hooks that tie the codex child to its life.
 
 Run anew at every HUP, in a master that must never import `app`: what the master has imported, a new worker would
-inherit instead of loading it afresh. Hence `_load` for the few modules that are needed here: it forgets them again.
+inherit instead of loading it afresh. Hence `_forget` after each use of the few modules that are needed here.
 """
 
 from __future__ import annotations
 
+import gc
 import importlib
 import math
 import os
@@ -20,6 +21,8 @@ from typing import Any, NoReturn
 
 # Everything that is written at run time is below CODEX_HOME, so no compiled files next to the sources.
 sys.dont_write_bytecode = True
+# What is loaded stays; to look through it again and again for what does not takes a fifth of the start.
+gc.disable()
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 # Until the master has handlers of its own, Ctrl-C ends it without a traceback; `make run` holds it back until here.
 if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
@@ -31,14 +34,18 @@ os.environ["GATEWAY_CONFIGURED"] = (
 
 
 def _load(name: str) -> ModuleType:
-    """Import one module of the application from disk, and forget it and whatever of `app` came with it."""
-    importlib.invalidate_caches()
-    module = importlib.import_module(name)
-    for loaded in [other for other in sys.modules if other.partition(".")[0] == "app"]:
+    """Import one module of the application; whoever does calls `_forget` when all is loaded."""
+    return importlib.import_module(name)
+
+
+def _forget() -> None:
+    """Let what comes next load every module of the application from disk."""
+    for loaded in [name for name in sys.modules if name.partition(".")[0] == "app"]:
         del sys.modules[loaded]
-    return module
+    importlib.invalidate_caches()
 
 
+_forget()
 _logs = _load("app.observability.logs")
 _logs.hold_standard_descriptors()
 
@@ -53,6 +60,8 @@ umask = 0o077
 os.umask(umask)
 if _problem := _load("app.runtime.state_folder").prepare(_settings.codex_home):
     sys.exit(_problem)
+
+_load("app.runtime.compiled_code").keep_in(_settings.codex_home / "gateway" / "compiled")
 
 _open_files = resource.getrlimit(resource.RLIMIT_NOFILE)
 
@@ -94,6 +103,8 @@ logger_class = _load("app.runtime.gunicorn_log").GunicornLog
 
 _metric_files = _load("app.observability.metric_files")
 _metrics_folder = _metric_files.folder_of(_settings.codex_home)
+_forget()
+gc.enable()
 
 
 _ADDRESS_PATIENCE_S = 3
@@ -110,6 +121,7 @@ def on_starting(server: Any) -> None:
     # The arbiter outlives the next reading of this file, and with it the memory that all its workers share.
     ready_pipe = os.environ.pop(_load("app.runtime.upgrade").READY_PIPE, "")
     _load("app.runtime.arbiter").OverlapArbiter.adopt(server, ready_pipe)
+    _forget()
 
 
 def _refused_options(config: Any) -> Iterator[str]:
@@ -170,6 +182,7 @@ def post_fork(server: Any, worker: Any) -> None:  # noqa: ARG001
     import gevent  # noqa: PLC0415
     from gevent.event import Event  # noqa: PLC0415
 
+    gc.disable()  # until the application is loaded
     worker.is_loaded = Event()
     resource.setrlimit(resource.RLIMIT_NOFILE, (_descriptors.soft, _open_files[1]))
     # In the worker alone, and before the application imports the library, which looks only then.

@@ -32,7 +32,6 @@ from app.http import (
 )
 from app.http.auth import Access
 from app.http.body_budget import BLOCK_BYTES, BodyBudget
-from app.http.limit_store import LimitStore
 from app.http.open_streams import OpenStreams
 from app.http.services import Options, Services
 from app.images.cache import ImageCache
@@ -230,6 +229,9 @@ def _limit(app: Flask, settings: Settings, access: Mapping[str, Access], here: S
     windows = {**dict.fromkeys(settings.client_keys, settings.rate_limit), **settings.rate_limits}
     store = None
     if any(windows.values()):
+        # The library behind it takes its share of a start: only where it is used.
+        from app.http.limit_store import LimitStore  # noqa: PLC0415
+
         store = LimitStore(settings.rate_limit_storage, windows, here.metrics.uncounted.inc)
     requests = Shares(settings.requests_at_once, is_split=settings.has_several_keys)
     app.extensions["requests_at_once"] = (

@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from functools import partial
+from typing import TYPE_CHECKING
 
 from flask import Flask, Response, g, request
 
@@ -18,10 +19,12 @@ from app.backend.account import AccountLimits
 from app.budget import Budget, SharedBudget, Shares
 from app.errors import KeyLimited, WorkerBusy
 from app.http.auth import Access
-from app.http.limit_store import LimitStore
 from app.http.rate_limit_headers import Decision, account_headers, rate_headers, refusal
 from app.http.request_context import current_record
 from app.http.request_lifetime import current_lifetime
+
+if TYPE_CHECKING:
+    from app.http.limit_store import LimitStore
 
 
 class KeyLimits:
