@@ -7,8 +7,9 @@ turns, and every answer is checked.
 
 `__main__` reads options, `measurements` is one run, `cells` and `loop_cells` are what it is made of, `sides` who is
 compared (with `peers` and `relay`), `processes` and `measure` how they are started and watched; `table`, `points` and
-`plots` show the result. Load generators are programs: `http_load`, `direct_load`, `exec_load`, over `jobs` (single
-questions) and `agent_loop` (conversations).
+`plots` show the result. `starts` measures starts alone; `untuned` makes a child without a part of its tuning. Load
+generators are programs: `http_load`, `direct_load`, `exec_load`, over `jobs` (single questions) and `agent_loop`
+(conversations).
 
 Knows `app.codex` and `app.backends.app_server` (to start the same child and to say the same to it) and
 `scripted_upstream`; nothing in `app` knows this.

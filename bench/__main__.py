@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench import measurements, table
+from bench import measurements, starts, table, untuned
+from bench.measurements import binary
 from bench.processes import StartError
 
 _QUICK = {
@@ -34,7 +35,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         prog="python -m bench",
         description="The gateway against hand-written clients of the same codex app-server.",
     )
-    for add_options in (_question_options, _loop_options, _output_options):
+    for add_options in (_question_options, _loop_options, _start_options, _output_options):
         add_options(parser)
     options = parser.parse_args(arguments)
     for asked, values in ((options.full, _FULL), (options.quick, _QUICK)):
@@ -43,6 +44,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     options.concurrency = [int(word) for word in filter(None, options.concurrency.split(","))]
     options.interval_ms = [float(word) for word in options.interval_ms.split(",")]
     options.sides = options.sides.split(",")
+    options.without = list(filter(None, options.without.split(",")))
     _check(parser, options)
     return options
 
@@ -65,7 +67,14 @@ def _question_options(parser: argparse.ArgumentParser) -> None:
     add("--whole", action="store_true", help="unpaced answers also as one object")
     add("--peers", action="store_true", help="also ChatMock and LiteLLM, which it installs")
     add("--websockets", action="store_true", help="between the children and the upstream")
+    add("--without", default="", help=f"parts of the children's tuning: {','.join(untuned.PARTS)}")
     add("--relay", action="store_true", help="TLS and a round trip of 30 ms before the upstream")
+
+
+def _start_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("starts, in place of everything else").add_argument
+    add("--starts", type=int, default=0, help="of the service, in a fresh home and in a used one")
+    add("--against", type=Path, metavar="CHECKOUT", help="another checkout, which takes turns")
 
 
 def _loop_options(parser: argparse.ArgumentParser) -> None:
@@ -92,6 +101,8 @@ def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None
     unknown = set(options.sides) - set(measurements.SIDES)
     if unknown:
         parser.error(f"--sides: unknown: {', '.join(sorted(unknown))}")
+    if unknown := set(options.without) - set(untuned.PARTS):
+        parser.error(f"--without: unknown: {', '.join(sorted(unknown))}")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -100,6 +111,9 @@ def main(arguments: Sequence[str]) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that every process is still ended
     try:
         draw = _drawing() if options.plots else None
+        if options.starts:
+            print(starts.text(starts.measure(options.starts, options.against, binary())))
+            return 0
         if options.from_json:
             result = json.loads(options.from_json.read_text(encoding="utf-8"))
         else:

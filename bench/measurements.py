@@ -14,7 +14,7 @@ from typing import Any
 
 from codex_cli_bin import bundled_codex_path
 
-from bench import cells, loop_cells, peers, relay, sides
+from bench import cells, loop_cells, peers, relay, sides, untuned
 from bench.agent_loop import LoopJob
 from bench.sides import Place, Side
 from scripted_upstream.client import Control
@@ -27,13 +27,18 @@ _PACED_REQUESTS = 20
 _PACED_ROUNDS = 3
 
 
+def binary() -> Path:
+    """Return the codex that is measured."""
+    return Path(os.environ.get("CODEX_BIN") or bundled_codex_path())
+
+
 def run(options: argparse.Namespace) -> dict[str, Any]:
     """Start what is compared, measure every cell, end everything; return the result. Raises `StartError`."""
-    binary = Path(os.environ.get("CODEX_BIN") or bundled_codex_path())
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
         url, pid = stack.enter_context(sides.upstream(folder))
-        place = Place(folder, binary, url, pid, websockets=options.websockets)
+        child = untuned.binary_without(options.without, binary(), folder)
+        place = Place(folder, child, url, pid, websockets=options.websockets)
         if options.relay:
             place = stack.enter_context(relay.in_front(place))
         slots = str(max([_DEFAULT_SLOTS, *options.concurrency]))
@@ -41,7 +46,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         facts = machine(running.user_agent)
         started = [stack.enter_context(side) for side in _starts(options.sides, place, running)]
         if options.peers:
-            plain = Place(folder, binary, url, pid)  # they have no way to be told of a private CA
+            plain = Place(folder, child, url, pid)  # they have no way to be told of a private CA
             started += stack.enter_context(peers.running(plain, running.model))
         measured = _measure(options, started, Control(url), running.model)
     said = vars(options) | {"json": None, "plots": None}
