@@ -14,9 +14,9 @@ from app.backend.observer import KEPT, RequestObserver, TurnFacts
 from app.backend.request import Model, TurnRequest
 from app.errors import GatewayError
 
-REPLACEMENTS = ("memory", "login", "models", "runaway")
+REPLACEMENTS = ("memory", "login", "models", "runaway", "certificates")
 """Reasons for which a process is replaced without a gap: it has grown, its login is no longer the present one, the
-upstream lists other models, or it works although no turn runs."""
+upstream lists other models, it works although no turn runs, or it trusts too few certificates."""
 
 
 LOOKUPS = (

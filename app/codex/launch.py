@@ -23,7 +23,9 @@ from app.codex.config import (
     child_config,
     to_arguments,
 )
+from app.codex.few_roots import FewRoots
 from app.codex.home import Home
+from app.codex.roots import is_operators_choice
 from app.codex.upstream_http import UpstreamHttp
 from app.codex.upstream_models import UpstreamModels
 from app.process.child import ChildSpec, before_exec, failed_start
@@ -59,6 +61,8 @@ class Launcher:
     model_words: tuple[str, ...] = ()
     databases: Path | None = None
     """Where the child keeps its databases, if not in CODEX_HOME."""
+    few_roots: FewRoots | None = None
+    """Certificates in place of the system's whole store; None also where the operator has chosen what to trust."""
     http: UpstreamHttp = field(init=False)
     models: UpstreamModels | None = field(init=False, default=None)
     offered: Offer = field(init=False, default=OWN_MODELS)
@@ -66,13 +70,18 @@ class Launcher:
 
     def __post_init__(self) -> None:
         self.http = UpstreamHttp(self.ca_certificate)
+        if is_operators_choice(self.environment(os.environ)):
+            self.few_roots = None
         if self.model_words:
             self.models = UpstreamModels(
                 self.model_words, self.upstream.base_url, self.upstream_key, self.home, self.http
             )
 
     def prepare(self) -> ChildSpec:
-        """Return what to start. Raises `OSError` or `ValueError`. Blocks while the binary prints its catalog."""
+        """Return what to start. Raises `OSError` or `ValueError`.
+
+        Blocks while the binary prints its catalog, and hosts prove their certificates: the first time.
+        """
         check_binary(self.binary)
         self.home.prepare()
         if self.upstream.kind is UpstreamKind.OPENAI:
@@ -85,14 +94,20 @@ class Launcher:
         )
         if self.databases is not None:
             config["sqlite_home"] = str(self.databases)
-        if not self.upstream.needs_tls:
-            env["SSL_CERT_FILE"] = str(self.home.write_certificates(Path(certifi.where())))
+        if roots := self._roots():
+            env["SSL_CERT_FILE"] = str(roots)
         return ChildSpec(
             name="codex",
             argv=(str(self.binary), "app-server", *to_arguments(config)),
             env=env,
             cwd=self.home.workspace,
         )
+
+    def _roots(self) -> Path | None:
+        """Return what the child is to trust; None for what its environment or the system says."""
+        if not self.upstream.needs_tls:
+            return self.home.write_certificates(Path(certifi.where()))
+        return self.few_roots.file() if self.few_roots is not None else None
 
     def environment(self, ours: Mapping[str, str]) -> dict[str, str]:
         """Return the child's whole environment."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
@@ -59,10 +59,17 @@ def targets_of(upstream: Upstream) -> tuple[str, ...]:
 class UpstreamFailures:
     """The last failure, and the greenlet that looks for its cause. Nothing here blocks its caller."""
 
-    def __init__(self, upstream: Upstream, http: UpstreamHttp) -> None:
+    def __init__(
+        self,
+        upstream: Upstream,
+        http: UpstreamHttp,
+        on_unreached: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`on_unreached` is called, in a greenlet of its own, after each look; it may block."""
         self.last: UpstreamFailure | None = None
         self._targets = targets_of(upstream) if upstream.kind is not UpstreamKind.DEMO else ()
         self._http = http
+        self._on_unreached = on_unreached
         self._limiter = LogRateLimiter()
         self._looking: gevent.Greenlet[..., None] | None = None
         self._found: tuple[str, str, str] | None = None
@@ -82,6 +89,7 @@ class UpstreamFailures:
         self._found = diagnose(self._http, self._targets)
         self._found_at = time.monotonic()
         self._record(said, *self._found)
+        self._on_unreached()
 
     def _record(self, said: str, cause: str, found: str, host: str) -> None:
         at = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"

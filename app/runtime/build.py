@@ -15,8 +15,10 @@ from app.backends.app_server.kept_threads import KeptLimits
 from app.backends.app_server.limits import Limits
 from app.backends.per_request.backend import PerRequestBackend
 from app.codex.config import Upstream, UpstreamKind
+from app.codex.few_roots import FewRoots
 from app.codex.home import Home
 from app.codex.launch import Launcher
+from app.codex.roots import hosts_of
 from app.codex.upstream import choose_upstream
 from app.runtime.demo import DemoUpstream
 from app.runtime.maintenance import SharedMaintenanceFlag
@@ -77,7 +79,13 @@ def _launcher(settings: Settings, upstream: Upstream) -> Launcher:
         settings.request_timeout_ms,
         settings.ca_certificate,
         settings.upstream_models,
+        few_roots=_few_roots(settings, upstream),
     )
+
+
+def _few_roots(settings: Settings, upstream: Upstream) -> FewRoots | None:
+    hosts = hosts_of(upstream) if settings.few_roots else ()
+    return FewRoots(Home(settings.codex_home).private, hosts) if hosts else None
 
 
 def _limits(settings: Settings) -> Limits:

@@ -114,6 +114,7 @@ class Settings:
     upstream_websockets: bool = _var("CODEX_UPSTREAM_WEBSOCKETS", "false", values.flag, "Whether that upstream also speaks the WebSocket variant.")
     upstream_models: tuple[str, ...] = _var("CODEX_UPSTREAM_MODELS", "", values.model_words, "The models of that upstream: names, auto for what its /models lists, codex for codex's own; codex's own if empty.")
     ca_certificate: Path | None = _var("CODEX_CA_CERTIFICATE", "", values.certificates, "Certificates (PEM) that codex trusts beside the system's, for an upstream or a proxy with a private CA.")
+    few_roots: bool = _var("CODEX_FEW_ROOTS", "true", values.flag, "Trust only the few certificates that OpenAI's hosts need, once a handshake with each has proven them; false for the system's whole store.")
     trace_buffer: bool = _var("PROXY_TRACE_BUFFER", "true", values.flag, "Keep a trace of each of the last turns below CODEX_HOME, without content.")
     trace_content: bool = _var("PROXY_TRACE_CONTENT", "false", values.flag, "Write prompts, answers and tool arguments into the traces, too; refused where PROXY_ENV is prod.")
     log_level: str = _var("LOG_LEVEL", "info", values.one_of("debug", "info", "warning", "error"), "Least severe level that is logged.")

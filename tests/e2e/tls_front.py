@@ -10,6 +10,9 @@ from pathlib import Path
 
 CERTIFICATES = Path(__file__).with_name("certificates")
 CA = CERTIFICATES / "ca.pem"
+OF_CA = CERTIFICATES / "server.pem"
+FOREIGN = CERTIFICATES / "foreign.pem"
+"""Of no authority that anybody trusts."""
 _BLOCK = 65536
 
 
@@ -18,11 +21,15 @@ class TlsFront:
 
     def __init__(self, port: int) -> None:
         self._port = port
-        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._context.load_cert_chain(CERTIFICATES / "server.pem")
+        self.present(OF_CA)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
+
+    def present(self, certificate: Path) -> None:
+        """Show this certificate from the next connection on."""
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._context.load_cert_chain(certificate)
 
     def close(self) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)

@@ -28,6 +28,7 @@ from app.backends.app_server.turn import Turn
 from app.backends.app_server.watchdog import HealthProblem, Watchdog
 from app.codex.auth_file import LoginMark
 from app.codex.binary import pinned_version
+from app.codex.few_roots import CHECK_EVERY_S
 from app.codex.home import LoginReadOnly
 from app.codex.launch import Launcher
 from app.codex.login import Login
@@ -56,7 +57,7 @@ class AppServerBackend:
         self.hooks = BackendHooks()
         self.login = Login(launcher.home, launcher.upstream.kind)
         self.renewal = Renewal(self.login, launcher.home.renewal_lock)
-        self._failures = UpstreamFailures(launcher.upstream, launcher.http)
+        self._failures = UpstreamFailures(launcher.upstream, launcher.http, self._check_roots)
         self.connection: Connection | None = None
         """The one that new turns begin on."""
         self._histories = history_budget()
@@ -187,6 +188,18 @@ class AppServerBackend:
                 self._on_unhealthy(connection, HealthProblem.MODELS)
             gevent.sleep(_MODELS_EVERY * self._limits.probe_interval_ms / 1000)
 
+    def _watch_roots(self) -> None:
+        """Prove the child's few certificates now and then. Blocks."""
+        while self.launcher.few_roots is not None:
+            self._check_roots()
+            gevent.sleep(CHECK_EVERY_S)
+
+    def _check_roots(self) -> None:
+        """Replace the child if a host is not trusted with its few certificates. Blocks for some seconds at most."""
+        roots = self.launcher.few_roots
+        if roots is not None and roots.is_refuted():
+            self.supervisor.replace(HealthProblem.CERTIFICATES.value, is_useless=True)
+
     def _shake_hands(self, connection: Connection) -> None:
         startup_s = self._limits.startup_timeout_ms / 1000
         connection.shake_hands(
@@ -213,6 +226,7 @@ class AppServerBackend:
         connection.spawn_background(connection.ask_for_limits)
         connection.spawn_background(connection.threads.expire_kept)
         connection.spawn_background(partial(self._watch_models, connection))
+        connection.spawn_background(self._watch_roots)
         if self.login.is_used:
             is_serving = lambda: connection is self.connection  # noqa: E731 - a name for one line
             connection.spawn_background(

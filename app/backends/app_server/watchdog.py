@@ -38,6 +38,7 @@ class HealthProblem(Enum):
     LOGIN = "login"
     MODELS = "models"
     RUNAWAY = "runaway"
+    CERTIFICATES = "certificates"
 
     @property
     def is_fatal(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
@@ -20,6 +21,7 @@ from app.backends.app_server.watchdog import HealthProblem, Watchdog
 from app.backends.per_request.folders import Folders
 from app.backends.per_request.process import Process
 from app.codex.catalog import Offer
+from app.codex.few_roots import FewRoots
 from app.codex.home import LoginReadOnly
 from app.codex.launch import Launcher, apart
 from app.codex.login import Login
@@ -55,7 +57,9 @@ class Starter:
         stopping: Event,
     ) -> None:
         self.processes: set[Process] = set()
-        self.failures = UpstreamFailures(launcher.upstream, launcher.http)
+        self.failures = UpstreamFailures(launcher.upstream, launcher.http, self._note_unreached)
+        self.on_unreached: Callable[[], None] = lambda: None
+        """Called when an upstream could not be reached, in a greenlet of its own; it may block."""
         self.spec: ChildSpec | None = None
         """What is started next; None before `prepare`."""
         self.folders = Folders(launcher.home.turns)
@@ -68,10 +72,18 @@ class Starter:
         self._histories = history_budget()
         self._started = 0
 
+    def _note_unreached(self) -> None:
+        self.on_unreached()
+
     @property
     def upstream_models(self) -> UpstreamModels | None:
         """The upstream's own list of models, where that is asked for."""
         return self._launcher.models
+
+    @property
+    def few_roots(self) -> FewRoots | None:
+        """The certificates that processes are given in place of the system's, if they are."""
+        return self._launcher.few_roots
 
     @property
     def offered(self) -> Offer:

@@ -21,6 +21,7 @@ from app.backends.per_request.process import Process
 from app.backends.per_request.readiness import Readiness
 from app.backends.per_request.starter import Starter, StartFailed
 from app.codex.binary import pinned_version
+from app.codex.few_roots import CHECK_EVERY_S
 from app.codex.login import Login
 from app.codex.upstream_models import UpstreamModels
 from app.process.lifecycle import LastExit
@@ -65,7 +66,10 @@ class Tending:
 
     def run(self) -> None:
         """Tend the pool until readiness is stopped. Blocks."""
-        watching = gevent.spawn(self._watch_models, self._starter.upstream_models)
+        self._starter.on_unreached = self._check_roots
+        watching = Group()
+        watching.spawn(self._watch_models, self._starter.upstream_models)
+        watching.spawn(self._watch_roots)
         try:
             self._readiness.start()
             while not self._readiness.is_stopped:
@@ -163,3 +167,17 @@ class Tending:
                     self._is_prepared = False
                     self._wake.set()
             gevent.sleep(_MODELS_EVERY * self._interval_s)
+
+    def _watch_roots(self) -> None:
+        """Prove the few certificates of the processes now and then. Blocks."""
+        while self._starter.few_roots is not None:
+            if self._is_prepared:
+                self._check_roots()
+            gevent.sleep(CHECK_EVERY_S)
+
+    def _check_roots(self) -> None:
+        """Probe anew if a host is not trusted with the few certificates. Blocks for some seconds at most."""
+        roots = self._starter.few_roots
+        if roots is not None and roots.is_refuted():
+            self._is_prepared = False
+            self._wake.set()

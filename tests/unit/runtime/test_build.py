@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from app.backends.app_server.backend import AppServerBackend
 from app.codex.home import Home
 from app.runtime.build import build_worker_services
 from app.settings import load_settings
@@ -43,5 +44,50 @@ def test_the_flag_chooses_the_backend(tmp_path: Path, flag: str, backend: str) -
     services = build_worker_services(load_settings({**settings, "PROXY_USE_APP_SERVER": flag}))
     try:
         assert services.backend.health().backend == backend
+    finally:
+        services.stop()
+
+
+API = {"CODEX_UPSTREAM_URL": "https://api.openai.com/v1"}
+
+
+@pytest.mark.parametrize(
+    ("variables", "hosts"),
+    [
+        (PROD, ["api.openai.com", "chatgpt.com", "auth.openai.com"]),
+        (API, ["api.openai.com"]),
+        ({**API, "CODEX_FEW_ROOTS": "false"}, None),
+        (URL, None),
+        ({"CODEX_UPSTREAM_URL": "https://llm.example.com/v1"}, None),
+        ({}, None),  # the demo
+    ],
+)
+def test_few_roots_are_for_openai_s_hosts_alone(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    variables: dict[str, str],
+    hosts: list[str] | None,
+) -> None:
+    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    settings = {"PROXY_API_KEY": "k" * 32, "CODEX_HOME": str(tmp_path), **variables}
+    services = build_worker_services(load_settings(settings))
+    try:
+        assert isinstance(services.backend, AppServerBackend)
+        roots = services.backend.launcher.few_roots
+        assert (roots and [host for host, _ in roots.hosts]) == hosts
+    finally:
+        services.stop()
+
+
+def test_who_says_what_to_trust_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", "/etc/roots.pem")
+    settings = {"PROXY_API_KEY": "k" * 32, "CODEX_HOME": str(tmp_path), **API}
+    services = build_worker_services(load_settings(settings))
+    try:
+        assert isinstance(services.backend, AppServerBackend)
+        assert services.backend.launcher.few_roots is None
     finally:
         services.stop()
