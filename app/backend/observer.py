@@ -16,6 +16,7 @@ from app.rpc.channel import CallReport
 from app.rpc.messages import Notification
 
 KEPT = "kept"
+WARM = "warm"
 
 
 class TurnState(Enum):
@@ -35,7 +36,8 @@ class TurnFacts:
 
     `generation` numbers the process that runs it, `started` is in monotonic seconds, `error` says why the gateway ended
     it, if it did. `lookup` is what came of looking for where the conversation was left: `KEPT`, or a word for why the
-    turn had to begin anew; a backend that keeps nothing leaves it empty.
+    turn had to begin anew; a backend that keeps nothing leaves it empty. `warmth` is the same for a turn that began
+    anew: `WARM` where a thread was started ahead of it, or a word for why there was none.
     """
 
     thread_id: str
@@ -45,6 +47,7 @@ class TurnFacts:
     started: float
     error: GatewayError | None = None
     lookup: str = ""
+    warmth: str = ""
 
     @property
     def is_continued(self) -> bool:

@@ -10,7 +10,7 @@ from app.backend.account import AccountLimits
 from app.backend.events import Event
 from app.backend.health import Health
 from app.backend.lease import Lease
-from app.backend.observer import KEPT, RequestObserver, TurnFacts
+from app.backend.observer import KEPT, WARM, RequestObserver, TurnFacts
 from app.backend.request import Model, TurnRequest
 from app.errors import GatewayError
 
@@ -34,6 +34,9 @@ LOOKUPS = (
     "expired",
 )
 """What may come of looking for where a conversation was left (`TurnFacts.lookup`)."""
+
+WARMTHS = (WARM, "cold", "tools", "verbosity", "lost", "off")
+"""What may come of looking for a thread that was started ahead of a turn (`TurnFacts.warmth`)."""
 
 EVICTIONS = ("evicted", "expired", "lost", "memory", "replaced")
 """Reasons for which a conversation is kept no longer."""

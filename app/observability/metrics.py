@@ -19,7 +19,7 @@ from prometheus_flask_exporter import PrometheusMetrics
 
 from app.answer_store.stored_answer import CALLS, GONE, RESULTS
 from app.backend.observer import TurnState
-from app.backend.protocols import EVICTIONS, LOOKUPS, REPLACEMENTS
+from app.backend.protocols import EVICTIONS, LOOKUPS, REPLACEMENTS, WARMTHS
 from app.observability import labels, metric_archive, metric_files
 from app.observability.requests import RequestRecord
 from app.off_loop import OffLoop
@@ -146,6 +146,12 @@ class Metrics:
             ("reason",),
         )
 
+        self.warm_lookups = make(
+            "codex_warm_thread_lookups_total",
+            "Turns that began anew, by what came of looking for a warm thread.",
+            ("result",),
+        )
+
     def _make_store_counters(self) -> None:
         make = partial(Counter, registry=self.registry)
         self.store_calls = make(
@@ -201,6 +207,7 @@ class Metrics:
             (self.evictions, CACHES),
             (self.kept_lookups, LOOKUPS),
             (self.kept_evictions, EVICTIONS),
+            (self.warm_lookups, WARMTHS),
             (self.store_evictions, GONE),
             (self.cuts, labels.CUTS),
         )

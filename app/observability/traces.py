@@ -221,8 +221,10 @@ def call_fields(method: str, params: Mapping[str, Any]) -> dict[str, Any]:
         case "thread/inject_items":
             return {"items": dict(Counter(map(item_kind, params.get("items") or ())))}
         case "turn/start":
+            # A thread that waited for a request was started with another model.
+            model = {"model": params["model"]} if "model" in params else {}
             options = {name: params[name] for name in _OPTIONS if name in params}
-            return {"options": options, "has_schema": "outputSchema" in params}
+            return {**model, "options": options, "has_schema": "outputSchema" in params}
     return {}
 
 

@@ -32,6 +32,8 @@ class MetricsObserver(NullObserver):
         """Count where it began."""
         if facts.lookup:
             self._metrics.kept_lookups.labels(facts.lookup).inc()
+        if facts.warmth:
+            self._metrics.warm_lookups.labels(facts.warmth).inc()
 
     def ended(self, facts: TurnFacts) -> None:
         """Count it, with its state and how long it took."""
@@ -79,6 +81,7 @@ class TracingObserver(MetricsObserver):
             "turn_id": facts.turn_id,
             "generation": facts.generation,
             "kept_thread": facts.lookup or None,
+            "warm_thread": facts.warmth or None,
             "error_code": labels.loggable_code(facts.error.code if facts.error else None),
         }
         self._hand_over()

@@ -13,6 +13,7 @@ from app.backend.protocols import Backend
 from app.backends.app_server.backend import AppServerBackend
 from app.backends.app_server.kept_threads import KeptLimits
 from app.backends.app_server.limits import Limits
+from app.backends.app_server.warm_threads import WarmLimits
 from app.backends.per_request.backend import PerRequestBackend
 from app.codex.config import Upstream, UpstreamKind
 from app.codex.few_roots import FewRoots
@@ -98,4 +99,5 @@ def _limits(settings: Settings) -> Limits:
         probe_timeout_ms=settings.probe_timeout_ms,
         memory_bytes=settings.memory_limit_bytes,
         kept=KeptLimits(settings.kept_threads, settings.kept_thread_ttl_s),
+        warm=WarmLimits(settings.warm_threads),
     )

@@ -104,6 +104,7 @@ class Settings:
     memory_limit_bytes: int = _var("WORKER_MEMORY_LIMIT_BYTES", "2147483648", values.whole(1 << 26, 1 << 40), "Resident memory of the child above which a new one takes its place; its running turns finish.")
     kept_threads: int = _var("WORKER_KEPT_THREADS", "64", values.whole(0, 10_000), "Conversations that the child keeps for their next round, so that the upstream finds them in its cache; 0 keeps none.")
     kept_thread_ttl_s: int = _var("WORKER_KEPT_THREAD_TTL_S", "1800", values.whole(1, 86_400), "How long a conversation is kept after its last answer.")
+    warm_threads: int = _var("WORKER_WARM_THREADS", "8", values.whole(0, 64), "Threads at most that the child starts ahead of requests; how many wait follows the traffic, and 0 starts none.")
     per_request_spare: int = _var("WORKER_PER_REQUEST_SPARE", "0", values.whole(0, 64), "Processes that are started ahead of demand where PROXY_USE_APP_SERVER is false.")
     shutdown_grace_ms: int = _var("WORKER_SHUTDOWN_GRACE_MS", "10000", values.milliseconds, "How long open requests may finish after TERM.")
     reload_grace_ms: int | None = _var("WORKER_RELOAD_GRACE_MS", "", values.optional_milliseconds, "How long open requests may finish on a worker that a reload has replaced; PROXY_TIMEOUT_MS if empty.")

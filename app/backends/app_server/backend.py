@@ -25,6 +25,7 @@ from app.backends.app_server.renewal import RENEWAL_S, Renewal
 from app.backends.app_server.rpc_errors import mapped
 from app.backends.app_server.status import health_of
 from app.backends.app_server.turn import Turn
+from app.backends.app_server.warm_threads import Demand, WarmThreads
 from app.backends.app_server.watchdog import HealthProblem, Watchdog
 from app.codex.auth_file import LoginMark
 from app.codex.binary import pinned_version
@@ -61,6 +62,7 @@ class AppServerBackend:
         self.connection: Connection | None = None
         """The one that new turns begin on."""
         self._histories = history_budget()
+        self._demand = Demand(limits.warm, time.monotonic())
         self._limits = limits
         self._version = version
         self._connections = 0
@@ -93,6 +95,8 @@ class AppServerBackend:
     def begin_drain(self) -> None:
         """Report not ready. What still arrives is served: gunicorn closes its listener a moment later."""
         self._is_draining = True
+        for connection in list(self._alive):
+            connection.threads.stop_warming()
 
     def end_turns(self, error: GatewayError) -> None:
         """End every running turn with `error`, and begin no more. Does not block."""
@@ -152,6 +156,7 @@ class AppServerBackend:
         )
         connection.threads.histories = self._histories
         connection.threads.kept = KeptThreads(self._limits.kept)
+        connection.threads.warm = WarmThreads(self._demand)
         try:
             self._shake_hands(connection)
         except BaseException:
@@ -220,11 +225,14 @@ class AppServerBackend:
             has_old_login=partial(self._has_old_login, connection),
             work=connection.work,
             is_spared=partial(self._is_spared, connection.pid),
-            give_up_kept=partial(connection.threads.give_up_kept, "memory"),
+            give_up_kept=connection.threads.give_up_all,
         )
         connection.spawn_background(watchdog.run)
         connection.spawn_background(connection.ask_for_limits)
         connection.spawn_background(connection.threads.expire_kept)
+        if connection.models and not self._is_draining:
+            first = connection.models[0].id
+            connection.spawn_background(partial(connection.threads.keep_warm, first))
         connection.spawn_background(partial(self._watch_models, connection))
         connection.spawn_background(self._watch_roots)
         if self.login.is_used:

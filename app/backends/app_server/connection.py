@@ -215,7 +215,11 @@ class Connection:
         kept = self.threads.kept.get(addressed.thread_id)
         if kept is not None and isinstance(addressed.event, TurnEnded):
             self.threads.lose_kept(kept)  # its turn was to go on with results
-        elif kept is None and not self.threads.ends.is_unloading(addressed.thread_id):
+        elif not (
+            kept
+            or addressed.thread_id in self.threads.warm
+            or self.threads.ends.is_unloading(addressed.thread_id)
+        ):
             self.counters["orphan_event"] += 1
 
     def _on_oversized(self, line: Oversized) -> None:

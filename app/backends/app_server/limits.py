@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from app.backends.app_server.kept_threads import KeptLimits
+from app.backends.app_server.warm_threads import WarmLimits
 from app.backends.app_server.watchdog import HealthLimits
 
 
@@ -20,6 +21,7 @@ class Limits:
     probe_timeout_ms: int = 3_000
     memory_bytes: int = 1 << 31
     kept: KeptLimits = field(default_factory=KeptLimits)
+    warm: WarmLimits = field(default_factory=WarmLimits)
 
     @property
     def health_limits(self) -> HealthLimits:

@@ -103,8 +103,12 @@ def inject_items_params(thread_id: ThreadId, items: Iterable[Item]) -> dict[str,
 
 
 def turn_start_params(thread_id: ThreadId, request: TurnRequest) -> dict[str, Any]:
-    """Parameters of `turn/start`. The input is empty: everything was injected, nothing is added."""
+    """Parameters of `turn/start`. The input is empty: everything was injected, nothing is added.
+
+    The model is told here too: a warm thread was started before it was known.
+    """
     options = {
+        "model": request.model,
         "effort": request.effort,
         "summary": request.summary,
         "outputSchema": request.output_schema,

@@ -76,5 +76,6 @@ def health_of(
         last_upstream_failure=failures.last,
         retiring=supervisor.retiring,
         kept=Kept(len(kept), kept.size, dict(kept.evicted)) if kept is not None else NOTHING_KEPT,
+        warm=len(connection.threads.warm) if connection else 0,
         counters=dict(connection.counters + connection.channel.counters) if connection else {},
     )

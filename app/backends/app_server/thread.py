@@ -42,13 +42,14 @@ class Terms:
     """What a thread was asked under, apart from the conversation. Another request may go on with it under the same.
 
     codex keeps the `settings` of a thread from turn to turn, and the `schema` as long as a turn lasts. `name` is what
-    the client calls the conversation, if it has a name for it.
+    the client calls the conversation, if it has a name for it. `tools` are a part of the settings; empty without any.
     """
 
     owner: str
     settings: bytes
     schema: bytes
     name: str | None = None
+    tools: bytes = b""
 
 
 def terms_of(request: TurnRequest, owner: str) -> tuple[Terms, int]:
@@ -56,7 +57,8 @@ def terms_of(request: TurnRequest, owner: str) -> tuple[Terms, int]:
     tools, schema = orjson.dumps(request.tools), orjson.dumps(request.output_schema)
     settings = (request.model, request.effort, request.summary, request.service_tier)
     asked = orjson.dumps((*settings, request.verbosity))
-    terms = Terms(owner, _digest(asked, tools), _digest(schema), request.conversation)
+    offered = _digest(tools) if request.tools else b""
+    terms = Terms(owner, _digest(asked, tools), _digest(schema), request.conversation, offered)
     return terms, len(tools) + len(schema)
 
 

@@ -14,6 +14,7 @@ from app.backends.app_server.parse_events import ProtocolError, ThreadId, TurnId
 from app.backends.app_server.thread import Thread
 from app.backends.app_server.thread_calls import ThreadCalls
 from app.backends.app_server.turn import Turn
+from app.backends.app_server.warm_threads import WarmThread
 from app.rpc.errors import CallRefused, CallTimeout, ChannelClosed, RpcError
 
 log = logging.getLogger("codex_api.codex")
@@ -83,6 +84,11 @@ class ThreadEnds:
         """Unload threads that were kept, one after the other. Does not block."""
         if gone := list(threads):
             self._greenlets.spawn(self._unload_all, gone)
+
+    def unload_warm(self, threads: Iterable[WarmThread]) -> None:
+        """Unload threads that were warm and never had a turn. Does not block."""
+        for thread in threads:
+            self._greenlets.spawn(self._unload, thread.take(), None)
 
     def _unload_all(self, threads: list[Thread]) -> None:
         for thread in threads:

@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 import gevent
@@ -23,17 +23,19 @@ from app.backend.lease import Lease
 from app.backend.observer import NULL_OBSERVER, TurnObserver
 from app.backend.request import Item, TurnRequest
 from app.backends.app_server import conversation, protocol
-from app.backends.app_server.conversation import Asked
-from app.backends.app_server.history import Load, Piece, history_budget, in_pieces
+from app.backends.app_server.beginning import Beginning, load_of, suspected, suspecting
+from app.backends.app_server.history import Load, history_budget
 from app.backends.app_server.kept_threads import Found, KeptLimits, KeptThreads
 from app.backends.app_server.parse_events import ProtocolError, ThreadId, TurnId
 from app.backends.app_server.shielded import run_shielded
-from app.backends.app_server.thread import Terms, Thread, terms_of
+from app.backends.app_server.thread import Thread, terms_of
 from app.backends.app_server.thread_calls import ThreadCalls
 from app.backends.app_server.thread_ends import ThreadEnds
 from app.backends.app_server.tool_calls import ToolCalls
 from app.backends.app_server.turn import Turn
-from app.errors import GatewayError, RequestSuspected, WorkerLost
+from app.backends.app_server.warm_refill import WarmRefill
+from app.backends.app_server.warm_threads import OFF, Warmth, WarmThread, WarmThreads
+from app.errors import GatewayError, WorkerLost
 from app.pause import pause
 from app.rpc.channel import Channel
 from app.rpc.errors import CallRefused, CallTimeout, ChannelClosed, RpcError
@@ -41,19 +43,8 @@ from app.rpc.errors import CallRefused, CallTimeout, ChannelClosed, RpcError
 log = logging.getLogger("codex_api.codex")
 
 _EXPIRY_S = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class _Beginning:
-    """A turn that is being begun: what is asked and under which terms, and the bytes that are offered with it."""
-
-    request: TurnRequest
-    terms: Terms
-    offered: int
-    asked: Asked
-    lease: Lease
-    observer: TurnObserver
-    found: Found
+_SETTLED_S = 0.05
+"""How long after a turn was begun the child is busy with sending it."""
 
 
 class Threads:
@@ -63,11 +54,7 @@ class Threads:
     """
 
     def __init__(
-        self,
-        channel: Channel,
-        generation: int,
-        rpc_timeout_s: float,
-        counters: Counter[str],
+        self, channel: Channel, generation: int, rpc_timeout_s: float, counters: Counter[str]
     ) -> None:
         self.cleanup = Group()
         self._channel = channel
@@ -78,9 +65,12 @@ class Threads:
         self.histories = history_budget()
         """Budget of the bytes that children hold for their threads: the same for all children of a worker."""
         self.kept = KeptThreads(KeptLimits())
+        self.warm = WarmThreads(OFF)
         self._threads: dict[ThreadId, Thread] = {}
         self._on_close, self._asks = self._finish, self._still_runs  # one object for all turns
         self._idle = Event()
+        self._changed = Event()  # set whenever the child may have become quiet
+        self._begun_at = 0.0
         self._beginning = 0  # of which some have no thread yet, or took a kept one
         self._is_keeping = True
         self.begun = 0
@@ -127,55 +117,73 @@ class Threads:
             return self._begin(request, lease, new_observer)
         finally:
             self._beginning -= 1
+            self._begun_at = time.monotonic()
             self._tell_if_idle()
 
     def _begin(
         self, request: TurnRequest, lease: Lease, new_observer: Callable[[], TurnObserver]
     ) -> Turn:
-        observer = new_observer()
         terms, offered = terms_of(request, lease.owner)
         is_keeping = self.kept.limits.count and self._is_keeping
         asked = conversation.read(request.items, pause) if is_keeping else conversation.NOTHING
         found = Found.AGAIN if request.is_another_try else self.kept.take(terms, asked)
-        beginning = _Beginning(request, terms, offered, asked, lease, observer, Found.KEPT)
+        observer = new_observer()
+        beginning = Beginning(request, terms, offered, asked, lease, new_observer, observer)
         if isinstance(found, Found):
             return self._begin_fresh(replace(beginning, found=found))
         thread, stand = found
-        # Each attempt empties its lease where it fails.
-        slot, follows_loss = lease.transfer(), lease.follows_loss
-        try:
-            lease = Lease(slot, follows_loss=follows_loss)
-            return self._go_on(replace(beginning, lease=lease), thread, stand.length)
-        except (CallRefused, CallTimeout, ProtocolError):
-            # It was not what it was taken for. Nothing was said yet, and a fresh one can be given everything.
-            self._counters["kept_thread_lost"] += 1
-            log.warning("kept_thread_lost", extra={"thread_id": thread.turn.thread_id})
-            lease = Lease(slot, follows_loss=follows_loss)
-            return self._begin_fresh(
-                replace(beginning, lease=lease, observer=new_observer(), found=Found.LOST)
-            )
+        begun = beginning.attempt(
+            lambda it: self._go_on(it, thread, stand.length),
+            (CallRefused, CallTimeout, ProtocolError),
+        )
+        if isinstance(begun, Turn):
+            return begun
+        # It was not what it was taken for. Nothing was said yet, and a fresh one can be given everything.
+        self._counters["kept_thread_lost"] += 1
+        log.warning("kept_thread_lost", extra={"thread_id": thread.turn.thread_id})
+        return self._begin_fresh(replace(begun, found=Found.LOST))
 
-    def _begin_fresh(self, beginning: _Beginning) -> Turn:
+    def _begin_fresh(self, beginning: Beginning) -> Turn:
+        """Begin a turn on a thread that holds nothing: on a warm one, or on one that is started for it."""
+        asked = beginning.request, beginning.terms, beginning.offered
+        warm = self.warm.take(*asked, time.monotonic())
+        if isinstance(warm, Warmth):
+            return self._begin_empty(replace(beginning, warmth=warm))
+        begun = replace(beginning, warmth=Warmth.WARM).attempt(
+            lambda it: self._begin_empty(it, warm), (CallRefused, ProtocolError)
+        )
+        if isinstance(begun, Turn):
+            return begun
+        turn = self._begin_empty(replace(begun, warmth=Warmth.LOST))
+        self._counters["warm_thread_lost"] += 1  # for no fault of the request's
+        log.warning("warm_thread_lost", extra={"thread_id": warm.thread_id})
+        return turn
+
+    def _begin_empty(self, beginning: Beginning, warm: WarmThread | None = None) -> Turn:
         request, terms, observer = beginning.request, beginning.terms, beginning.observer
-        load = _load_of(request.items, beginning.offered)
-        with _suspecting(load), ExitStack() as undoing:
+        load = beginning.load()
+        with suspecting(load), ExitStack() as undoing:
+            if warm is not None:
+                undoing.callback(self.ends.unload_warm, [warm])
             held = self.histories.reserve(terms.owner, load.held_bytes)
             undoing.callback(held.release)
-            thread_id = self.calls.start(
-                request, load, terms.owner, observer.called, self._roll_back_start
-            )
+            late = self._roll_back_start
+            start = partial(self.calls.start, request, load, terms.owner, observer.called, late)
+            thread_id = warm.take() if warm is not None else start()
             undoing.pop_all()  # from now on it is the thread's
+            if warm is not None and warm.report is not None:
+                observer.called(warm.report)
             turn = self._turn(thread_id, beginning)
             calls = ToolCalls(tool["name"] for tool in request.tools) if request.tools else None
             thread = Thread(turn, terms, calls=calls, counters=self._counters)
             thread.hold(beginning.asked, held, load, is_exact=not request.is_final)
             return self._ask(thread, beginning, load)
 
-    def _go_on(self, beginning: _Beginning, thread: Thread, count: int) -> Turn:
+    def _go_on(self, beginning: Beginning, thread: Thread, count: int) -> Turn:
         """Begin a turn on a kept thread, which holds so many items of the request."""
         request, owner = beginning.request, beginning.terms.owner
-        load = _load_of(request.items[count:], beginning.offered, before=thread.size)
-        with _suspecting(load):
+        load = beginning.load(count, before=thread.size)
+        with suspecting(load):
             try:
                 held = self.histories.reserve(owner, load.held_bytes)
             except GatewayError:
@@ -189,7 +197,7 @@ class Threads:
                 return self._give_results(thread, beginning, request.items[count:], waiting)
             return self._ask(thread, beginning, load)
 
-    def _turn(self, thread_id: ThreadId, beginning: _Beginning) -> Turn:
+    def _turn(self, thread_id: ThreadId, beginning: Beginning) -> Turn:
         return Turn(
             thread_id,
             self._generation,
@@ -198,7 +206,7 @@ class Threads:
             observer=beginning.observer,
             lease=beginning.lease,
             still_runs=self._asks,
-            lookup=beginning.found.value,
+            origin=beginning.origin,
         )
 
     @contextmanager
@@ -214,7 +222,7 @@ class Threads:
             _cancel(turn)
             raise
 
-    def _ask(self, thread: Thread, beginning: _Beginning, load: Load) -> Turn:
+    def _ask(self, thread: Thread, beginning: Beginning, load: Load) -> Turn:
         """Give a thread what is new, and begin its turn."""
         owner, called = beginning.terms.owner, beginning.observer.called
         # Before turn/start: the first event may overtake its answer.
@@ -230,7 +238,7 @@ class Threads:
             return turn
 
     def _give_results(
-        self, thread: Thread, beginning: _Beginning, new: Sequence[Item], turn_id: TurnId
+        self, thread: Thread, beginning: Beginning, new: Sequence[Item], turn_id: TurnId
     ) -> Turn:
         """Let the turn that waits for results go on: it is the same for codex, and another one here."""
         results, more = thread.split_results(new)
@@ -239,7 +247,7 @@ class Threads:
                 raise ChannelClosed("The child went away before it was given the results.")
             turn.begin(turn_id)
             if more:  # codex puts them behind the results
-                load = _load_of(more, 0)
+                load = load_of(more, 0)
                 owner = beginning.terms.owner
                 self.calls.inject(turn.thread_id, load, owner, beginning.observer.called)
             thread.give_results(results, more, self._channel.answer)
@@ -298,6 +306,7 @@ class Threads:
         self._tell_if_idle()
 
     def _tell_if_idle(self) -> None:
+        self._changed.set()
         if not (self._threads or self._beginning):
             self._idle.set()
 
@@ -325,11 +334,31 @@ class Threads:
         self.ends.unload(gone)
         return len(gone)
 
+    def give_up_all(self) -> int:
+        """Unload whatever has no turn, since the child has grown; return how much that was. Does not block."""
+        return self.give_up_kept("memory") + self.stop_warming()
+
     def lose_kept(self, thread: Thread) -> None:
         """Give up a kept thread whose turn has ended by itself. Does not block."""
         thread.turn.ended.set()
         self.kept.remove(thread)
         self.ends.unload([thread])
+
+    def keep_warm(self, model: str) -> None:
+        """Start threads ahead of requests, for ever; `model` is for the first one. Blocks: a greenlet of its own."""
+        refill = WarmRefill(self.warm, self.calls, self.ends, self.histories, self._counters)
+        refill.run(model, self._is_quiet, self._changed)
+
+    def _is_quiet(self) -> bool:
+        """True while the child begins no turn; what it says of others goes on beside that."""
+        is_settled = time.monotonic() - self._begun_at > _SETTLED_S
+        return not self._beginning and (is_settled or not self._threads)
+
+    def stop_warming(self) -> int:
+        """Give up every warm thread, for ever; return how many there were. Does not block."""
+        gone = self.warm.stop()
+        self.ends.unload_warm(gone)
+        return len(gone)
 
     # All of them
 
@@ -340,6 +369,7 @@ class Threads:
         """
         if has_ended:
             self._is_keeping = False
+            self.warm.stop()
             for kept in self.kept.clear("lost"):
                 kept.turn.ended.set()
         for thread in list(self._threads.values()):
@@ -352,6 +382,7 @@ class Threads:
         """Keep no thread from now on; block until no turn is left or being begun, or the channel is closed."""
         self._is_keeping = False
         self.give_up_kept("replaced")
+        self.stop_warming()
         while (self._threads or self._beginning) and not self._channel.is_closed:
             self._idle.clear()
             self._idle.wait()
@@ -359,38 +390,6 @@ class Threads:
     def release_waiters(self) -> None:
         """Let `wait_idle` return."""
         self._idle.set()
-
-
-def _load_of(items: Sequence[Item], offered: int, before: int = 0) -> Load:
-    """Return what items ask of the child. Lets others run where there are many, but not where there are few.
-
-    A thread whose turn waits is given few, and nobody hears of its end between `take` and `_running`.
-    """
-    pieces: list[Piece] = []
-    for piece in in_pieces(items):
-        if pieces:
-            gevent.sleep(0)
-        pieces.append(piece)
-    return Load(tuple(pieces), offered, before)
-
-
-@contextmanager
-def _suspecting(load: Load) -> Iterator[None]:
-    """Raise `RequestSuspected` where the child goes away under what may be the reason for it."""
-    try:
-        yield
-    except ChannelClosed as error:
-        if load.is_suspect:
-            raise suspected() from error
-        raise
-
-
-def suspected() -> RequestSuspected:
-    """Return the error of a request that is so large that the child may have gone away because of it."""
-    return RequestSuspected(
-        "The codex process went away while it worked on this request. Because the request is large, which may be why, "
-        "it is not tried again."
-    )
 
 
 def _cancel(turn: Turn) -> None:

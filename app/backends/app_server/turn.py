@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from gevent import get_hub
 from gevent.event import Event as Flag
@@ -71,6 +71,16 @@ _END_STATES: Mapping[TurnStatus, TurnState] = MappingProxyType(
 )
 
 
+class Origin(NamedTuple):
+    """What came of looking for a thread to begin on (see `TurnFacts`)."""
+
+    lookup: str = ""
+    warmth: str = ""
+
+
+_UNTOLD = Origin()
+
+
 class Turn:
     """One turn on one thread. One consumer follows it; `close` may be called by anyone, at any time."""
 
@@ -97,8 +107,8 @@ class Turn:
         "has_tools",
         "is_end_lost",
         "lease",
-        "lookup",
         "observer",
+        "origin",
         "started",
         "state",
         "thread_id",
@@ -115,12 +125,12 @@ class Turn:
         observer: TurnObserver = NULL_OBSERVER,
         lease: Lease | None = None,
         still_runs: Callable[[Turn], bool] = lambda _: False,
-        lookup: str = "",
+        origin: Origin = _UNTOLD,
     ) -> None:
-        """`still_runs` asks codex whether the turn goes on; it blocks. `lookup`: see `TurnFacts`."""
+        """`still_runs` asks codex whether the turn goes on; it blocks."""
         self.thread_id = thread_id
         self.generation = generation
-        self.lookup = lookup
+        self.origin = origin
         self.has_tools = has_tools
         self.lease = lease or Lease()
         self.observer = observer
@@ -155,7 +165,7 @@ class Turn:
             self.state,
             self.started,
             self._error,
-            self.lookup,
+            *self.origin,
         )
 
     # The reader's side: never blocks

@@ -141,7 +141,9 @@ def test_a_turn_is_a_thread_with_the_history_and_no_input(make: Make) -> None:
     assert stage.heard("thread/inject_items") == [
         {"threadId": "thread-1", "items": list(REQUEST.items)}
     ]
-    assert stage.heard("turn/start") == [{"threadId": "thread-1", "input": [], "effort": "high"}]
+    assert stage.heard("turn/start") == [
+        {"threadId": "thread-1", "input": [], "model": "model-a", "effort": "high"}
+    ]
     assert stage.heard("turn/interrupt") == []
 
 

@@ -85,7 +85,7 @@ def test_nobody_waits_for_calls_whose_results_were_given(keep: Callable[..., Sta
     stage = keep(WITH_TOOLS, CALLS)
     assert len(stage.generation.threads.cleanup) == 1
     turn = stage.begin(RESULTS)
-    assert turn.lookup == "kept"
+    assert turn.origin.lookup == "kept"
     eventually(lambda: len(stage.generation.threads.cleanup) == 0)
     turn.close()
     stage.await_unsubscribed()
@@ -132,7 +132,7 @@ def test_a_turn_in_place_of_a_kept_one_has_an_observer_of_its_own(
     with deadline():
         turn = stage.generation.threads.begin(MORE, Lease(), observe)
         turn.ended.wait()
-    assert turn.lookup == "lost"
+    assert turn.origin.lookup == "lost"
     stage.await_heard("thread/unsubscribe")
     eventually(lambda: observers[0].told[-1] == "closed")
     assert [one.told for one in observers] == [["kept", "closed"], ["lost", "closed"]]

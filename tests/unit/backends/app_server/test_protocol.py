@@ -84,16 +84,20 @@ ENTRY = {
         ),
         (thread_start_params(REQUEST), THREAD_START),
         (inject_items_params(THREAD, REQUEST.items), {"threadId": "thr", "items": [ITEM, ITEM]}),
-        (turn_start_params(THREAD, REQUEST), {"threadId": "thr", "input": []}),
+        (
+            turn_start_params(THREAD, REQUEST),
+            {"threadId": "thr", "input": [], "model": REQUEST.model},
+        ),
         (
             turn_start_params(THREAD, TurnRequest("gpt", (), effort="high")),
-            {"threadId": "thr", "input": [], "effort": "high"},
+            {"threadId": "thr", "input": [], "model": "gpt", "effort": "high"},
         ),
         (
             turn_start_params(THREAD, FULL),
             {
                 "threadId": "thr",
                 "input": [],
+                "model": FULL.model,
                 "effort": "high",
                 "summary": "auto",
                 "outputSchema": {"type": "object"},
