@@ -136,10 +136,16 @@ class Pipe:
             turn.hear(message)
 
 
+def over_websockets() -> bool:
+    """Return True if the child is to use WebSockets."""
+    return WEBSOCKETS_VARIABLE in os.environ
+
+
 def launcher(root: str, upstream_url: str, binary: str) -> Launcher:
     """Return what prepares a CODEX_HOME and a child as the gateway does; the upstream's key is in the environment."""
-    websockets = WEBSOCKETS_VARIABLE in os.environ
-    upstream = Upstream(UpstreamKind.CONFIGURED, upstream_url, has_key=True, websockets=websockets)
+    upstream = Upstream(
+        UpstreamKind.CONFIGURED, upstream_url, has_key=True, websockets=over_websockets()
+    )
     key = os.environ[UPSTREAM_KEY_VARIABLE]
     return Launcher(Home(Path(root)), Path(binary), upstream, key, _STREAM_IDLE_MS)
 

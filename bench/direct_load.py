@@ -21,7 +21,7 @@ from app.backend.request import TurnRequest
 from app.backends.app_server import protocol
 from app.backends.app_server.parse_events import ThreadId
 from bench import agent_loop, jobs
-from bench.codex_pipe import Pipe, Turn, child, launcher
+from bench.codex_pipe import Pipe, Turn, child, launcher, over_websockets
 from bench.direct_loop import ColdConversation, KeptConversation
 from bench.jobs import Answer, AnswerError, Client, Job
 from bench.measure import cpu_ms
@@ -32,7 +32,8 @@ _SPARE = 8  # while some are being started: over a real network that takes longe
 
 def start_thread(pipe: Pipe, request: TurnRequest) -> ThreadId:
     """Start a thread. Blocks."""
-    started = pipe.call("thread/start", protocol.thread_start_params(request))
+    params = protocol.thread_start_params(request, over_websocket=over_websockets())
+    started = pipe.call("thread/start", params)
     return protocol.parse_thread_id(started)
 
 

@@ -14,7 +14,7 @@ from app.backends.app_server import protocol
 from app.backends.app_server.parse_events import ThreadId, TurnId
 from bench import agent_loop
 from bench.agent_loop import Step
-from bench.codex_pipe import Pipe, Turn
+from bench.codex_pipe import Pipe, Turn, over_websockets
 from bench.jobs import AnswerError
 
 _TOOL = {
@@ -33,7 +33,7 @@ def _begin(
     """Start a thread with the tool, give it the messages, begin a turn. Blocks."""
     request = TurnRequest(model, to_items(messages), tools=(_TOOL,))
     # Raw events tell of a call as the model wrote it, and of the tokens before a turn is over.
-    params = protocol.thread_start_params(request) | {"experimentalRawEvents": True}
+    params = protocol.thread_start_params(request, over_websocket=over_websockets())
     thread_id = protocol.parse_thread_id(pipe.call("thread/start", params))
     pipe.call("thread/inject_items", protocol.inject_items_params(thread_id, request.items))
     pipe.turns[thread_id] = turn

@@ -30,6 +30,7 @@ def main(argv: list[str], make_server: Callable[[Any, Upstream], Server] = Serve
         has_control=options.control,
         unscripted=options.unscripted,
         prompt_cache=PromptCache(options.prompt_cache) if options.prompt_cache else None,
+        refuses_websockets=options.refuse_websockets,
     )
     server = make_server(_listener(options), upstream)
     server.start()
@@ -67,6 +68,13 @@ def _parse(argv: list[str]) -> argparse.Namespace:
         type=float,
         metavar="SECONDS",
         help="report cached tokens as OpenAI does, of prefixes that were used within so many seconds",
+    )
+    parser.add_argument(
+        "--refuse-websockets",
+        type=int,
+        default=0,
+        metavar="STATUS",
+        help="answer the handshake of a WebSocket with this status; 0: accept it",
     )
     parser.add_argument(
         "--until-stdin-closes", action="store_true", help="exit when stdin reaches its end"

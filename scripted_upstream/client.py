@@ -70,6 +70,10 @@ class Control:
         """Let the held responses with this marker go on; return how many there were."""
         return int(self._ask("POST", "release", {"marker": marker})["released"])
 
+    def hang_up(self) -> int:
+        """End every WebSocket, as one that was idle for long; return how many there were."""
+        return int(self._ask("POST", "hang-up")["ended"])
+
     def state(self) -> dict[str, Any]:
         """Return the counters: connections, requests, bytes of bodies and of answers, tokens, errors."""
         return self._ask("GET", "state")

@@ -23,11 +23,14 @@ _TIMEOUT = 408
 
 
 class Control:
-    """Endpoints below `/control/`, over a registry and a recorder."""
+    """Endpoints below `/control/`, over a registry and a recorder. `hang_up` ends every WebSocket, and counts them."""
 
-    def __init__(self, scripts: ScriptRegistry, recorder: Recorder) -> None:
+    def __init__(
+        self, scripts: ScriptRegistry, recorder: Recorder, hang_up: Callable[[], int]
+    ) -> None:
         self._scripts = scripts
         self._recorder = recorder
+        self._hang_up = hang_up
         self._routes: dict[tuple[str, str], Callable[[Fields], Answer]] = {
             ("POST", "scripts"): self._put_script,
             ("DELETE", "scripts"): self._drop_script,
@@ -35,6 +38,7 @@ class Control:
             ("GET", "state"): self._state,
             ("POST", "release"): self._release,
             ("POST", "wait"): self._wait,
+            ("POST", "hang-up"): self._end_websockets,
             ("POST", "reset"): self._reset,
         }
 
@@ -72,6 +76,9 @@ class Control:
 
     def _release(self, fields: Fields) -> Answer:
         return _OK, {"released": self._recorder.release(fields.need("marker", str))}
+
+    def _end_websockets(self, _: Fields) -> Answer:
+        return _OK, {"ended": self._hang_up()}
 
     def _wait(self, fields: Fields) -> Answer:
         marker = fields.take("marker", str, None)

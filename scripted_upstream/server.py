@@ -85,7 +85,8 @@ class Upstream:
     """The WSGI application.
 
     `models` are the known ones; none given means that any is served. `unscripted` answers a valid request that holds
-    the marker of no script. With a `prompt_cache`, usage is what that says, where no script says another.
+    the marker of no script. With a `prompt_cache`, usage is what that says, where no script says another. A WebSocket's
+    handshake is answered with the status `refuses_websockets`, if that is one.
     """
 
     def __init__(
@@ -95,21 +96,27 @@ class Upstream:
         has_control: bool,
         unscripted: Callable[[dict[str, Any]], Response] = demo_response,
         prompt_cache: PromptCache | None = None,
+        refuses_websockets: int = 0,
     ) -> None:
         self.models = models
+        self._refuses_websockets = refuses_websockets
+        self._websockets: set[WebSocket] = set()
         self._prompt_cache = prompt_cache
         self._unscripted = unscripted
         self.recorder = Recorder(time.monotonic, keeps=has_control)
         self._scripts = ScriptRegistry()
-        self._control = Control(self._scripts, self.recorder) if has_control else None
+        control = Control(self._scripts, self.recorder, self._hang_up)
+        self._control = control if has_control else None
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         """Answer one request."""
         path = environ["PATH_INFO"]
-        if path == _RESPONSES and environ.get("HTTP_UPGRADE", "").lower() == "websocket":
+        is_upgrade = environ.get("HTTP_UPGRADE", "").lower() == "websocket"
+        if path == _RESPONSES and is_upgrade and not self._refuses_websockets:
             self._converse(environ["scripted_upstream.handler"])
             return ()
-        body = environ["wsgi.input"].read()
+        # What comes on a connection that is to be upgraded has no length.
+        body = b"" if is_upgrade else environ["wsgi.input"].read()
         if self._control is not None and path.startswith(_CONTROL):
             self._leave_the_count(environ["scripted_upstream.handler"])
             query = dict(parse_qsl(environ["QUERY_STRING"]))
@@ -140,11 +147,22 @@ class Upstream:
             ("POST", _RESPONSES): self._responses,
             ("GET", "/v1/models"): self._models,
         }
+        if self._refuses_websockets:
+            routes["GET", _RESPONSES] = self._refuse
         route = routes.get((method, path))
         if route is None:
             message = f"Invalid URL ({method} {path})"
             return (Reply(404, error_body(message), JSON_TYPE),)
         return route(record)
+
+    def _refuse(self, _: Record) -> tuple[Act, ...]:
+        return (Reply(self._refuses_websockets, error_body("No WebSocket."), JSON_TYPE),)
+
+    def _hang_up(self) -> int:
+        ended = list(self._websockets)
+        for websocket in ended:
+            websocket.hang_up()
+        return len(ended)
 
     def _models(self, _: Record) -> tuple[Act, ...]:
         data = [
@@ -184,6 +202,7 @@ class Upstream:
         key = handler.headers.get("Sec-WebSocket-Key", "")
         websocket = WebSocket(handler.socket, handler.rfile, key)
         continuations = Continuations()
+        self._websockets.add(websocket)
         handler.close_connection = True
         handler.response_length = 1  # the handshake was the response
         try:
@@ -191,6 +210,7 @@ class Upstream:
                 if not self._answer_message(handler, websocket, continuations, sent):
                     return
         finally:
+            self._websockets.discard(websocket)
             websocket.close()
 
     def _answer_message(

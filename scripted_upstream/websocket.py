@@ -7,6 +7,8 @@ import base64
 import hashlib
 import struct
 from collections.abc import Callable
+from contextlib import suppress
+from socket import SHUT_RDWR
 from typing import Any, Self
 
 import gevent
@@ -21,6 +23,7 @@ _CONTINUATION, _TEXT, _CLOSE, _PING, _PONG = 0, 1, 8, 9, 10
 _FINAL = 0x80
 _SHORT, _MEDIUM = 125, 126
 _OK = 200
+_GOING_AWAY = 1001
 
 
 def accept_key(key: str) -> str:
@@ -63,6 +66,13 @@ class WebSocket:
     def close(self) -> None:
         """Read no more. The connection itself is the server's to close."""
         self._reader.kill()
+
+    def hang_up(self) -> None:
+        """Say that this is the end, as a server does to a connection that was idle for long. Blocks."""
+        with suppress(PeerLeftError):
+            self._write(_CLOSE, struct.pack("!H", _GOING_AWAY))
+        with suppress(OSError):
+            self._sock.shutdown(SHUT_RDWR)
 
     def _write(self, kind: int, data: bytes) -> None:
         if self.left.is_set():

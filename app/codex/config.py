@@ -20,6 +20,11 @@ UPSTREAM_KEY_VARIABLE = "GATEWAY_UPSTREAM_KEY"
 """The variable in the *child's* environment that holds the key for a configured upstream."""
 
 PROVIDER = "gateway"
+WEBSOCKET_PROVIDER = "gateway_websocket"
+"""The same upstream for those threads that use a WebSocket."""
+
+_WEBSOCKET_CONNECT_MS = 5_000
+"""Then codex goes back to HTTP. Its own limit is 15 s, as long as a request waits for a slow network that drops it."""
 
 
 class UpstreamKind(Enum):
@@ -32,12 +37,15 @@ class UpstreamKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """The Responses API behind the child. `base_url` is empty for OpenAI: codex derives it from the login."""
+    """The Responses API behind the child. `base_url` is empty for OpenAI: codex derives it from the login.
+
+    `websockets` says whether it speaks WebSocket; None where that is found out.
+    """
 
     kind: UpstreamKind
     base_url: str = ""
     has_key: bool = False
-    websockets: bool = False
+    websockets: bool | None = False
 
     @property
     def needs_tls(self) -> bool:
@@ -107,7 +115,7 @@ def child_config(
     provider: dict[str, Any] = {
         "name": PROVIDER,
         "wire_api": "responses",
-        "supports_websockets": upstream.websockets,
+        "supports_websockets": False,
         "request_max_retries": 0,
         "stream_max_retries": 0,
         "stream_idle_timeout_ms": stream_idle_timeout_ms,
@@ -117,6 +125,12 @@ def child_config(
         provider["base_url"] = upstream.base_url
     if upstream.has_key:
         provider["env_key"] = UPSTREAM_KEY_VARIABLE
+    providers = {PROVIDER: provider}
+    if upstream.websockets is not False:
+        providers[WEBSOCKET_PROVIDER] = provider | {
+            "supports_websockets": True,
+            "websocket_connect_timeout_ms": _WEBSOCKET_CONNECT_MS,
+        }
     return {
         **_PURE,
         # A child that needs no login reads none: it would renew one all the same, and spend it in its start.
@@ -124,7 +138,7 @@ def child_config(
         if upstream.kind is UpstreamKind.OPENAI
         else "ephemeral",
         "model_catalog_json": str(catalog),
-        "model_providers": {PROVIDER: provider},
+        "model_providers": providers,
     }
 
 

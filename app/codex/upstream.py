@@ -37,7 +37,7 @@ def choose_upstream(settings: Settings, home: Home) -> UpstreamChoice:
             websockets=settings.upstream_websockets,
         )
         return UpstreamChoice(configured, "CODEX_UPSTREAM_URL is set.")
-    openai = Upstream(UpstreamKind.OPENAI)
+    openai = Upstream(UpstreamKind.OPENAI, websockets=settings.upstream_websockets)
     if home.is_login_known:
         stored = home.read_login()
         is_useless = home.auth_file.exists() and not stored.is_usable

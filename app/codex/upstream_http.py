@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import errno
 import ipaddress
+import os
 import socket
 import ssl
 import threading
 import time
+from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import getproxies_environment
@@ -49,6 +52,15 @@ _PROXY_SCHEMES = frozenset({"http", "https", "socks4", "socks4a", "socks5", "soc
 _NO_WAY = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN})
 _BLOCK = 16 * 1024
 _LATE_S = 1.0
+_NO_MORE: Mapping[str, str] = MappingProxyType({})
+_HANDSHAKE: Mapping[str, str] = MappingProxyType(
+    {
+        "Connection": "Upgrade",
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Version": "13",
+        "OpenAI-Beta": "responses_websockets=2026-02-06",  # as codex sends it
+    }
+)
 
 
 class Unreachable(Exception):
@@ -78,6 +90,16 @@ class UpstreamHttp:
         """Return the body at an address. Blocks for `timeout_s` at most; raises `Unreachable`, also for any but 200."""
         return _in_time(lambda: self._read(url, key, timeout_s, most_bytes), timeout_s)
 
+    def upgrades(self, url: str, key: str, timeout_s: float) -> bool:
+        """Return True if a WebSocket's handshake is accepted at an address. Blocks; raises `Unreachable`."""
+
+        def send() -> bool:
+            handshake = {**_HANDSHAKE, "Sec-WebSocket-Key": b64encode(os.urandom(16)).decode()}
+            with self._open("GET", url, key, timeout_s, handshake) as response:
+                return response.status_code == HTTPStatus.SWITCHING_PROTOCOLS
+
+        return _in_time(send, timeout_s)
+
     def _read(self, url: str, key: str, timeout_s: float, most_bytes: int) -> bytes:
         ends = time.monotonic() + timeout_s
         with self._open("GET", url, key, timeout_s) as response:
@@ -92,8 +114,10 @@ class UpstreamHttp:
                     raise Unreachable("timeout", "Its answer took too long.")
         return bytes(body)
 
-    def _open(self, method: str, url: str, key: str, timeout_s: float) -> _Exchange:
-        return _Exchange(self, method, url, key, timeout_s)
+    def _open(
+        self, method: str, url: str, key: str, timeout_s: float, more: Mapping[str, str] = _NO_MORE
+    ) -> _Exchange:
+        return _Exchange(self, method, url, key, timeout_s, more)
 
 
 T = TypeVar("T")
@@ -120,10 +144,16 @@ class _Exchange:
     """One request, its answer's head read; a context manager in which every failure is `Unreachable`."""
 
     def __init__(
-        self, way: UpstreamHttp, method: str, url: str, key: str, timeout_s: float
+        self,
+        way: UpstreamHttp,
+        method: str,
+        url: str,
+        key: str,
+        timeout_s: float,
+        more: Mapping[str, str],
     ) -> None:
         self._way, self._method, self._url, self._key = way, method, url, key
-        self._timeout_s = timeout_s
+        self._timeout_s, self._more = timeout_s, more
         # What requests itself does not bound: the look-up of a name, and pieces that keep coming.
         self._timer = gevent.Timeout(timeout_s + _LATE_S, requests.Timeout)
         self._session = requests.Session()
@@ -146,7 +176,7 @@ class _Exchange:
         return session.request(
             self._method,
             self._url,
-            headers={"Authorization": f"Bearer {self._key}" if self._key else None},
+            headers={"Authorization": f"Bearer {self._key}" if self._key else None, **self._more},
             proxies={scheme: proxy} if proxy else {},
             verify=paths.cafile or paths.capath or True,
             timeout=self._timeout_s,

@@ -112,7 +112,7 @@ class Settings:
     codex_bin: Path | None = _var("CODEX_BIN", "", values.optional_path, "Another codex binary than the one that requirements.txt brings.")
     upstream_url: str = _var("CODEX_UPSTREAM_URL", "", values.upstream_url, "A Responses API to use instead of OpenAI's, like http://host/v1.")
     upstream_api_key: str = _var("CODEX_UPSTREAM_API_KEY", "", values.secret, "The key for CODEX_UPSTREAM_URL.", secret=True)
-    upstream_websockets: bool = _var("CODEX_UPSTREAM_WEBSOCKETS", "false", values.flag, "Whether that upstream also speaks the WebSocket variant.")
+    upstream_websockets: bool | None = _var("CODEX_UPSTREAM_WEBSOCKETS", "auto", values.flag_or_auto, "Whether the upstream is spoken to over WebSockets, too: true, false, or auto for what is found out.")
     upstream_models: tuple[str, ...] = _var("CODEX_UPSTREAM_MODELS", "", values.model_words, "The models of that upstream: names, auto for what its /models lists, codex for codex's own; codex's own if empty.")
     ca_certificate: Path | None = _var("CODEX_CA_CERTIFICATE", "", values.certificates, "Certificates (PEM) that codex trusts beside the system's, for an upstream or a proxy with a private CA.")
     few_roots: bool = _var("CODEX_FEW_ROOTS", "true", values.flag, "Trust only the few certificates that OpenAI's hosts need, once a handshake with each has proven them; false for the system's whole store.")

@@ -80,6 +80,15 @@ def flag(value: str) -> bool:
     return _FLAGS[value.lower()]
 
 
+def flag_or_auto(value: str) -> bool | None:
+    """Take true or false, or auto (None) for what is found out."""
+    if value.lower() == "auto":
+        return None
+    if value.lower() not in _FLAGS:
+        raise ValueError("auto, true or false")
+    return _FLAGS[value.lower()]
+
+
 def whole(low: int, high: int) -> Callable[[str], int]:
     """Return a parser of whole numbers in a range."""
 

@@ -210,6 +210,8 @@ def start_gateway(
         "PYTHONDONTWRITEBYTECODE": "1",
         # `make test-per-request` runs the tests of what clients see with the other backend.
         "PROXY_USE_APP_SERVER": os.environ.get("TEST_USE_APP_SERVER", ""),
+        # Most tests look at single requests upstream, which a WebSocket has others beside.
+        "CODEX_UPSTREAM_WEBSOCKETS": os.environ.get("TEST_UPSTREAM_WEBSOCKETS", "false"),
     }
     if upstream is not None:
         environment |= {

@@ -34,6 +34,8 @@ from app.codex.home import LoginReadOnly
 from app.codex.launch import Launcher
 from app.codex.login import Login
 from app.codex.upstream_failures import UpstreamFailures
+from app.codex.upstream_http import Unreachable
+from app.codex.upstream_websockets import WebSocketUse
 from app.errors import Draining, GatewayError, WorkerUnavailable
 from app.process.child import Child, ChildSpec
 from app.process.lifecycle import BackoffPolicy
@@ -43,6 +45,8 @@ log = logging.getLogger("codex_api.codex")
 
 _MODELS_EVERY = 6
 """How many probes' time lies between two looks at the upstream's list of models."""
+
+_PROBE_S = 5.0
 
 _NEXT_S = 0.25
 """How long is waited for the next connection before it is asked for once more."""
@@ -63,6 +67,7 @@ class AppServerBackend:
         """The one that new turns begin on."""
         self._histories = history_budget()
         self._demand = Demand(limits.warm, time.monotonic())
+        self._websockets = WebSocketUse(launcher.upstream)
         self._limits = limits
         self._version = version
         self._connections = 0
@@ -157,6 +162,7 @@ class AppServerBackend:
         connection.threads.histories = self._histories
         connection.threads.kept = KeptThreads(self._limits.kept)
         connection.threads.warm = WarmThreads(self._demand)
+        connection.threads.calls.websockets = self._websockets
         try:
             self._shake_hands(connection)
         except BaseException:
@@ -205,6 +211,23 @@ class AppServerBackend:
         if roots is not None and roots.is_refuted():
             self.supervisor.replace(HealthProblem.CERTIFICATES.value, is_useless=True)
 
+    def _find_out_websockets(self) -> None:
+        """Ask the upstream for a WebSocket whenever it is not known whether it speaks it. Blocks."""
+        while True:
+            if self._websockets.is_probe_due(time.monotonic()):
+                is_spoken = self._probe_websocket()
+                self._websockets.note_probe(time.monotonic(), is_spoken=is_spoken)
+                log.info("upstream_websockets", extra={"is_spoken": is_spoken})
+            gevent.sleep(_MODELS_EVERY * self._limits.probe_interval_ms / 1000)
+
+    def _probe_websocket(self) -> bool:
+        launcher = self.launcher
+        url = f"{launcher.upstream.base_url}/responses"
+        try:
+            return launcher.http.upgrades(url, launcher.upstream_key, _PROBE_S)
+        except Unreachable:
+            return False
+
     def _shake_hands(self, connection: Connection) -> None:
         startup_s = self._limits.startup_timeout_ms / 1000
         connection.shake_hands(
@@ -235,6 +258,7 @@ class AppServerBackend:
             connection.spawn_background(partial(connection.threads.keep_warm, first))
         connection.spawn_background(partial(self._watch_models, connection))
         connection.spawn_background(self._watch_roots)
+        connection.spawn_background(self._find_out_websockets)
         if self.login.is_used:
             is_serving = lambda: connection is self.connection  # noqa: E731 - a name for one line
             connection.spawn_background(

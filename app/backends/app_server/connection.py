@@ -180,6 +180,9 @@ class Connection:
         if notification.method == UPDATED:
             self._account.update(parse_windows(notification.params))
             return
+        if notification.method == protocol.FALLBACK:
+            self._on_warning(notification)
+            return
         try:
             addressed = parse_event(notification.method, notification.params)
         except ProtocolError as error:
@@ -201,6 +204,13 @@ class Connection:
             ended = with_reset(event, self._account, time.time())
             addressed = addressed._replace(event=ended)
         thread.deliver(addressed)
+
+    def _on_warning(self, notification: Notification) -> None:
+        if not protocol.is_fallback(notification.params):
+            return
+        self.counters["websocket_fallback"] += 1
+        if self.threads.calls.websockets.note_fallback(time.monotonic()):
+            log.warning("upstream_websocket_failed")
 
     def _on_unreadable(self, notification: Notification, error: ProtocolError) -> None:
         self.counters["protocol_error"] += 1

@@ -11,6 +11,7 @@ from typing import Any
 
 from app.backend.request import Item, Model, TurnRequest
 from app.backends.app_server.parse_events import ThreadId, TurnId, member
+from app.codex.config import WEBSOCKET_PROVIDER
 
 CLIENT_NAME = "codex_completions_api"
 
@@ -23,7 +24,6 @@ UNUSED_NOTIFICATIONS = (
     "turn/diff/updated",
     "item/completed",
     "item/reasoning/summaryPartAdded",
-    "warning",
     "configWarning",
     "deprecationNotice",
     "remoteControl/status/changed",
@@ -31,6 +31,15 @@ UNUSED_NOTIFICATIONS = (
     "skills/changed",
 )
 """Not sent to us (`optOutNotificationMethods`)."""
+
+
+FALLBACK = "warning"
+"""What codex says where it goes back from a WebSocket to HTTP, and not only then."""
+
+
+def is_fallback(params: dict[str, Any]) -> bool:
+    """Return True for a `warning` that says so."""
+    return "WebSocket" in str(params.get("message"))
 
 
 def initialize_params(version: str) -> dict[str, Any]:
@@ -71,7 +80,7 @@ def parse_auth_method(result: Any) -> str | None:
     return found if isinstance(found, str) else None
 
 
-def thread_start_params(request: TurnRequest) -> dict[str, Any]:
+def thread_start_params(request: TurnRequest, *, over_websocket: bool = False) -> dict[str, Any]:
     """Parameters of `thread/start` for a thread that is nothing but the caller's conversation."""
     params: dict[str, Any] = {
         "model": request.model,
@@ -83,6 +92,8 @@ def thread_start_params(request: TurnRequest) -> dict[str, Any]:
         "developerInstructions": "",
         "experimentalRawEvents": True,
     }
+    if over_websocket:
+        params["modelProvider"] = WEBSOCKET_PROVIDER
     if request.tools:
         params["dynamicTools"] = list(request.tools)
     if request.verbosity is not None:

@@ -6,11 +6,14 @@ All raise `RpcError` and `ProtocolError`.
 
 from __future__ import annotations
 
+import time
+
 from app.backend.request import TurnRequest
 from app.backends.app_server import protocol
 from app.backends.app_server.heavy_calls import ANSWER_S, HeavyCalls
 from app.backends.app_server.history import Load
 from app.backends.app_server.parse_events import ThreadId, TurnId
+from app.codex.upstream_websockets import NO_WEBSOCKETS
 from app.rpc.channel import (
     CallObserver,
     CallReport,
@@ -26,6 +29,7 @@ class ThreadCalls:
 
     def __init__(self, channel: Channel, rpc_timeout_s: float) -> None:
         self.heavy = HeavyCalls()
+        self.websockets = NO_WEBSOCKETS
         self._channel = channel
         self._timeout_s = rpc_timeout_s
 
@@ -36,9 +40,14 @@ class ThreadCalls:
         owner: str,
         observer: CallObserver,
         on_late: LateResultHandler,
+        *,
+        is_ahead: bool = False,
     ) -> ThreadId:
-        """Start a thread. `on_late` is given a result that came after the deadline."""
-        params = protocol.thread_start_params(request)
+        """Start a thread. `on_late` is given a result that came after the deadline; `is_ahead`: no request waits."""
+        over_websocket = self.websockets.is_for(
+            time.monotonic(), has_tools=bool(request.tools), is_ahead=is_ahead
+        )
+        params = protocol.thread_start_params(request, over_websocket=over_websocket)
         heavy_of = owner if load.is_offer_heavy else None
         return protocol.parse_thread_id(
             self._call("thread/start", params, observer, on_late, heavy_of=heavy_of)

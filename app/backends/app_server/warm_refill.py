@@ -66,7 +66,12 @@ class WarmRefill:
         try:
             held = self._histories.reserve(kind.owner, size) if size else None
             thread_id = self._calls.start(
-                request, Load((), size), kind.owner, reports.append, self._roll_back
+                request,
+                Load((), size),
+                kind.owner,
+                reports.append,
+                self._roll_back,
+                is_ahead=self._warm.demand.is_asked(kind),
             )
         except BaseException as error:
             if held is not None:

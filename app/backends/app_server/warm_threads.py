@@ -151,6 +151,10 @@ class Demand:
         wish = self._wishes[kind]
         return TurnRequest(wish.model or default_model, (), tools=wish.tools)
 
+    def is_asked(self, kind: Kind) -> bool:
+        """Return False before the first request: nothing is asked upstream for a thread that may wait in vain."""
+        return bool(self._wishes[kind].model)
+
     def _is_forgotten(self, wish: _Wish, now: float) -> bool:
         return now - wish.asked >= self.limits.quiet_s
 

@@ -1,4 +1,5 @@
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,6 @@ COMMON = {
             CUSTOM,
             {
                 **COMMON,
-                "supports_websockets": True,
                 "base_url": "https://host/v1",
                 "env_key": "GATEWAY_UPSTREAM_KEY",
             },
@@ -53,8 +53,19 @@ def test_every_upstream_has_a_provider_entry_of_our_own(
 ) -> None:
     config = config_of(upstream)
     assert config["model_provider"] == "gateway"
-    assert config["model_providers"] == {"gateway": provider}
+    assert config["model_providers"]["gateway"] == provider
     assert config["model_catalog_json"] == str(CATALOG)
+
+
+@pytest.mark.parametrize(("said", "has_another"), [(None, True), (True, True), (False, False)])
+def test_one_that_speaks_websocket_has_another_entry_that_does(
+    *, said: bool | None, has_another: bool
+) -> None:
+    providers = config_of(replace(CUSTOM, websockets=said))["model_providers"]
+    assert len(providers) == 1 + has_another
+    if has_another:
+        more = {"supports_websockets": True, "websocket_connect_timeout_ms": 5_000}
+        assert providers["gateway_websocket"] == providers["gateway"] | more
 
 
 def test_only_a_child_that_needs_a_login_reads_one() -> None:

@@ -15,9 +15,10 @@ URL = {"CODEX_UPSTREAM_URL": "https://up/v1"}
 WITH_KEY = {**URL, "CODEX_UPSTREAM_API_KEY": "secret", "CODEX_UPSTREAM_WEBSOCKETS": "true"}
 PROD = {"PROXY_ENV": "prod", "PROXY_API_KEY": "q7Vd0m2XvK9sLw4Tz1Bn8RcJ"}
 
-KEYLESS = Upstream(UpstreamKind.CONFIGURED, "https://up/v1")
+KEYLESS = Upstream(UpstreamKind.CONFIGURED, "https://up/v1", websockets=None)
 KEYED = Upstream(UpstreamKind.CONFIGURED, "https://up/v1", has_key=True, websockets=True)
-OPENAI = Upstream(UpstreamKind.OPENAI)
+OPENAI = Upstream(UpstreamKind.OPENAI, websockets=None)
+HTTP_ALONE = Upstream(UpstreamKind.OPENAI, websockets=False)
 DEMO = Upstream(UpstreamKind.DEMO)
 
 LOGIN = "A login is, or once was, in CODEX_HOME."
@@ -34,7 +35,8 @@ CASES = [
     (URL, "login", KEYLESS, "CODEX_UPSTREAM_URL is set."),
     ({**PROD, **URL}, "removed login", KEYLESS, "CODEX_UPSTREAM_URL is set."),
     (WITH_KEY, "nothing", KEYED, "CODEX_UPSTREAM_URL is set."),
-    ({"CODEX_UPSTREAM_WEBSOCKETS": "true"}, "login", OPENAI, LOGIN),
+    ({"CODEX_UPSTREAM_WEBSOCKETS": "false"}, "login", HTTP_ALONE, LOGIN),
+    ({"CODEX_UPSTREAM_WEBSOCKETS": "true"}, "nothing", DEMO, "No login was ever made"),
 ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
 import pytest
 import responses
@@ -119,6 +119,37 @@ def test_reading_is_bounded_and_takes_no_other_answer() -> None:
             way.read(f"http://up/{path}", "", timeout_s=5, most_bytes=99)
         assert caught.value.cause == cause
         assert "sk-" not in str(caught.value)
+
+
+def test_a_websocket_that_is_accepted_or_not(silent: str) -> None:
+    way = UpstreamHttp()
+    asked: list[bytes] = []
+    for status in (b"101 Switching Protocols", b"426 Upgrade Required", b"404 Not Found"):
+        answer = b"HTTP/1.1 " + status + b"\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+        with answering(answer, asked) as url:
+            assert way.upgrades(f"{url}/v1/responses", "k", 5) is status.startswith(b"101")
+    assert asked[0].startswith(b"GET /v1/responses HTTP/1.1\r\n")
+    for line in (b"Upgrade: websocket", b"Connection: Upgrade", b"Authorization: Bearer k"):
+        assert line + b"\r\n" in asked[0]
+    with pytest.raises(Unreachable):
+        way.upgrades(silent, "", 0.05)
+
+
+@contextmanager
+def answering(answer: bytes, asked: list[bytes]) -> Iterator[str]:
+    """A server that answers one request with these bytes."""
+
+    def serve() -> None:
+        peer, _ = listener.accept()
+        with peer:
+            asked.append(peer.recv(65536))
+            peer.sendall(answer)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        serving = threading.Thread(target=serve)
+        serving.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        serving.join()
 
 
 @pytest.mark.parametrize("head", [b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n", b"HTTP/1.1 "])

@@ -81,7 +81,7 @@ DEFAULTS: dict[str, tuple[str, Any]] = {
     "CODEX_BIN": ("codex_bin", None),
     "CODEX_UPSTREAM_URL": ("upstream_url", ""),
     "CODEX_UPSTREAM_API_KEY": ("upstream_api_key", ""),
-    "CODEX_UPSTREAM_WEBSOCKETS": ("upstream_websockets", False),
+    "CODEX_UPSTREAM_WEBSOCKETS": ("upstream_websockets", None),
     "CODEX_UPSTREAM_MODELS": ("upstream_models", ()),
     "CODEX_CA_CERTIFICATE": ("ca_certificate", None),
     "CODEX_FEW_ROOTS": ("few_roots", True),
@@ -203,6 +203,8 @@ VALID: list[tuple[str, str, Any]] = [
     ("CODEX_UPSTREAM_URL", "https://host:8443/v1//", "https://host:8443/v1"),
     ("CODEX_UPSTREAM_API_KEY", "sk-1", "sk-1"),
     ("CODEX_UPSTREAM_WEBSOCKETS", "true", True),
+    ("CODEX_UPSTREAM_WEBSOCKETS", "off", False),
+    ("CODEX_UPSTREAM_WEBSOCKETS", "Auto", None),
     ("CODEX_UPSTREAM_MODELS", ",", ()),
     ("CODEX_CA_CERTIFICATE", str(CA), CA),
     ("CODEX_FEW_ROOTS", "no", False),
@@ -374,7 +376,7 @@ INVALID: list[tuple[str, str, str]] = [
         ("CODEX_UPSTREAM_URL", text, SECRET_SENTENCE)
         for text in ("http://canary@host/v1", "https://me:canary@host/v1")
     ),
-    ("CODEX_UPSTREAM_WEBSOCKETS", "ja", FLAG_SENTENCE),
+    ("CODEX_UPSTREAM_WEBSOCKETS", "ja", "auto, true or false."),
     ("CODEX_UPSTREAM_MODELS", "x" * 201, WORDS_SENTENCE),
     ("CODEX_UPSTREAM_MODELS", "a\nb", WORDS_SENTENCE),
     *(("CODEX_CA_CERTIFICATE", text, PEM_SENTENCE) for text in ("/nowhere/ca.pem", "/", __file__)),

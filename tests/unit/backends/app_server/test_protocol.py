@@ -83,6 +83,10 @@ ENTRY = {
             },
         ),
         (thread_start_params(REQUEST), THREAD_START),
+        (
+            thread_start_params(REQUEST, over_websocket=True),
+            {**THREAD_START, "modelProvider": "gateway_websocket"},
+        ),
         (inject_items_params(THREAD, REQUEST.items), {"threadId": "thr", "items": [ITEM, ITEM]}),
         (
             turn_start_params(THREAD, REQUEST),
