@@ -1,5 +1,7 @@
 """Whatever clients do with their conversations, a gateway that keeps threads says what one that keeps none says.
 
+So does one that has threads ready, and one that speaks to the upstream over WebSockets.
+
 `KEPT_EXAMPLES` is how many programs are tried, and `KEPT_SEED` decides them (see `docs/chaos.md`).
 """
 
@@ -270,14 +272,19 @@ class Program:
         return self._data.draw(strategy)
 
 
-@pytest.fixture
+@pytest.fixture(params=["false", "auto", "true"], ids=["http", "mixed", "websockets"])
 def sides(
-    lend_gateway: Callable[..., Gateway], upstream: Upstream
+    lend_gateway: Callable[..., Gateway], upstream: Upstream, request: pytest.FixtureRequest
 ) -> Iterator[list[tuple[Gateway, Upstream]]]:
     more = {"PROXY_API_KEYS": f"other={OTHER_KEY}", "WORKER_REQUEST_TIMEOUT_MS": "20000"}
     other = Upstream()
-    fresh = {"WORKER_KEPT_THREADS": "0", "CODEX_UPSTREAM_URL": other.url}
-    yield [(lend_gateway(**more), upstream), (lend_gateway(**more, **fresh), other)]
+    with_all = {"CODEX_UPSTREAM_WEBSOCKETS": request.param}
+    fresh = {
+        "WORKER_KEPT_THREADS": "0",
+        "WORKER_WARM_THREADS": "0",
+        "CODEX_UPSTREAM_URL": other.url,
+    }
+    yield [(lend_gateway(**more, **with_all), upstream), (lend_gateway(**more, **fresh), other)]
     other.close()
 
 
