@@ -100,7 +100,8 @@ class Readiness:
     def await_backoff(self) -> bool:
         """Block until the next start may be tried; False where there will be none."""
         until = self.backoff_until or 0.0
-        is_over = self._stopping.wait(max(0.0, until - time.monotonic()))
+        self._stopping.wait(max(0.0, until - time.monotonic()))
+        is_over = self._stopping.is_set()  # `wait` tells of its time, if both ends come at once
         self.backoff_until = None
         if not is_over:
             self._advance(Signal.BACKOFF_OVER)

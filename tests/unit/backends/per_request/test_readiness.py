@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import time
 
+import gevent
 import pytest
 
 from app.backends.per_request.readiness import Readiness
@@ -48,6 +50,20 @@ def test_the_first_of_many_failures_tells_all(caplog: pytest.LogCaptureFixture) 
     assert readiness.await_backoff()
     assert readiness.lifecycle.state is State.STARTING
     assert [record.message for record in caplog.records] == ["child_exited"]
+
+
+def test_a_stop_in_the_moment_in_which_the_backoff_ends_is_a_stop() -> None:
+    for _ in range(120):  # gevent looks at timers first once in 50 times
+        readiness = Readiness(BackoffPolicy(1, 1))
+        readiness.start()
+        readiness.failed(BROKEN)
+        waiting = gevent.spawn(readiness.await_backoff)
+        gevent.sleep(0)
+        time.sleep(0.002)  # the loop finds both at once: the end of the wait, and the stop
+        readiness.stop()
+        waiting.join()
+        assert waiting.successful()
+        assert readiness.lifecycle.state is State.STOPPED
 
 
 def test_a_row_of_failures_is_degraded_and_ends_with_a_start(
