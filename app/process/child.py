@@ -23,6 +23,7 @@ import gevent
 from gevent import socket, subprocess
 
 from app.log_limiter import LogRateLimiter
+from app.process import fork_filter
 from app.process import stderr as stderr_lines
 
 log = logging.getLogger("codex_api.process")
@@ -37,7 +38,8 @@ _TAIL_LINE_LENGTH = 1000
 class ChildSpec:
     """Program to start and its arguments, the whole environment, the working directory.
 
-    `pass_fds` are handed over beside stdin, stdout and stderr; nothing else is inherited.
+    `pass_fds` are handed over beside stdin, stdout and stderr; nothing else is inherited. One that `is_alone` can start
+    no process of its own.
     """
 
     name: str
@@ -45,6 +47,7 @@ class ChildSpec:
     env: dict[str, str] = field(repr=False)
     cwd: Path
     pass_fds: tuple[int, ...] = ()
+    is_alone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +89,7 @@ class Child:
                 close_fds=True,
                 pass_fds=spec.pass_fds,
                 start_new_session=True,
-                preexec_fn=before_exec(os.getpid()),
+                preexec_fn=before_exec(os.getpid(), is_alone=spec.is_alone),
             )
         except BaseException:
             ours.close()
@@ -215,15 +218,18 @@ def failed_start(problem: str, last_words: str) -> str:
     return f"{problem}; it said: {last_words}" if last_words else problem
 
 
-def before_exec(parent: int) -> Callable[[], None]:
+def before_exec(parent: int, *, is_alone: bool = False) -> Callable[[], None]:
     """Return what runs in a child of the process `parent` between fork and exec: the `preexec_fn` of `Popen`.
 
-    On Linux it asks for SIGKILL when the thread that forked it dies (prctl(2)); elsewhere EOF on stdin must do.
+    On Linux it asks for SIGKILL when the thread that forked it dies (prctl(2)); elsewhere EOF on stdin must do. Raises
+    `OSError` where a child that `is_alone` cannot be kept from starting others.
     """
+    keep_alone = fork_filter.installer() if is_alone else lambda: None
     prctl = ctypes.CDLL(None, use_errno=True).prctl if sys.platform == "linux" else None
 
     def prepare() -> None:
         os.umask(0o077)  # what it writes (databases, auth.json) is for this user only
+        keep_alone()
         if prctl is None:
             return
         prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

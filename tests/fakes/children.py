@@ -62,6 +62,27 @@ import sys
 sys.stdin.read()
 """
 
+TRIES_TO_START_OTHERS = """
+import json, os, subprocess, threading
+def fork():
+    if os.fork() == 0:
+        os._exit(0)
+tries = {
+    "fork": fork,
+    "subprocess": lambda: subprocess.run(["/bin/true"], check=True),
+    "posix_spawn": lambda: os.posix_spawn("/bin/true", ["true"], {}),
+    "thread": lambda: threading.Thread(target=lambda: None).start(),
+}
+found = {}
+for name, start in tries.items():
+    try:
+        start()
+        found[name] = "started"
+    except OSError as error:
+        found[name] = os.strerror(error.errno)
+print(json.dumps(found), flush=True)
+"""
+
 DESCRIBES_ITSELF = """
 import json, os, sys
 umask = os.umask(0)
@@ -92,10 +113,15 @@ def python(program: str) -> tuple[str, ...]:
 
 
 def spec(
-    program: str, cwd: Path, *, name: str = "fake", env: dict[str, str] | None = None
+    program: str,
+    cwd: Path,
+    *,
+    name: str = "fake",
+    env: dict[str, str] | None = None,
+    is_alone: bool = False,
 ) -> ChildSpec:
     """Say how to start a program."""
-    return ChildSpec(name=name, argv=python(program), env=env or {}, cwd=cwd)
+    return ChildSpec(name=name, argv=python(program), env=env or {}, cwd=cwd, is_alone=is_alone)
 
 
 def read_line(child: Child) -> str:

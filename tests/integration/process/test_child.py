@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 from gevent import subprocess
 
+from app.process import fork_filter
 from app.process.child import Child, ChildSpec, StopLadder
 from tests.fakes import children
 from tests.fakes.waiting import (
@@ -57,6 +59,18 @@ def described(child: Child) -> dict[str, Any]:
 
 
 # What it is born with
+
+
+@pytest.mark.skipif(not fork_filter.is_available(), reason="this system has no such filter")
+def test_one_that_is_alone_starts_threads_and_no_process(start: Start) -> None:
+    refused = os.strerror(errno.EPERM)
+    assert described(start(children.TRIES_TO_START_OTHERS, is_alone=True)) == {
+        "fork": refused,
+        "subprocess": refused,
+        "posix_spawn": refused,
+        "thread": "started",
+    }
+    assert set(described(start(children.TRIES_TO_START_OTHERS)).values()) == {"started"}
 
 
 def test_it_leads_a_session_of_its_own(start: Start) -> None:
