@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 
 import gevent
 from gevent.event import Event
@@ -18,6 +19,8 @@ from app.backend.retry_after import seconds_until
 from app.backends.app_server.limits import Limits
 from app.backends.app_server.renewal import Renewal
 from app.backends.app_server.rpc_errors import mapped
+from app.backends.per_request.app_server_dialect import AppServerDialect
+from app.backends.per_request.dialect import Dialect
 from app.backends.per_request.pool import Pool, TooLate
 from app.backends.per_request.process import Process
 from app.backends.per_request.readiness import Readiness
@@ -34,10 +37,20 @@ _STOP_S = 10.0
 
 
 class PerRequestBackend:
-    """See `app.backend.protocols.Backend`. At most `most` processes have turns, and `spare` wait for one."""
+    """See `app.backend.protocols.Backend`. At most `most` processes have turns, and `spare` wait for one.
+
+    `speak` makes the dialect that they are spoken to in. `version` is the gateway's own.
+    """
 
     def __init__(
-        self, launcher: Launcher, limits: Limits, version: str, *, most: int, spare: int
+        self,
+        launcher: Launcher,
+        limits: Limits,
+        version: str,
+        *,
+        most: int,
+        spare: int,
+        speak: Callable[[Launcher, Limits, str], Dialect] = AppServerDialect,
     ) -> None:
         self.upstream: str = launcher.upstream.kind.value
         self.account = AccountLimits()
@@ -49,7 +62,7 @@ class PerRequestBackend:
         self.starter = Starter(
             launcher,
             limits,
-            version,
+            speak(launcher, limits, version),
             login=self.login,
             account=self.account,
             stopping=self._stopping,
@@ -181,11 +194,12 @@ class PerRequestBackend:
         self, request: TurnRequest, lease: Lease, deadline: float, observer: RequestObserver
     ) -> Turn:
         """Begin a turn on a process of its own. See `app.backend.protocols.Backend`."""
+        self.starter.dialect.check(request)
         with observer.waiting():
             process = self._take(deadline)
         try:
             with mapped():
-                return process.connection.threads.begin(request, lease, observer.turn)
+                return process.connection.begin(request, lease, observer.turn)
         finally:
             self.pool.end(process)  # once its turn is over
 

@@ -1,4 +1,4 @@
-"""Process of one turn: a codex app-server, from its start to its certain end."""
+"""Process of one turn: a codex, from its start to its certain end."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 import gevent
 from gevent.event import Event
 
-from app.backends.app_server.connection import Connection
 from app.backends.app_server.renewal import Renewal
+from app.backends.per_request.dialect import Connection
 from app.codex.login import Login
 from app.process.child import Child, ChildSpec, StopLadder
 
@@ -35,13 +35,13 @@ class Process:
     def may_renew(self) -> bool:
         """True while its end could destroy the login (see `app.backends.app_server.renewal`)."""
         connection = self.connection
-        is_in_turn = len(connection.threads) > 0 and self.login.is_due()
+        is_in_turn = connection.has_turn and self.login.is_due()
         return connection.is_renewing or self.renewal.is_starting or is_in_turn
 
     @property
     def is_usable(self) -> bool:
         """True if a turn can be begun on it: it lives, and has the present login, which it need not renew."""
-        if self.child.exit_code is not None or self.connection.channel.is_closed:
+        if self.child.exit_code is not None or self.connection.is_closed:
             return False
         if not self.login.is_used:
             return True
@@ -52,7 +52,7 @@ class Process:
     @property
     def counters(self) -> Counter[str]:
         """What was odd but survived."""
-        return self.connection.counters + self.connection.channel.counters
+        return self.connection.oddities
 
     def end(self, stopping: Event) -> int | None:
         """End it once nothing runs on it, and it renews no login; at once where `stopping` is set. Blocks.

@@ -11,19 +11,18 @@ from gevent import subprocess
 from gevent.event import Event
 
 from app.backend.account import AccountLimits
-from app.backends.app_server.connection import Connection
 from app.backends.app_server.history import history_budget
-from app.backends.app_server.kept_threads import KeptLimits, KeptThreads
 from app.backends.app_server.limits import Limits
 from app.backends.app_server.parse_events import ProtocolError
 from app.backends.app_server.renewal import RENEWAL_S, Renewal
-from app.backends.app_server.watchdog import HealthProblem, Watchdog
+from app.backends.app_server.watchdog import HealthProblem
+from app.backends.per_request.dialect import Dialect, Surroundings
 from app.backends.per_request.folders import Folders
 from app.backends.per_request.process import Process
 from app.codex.catalog import Offer
 from app.codex.few_roots import FewRoots
 from app.codex.home import LoginReadOnly
-from app.codex.launch import Launcher, apart
+from app.codex.launch import Launcher
 from app.codex.login import Login
 from app.codex.upstream_failures import UpstreamFailures
 from app.codex.upstream_models import UpstreamModels
@@ -50,7 +49,7 @@ class Starter:
         self,
         launcher: Launcher,
         limits: Limits,
-        version: str,
+        dialect: Dialect,
         *,
         login: Login,
         account: AccountLimits,
@@ -63,13 +62,12 @@ class Starter:
         self.spec: ChildSpec | None = None
         """What is started next; None before `prepare`."""
         self.folders = Folders(launcher.home.turns)
+        self.dialect = dialect
         self._launcher = launcher
         self._limits = limits
-        self._version = version
         self._login = login
-        self._account = account
         self._stopping = stopping
-        self._histories = history_budget()
+        self._shared = Surroundings(account, history_budget(), self.failures.note)
         self._started = 0
 
     def _note_unreached(self) -> None:
@@ -98,7 +96,7 @@ class Starter:
                     "codex renews this login by itself, and auth.json cannot be written: the first renewal would "
                     "spend the login and lose the new one. Mount the file, or all of CODEX_HOME, writable."
                 )
-            self.spec = self._launcher.prepare()
+            self.spec = self.dialect.prepare()
             self.folders.open()
         except (OSError, ValueError, subprocess.SubprocessError) as error:
             raise _failed(error) from error
@@ -137,24 +135,15 @@ class Starter:
 
     def _fork(self, spec: ChildSpec, renewal: Renewal) -> Process:
         folder = self.folders.new()
-        mark = self._login.mark  # before the child reads it
         try:
-            child = Child(apart(spec, folder))
+            own = self.dialect.apart(spec, folder)
+            mark = self._login.mark  # before the child reads it
+            child = Child(own)
         except BaseException:
             self.folders.remove(folder)
             raise
         self._started += 1
-        connection = Connection(
-            self._started,
-            child,
-            rpc_timeout_s=self._limits.rpc_timeout_ms / 1000,
-            on_lost=lambda _: None,  # its turn fails by itself, and whoever ends it finds it gone
-            account=self._account,
-            login=mark,
-            on_event=self.failures.note,
-        )
-        connection.threads.histories = self._histories
-        connection.threads.kept = KeptThreads(KeptLimits(count=0))
+        connection = self.dialect.connect(self._started, child, mark, self._shared)
         process = Process(spec, folder, child, connection, renewal, self._login)
         self.processes.add(process)
         return process
@@ -164,7 +153,7 @@ class Starter:
         startup_s = self._limits.startup_timeout_ms / 1000
         if process.renewal.is_starting:
             startup_s = max(RENEWAL_S, startup_s)
-        connection.shake_hands(self._version, startup_s, lambda: None)
+        connection.handshake(startup_s)
         if connection.login is not None and not connection.has_login():
             self._login.note_not_taken(connection.login)
             connection.login = None
@@ -172,14 +161,9 @@ class Starter:
     def _watch(self, process: Process) -> None:
         # Whatever grows or hangs is ended with the one turn that it has: nobody else's is on it.
         limits = replace(self._limits.health_limits, settled_s=0.0)
-        watchdog = Watchdog(
-            process.connection,
-            limits,
-            partial(_on_problem, process),
-            work=process.connection.work,
-            is_spared=lambda: process.may_renew,
-        )
-        process.connection.spawn_background(watchdog.run)
+        on_problem = partial(_on_problem, process)
+        watch = partial(process.connection.watch, limits, on_problem, lambda: process.may_renew)
+        process.connection.spawn_background(watch)
 
     def end(self, process: Process, *, is_pattern: bool = False) -> int | None:
         """End a process once nothing runs on it, and remove what it wrote. Blocks; returns its exit code.

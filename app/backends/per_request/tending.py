@@ -13,14 +13,13 @@ from gevent.pool import Group
 
 from app.backend.protocols import BackendHooks
 from app.backend.request import Model
-from app.backends.app_server.connection import Connection
 from app.backends.app_server.renewal import Renewal
 from app.backends.app_server.shielded import run_shielded
+from app.backends.per_request.dialect import Connection
 from app.backends.per_request.pool import Pool
 from app.backends.per_request.process import Process
 from app.backends.per_request.readiness import Readiness
 from app.backends.per_request.starter import Starter, StartFailed
-from app.codex.binary import pinned_version
 from app.codex.few_roots import CHECK_EVERY_S
 from app.codex.login import Login
 from app.codex.upstream_models import UpstreamModels
@@ -126,9 +125,9 @@ class Tending:
 
     def _note_version(self, connection: Connection) -> None:
         """Say once that it is not the version that was tested."""
-        found = connection.codex_version
-        if found not in (pinned_version(), self.codex_version):
-            fields = {"codex_version": found, "tested": pinned_version()}
+        found, tested = connection.codex_version, self._starter.dialect.version
+        if found not in (tested, self.codex_version):
+            fields = {"codex_version": found, "tested": tested}
             log.warning("codex_version_differs", extra=fields)
         self.user_agent, self.codex_version = connection.user_agent, found
 
