@@ -33,9 +33,9 @@ test-per-request: dev-environment  ## The tests of what clients see, with a code
 		responses_input.py responses_tools.py retry.py structured_output.py timeouts.py tools.py usage.py)
 
 test-system: dev-environment neighbours-environment test-langchain  ## Tests with real neighbours; installs what they need; LangChain's too
-	@(for tool in strace curl promtool shellcheck redis-server nginx caddy systemd-analyze ip; do command -v $$tool || exit; done) \
+	@(for tool in strace curl promtool shellcheck redis-server nginx caddy systemd-analyze ip npm; do command -v $$tool || exit; done) \
 		>/dev/null || (apt-get update -qq && apt-get install -y -qq --no-install-recommends \
-		strace curl prometheus shellcheck redis-server nginx-light caddy systemd iproute2)
+		strace curl prometheus shellcheck redis-server nginx-light caddy systemd iproute2 npm)
 	$(PYTEST) -n $(WORKERS) -m system
 
 test-langchain: dev-environment langchain-environment  ## LangChain's own tests, in an environment of their own

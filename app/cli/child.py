@@ -47,7 +47,7 @@ def launcher_of(settings: Settings, home: Home, upstream: Upstream = _OPENAI) ->
     """Return how to start a child like the service's. Without a key of its upstream's: `has_key` is left out."""
     return Launcher(
         home,
-        settings.codex_bin or Path(bundled_codex_path()),
+        settings.app_server_bin or Path(bundled_codex_path()),
         replace(upstream, has_key=False),
         settings.upstream_api_key,  # for the list of its models alone
         settings.request_timeout_ms,

@@ -86,7 +86,7 @@ class Launcher:
         self.home.prepare()
         if self.upstream.kind is UpstreamKind.OPENAI:
             self.home.check_login_ends()
-        env = self.environment(os.environ)
+        env = self.environment()
         self.offered = self.models.offer() if self.models is not None else OWN_MODELS
         catalog = self.home.write_catalog(self._printed_catalog(env), self.offered)
         config = child_config(
@@ -109,8 +109,9 @@ class Launcher:
             return self.home.write_certificates(Path(certifi.where()))
         return self.few_roots.file() if self.few_roots is not None else None
 
-    def environment(self, ours: Mapping[str, str]) -> dict[str, str]:
-        """Return the child's whole environment."""
+    def environment(self, ours: Mapping[str, str] | None = None) -> dict[str, str]:
+        """Return the child's whole environment; `ours` is this process's, unless told otherwise."""
+        ours = os.environ if ours is None else ours
         names = list(_PASSED_ON)
         if self.upstream.kind is not UpstreamKind.DEMO:  # that one is on loopback
             names += [*_PROXIES, *(name.lower() for name in _PROXIES)]

@@ -37,6 +37,8 @@ _TABLE: tuple[tuple[re.Pattern[str], Category], ...] = tuple(
         ),
         (r"bubblewrap|bwrap|sandbox", "sandbox_unavailable", "debug"),
         (r"PATH aliases", "path_aliases", "debug"),
+        # Of `codex proto`, at its start where it can start no process, and at its end.
+        (r"Cannot invoke 'uname|agent loop died unexpectedly", "proto_routine", "debug"),
         (r"sqlite|database", "database", "warning"),
         (r"\bERROR\b|\berror\b", "error", "warning"),
         (r"\bWARN(ING)?\b", "warning", "info"),
@@ -52,7 +54,7 @@ def classify(line: str) -> Category:
     return UNCLASSIFIED
 
 
-_AT_EVERY_START = frozenset({"sandbox_unavailable", "path_aliases"})
+_AT_EVERY_START = frozenset({"sandbox_unavailable", "path_aliases", "proto_routine"})
 _STACK = re.compile(r"^\s*\d+: |stack backtrace|RUST_BACKTRACE", re.IGNORECASE)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 from codex_cli_bin import bundled_codex_path
 
@@ -14,7 +15,9 @@ from app.backends.app_server.backend import AppServerBackend
 from app.backends.app_server.kept_threads import KeptLimits
 from app.backends.app_server.limits import Limits
 from app.backends.app_server.warm_threads import WarmLimits
+from app.backends.per_request.app_server_dialect import AppServerDialect
 from app.backends.per_request.backend import PerRequestBackend
+from app.backends.per_request.proto.dialect import ProtoDialect
 from app.codex.config import Upstream, UpstreamKind
 from app.codex.few_roots import FewRoots
 from app.codex.home import Home
@@ -57,24 +60,28 @@ def build_worker_services(
 
 def app_server(settings: Settings, upstream: Upstream) -> Backend:
     """Return the backend with one supervised app-server."""
-    return AppServerBackend(_launcher(settings, upstream), _limits(settings), VERSION)
+    return AppServerBackend(
+        _launcher(settings, upstream, settings.app_server_bin), _limits(settings), VERSION
+    )
 
 
 def per_request(settings: Settings, upstream: Upstream) -> Backend:
     """Return the backend with a process for each turn."""
+    is_proto = settings.per_request_dialect == "proto"
     return PerRequestBackend(
-        _launcher(settings, upstream),
+        _launcher(settings, upstream, settings.codex_bin),
         _limits(settings),
         VERSION,
         most=settings.max_concurrency,
         spare=settings.per_request_spare,
+        speak=ProtoDialect if is_proto else AppServerDialect,
     )
 
 
-def _launcher(settings: Settings, upstream: Upstream) -> Launcher:
+def _launcher(settings: Settings, upstream: Upstream, binary: Path | None) -> Launcher:
     return Launcher(
         Home(settings.codex_home),
-        settings.codex_bin or bundled_codex_path(),
+        binary or bundled_codex_path(),
         upstream,
         settings.upstream_api_key,
         settings.request_timeout_ms,

@@ -45,6 +45,11 @@ def refusals(parsed: Mapping[str, Any]) -> Iterator[Finding]:
             "PROXY_TRACE_CONTENT",
             "must be false where PROXY_ENV is prod: prompts would lie on disk.",
         )
+    if parsed.get("per_request_dialect") == "proto":
+        yield (
+            "WORKER_PER_REQUEST_DIALECT",
+            "must be app-server where PROXY_ENV is prod: proto offers the model a shell.",
+        )
     trusts_all = "*" in parsed.get("trusted_proxies", "").replace(" ", "").split(",")
     if trusts_all and not _is_loopback(parsed.get("host", "")):
         yield "PROXY_TRUSTED_PROXIES", "must name the proxies where others can connect, too."

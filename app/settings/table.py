@@ -106,6 +106,7 @@ class Settings:
     kept_thread_ttl_s: int = _var("WORKER_KEPT_THREAD_TTL_S", "1800", values.whole(1, 86_400), "How long a conversation is kept after its last answer.")
     warm_threads: int = _var("WORKER_WARM_THREADS", "8", values.whole(0, 64), "Threads at most that the child starts ahead of requests; how many wait follows the traffic, and 0 starts none.")
     per_request_spare: int = _var("WORKER_PER_REQUEST_SPARE", "0", values.whole(0, 64), "Processes that are started ahead of demand where PROXY_USE_APP_SERVER is false.")
+    per_request_dialect: str = _var("WORKER_PER_REQUEST_DIALECT", "app-server", values.one_of("app-server", "proto"), "How a process of a turn's own is spoken to; proto, for a codex up to 0.42 in CODEX_BIN, offers the model a shell and is refused where PROXY_ENV is prod.")
     shutdown_grace_ms: int = _var("WORKER_SHUTDOWN_GRACE_MS", "10000", values.milliseconds, "How long open requests may finish after TERM.")
     reload_grace_ms: int | None = _var("WORKER_RELOAD_GRACE_MS", "", values.optional_milliseconds, "How long open requests may finish on a worker that a reload has replaced; PROXY_TIMEOUT_MS if empty.")
     codex_home: Path = _var("CODEX_HOME", "./.codex-api", values.path, "Where everything that the service writes lives.")
@@ -126,6 +127,11 @@ class Settings:
     def has_home_page(self) -> bool:
         """Whether `/` is a page."""
         return self.home_page == "true" or (self.home_page == "auto" and self.env != "prod")
+
+    @property
+    def app_server_bin(self) -> Path | None:
+        """The binary that is spoken to as app-server, where it is another one: with `proto`, CODEX_BIN is for turns alone."""
+        return None if self.per_request_dialect == "proto" else self.codex_bin
 
     @property
     def client_keys(self) -> Mapping[str, str]:
@@ -226,6 +232,8 @@ def _conflicts(parsed: Mapping[str, Any]) -> list[str]:
         problems.append("PROXY_ADMIN_KEY must differ from every key in PROXY_API_KEYS.")
     problems += _strangers(parsed)
     problems += _without_upstream(parsed)
+    if parsed.get("per_request_dialect") == "proto" and parsed.get("codex_bin", "") is None:
+        problems.append("WORKER_PER_REQUEST_DIALECT=proto needs CODEX_BIN: a codex up to 0.42.")
     keys = [parsed.get("api_key", ""), *named.values()]
     if len(set(keys)) != len(keys):
         problems.append("PROXY_API_KEYS: every key must differ from every other.")

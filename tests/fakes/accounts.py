@@ -11,9 +11,13 @@ import json
 import threading
 import time
 from contextlib import suppress
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+
+from app.codex.launch import Launcher
+from app.process.child import ChildSpec
 
 _HOUR_S = 3600
 
@@ -148,3 +152,15 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
         """Say nothing."""
+
+
+class AccountsLauncher(Launcher):
+    """A launcher whose children ask an account server of the test's own, and nothing outside of this machine."""
+
+    accounts_url = ""
+
+    def prepare(self) -> ChildSpec:
+        spec = super().prepare()
+        renewal = {"CODEX_REFRESH_TOKEN_URL_OVERRIDE": f"{self.accounts_url}/oauth/token"}
+        elsewhere = ("-c", f'chatgpt_base_url="{self.accounts_url}/backend-api/"')
+        return replace(spec, env=spec.env | renewal, argv=(*spec.argv, *elsewhere))

@@ -13,6 +13,7 @@ DESCRIPTORS = Category("descriptors_exhausted", "error")
 CONFIGURATION = Category("configuration", "warning")
 SANDBOX = Category("sandbox_unavailable", "debug")
 ALIASES = Category("path_aliases", "debug")
+PROTO = Category("proto_routine", "debug")
 DATABASE = Category("database", "warning")
 ERROR = Category("error", "warning")
 WARNING = Category("warning", "info")
@@ -32,6 +33,8 @@ LINES: list[tuple[str, Category]] = [
     ("TOML parse error at line 1", CONFIGURATION),
     ("Codex could not find bubblewrap on PATH", SANDBOX),
     ("WARNING: proceeding, even though we could not create PATH aliases: refused", ALIASES),
+    ("2026-01-01T00:00:00Z ERROR os_info: Cannot invoke 'uname` to get architecture type", PROTO),
+    ("ERROR codex_cli::proto: internal error; agent loop died unexpectedly", PROTO),
     ("sqlite error: locked", DATABASE),
     ("the DATABASE is busy", DATABASE),
     ("2026-01-01T00:00:00Z ERROR codex_core: it failed", ERROR),

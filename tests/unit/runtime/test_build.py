@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from app.backends.app_server.backend import AppServerBackend
+from app.backends.per_request.backend import PerRequestBackend
+from app.backends.per_request.proto.dialect import ProtoDialect
 from app.codex.home import Home
 from app.runtime.build import build_worker_services
 from app.settings import load_settings
@@ -89,5 +91,22 @@ def test_who_says_what_to_trust_is_left_alone(
     try:
         assert isinstance(services.backend, AppServerBackend)
         assert services.backend.launcher.few_roots is None
+    finally:
+        services.stop()
+
+
+def test_the_dialect_is_chosen_by_its_own_setting(tmp_path: Path) -> None:
+    settings = {
+        **URL,
+        "PROXY_API_KEY": "k" * 32,
+        "CODEX_HOME": str(tmp_path),
+        "PROXY_USE_APP_SERVER": "false",
+        "WORKER_PER_REQUEST_DIALECT": "proto",
+        "CODEX_BIN": "/opt/codex",
+    }
+    services = build_worker_services(load_settings(settings))
+    try:
+        assert isinstance(services.backend, PerRequestBackend)
+        assert isinstance(services.backend.starter.dialect, ProtoDialect)
     finally:
         services.stop()

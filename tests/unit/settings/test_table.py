@@ -76,6 +76,7 @@ DEFAULTS: dict[str, tuple[str, Any]] = {
     "WORKER_KEPT_THREAD_TTL_S": ("kept_thread_ttl_s", 1800),
     "WORKER_WARM_THREADS": ("warm_threads", 8),
     "WORKER_PER_REQUEST_SPARE": ("per_request_spare", 0),
+    "WORKER_PER_REQUEST_DIALECT": ("per_request_dialect", "app-server"),
     "WORKER_RELOAD_GRACE_MS": ("reload_grace_ms", None),
     "CODEX_HOME": ("codex_home", ROOT / ".codex-api"),
     "CODEX_BIN": ("codex_bin", None),
@@ -190,6 +191,7 @@ VALID: list[tuple[str, str, Any]] = [
     ("PROXY_SSE_MAX_CONCURRENCY", "1", 1),
     ("WORKER_KEPT_THREADS", "0", 0),
     ("WORKER_PER_REQUEST_SPARE", "64", 64),
+    ("WORKER_PER_REQUEST_DIALECT", "App-Server", "app-server"),
     ("WORKER_KEPT_THREAD_TTL_S", "60", 60),
     ("WORKER_WARM_THREADS", "0", 0),
     ("WORKER_WARM_THREADS", "64", 64),
@@ -361,6 +363,7 @@ INVALID: list[tuple[str, str, str]] = [
     ("PROXY_BODY_MEMORY_BYTES", "1048575", "a whole number from 1048576 to 1099511627776."),
     ("PROXY_SSE_MAX_CONCURRENCY", "100001", "a whole number from 1 to 100000."),
     ("WORKER_PER_REQUEST_SPARE", "65", "a whole number from 0 to 64."),
+    ("WORKER_PER_REQUEST_DIALECT", "exec", "one of app-server, proto."),
     ("WORKER_KEPT_THREADS", "-1", "a whole number from 0 to 10000."),
     ("WORKER_KEPT_THREAD_TTL_S", "90000", "a whole number from 1 to 86400."),
     ("WORKER_WARM_THREADS", "65", "a whole number from 0 to 64."),
@@ -731,3 +734,24 @@ def test_processes_for_each_turn_take_open_files() -> None:
     few = {"PROXY_API_KEY": KEY, "WORKER_MAX_CONCURRENCY": "10", "WORKER_PER_REQUEST_SPARE": "2"}
     assert load_settings(few).other_descriptors == 256
     assert load_settings({**few, "PROXY_USE_APP_SERVER": "false"}).other_descriptors == 256 + 4 * 12
+
+
+def test_proto_is_an_act_of_its_own_with_a_binary_of_its_own() -> None:
+    given = {"PROXY_API_KEY": KEY, "WORKER_PER_REQUEST_DIALECT": "proto"}
+    with pytest.raises(SettingsError, match="WORKER_PER_REQUEST_DIALECT=proto needs CODEX_BIN"):
+        load_settings(given)
+    binary = {"CODEX_BIN": "/opt/codex-0.42/codex"}
+    settings = load_settings(given | binary)
+    assert (settings.codex_bin, settings.app_server_bin) == (Path("/opt/codex-0.42/codex"), None)
+    other = load_settings({"PROXY_API_KEY": KEY} | binary)
+    assert other.app_server_bin == other.codex_bin
+
+
+def test_prod_refuses_proto() -> None:
+    given = {"PROXY_API_KEY": KEY, "WORKER_PER_REQUEST_DIALECT": "proto", "CODEX_BIN": "/codex"}
+    load_settings(given | {"PROXY_ENV": "staging"})
+    with pytest.raises(SettingsError) as raised:
+        load_settings(given | {"PROXY_ENV": "prod"})
+    assert raised.value.problems == [
+        "WORKER_PER_REQUEST_DIALECT must be app-server where PROXY_ENV is prod: proto offers the model a shell."
+    ]

@@ -22,9 +22,8 @@ from app.codex.config import Upstream, UpstreamKind
 from app.codex.home import Home
 from app.codex.launch import Launcher
 from app.errors import Draining, UpstreamAuth, WorkerUnavailable
-from app.process.child import ChildSpec
 from scripted_upstream.client import Control
-from tests.fakes.accounts import Accounts
+from tests.fakes.accounts import Accounts, AccountsLauncher
 from tests.fakes.engines import HELLO, LIMITS, PATIENT, say, texts
 from tests.fakes.waiting import (
     DEADLINE_S,
@@ -40,18 +39,6 @@ RECENT = "2026-11-27T00:00:00Z"
 RARELY_PROBED = replace(LIMITS, probe_interval_ms=2_000)
 
 Run = Callable[..., PerRequestBackend]
-
-
-class AccountsLauncher(Launcher):
-    """A launcher whose children ask an account server of the test's own, and nothing outside of this machine."""
-
-    accounts_url = ""
-
-    def prepare(self) -> ChildSpec:
-        spec = super().prepare()
-        renewal = {"CODEX_REFRESH_TOKEN_URL_OVERRIDE": f"{self.accounts_url}/oauth/token"}
-        elsewhere = ("-c", f'chatgpt_base_url="{self.accounts_url}/backend-api/"')
-        return replace(spec, env=spec.env | renewal, argv=(*spec.argv, *elsewhere))
 
 
 @pytest.fixture
