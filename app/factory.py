@@ -101,7 +101,8 @@ def _load_settings() -> Settings:
 
 def _services(settings: Settings, worker: WorkerServices) -> Services:
     """Return what requests need, with every bound that the settings give it."""
-    names, metrics = Names(settings.model_aliases, settings.default_model), Metrics()
+    names = Names(settings.model_aliases, settings.default_model)
+    metrics = Metrics(worker.backend.kind)
     worker.backend.hooks = BackendHooks(
         on_models=lambda models: warn_of_dangling(models, names),
         on_restart=metrics.restarts.inc,

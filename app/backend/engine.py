@@ -65,7 +65,8 @@ class Engine:
     def health(self) -> Health:
         """Return the backend's state, and how many turns run and wait. Does not block."""
         waiting, running = self.admission.waiting, self.admission.running
-        return replace(self.backend.health(), running=running, waiting=waiting)
+        health = self.backend.health()
+        return replace(health, backend=self.backend.kind, running=running, waiting=waiting)
 
     def admit(
         self,

@@ -34,8 +34,9 @@ class Health:
 
     The rest is for operators, and about the process that new turns begin on: `generation` numbers it (0 before the
     first), `retiring` counts processes that another has replaced, `counters` are protocol anomalies of this process.
-    `running` and `waiting` are turns and requests at the gateway's admission. `kept` is what this process keeps of
-    conversations, `warm` how many threads it has ready for new ones.
+    `running` and `waiting` are turns and requests at the gateway's admission, and `backend` is which one this is: the
+    engine adds these. `kept` is what this process keeps of conversations, `warm` how many threads it has ready for new
+    ones.
 
     Where each turn has a process of its own, there is no `pid` but `pids`, of which `spare` have no turn yet, and
     `generation` is 1 from the first start on: the counters are those of all of them.
@@ -61,7 +62,7 @@ class Health:
     counters: dict[str, int] = field(default_factory=dict)
     kept: Kept = field(default_factory=lambda: NOTHING_KEPT)
     warm: int = 0
-    backend: str = "app_server"
+    backend: str = ""
     pids: tuple[int, ...] = ()
     spare: int = 0
 

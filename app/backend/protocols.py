@@ -100,6 +100,9 @@ class BackendHooks:
 class Backend(Protocol):
     """A way of running turns. `app.backend.engine` decides who may, so that every backend is used alike."""
 
+    kind: str
+    """What it is called in the log, traces, metrics and health: its folder below `app.backends`."""
+
     upstream: str
     """Who answers in the end, in a word that clients see: `openai`, `configured`, `demo`."""
 

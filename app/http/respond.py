@@ -53,13 +53,14 @@ def has_default_model() -> bool:
 
 
 def resolve_model(words: RequestWords, name: str | None, effort: str | None = None) -> Resolved:
-    """Return what the request's model name and effort stand for, and note it in the record.
+    """Return what the request's model name and effort stand for, and note it in the record, with who is asked.
 
     Blocks while the backend starts. Raises `ModelNotFound`, `InvalidRequest`, `WorkerUnavailable`.
     """
+    record = current_record()
+    record.backend = services().engine.backend.kind
     models, names = services().engine.models(), services().model_names
     resolved = resolve(models, names, words.fields, name, effort)
-    record = current_record()
     record.model, record.known_models = resolved.model.id, models
     return resolved
 

@@ -54,10 +54,14 @@ _END_STATES = (
 
 
 class Metrics:
-    """All metrics of one worker, and their exposition. A `Listener` of every request."""
+    """All metrics of one worker, and their exposition. A `Listener` of every request.
 
-    def __init__(self) -> None:
+    `backend` is the worker's one: turns, and the waits for them, take so different times with each that a label has it.
+    """
+
+    def __init__(self, backend: str = "app_server") -> None:
         self.registry = CollectorRegistry()
+        self._backend = backend
         folder = os.environ.get(metric_files.VARIABLE)
         self.folder = (
             Path(folder) if folder else None
@@ -83,6 +87,9 @@ class Metrics:
         self._requests, self._tokens = cache(self.requests.labels), cache(self.tokens.labels)
         self._turns, self._turn_ms = cache(self.turns.labels), cache(self.turn_ms.labels)
         self._stream_ms = cache(self.stream_ms.labels)
+        self._ttft_ms, self._queue_ms = (
+            histogram.labels(backend) for histogram in (self.ttft_ms, self.queue_ms)
+        )
 
     def _make_counters(self) -> None:
         make = partial(Counter, registry=self.registry)
@@ -97,7 +104,9 @@ class Metrics:
             "Parameters that were accepted and ignored.",
             ("name",),
         )
-        self.turns = make("codex_turns_total", "Turns that were given back.", ("outcome",))
+        self.turns = make(
+            "codex_turns_total", "Turns that were given back.", ("outcome", "backend")
+        )
         self.restarts = make("codex_worker_restarts_total", "Starts of the child after a failure.")
         self.replacements = make(
             "codex_worker_replacements_total",
@@ -170,7 +179,7 @@ class Metrics:
         self.turn_ms = make(
             "codex_worker_latency_ms",
             "From the start of a turn to its end.",
-            ("outcome",),
+            ("outcome", "backend"),
             buckets=_ANSWER_MS,
         )
         self.stream_ms = make(
@@ -182,11 +191,13 @@ class Metrics:
         self.ttft_ms = make(
             "codex_stream_ttft_ms",
             "From the start of a stream's turn to its first event.",
+            ("backend",),
             buckets=_FIRST_TOKEN_MS,
         )
         self.queue_ms = make(
             "codex_queue_wait_ms",
             "Time that a request waited for a slot or for the child.",
+            ("backend",),
             buckets=_SHORT_MS,
         )
 
@@ -199,8 +210,8 @@ class Metrics:
     def _show_zeros(self) -> None:
         """Make the series whose labels are known: a rate needs the zero before the first one."""
         known: Sequence[tuple[Counter | Histogram, Iterable[str]]] = (
-            (self.turns, [state.value for state in _END_STATES]),
-            (self.turn_ms, [state.value for state in _END_STATES]),
+            (self.ttft_ms, [self._backend]),
+            (self.queue_ms, [self._backend]),
             (self.stream_ms, labels.OUTCOMES),
             (self.overflows, (*OVERFLOWS.values(), *_OTHER_QUEUES)),
             (self.replacements, REPLACEMENTS),
@@ -214,6 +225,9 @@ class Metrics:
         for metric, values in known:
             for value in values:
                 metric.labels(value)
+        for state in _END_STATES:
+            self.turns.labels(state.value, self._backend)
+            self.turn_ms.labels(state.value, self._backend)
         for call, result in product(CALLS, RESULTS):
             self.store_calls.labels(call, result)
 
@@ -253,8 +267,8 @@ class Metrics:
 
     def turn_ended(self, state: TurnState, duration_ms: float) -> None:
         """Count one turn that was given back."""
-        self._turns(state.value).inc()
-        self._turn_ms(state.value).observe(duration_ms)
+        self._turns(state.value, self._backend).inc()
+        self._turn_ms(state.value, self._backend).observe(duration_ms)
 
     def connection_cut(self, reason: str) -> None:
         """Count a client connection that this side ended; `reason` is one of `labels.CUTS`."""
@@ -282,7 +296,7 @@ class Metrics:
         if record.limited_by is not None:
             self.refusals.labels(record.key_name or "", record.limited_by).inc()
         if record.queue_ms is not None:
-            self.queue_ms.observe(record.queue_ms)
+            self._queue_ms.observe(record.queue_ms)
         if record.is_streaming:
             self._count_stream(record)
         if record.model is not None:
@@ -294,7 +308,7 @@ class Metrics:
         self.streams.dec()
         self._stream_ms(record.outcome).observe(record.duration_ms or 0)
         if record.ttft_ms is not None:
-            self.ttft_ms.observe(record.ttft_ms)
+            self._ttft_ms.observe(record.ttft_ms)
 
     def _count_tokens(self, record: RequestRecord, model: str) -> None:
         if record.requested_model is not None:  # the upstream chose this one, of any name

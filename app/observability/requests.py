@@ -44,6 +44,7 @@ class RequestRecord:
     requested_model: str | None = None
     stream: bool | None = None
     finish_reason: str | None = None
+    backend: str | None = None
     thread_id: str | None = None
     generation: int | None = None
     kept_thread: str | None = None

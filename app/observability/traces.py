@@ -67,6 +67,7 @@ _BLANK: Mapping[str, Any] = MappingProxyType(
         "turn_id": None,
         "at": None,
         "worker_pid": None,
+        "backend": None,
         "generation": None,
         "route": "unmatched",
         "stream": None,

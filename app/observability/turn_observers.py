@@ -88,7 +88,8 @@ class TracingObserver(MetricsObserver):
 
     def _hand_over(self) -> None:
         document, record = self._trace.document, self._record
-        document |= {"route": record.route, "stream": record.stream, "queue_ms": record.queue_ms}
+        names = ("backend", "route", "stream", "queue_ms")
+        document |= {name: getattr(record, name) for name in names}
         # Where the turn itself did not fail, its request may have, and the turn ended for that.
         document["error_code"] = document.get("error_code") or labels.loggable_code(
             record.error_code

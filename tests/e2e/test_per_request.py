@@ -18,6 +18,7 @@ from tests.e2e.harness import PIXEL, Gateway, Upstream, ask, end, start_gateway,
 from tests.e2e.in_flight import HELD, SILENT, child, send
 from tests.e2e.reloading import Load, Site, hup, wait_reloads
 from tests.e2e.routes import ROUTES, Route, on_each_route
+from tests.e2e.scrape import scrape, total
 
 SLOTS = 4
 WORDS = ["Grü", "ße ", "✓"]
@@ -146,6 +147,35 @@ def test_failures_are_those_of_the_shared_worker(
     told = route.stream(gateway, route.ask(upstream.play([cut])))
     assert (told.code, told.is_whole) == ("UPSTREAM_ERROR", False)
     assert gateway.get("/readyz").status_code == 200
+
+
+def test_log_trace_and_metrics_say_which_backend_it_was(
+    gateway: Gateway, upstream: Upstream
+) -> None:
+    """Also where it gave no answer; and what clients are told says nothing of it."""
+    said = gateway.post(ask(upstream.say("a")))
+    refused = gateway.post(ask(upstream.play([{"failure": "context_length_exceeded"}])))
+    assert "per_request" not in said.text + refused.text
+    ids = {answer.headers["X-Request-Id"] for answer in (said, refused)}
+    lines = wait_until(
+        lambda: (
+            len(found := [e for e in gateway.events("request") if e["request_id"] in ids]) == 2
+            and found
+        ),
+        "both lines are written",
+    )
+    assert [line["backend"] for line in lines] == ["per_request"] * 2
+    await_nobody(gateway)
+    traces = [json.loads(path.read_text()) for path in gateway.home.glob("trace-buffer/*.json")]
+    assert {trace["backend"] for trace in traces} == {"per_request"}
+    assert ids <= {trace["request_id"] for trace in traces}
+    samples = scrape(gateway)
+    for name in (
+        "codex_turns_total",
+        "codex_worker_latency_ms_count",
+        "codex_queue_wait_ms_count",
+    ):
+        assert total(samples, name, backend="per_request") == total(samples, name) > 0
 
 
 # Processes

@@ -69,7 +69,10 @@ def test_the_records_agree_after_a_mix_with_a_reload_in_the_middle(
         assert total(samples, "codex_stream_duration_ms_count", outcome=outcome) == count
 
     turns = total(samples, "codex_turns_total")
-    assert turns == total(samples, "codex_worker_latency_ms_count")
+    assert turns == total(samples, "codex_worker_latency_ms_count", backend="app_server")
+    asked = [line for line in lines if "backend" in line]
+    assert {line["backend"] for line in asked} == {"app_server"}
+    assert {line["route"] for line in asked} == {"/v1/chat/completions"}
     ignored = sum(len(line.get("ignored_parameters", ())) for line in lines)
     assert total(samples, "codex_ignored_parameters_total") == ignored > 0
     assert total(samples, "codex_queue_depth") == 0

@@ -76,7 +76,7 @@ def test_a_turn_leaves_its_calls_its_events_and_its_end(
     assert (events[DELTA]["count"], events["turn/completed"]["count"]) == (3, 1)
     assert 0 < trace["first_event_ms"] <= events[DELTA]["at_ms"] <= trace["duration_ms"]
     assert trace["usage"]["output"] == 3
-    assert trace["kept_thread"] == "first"
+    assert (trace["kept_thread"], trace["backend"]) == ("first", "app_server")
     assert "content" not in trace
     assert trace["worker_pid"] in {worker.pid for worker in gateway.workers()}
 

@@ -55,6 +55,8 @@ _NEXT_S = 0.25
 class AppServerBackend:
     """See `app.backend.protocols.Backend`. One supervised child; while one is replaced, a second finishes its turns."""
 
+    kind = "app_server"
+
     def __init__(self, launcher: Launcher, limits: Limits, version: str) -> None:
         self.launcher = launcher
         self.upstream: str = launcher.upstream.kind.value

@@ -42,6 +42,8 @@ class PerRequestBackend:
     `speak` makes the dialect that they are spoken to in. `version` is the gateway's own.
     """
 
+    kind = "per_request"
+
     def __init__(
         self,
         launcher: Launcher,
@@ -138,7 +140,6 @@ class PerRequestBackend:
         )
         return Health(
             ready=reason is None,
-            backend="per_request",
             degraded=life.is_degraded,
             reason=reason,
             state=life.state.value,

@@ -71,6 +71,7 @@ class TableTurn:
 class TableBackend:
     """Runs until it is stopped, and has one model."""
 
+    kind = "table_backend"
     upstream = "table"
 
     def __init__(self) -> None:

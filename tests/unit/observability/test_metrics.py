@@ -29,6 +29,7 @@ def finish(metrics: Metrics, *, streams: bool = False, **known: Any) -> RequestR
     return record
 
 
+SHARED = {"backend": "app_server"}
 KNOWN = (Model("m", ("low",), "low"), Model("n", ("low",), "low"))
 
 REQUESTS: list[tuple[dict[str, Any], str, Mapping[str, str], float | None]] = [
@@ -114,11 +115,11 @@ REQUESTS: list[tuple[dict[str, Any], str, Mapping[str, str], float | None]] = [
     ),
     ({"error_code": "SLOW_READER"}, "codex_overflows_total", {"queue": "turn"}, 1),
     ({"error_code": "WORKER_TIMEOUT"}, "codex_overflows_total", {"queue": "turn"}, 0),
-    ({"queue_ms": 12.0}, "codex_queue_wait_ms_sum", {}, 12),
-    ({}, "codex_queue_wait_ms_count", {}, 0),
-    ({"ttft_ms": 5}, "codex_stream_ttft_ms_count", {}, 0),
-    ({"ttft_ms": 5, "streams": True}, "codex_stream_ttft_ms_sum", {}, 5),
-    ({"streams": True}, "codex_stream_ttft_ms_count", {}, 0),
+    ({"queue_ms": 12.0}, "codex_queue_wait_ms_sum", SHARED, 12),
+    ({}, "codex_queue_wait_ms_count", SHARED, 0),
+    ({"ttft_ms": 5}, "codex_stream_ttft_ms_count", SHARED, 0),
+    ({"ttft_ms": 5, "streams": True}, "codex_stream_ttft_ms_sum", SHARED, 5),
+    ({"streams": True}, "codex_stream_ttft_ms_count", SHARED, 0),
     ({"stream": True}, "codex_stream_duration_ms_count", {"outcome": "completed"}, 0),
     ({"streams": True}, "codex_stream_duration_ms_count", {"outcome": "completed"}, 1),
     (
@@ -160,10 +161,23 @@ def test_the_duration_of_a_stream_is_that_of_its_record() -> None:
 @pytest.mark.parametrize("state", ["completed", "failed", "interrupted", "abandoned"])
 def test_a_turn_is_counted_by_its_end(state: str) -> None:
     metrics = Metrics()
-    assert value(metrics, "codex_turns_total", outcome=state) == 0
+    series = {"outcome": state} | SHARED
+    assert value(metrics, "codex_turns_total", **series) == 0
     metrics.turn_ended(TurnState(state), 20.0)
-    assert value(metrics, "codex_turns_total", outcome=state) == 1
-    assert value(metrics, "codex_worker_latency_ms_sum", outcome=state) == 20
+    assert value(metrics, "codex_turns_total", **series) == 1
+    assert value(metrics, "codex_worker_latency_ms_sum", **series) == 20
+
+
+def test_turns_and_waits_are_those_of_the_worker_s_backend() -> None:
+    metrics = Metrics("per_request")
+    metrics.turn_ended(TurnState.COMPLETED, 20.0)
+    finish(metrics, queue_ms=12.0, ttft_ms=5, streams=True)
+    for name in ("codex_queue_wait_ms_count", "codex_stream_ttft_ms_count"):
+        assert value(metrics, name, backend="per_request") == 1
+        assert value(metrics, name, **SHARED) is None
+    for name in ("codex_turns_total", "codex_worker_latency_ms_count"):
+        assert value(metrics, name, outcome="completed", backend="per_request") == 1
+        assert value(metrics, name, outcome="completed", **SHARED) is None
 
 
 STATUS = Health(

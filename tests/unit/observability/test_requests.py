@@ -72,6 +72,7 @@ def test_everything_that_is_learned_is_on_the_line(lines: list[dict[str, Any]]) 
         "model": "gpt",
         "stream": False,
         "finish_reason": "stop",
+        "backend": "per_request",
         "thread_id": "thr",
         "generation": 2,
         "queue_ms": 0.0,

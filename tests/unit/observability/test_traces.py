@@ -331,6 +331,7 @@ def test_a_trace_of_nothing_is_whole() -> None:
         "turn_id": None,
         "at": "2027-01-15T08:00:00.500+00:00",
         "worker_pid": 7,
+        "backend": None,
         "generation": None,
         "route": "unmatched",
         "stream": None,

@@ -42,7 +42,9 @@ class Story:
     def __init__(self) -> None:
         self.buffer = Kept()
         self.metrics = Metrics()
-        self.record = RequestRecord("req_1", "POST", route="/v1/x", stream=True, queue_ms=1.5)
+        self.record = RequestRecord(
+            "req_1", "POST", route="/v1/x", stream=True, backend="app_server", queue_ms=1.5
+        )
         observer = HttpRequestObserver(self.record, self.metrics, self.buffer).turn()
         assert isinstance(observer, TracingObserver)
         self.observer = observer
@@ -78,7 +80,8 @@ def test_a_whole_turn() -> None:
     story.tell(turn, TextDelta("i", "x"))
     story.tell(turn, TurnEnded(TurnStatus.COMPLETED))
     trace = story.end(turn.facts)
-    assert (trace["thread_id"], trace["turn_id"], trace["generation"]) == (THREAD, TURN, 3)
+    assert (trace["thread_id"], trace["turn_id"]) == (THREAD, TURN)
+    assert (trace["backend"], trace["generation"]) == ("app_server", 3)
     assert (trace["outcome"], trace["error_code"]) == ("completed", None)
     assert (trace["route"], trace["stream"], trace["queue_ms"]) == ("/v1/x", True, 1.5)
     assert [call["method"] for call in trace["calls"]] == [
@@ -167,4 +170,5 @@ def test_switched_off_a_turn_is_only_counted() -> None:
     turn.close()
     observer.closed(turn.facts)
     assert buffer.traces == []
-    assert metrics.registry.get_sample_value("codex_turns_total", {"outcome": "abandoned"}) == 1
+    series = {"outcome": "abandoned", "backend": "app_server"}
+    assert metrics.registry.get_sample_value("codex_turns_total", series) == 1
