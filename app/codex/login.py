@@ -32,6 +32,10 @@ _NOT_RENEWED = (
     "the gateway goes on trying. "
     "Your key is fine."
 )
+_SPENT = (
+    "This service's login has expired or is about to, and OpenAI's accounts server refuses to renew it. "
+    "Its operator has to run: .venv/bin/flask --app wsgi codex login. Your key is fine."
+)
 _NOT_TAKEN = "codex does not take it for a login."
 
 
@@ -39,10 +43,12 @@ class Login:
     """What is known of it. The file is looked at when it is asked about, and read where it has changed.
 
     Where the upstream needs no login, there is none, whatever the file says: the child does not read it either.
+    `renews_anew`: each turn has a fresh child, which knows of no refusal and would try a renewal again.
     """
 
-    def __init__(self, home: Home, upstream: UpstreamKind) -> None:
+    def __init__(self, home: Home, upstream: UpstreamKind, *, renews_anew: bool = False) -> None:
         self._home = home
+        self._renews_anew = renews_anew
         self.is_used = upstream is UpstreamKind.OPENAI
         self._read_at: FileMark | None = None
         self._stored = StoredLogin(problem="There is none.")
@@ -100,7 +106,17 @@ class Login:
             return False
         if self.stored.is_expired(now):
             return self._not_renewed == self.mark or self._holds(self._refused)
-        return self._not_renewed == self.mark and not self._is_spent
+        return self._not_renewed == self.mark and (self._renews_anew or not self._is_spent)
+
+    @property
+    def is_spent(self) -> bool:
+        """True where the accounts server has refused to renew this very login for good."""
+        return self._is_spent and self.mark is not None and self._not_renewed == self.mark
+
+    @property
+    def is_at_its_end(self) -> bool:
+        """True where a child that starts would only ask once more for what was refused for good."""
+        return self.is_spent and self.is_due()
 
     @property
     def is_lacking(self) -> bool:
@@ -115,7 +131,7 @@ class Login:
         if self.is_read_only:
             raise UpstreamAuth(_READ_ONLY)
         if self.lacks_renewal:
-            raise UpstreamAuth(_NOT_RENEWED)
+            raise UpstreamAuth(_SPENT if self.is_spent else _NOT_RENEWED)
 
     def note_not_taken(self, mark: LoginMark) -> None:
         """Remember that codex found no login in the file as `mark` describes it: then it is none, whatever it holds."""

@@ -102,6 +102,7 @@ class Renewal:
             login.is_due(_AHEAD_S)
             and login.mark is not None
             and not login.is_read_only
+            and not login.is_spent
             and time.monotonic() >= self._not_before
         )
 

@@ -57,7 +57,7 @@ class PerRequestBackend:
         self.upstream: str = launcher.upstream.kind.value
         self.account = AccountLimits()
         self.hooks = BackendHooks()
-        self.login = Login(launcher.home, launcher.upstream.kind)
+        self.login = Login(launcher.home, launcher.upstream.kind, renews_anew=True)
         self.readiness = Readiness(BackoffPolicy(limits.backoff_initial_ms, limits.backoff_max_ms))
         self._renewal = Renewal(self.login, launcher.home.renewal_lock)  # ahead of time
         self._wake, self._stopping, self._stopped = Event(), Event(), Event()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
+from functools import partial
 
 import gevent
 from gevent.event import Event
@@ -56,24 +57,28 @@ class Pool:
     # Starting
 
     def start_within(self, deadline: float) -> Process:
-        """Start a process. Blocks until `deadline` (monotonic seconds); raises `TooLate` then, and `StartFailed`."""
-        with gevent.Timeout(max(0.0, deadline - time.monotonic()), TooLate):
-            return self.start()
+        """Start a process for a turn. Blocks until `deadline` (monotonic seconds).
 
-    def start(self) -> Process:
-        """Start a process, as soon as there is room for it. Blocks; raises `StartFailed`."""
+        Raises `TooLate` then, `StartFailed`, and `UpstreamAuth` where its login cannot be renewed.
+        """
+        with gevent.Timeout(max(0.0, deadline - time.monotonic()), TooLate):
+            return self.start(is_for_turn=True)
+
+    def start(self, *, is_for_turn: bool = False) -> Process:
+        """Start a process, as soon as there is room for it. Blocks; raises as `Starter.start`."""
         self._room.acquire()
         try:
             self._starts.acquire()
         except BaseException:
             self._room.release()
             raise
-        return run_shielded(self._starting, self._start, self.put_back)
+        starting = partial(self._start, is_for_turn=is_for_turn)
+        return run_shielded(self._starting, starting, self.put_back)
 
-    def _start(self) -> Process:
+    def _start(self, *, is_for_turn: bool) -> Process:
         """Start a process on room that was taken for it, which is given back with its end."""
         try:
-            process = self._starter.start()
+            process = self._starter.start(is_for_turn=is_for_turn)
         except BaseException:
             self._room.release()
             raise

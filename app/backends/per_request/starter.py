@@ -101,17 +101,20 @@ class Starter:
         except (OSError, ValueError, subprocess.SubprocessError) as error:
             raise _failed(error) from error
 
-    def start(self) -> Process:
+    def start(self, *, is_for_turn: bool = False) -> Process:
         """Start a process and shake hands with it. Blocks; raises `StartFailed`, and leaves nothing behind then.
 
         Where the login is due, that waits for others that may be renewing it, and for this one, which is not ended
-        meanwhile: so no caller may cut it short.
+        meanwhile: so no caller may cut it short. Raises `UpstreamAuth` where the login was refused for good, and for a
+        turn also where nobody could renew it just now: every start would try it again.
         """
         if self.spec is None or self._stopping.is_set():
             raise StartFailed(LastExit(None, "stopped"))
         renewal = Renewal(self._login, self._launcher.home.renewal_lock)
         try:
             renewal.begin_start()
+            if is_for_turn or self._login.is_at_its_end:
+                self._login.check()  # who had the lock before may have tried in vain
             process = self._fork(self.spec, renewal)
         except (OSError, subprocess.SubprocessError) as error:
             renewal.end_start(is_done=False)

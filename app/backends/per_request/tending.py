@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 
 import gevent
@@ -23,6 +24,7 @@ from app.backends.per_request.starter import Starter, StartFailed
 from app.codex.few_roots import CHECK_EVERY_S
 from app.codex.login import Login
 from app.codex.upstream_models import UpstreamModels
+from app.errors import UpstreamAuth
 from app.process.lifecycle import LastExit
 
 log = logging.getLogger("codex_api.codex")
@@ -72,7 +74,8 @@ class Tending:
         try:
             self._readiness.start()
             while not self._readiness.is_stopped:
-                self._step()
+                with suppress(UpstreamAuth):  # the login was refused meanwhile: see the next step
+                    self._step()
         finally:
             watching.kill()
 
@@ -80,6 +83,8 @@ class Tending:
         if self._readiness.is_backing_off:
             if self._readiness.await_backoff():
                 self._hooks().on_restart()
+        elif self._login.is_at_its_end:
+            self._rest()  # until there is another one
         elif not self._is_prepared or self._is_stale():
             self._probe()
         elif self._pool.has_gap and not (self._login.is_lacking or self._login.is_due()):
@@ -87,8 +92,11 @@ class Tending:
         elif self._renewal.is_wanted:
             self._renew()
         else:
-            self._wake.wait(self._interval_s)
-            self._wake.clear()
+            self._rest()
+
+    def _rest(self) -> None:
+        self._wake.wait(self._interval_s)
+        self._wake.clear()
 
     def _is_stale(self) -> bool:
         return time.monotonic() - self._pool.last_start > _STALE_AFTER * self._interval_s
@@ -103,6 +111,8 @@ class Tending:
         except StartFailed as failure:
             self.note_failure(failure.why)
             return
+        except UpstreamAuth:
+            raise
         # What nobody has thought of keeps a process from starting as well, and may pass.
         except Exception as error:
             log.exception("child_start_failed", extra={"child": "codex", "detail": str(error)})
@@ -110,10 +120,14 @@ class Tending:
             return
         self._is_prepared = True
         self._note_success(process, round((time.monotonic() - began) * 1000))
-        if self._starter.folders.has_pattern:
-            self._pool.put_back(process)
-        else:
-            self._pool.end(process, is_pattern=True)
+        try:
+            if self._login.is_due():
+                self._ask_to_renew(process)  # its start has tried in vain: for good?
+        finally:
+            if self._starter.folders.has_pattern:
+                self._pool.put_back(process)
+            else:
+                self._pool.end(process, is_pattern=True)
 
     def _note_success(self, process: Process, handshake_ms: int) -> None:
         connection = process.connection
@@ -151,11 +165,15 @@ class Tending:
             self.note_failure(failure.why)
             return
         try:
-            renewing = partial(self._renewal.renew, process.connection)
-            run_shielded(self._renewing, renewing, lambda _: None)
+            self._ask_to_renew(process)
         finally:
             self._pool.put_back(process)
         gevent.sleep(self._interval_s)  # another one may be at it
+
+    def _ask_to_renew(self, process: Process) -> None:
+        """Let codex renew the login if that is wanted still; it also says where it never will. Blocks."""
+        renewing = partial(self._renewal.renew, process.connection)
+        run_shielded(self._renewing, renewing, lambda _: None)
 
     def _watch_models(self, models: UpstreamModels | None) -> None:
         """Read the upstream's list of models now and then; probe anew where it is another one. Blocks."""

@@ -102,3 +102,21 @@ def test_a_failed_renewal_counts_once_it_is_due(home: Home) -> None:
     chatgpt(home, 3600)
     login.check()
     assert not login.is_lacking
+
+
+def test_who_would_try_anew_at_each_start_ends_with_a_login_that_is_spent(home: Home) -> None:
+    login = Login(home, UpstreamKind.OPENAI, renews_anew=True)
+    chatgpt(home, 600)
+    login.note_not_renewed(is_spent=True)
+    login.check()  # no start renews it yet
+    assert (login.is_spent, login.is_at_its_end) == (True, False)
+    chatgpt(home, 100)
+    assert not login.is_spent  # it is another one
+    login.note_not_renewed()
+    assert (login.is_at_its_end, login.is_lacking) == (False, True)
+    login.note_not_renewed(is_spent=True)
+    assert (login.is_at_its_end, login.is_lacking) == (True, True)
+    assert "codex login" in sentence(login)
+    chatgpt(home, 3600)
+    login.check()
+    assert not login.is_at_its_end

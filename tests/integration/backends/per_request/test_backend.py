@@ -17,6 +17,7 @@ from app.backend.engine import Engine
 from app.backend.lease import Lease
 from app.backend.observer import NULL_OBSERVER
 from app.backend.protocols import Turn
+from app.backends.app_server.limits import Limits
 from app.backends.per_request.backend import PerRequestBackend
 from app.codex.config import Upstream, UpstreamKind
 from app.codex.home import Home
@@ -59,8 +60,10 @@ def accounts() -> Iterator[Accounts]:
 def run() -> Iterator[Run]:
     started: list[tuple[PerRequestBackend, gevent.Greenlet[..., Any]]] = []
 
-    def run(launcher: Launcher, most: int = 2, spare: int = 0) -> PerRequestBackend:
-        backend = PerRequestBackend(launcher, RARELY_PROBED, "0.0.0", most=most, spare=spare)
+    def run(
+        launcher: Launcher, most: int = 2, spare: int = 0, limits: Limits = RARELY_PROBED
+    ) -> PerRequestBackend:
+        backend = PerRequestBackend(launcher, limits, "0.0.0", most=most, spare=spare)
         started.append((backend, in_background(backend.run)))
         return backend
 
@@ -193,18 +196,58 @@ def test_a_login_that_is_soon_due_is_renewed_without_a_turn(
     assert accounts.turns == ["access-1"]
 
 
-def test_a_token_that_is_still_good_serves_where_the_login_is_spent(
+def test_a_login_that_is_spent_is_not_tried_again_until_there_is_another(
     run: Run, of_accounts: Launcher, accounts: Accounts, home: Home
 ) -> None:
     accounts.failure = 401
     accounts.write_login(home.auth_file, RECENT, good_for_s=200)
-    backend = run(of_accounts)
-    eventually(lambda: backend.health().ready and not backend.login.is_lacking)
+    backend = run(of_accounts, spare=1, limits=replace(LIMITS, probe_interval_ms=10))
+    eventually(lambda: backend.login.is_at_its_end)
     await_nobody(backend)
+    assert backend.health().reason == "upstream_auth"
+    tried, started = list(accounts.renewals), backend.pool.last_start
+    with pytest.raises(UpstreamAuth, match="codex login"):
+        Engine(backend, Admission(1, 1), DEADLINE_S).admit()
+    with pytest.raises(UpstreamAuth):
+        begin(backend, "x")  # one that had been admitted before
+    gevent.sleep(0.5)  # long enough for many a probe
+    assert (accounts.renewals, backend.pool.last_start) == (tried, started)
+    assert len(tried) <= 2  # in its start, and when it was asked whether that was for good
+    accounts.failure = None
+    accounts.write_login(home.auth_file, RECENT)
+    answer(backend)
+    assert accounts.turns == ["access-0"]
+
+
+def test_a_login_that_is_spent_serves_until_it_is_due(
+    run: Run, of_accounts: Launcher, accounts: Accounts, home: Home
+) -> None:
+    accounts.failure = 401
+    accounts.write_login(home.auth_file, RECENT, good_for_s=500)
+    backend = run(of_accounts)
+    eventually(lambda: backend.login.is_spent)
     for _ in range(2):
-        backend.check_login()
         answer(backend)
     assert accounts.turns == ["access-0"] * 2
+    assert len(accounts.renewals) == 1
+
+
+def test_those_that_wait_for_a_renewal_do_not_try_it_one_after_another(
+    run: Run, of_accounts: Launcher, accounts: Accounts, home: Home
+) -> None:
+    accounts.write_login(home.auth_file, RECENT)
+    backend = run(of_accounts, most=4)
+    assert backend.wait_ready(DEADLINE_S)
+    await_nobody(backend)
+    accounts.failure = 401
+    accounts.write_login(home.auth_file, RECENT, good_for_s=200)
+    asking = [in_background(begin, backend, "x") for _ in range(4)]
+    told = [result(one) for one in asking]
+    for turn in told:
+        if not isinstance(turn, UpstreamAuth):
+            turn.close()  # whose start has found it out
+    assert [type(one) for one in told].count(UpstreamAuth) >= 3
+    assert len(accounts.renewals) <= 2  # one may be the backend's own
 
 
 def test_who_leaves_during_a_renewal_does_not_break_it_off(
