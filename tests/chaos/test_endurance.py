@@ -1,15 +1,16 @@
-"""Ten thousand requests of every kind: what a service holds must not grow with what it has done."""
+"""Thousands of requests of every kind, with each backend: what a service holds must not grow with what it has done."""
 
 from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from tests.chaos import reconciliation
@@ -22,10 +23,7 @@ from tests.chaos.request_kinds import Asked
 from tests.e2e.harness import Gateway, Upstream, end, start_gateway, wait_until
 from tests.e2e.scrape import scrape, total
 
-REQUESTS = int(os.environ.get("CHAOS_REQUESTS") or 10_000)
 SEED = int(os.environ.get("CHAOS_SEED") or 1)
-CLIENTS = 24
-BATCH = REQUESTS // 10
 GROWTH = 1.10
 MORE_DESCRIPTORS = 4
 MORE_THREADS = 4
@@ -44,30 +42,58 @@ SETTINGS = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Run:
+    """So many requests with one backend. `at_rest` is how many codex processes there are with nothing to do."""
+
+    backend: str
+    requests: int
+    clients: int
+    at_rest: int
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
+RUNS = (
+    Run("app_server", int(os.environ.get("CHAOS_REQUESTS") or 10_000), clients=24, at_rest=1),
+    Run(
+        "per_request",
+        int(os.environ.get("CHAOS_REQUESTS_ALONE") or 1_000),
+        clients=8,
+        at_rest=0,
+        settings={"PROXY_USE_APP_SERVER": "false"},
+    ),
+)
+
+
+def codex_of(gateway: Gateway) -> list[psutil.Process]:
+    """Every codex process, one that nobody has waited for included."""
+    return [one for one in gateway.master().children(recursive=True) if one.name() == "codex"]
+
+
 def holdings(gateway: Gateway) -> Holdings:
     (worker,) = gateway.workers()
-    child = gateway.child()
+    children = codex_of(gateway)
     # Links lead to the codex binary, which lies elsewhere.
     files = [path.lstat() for path in gateway.home.rglob("*") if not path.is_symlink()]
     return Holdings(
         worker.memory_info().rss / (1 << 20),
-        child.memory_info().rss / (1 << 20),
+        sum(child.memory_info().rss for child in children) / (1 << 20),
         worker.num_fds(),
         worker.num_threads(),
-        child.num_threads(),
+        sum(child.num_threads() for child in children),
         sum(file.st_blocks * 512 for file in files) / (1 << 20),
     )
 
 
 @pytest.fixture
-def service(tmp_path: Path, upstream: Upstream) -> Iterator[Gateway]:
-    gateway = start_gateway(tmp_path, upstream, **SETTINGS)
+def service(tmp_path: Path, upstream: Upstream, run: Run) -> Iterator[Gateway]:
+    gateway = start_gateway(tmp_path, upstream, **{**SETTINGS, **run.settings})
     gateway.wait_ready()
     yield gateway
     end(gateway)
 
 
-def at_rest(gateway: Gateway, upstream: Upstream) -> None:
+def await_rest(gateway: Gateway, upstream: Upstream, run: Run) -> None:
     def child() -> dict[str, Any]:
         state: dict[str, Any] = gateway.get("/healthz").json()["child"]
         return state
@@ -75,7 +101,11 @@ def at_rest(gateway: Gateway, upstream: Upstream) -> None:
     wait_until(lambda: (child()["running"], child()["waiting"]) == (0, 0), "no turn runs")
     wait_until(lambda: upstream.control.state()["open_connections"] == 0, "nothing is open")
     wait_until(lambda: total(scrape(gateway), "codex_streams_active") == 0, "no stream is open")
-    wait_until(lambda: gateway.child().num_threads() <= CHILD_THREADS, "the child is at rest")
+    wait_until(lambda: len(codex_of(gateway)) == run.at_rest, "no process of a turn is left")
+    wait_until(
+        lambda: all(child.num_threads() <= CHILD_THREADS for child in codex_of(gateway)),
+        "the child is at rest",
+    )
 
 
 def soon(requests: Iterator[Asked], count: int) -> list[Asked]:
@@ -85,16 +115,17 @@ def soon(requests: Iterator[Asked], count: int) -> list[Asked]:
 
 @pytest.mark.chaos
 @pytest.mark.timeout(1800)
-def test_ten_thousand_requests(
-    service: Gateway, upstream: Upstream, settle: Callable[[Ledger], None]
+@pytest.mark.parametrize("run", RUNS, ids=lambda run: run.backend)
+def test_thousands_of_requests(
+    run: Run, service: Gateway, upstream: Upstream, settle: Callable[[Ledger], None]
 ) -> None:
-    load = Load(service, upstream, CLIENTS)
+    load = Load(service, upstream, run.clients)
     requests = planned_requests(SEED, Weather(seconds=0))
-    ledger = Ledger(f"{REQUESTS} requests of seed {SEED}")
+    ledger = Ledger(f"{run.requests} requests of seed {SEED}, {run.backend}")
     seen: list[Holdings] = []
     for _ in range(10):
-        load.run(soon(requests, BATCH))
-        at_rest(service, upstream)
+        load.run(soon(requests, run.requests // 10))
+        await_rest(service, upstream, run)
         seen.append(holdings(service))
         ledger.figure(f"after {len(load.results)}", seen[-1])
     load.close()

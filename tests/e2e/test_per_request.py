@@ -14,8 +14,17 @@ import pytest
 from codex_cli_bin import bundled_codex_path
 
 from tests.e2e import reloading
-from tests.e2e.harness import PIXEL, Gateway, Upstream, ask, end, start_gateway, wait_until
-from tests.e2e.in_flight import HELD, SILENT, child, send
+from tests.e2e.harness import (
+    DEADLINE_S,
+    PIXEL,
+    Gateway,
+    Upstream,
+    ask,
+    end,
+    start_gateway,
+    wait_until,
+)
+from tests.e2e.in_flight import HELD, SILENT, Reader, child, send
 from tests.e2e.reloading import Load, Site, hup, wait_reloads
 from tests.e2e.routes import ROUTES, Route, on_each_route
 from tests.e2e.scrape import scrape, total
@@ -218,6 +227,27 @@ def test_who_is_killed_fails_alone(gateway: Gateway, upstream: Upstream, route: 
         assert gateway.get("/readyz").status_code == 200
         upstream.control.release(other)
         assert route.said(second.result().json()) == "a"
+    await_nobody(gateway)
+
+
+def test_whichever_is_killed_fails_alone(gateway: Gateway, upstream: Upstream) -> None:
+    """One after another, in no order that the gateway knows, until one is left."""
+    begun = upstream.play({"items": [{"type": "message", "deltas": WORDS}], "hold_after": 1})
+    streams = [Reader(gateway.post(ask(begun, stream=True), stream=True)) for _ in range(SLOTS)]
+    wait_until(lambda: all(len(stream.frames) == 2 for stream in streams), "all have spoken")
+    victims = sorted(codex_of(gateway), key=lambda process: hash((SLOTS, process.pid)))
+    assert len(victims) == SLOTS
+    for dead, victim in enumerate(victims[1:], 1):
+        victim.send_signal(signal.SIGKILL)
+        wait_until(lambda: sum(map(bool, map(Reader.errors, streams))) == dead, "one more fails")  # noqa: B023
+        assert gateway.get("/readyz").status_code == 200
+    upstream.control.release(begun)
+    for stream in streams:
+        stream.join(DEADLINE_S)
+    (left,) = (stream for stream in streams if not stream.errors())
+    assert left.frames[-1][1] == "[DONE]"
+    codes = [error["code"] for stream in streams for _, error in stream.errors()]
+    assert codes == ["WORKER_UNAVAILABLE"] * (SLOTS - 1)
     await_nobody(gateway)
 
 
