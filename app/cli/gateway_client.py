@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Any
 
@@ -63,12 +63,22 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class GatewayClient:
-    """One gateway. `timeout_s` bounds each request, from its first byte to its last; `direct` is without a proxy."""
+    """One gateway. `timeout_s` bounds each request, from its first byte to its last; `direct` is without a proxy.
+
+    `session` is where `keeping_connection` keeps its connection; without one each request has its own.
+    """
 
     address: str
     key: str = field(default="", repr=False)
     timeout_s: float = ANSWER_S
     direct: bool = False
+    session: requests.Session | None = field(default=None, repr=False)
+
+    @contextmanager
+    def keeping_connection(self) -> Iterator[GatewayClient]:
+        """Return a client whose requests share one connection, as long as the server keeps it. For one thread."""
+        with requests.Session() as session:
+            yield replace(self, session=session)
 
     def send(
         self,
@@ -110,7 +120,7 @@ class GatewayClient:
         """Send a request and lend its response, of which the head has come."""
         sent_key = self.key if key is None else key
         authorization = f"Bearer {sent_key}" if sent_key else None
-        with requests.Session() as session:
+        with nullcontext(self.session) if self.session else requests.Session() as session:
             session.trust_env = not self.direct
             try:
                 yield session.request(

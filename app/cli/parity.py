@@ -18,6 +18,7 @@ from app.cli.exit_codes import CheckFailed, Exit, give_up
 from app.cli.gateway_client import GatewayClient
 from app.cli.output import waiting
 from app.cli.parity_conversations import BUILT_IN, Conversation, Step, read_conversations
+from app.cli.parity_load import Load, measure_load
 from app.cli.parity_replay import Side, compare_sides, replay
 from app.cli.parity_report import Report, as_html, as_json, lines
 from app.cli.parity_values import Rules
@@ -47,6 +48,8 @@ class Options:
     only: tuple[str, ...]
     repeat: int
     warm_up: int
+    clients: int | None
+    load_requests: int
     words: bool
     tolerance: float
     upstream_a: str | None
@@ -79,6 +82,19 @@ class Options:
     default=1,
     show_default=True,
     help="Requests to each side before, which are not looked at.",
+)
+@click.option(
+    "--clients",
+    type=click.IntRange(1, 256),
+    help="Then so many clients at once, on one side and then on the other.",
+)
+@click.option(
+    "--requests",
+    "load_requests",
+    type=click.IntRange(1, 100_000),
+    default=100,
+    show_default=True,
+    help="How many short questions these clients ask each side.",
 )
 @click.option("--words", is_flag=True, help="Compare what texts say, too: for scripted upstreams.")
 @click.option(
@@ -148,13 +164,17 @@ def _side(url: str, name: str, key_env: str | None, upstream: str | None, option
 
 def _compared(sides: tuple[Side, Side], options: Options) -> Report:
     """Replay everything. Blocks; raises `CheckFailed`, `OSError` and `ValueError` where it cannot."""
-    chosen = [
+    has_upstreams = all(side.upstream is not None for side in sides)
+    named = [
         each
         for each in read_conversations(options.file)
         if not options.only or each.name.startswith(options.only)
     ]
-    if not chosen:
+    chosen = [each for each in named if has_upstreams or each.upstream is None]
+    if not named:
         raise ValueError("No conversation has such a name.")
+    if not chosen:
+        raise ValueError("These need scripted upstreams: --upstream-a, --upstream-b.")
     model = options.model or _shared_model(sides)
     for side in sides * options.warm_up:
         for exchange in replay(_WARM_UP, side, model):
@@ -168,8 +188,29 @@ def _compared(sides: tuple[Side, Side], options: Options) -> Report:
                 compare_sides(conversation, sides, model, rules=rules, repeat=options.repeat)
             )
     a, b = (side.gateway.address for side in sides)
-    has_upstreams = all(side.upstream is not None for side in sides)
-    return Report(a, b, model, options.repeat, options.words, has_upstreams, outcomes)
+    return Report(
+        a,
+        b,
+        model,
+        options.repeat,
+        options.words,
+        has_upstreams,
+        outcomes,
+        left_out=len(named) - len(chosen),
+        load=_measured(sides, model, options),
+    )
+
+
+def _measured(sides: tuple[Side, Side], model: str, options: Options) -> Load | None:
+    """Put load on one side and then on the other, if that was asked for. Blocks."""
+    if options.clients is None:
+        return None
+    with waiting("... load") if sys.stderr.isatty() else nullcontext():
+        a, b = (
+            measure_load(side.gateway, model, options.clients, options.load_requests)
+            for side in sides
+        )
+    return Load(options.clients, options.load_requests, a, b)
 
 
 def _shared_model(sides: tuple[Side, Side]) -> str:

@@ -6,7 +6,11 @@ with a body, GET without) and `"key": false` (it is sent without one). What only
 * `"$model"`: the model that is asked.
 * `{"$answer": "choices.0.message"}`: that value of the answer before; `{"$each": "output"}`, in a list: its entries.
 * `{"$results": "4711"}`, in a list: a result with this text for each call of the answer before.
+* `{"$repeat": "a", "times": 9000}`: that text so many times.
 * `{id}` in a path: the id of the last answer that has one.
+
+A conversation may have an `upstream`: a script for the scripted upstreams behind both sides, and a marker that its
+prompt holds. Without such upstreams it is left out.
 """
 
 from __future__ import annotations
@@ -37,10 +41,14 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """Requests that are sent one after another, to one side."""
+    """Requests that are sent one after another, to one side.
+
+    `upstream` is what a scripted upstream is told before (`marker`, `script`); None: any upstream will do.
+    """
 
     name: str
     steps: tuple[Step, ...]
+    upstream: Mapping[str, Any] | None = None
 
 
 def read_conversations(path: Path = BUILT_IN) -> tuple[Conversation, ...]:
@@ -64,13 +72,17 @@ def read_conversations(path: Path = BUILT_IN) -> tuple[Conversation, ...]:
 
 
 def _conversation(given: Any, where: str) -> Conversation:
-    known = isinstance(given, dict) and given.keys() == {"name", "steps"}
+    known = isinstance(given, dict) and given.keys() - {"upstream"} == {"name", "steps"}
     if not known or not isinstance(given["name"], str) or not isinstance(given["steps"], list):
-        raise ValueError(f"{where}: it needs a name, steps, and nothing else")
+        raise ValueError(f"{where}: it needs a name, steps, perhaps an upstream, and nothing else")
+    upstream = given.get("upstream")
+    is_script = isinstance(upstream, dict) and upstream.keys() == {"marker", "script"}
+    if "upstream" in given and not (is_script and isinstance(upstream["marker"], str)):
+        raise ValueError(f"{where}: an upstream needs a marker, a script, and nothing else")
     steps = [_step(step, f"{where}, step {at}") for at, step in enumerate(given["steps"])]
     if not steps:
         raise ValueError(f"{where}: it has no steps")
-    return Conversation(given["name"], tuple(steps))
+    return Conversation(given["name"], tuple(steps), upstream)
 
 
 def _step(given: Any, where: str) -> Step:
@@ -91,6 +103,8 @@ def filled(template: Any, model: str, answer: Any) -> Any:
     if isinstance(template, Mapping):
         if template.keys() == {"$answer"}:
             return at_path(answer, template["$answer"])
+        if template.keys() == {"$repeat", "times"}:
+            return str(template["$repeat"]) * int(template["times"])
         return {name: filled(value, model, answer) for name, value in template.items()}
     if isinstance(template, list):
         return [entry for part in template for entry in _entries(part, model, answer)]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from itertools import zip_longest
 from statistics import median
@@ -86,7 +87,31 @@ def _medians(runs: Sequence[tuple[Run, Run]], ms: Callable[[Exchange], int]) -> 
 
 
 def replay(conversation: Conversation, side: Side, model: str) -> Iterator[Exchange]:
-    """Yield what the side answers to each step, up to one that cannot be sent or is not answered. Blocks."""
+    """Yield what the side answers to each step, up to one that cannot be sent or is not answered. Blocks.
+
+    Raises `CheckFailed` where its upstream cannot be told what to say.
+    """
+    with (
+        _scripted(side.upstream, conversation.upstream),
+        side.gateway.keeping_connection() as gateway,  # as SDKs do
+    ):
+        yield from _steps(conversation, replace(side, gateway=gateway), model)
+
+
+@contextmanager
+def _scripted(upstream: GatewayClient | None, told: Mapping[str, Any] | None) -> Iterator[None]:
+    """Have the upstream say what it is told, for as long as the context lasts."""
+    if upstream is None or told is None:
+        yield
+        return
+    upstream.send("/control/scripts", told).good()
+    try:
+        yield
+    finally:
+        upstream.send(f"/control/scripts/{told['marker']}", method="DELETE")
+
+
+def _steps(conversation: Conversation, side: Side, model: str) -> Iterator[Exchange]:
     answer: Any = None
     known_id = ""
     for step in conversation.steps:
@@ -96,6 +121,8 @@ def replay(conversation: Conversation, side: Side, model: str) -> Iterator[Excha
             yield Exchange(failure=f"{_NOT_SENT}: {error}")
             return
         exchange = _exchange(side, step, step.path.replace("{id}", known_id), body)
+        if conversation.upstream is not None:
+            exchange = replace(exchange, refused=False)  # it was asked for
         yield exchange
         if exchange.failure:
             return

@@ -6,12 +6,13 @@ What the two sides said is quoted in it, so it is made one short line without co
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from html import escape
 from typing import Any
 
 from app.cli.output import columns
 from app.cli.parity_compare import Found, Outcome
+from app.cli.parity_load import Load
 from app.cli.parity_values import Kind
 from app.scrub import MOST, one_line
 
@@ -22,7 +23,6 @@ _DIRECTIONS = dict.fromkeys(
 """Characters that turn the direction of what follows."""
 _NOTES = (
     "Ids, times and fingerprints only have to be there; codex_metadata is not compared. Latency is shown, not judged.",
-    "A refusal cannot be asked for: a file of your own can have a prompt that your upstream refuses.",
 )
 _NO_WORDS = (
     "Models answer in other words each time. What texts say, the values in calls and JSON, how many tokens were "
@@ -30,18 +30,26 @@ _NO_WORDS = (
     "a model reasons, calls or refuses may also change: RUNS says in how many of the runs a difference was there."
 )
 _NO_UPSTREAM = "What the upstream was sent was not compared (--upstream-a, --upstream-b)."
+_LEFT_OUT = (
+    "{} conversations in which the upstream refuses or fails were left out: only scripted upstreams can be asked for "
+    "that. A file of your own can have a prompt that your upstream refuses."
+)
 _STYLE = (
     "body{font:14px sans-serif;margin:2em}table{border-collapse:collapse;margin:1em 0}"
     "td,th{border:1px solid #bbb;padding:.3em .6em;text-align:left;vertical-align:top}"
     "code{white-space:pre-wrap;overflow-wrap:anywhere}"
 )
 _DIFFERENCES = ("CONVERSATION", "STEP", "KIND", "PLACE", "RUNS", "A", "B")
+_LOAD = ("SIDE", "ANSWERS/S", "MEDIAN", "P95", "FAILED")
 _LATENCY = ("CONVERSATION", "FIRST A", "FIRST B", "TOTAL A", "TOTAL B", "B / A")
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Everything that was found. `a` and `b` are the two addresses; `repeat` is the number of runs."""
+    """Everything that was found. `a` and `b` are the two addresses; `repeat` is the number of runs.
+
+    `left_out` conversations need upstreams that can be told what to say. `load`: None if none was asked for.
+    """
 
     a: str
     b: str
@@ -50,6 +58,8 @@ class Report:
     words: bool
     upstream: bool
     outcomes: Sequence[Outcome]
+    left_out: int = 0
+    load: Load | None = None
 
     @property
     def found(self) -> list[Found]:
@@ -78,6 +88,7 @@ class Report:
         return [
             *([] if self.words else [_NO_WORDS]),
             *([] if self.upstream else [_NO_UPSTREAM]),
+            *([_LEFT_OUT.format(self.left_out)] if self.left_out else []),
             *_NOTES,
         ]
 
@@ -94,7 +105,10 @@ def lines(report: Report) -> list[str]:
     table = [*columns([_DIFFERENCES, *rows]), ""] if rows else []
     missing = [f"{name}: not compared: {_quoted(why)}" for name, why in report.not_compared.items()]
     times = [*columns([_LATENCY, *_times(report.outcomes)]), "(ms, medians)", ""]
-    return [*head, *table, *missing, *times, *report.notes, "", report.verdict]
+    load = (
+        [*columns([_LOAD, *_load(report.load)]), _words_of(report.load), ""] if report.load else []
+    )
+    return [*head, *table, *missing, *times, *load, *report.notes, "", report.verdict]
 
 
 def as_json(report: Report) -> dict[str, Any]:
@@ -125,6 +139,7 @@ def as_json(report: Report) -> dict[str, Any]:
             }
             for each in report.outcomes
         ],
+        "load": asdict(report.load) if report.load else None,
         "not_compared": {name: _quoted(why) for name, why in report.not_compared.items()},
         "notes": report.notes,
     }
@@ -148,6 +163,7 @@ def as_html(report: Report) -> str:
         *(f"<p>{escape(line)}</p>" for line in missing),
         "<h2>Latency (ms, medians)</h2>",
         *_table(_LATENCY, _times(report.outcomes)),
+        *(_load_page(report.load) if report.load else ()),
         *(f"<p>{escape(note)}</p>" for note in report.notes),
         "</body></html>",
     ]
@@ -174,6 +190,26 @@ def _times(outcomes: Iterable[Outcome]) -> Iterator[tuple[str, ...]]:
         is_same_work = not any(found.difference.kind is Kind.STATUS for found in each.found)
         ratio = f"{b / a:.2f}" if a and b and is_same_work else ""
         yield (each.conversation, *(f"{ms:.0f}" for ms in (first_a, first_b, a, b)), ratio)
+
+
+def _load(load: Load) -> Iterator[tuple[str, ...]]:
+    for name, side in (("A", load.a), ("B", load.b)):
+        times = (f"{ms:.0f}" for ms in (side.median_ms, side.p95_ms))
+        yield (name, f"{side.per_s:.1f}", *times, str(side.failed))
+
+
+def _words_of(load: Load) -> str:
+    asked = f"({load.clients} clients, {load.requests} requests a side; ms)"
+    if not load.a.per_s or not load.b.per_s:
+        return asked
+    latency, answers = load.b.median_ms / load.a.median_ms, load.b.per_s / load.a.per_s
+    return f"{asked[:-1]}; B / A: median {latency:.2f}, answers {answers:.2f})"
+
+
+def _load_page(load: Load) -> Iterator[str]:
+    yield "<h2>Load</h2>"
+    yield from _table(_LOAD, _load(load))
+    yield f"<p>{escape(_words_of(load))}</p>"
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:

@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 
+from app.cli.gateway_client import GatewayClient
 from app.cli.parity_conversations import read_conversations
-from tests.e2e.harness import KEY, ROOT, Gateway, Upstream, start_gateway
+from app.cli.parity_replay import Side, replay
+from tests.e2e.harness import KEY, MODEL, ROOT, Gateway, Upstream, start_gateway
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -91,6 +93,25 @@ def test_two_gateways_of_the_same_settings_are_alike_to_the_word(
     assert "<h1>Alike" in page.read_text()
 
 
+def test_what_is_built_in_to_be_refused_is_refused(gateway: Gateway, upstream: Upstream) -> None:
+    """Else two sides would be alike in something else; and what the upstream does is what it was told."""
+    side = Side(
+        GatewayClient(gateway.url, KEY, 30), GatewayClient(upstream.url.removesuffix("/v1"))
+    )
+    for conversation in read_conversations():
+        if conversation.name.startswith("error-"):
+            statuses = [each.status for each in replay(conversation, side, MODEL)]
+            assert min(statuses) >= 400, conversation.name
+            assert len(statuses) == len(conversation.steps), conversation.name
+        if conversation.upstream is not None:
+            answers = list(replay(conversation, side, MODEL))
+            assert len(answers) == len(conversation.steps), conversation.name
+            said = [f"{each.status} {each.payload}" for each in answers]
+            signs = ("error", "content_filter")
+            assert all(any(sign in one for sign in signs) for one in said), said
+            assert not any(each.refused for each in answers)
+
+
 def test_another_setting_is_a_difference_with_a_name(
     gateway: Gateway, lend_gateway: Callable[..., Gateway], tmp_path: Path
 ) -> None:
@@ -113,6 +134,21 @@ def own(tmp_path: Path, *bodies: Any) -> list[str]:
     steps = [{"path": "/v1/chat/completions", "body": body} for body in bodies]
     path.write_text(json.dumps([{"name": f"own-{n}", "steps": [s]} for n, s in enumerate(steps)]))
     return ["--conversations", str(path), "--json", "-", "--warm-up", "0"]
+
+
+def test_many_clients_at_once_are_measured_on_each_side(
+    gateway: Gateway, lend_gateway: Callable[..., Gateway], upstream: Upstream, tmp_path: Path
+) -> None:
+    upstream.control.script("hello.", {"items": [{"type": "message", "deltas": ["Hi"]}]})
+    limited = lend_gateway(PROXY_RATE_LIMIT="6/hour")
+    only = ["--only", "error-no-messages", "--json", "-", "--warm-up", "0"]
+    done = runs(tmp_path, gateway.url, limited.url, *only, "--clients", "4", "--requests", "20")
+    upstream.control.drop("hello.")
+    load = json.loads(done.stdout)["load"]
+    assert (load["clients"], load["requests"]) == (4, 20)
+    assert load["a"]["failed"] == 0 < load["a"]["per_s"]
+    assert 0 < load["a"]["median_ms"] <= load["a"]["p95_ms"]
+    assert 14 <= load["b"]["failed"] < 20
 
 
 def test_words_and_upstream_bodies_are_differences_only_where_they_are_asked_for(

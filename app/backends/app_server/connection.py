@@ -198,12 +198,15 @@ class Connection:
         event = addressed.event
         if not isinstance(event, MessageBegan):  # its first piece tells an observer as much
             thread.turn.observer.notified(notification)
-        if isinstance(event, _TELLING):
-            self._on_event(event)
-        if isinstance(event, TurnEnded):
-            ended = with_reset(event, self._account, time.time())
-            addressed = addressed._replace(event=ended)
-        thread.deliver(addressed)
+        thread.deliver(self._heard(addressed) if isinstance(event, _TELLING) else addressed)
+
+    def _heard(self, addressed: Addressed) -> Addressed:
+        """Tell of a failure or an end; return it, an end with when the account's limit starts again."""
+        event = addressed.event
+        self._on_event(event)
+        if not isinstance(event, TurnEnded):
+            return addressed
+        return addressed._replace(event=with_reset(event, self._account, time.time()))
 
     def _on_warning(self, notification: Notification) -> None:
         if not protocol.is_fallback(notification.params):

@@ -6,6 +6,7 @@ import copy
 import json
 import string
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from responses import RequestsMock
 from app.cli.parity import parity
 from app.cli.parity_compare import Exchange, Found, Outcome, differences
 from app.cli.parity_conversations import BUILT_IN, answer_in, filled, read_conversations
+from app.cli.parity_load import Load, LoadFigures
 from app.cli.parity_report import Report, as_html, as_json, lines
 from app.cli.parity_streams import read_stream
 from app.cli.parity_values import Difference, Kind, Rules
@@ -386,6 +388,9 @@ def test_a_stream_is_no_whole_answer() -> None:
 def test_the_built_in_conversations_are_read() -> None:
     paths = {step.path for each in read_conversations() for step in each.steps}
     assert {"/v1/chat/completions", "/v1/responses", "/v1/completions", "/v1/models"} <= paths
+    for each in read_conversations():
+        if each.upstream is not None:
+            assert all(each.upstream["marker"] in str(step.body) for step in each.steps)
 
 
 @pytest.mark.parametrize(
@@ -396,6 +401,8 @@ def test_the_built_in_conversations_are_read() -> None:
         ("[]", "list of conversations"),
         ('[{"name": "a"}]', "conversation 0: it needs"),
         ('[{"name": "a", "steps": []}]', "no steps"),
+        ('[{"name": "a", "steps": [{"path": "/"}], "upstream": {}}]', "an upstream needs"),
+        ('[{"name": "a", "steps": [{"path": "/"}], "up": {}}]', "nothing else"),
         ('[{"name": "a", "steps": [{}]}]', "step 0: it needs a path"),
         ('[{"name": "a", "steps": [{"path": "v1"}]}]', "begins with /"),
         ('[{"name": "a", "steps": [{"path": "/", "key": 1}]}]', "key is not known"),
@@ -429,6 +436,7 @@ def test_what_is_filled_in() -> None:
         *output,
         {"type": "function_call_output", "call_id": "c", "output": "r"},
     ]
+    assert filled({"a": {"$repeat": "ab", "times": 3}}, "", None) == {"a": "ababab"}
     for missing in ({"$answer": "choices.1"}, [{"$each": "model"}]):
         with pytest.raises(LookupError):
             filled(missing, "", answer)
@@ -467,9 +475,25 @@ def test_the_lines() -> None:
     assert shown[-1] == "DIFFERENT: 1 in 1 of 1 conversations."
     assert any(line.startswith("Models answer in other words") for line in shown)
     assert lines(report(outcome(), words=True))[-1] == "Alike: 1 conversations."
+    assert not any("left out" in line for line in shown)
+    assert any("2 conversations" in line for line in lines(replace(report(outcome()), left_out=2)))
     assert lines(report(outcome(not_compared="503")))[-1].startswith("COULD NOT RUN: 1 of 1")
     assert as_json(report(outcome()))["alike"] is True
     assert as_json(report(outcome(not_compared="503")))["alike"] is False
+
+
+def test_load_is_shown_with_its_ratio() -> None:
+    a, b = LoadFigures(50.0, 20.0, 31.0, 0), LoadFigures(5.0, 200.0, 210.0, 2)
+    loaded = replace(report(outcome()), load=Load(8, 100, a, b))
+    assert "A     50.0       20      31   0" in lines(loaded)
+    assert "B     5.0        200     210  2" in lines(loaded)
+    words = "(8 clients, 100 requests a side; ms; B / A: median 10.00, answers 0.10)"
+    assert words in lines(loaded)
+    assert words in as_html(loaded)
+    assert as_json(loaded)["load"]["b"]["failed"] == 2
+    assert as_json(report(outcome()))["load"] is None
+    silent = replace(loaded, load=Load(8, 100, LoadFigures(0.0, 0.0, 0.0, 100), b))
+    assert "(8 clients, 100 requests a side; ms)" in lines(silent)
 
 
 # The command
@@ -487,6 +511,7 @@ KEY = "sk-parity-test-key-0123456789"
         (("http://127.0.0.1:1", "http://127.0.0.1:1", "--key-env-b", "NO_KEY"), "NO_KEY is empty"),
         (("http://127.0.0.1:1", "http://127.0.0.1:1", "--upstream-a", "http://c"), "--upstream-b"),
         (("http://127.0.0.1:1", "http://127.0.0.1:1", "--only", "zzz"), "No conversation"),
+        (("http://127.0.0.1:1", "http://127.0.0.1:1", "--only", "upstream-"), "scripted upstreams"),
         (("http://127.0.0.1:1", "http://127.0.0.1:1"), "No whole answer from http://127.0.0.1:1"),
         (("http://127.0.0.1:1", "http://127.0.0.1:1", "--conversations", "/proc/version"), "JSON"),
     ],
