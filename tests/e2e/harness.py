@@ -29,6 +29,8 @@ ROOT = Path(__file__).resolve().parents[2]
 KEY = "sk-e2e-9fQ2mV7xK4tB1wZ8cR5y"
 MODEL = "gpt-5.5"
 DEADLINE_S = 30
+IS_SHARED = os.environ.get("TEST_USE_APP_SERVER") != "false"
+"""True if the turns of gateways share a child, which keeps conversations: not so in `make test-per-request`."""
 REST_S = 0.25
 FEW_FILES = 'ulimit -n {}; exec "$@"'
 """Words for a shell that starts a gateway which may open only so many files."""

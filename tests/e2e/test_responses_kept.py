@@ -15,7 +15,7 @@ import requests
 from openai.types.responses import Response
 
 from app.answer_store.sqlite_file import SqliteFile
-from tests.e2e.harness import MODEL, Gateway, Upstream, wait_until
+from tests.e2e.harness import IS_SHARED, MODEL, Gateway, Upstream, wait_until
 from tests.e2e.responses_api import LOOK, REASONING, SAID, TEXT, TOOL, answer, frames, post
 from tests.fakes.redis_server import RedisServer
 from tests.fakes.stored_answers import GB, MONTH_S, stored
@@ -37,7 +37,7 @@ def test_a_chain_of_twenty_goes_on(sdk: openai.OpenAI, upstream: Upstream) -> No
             model=MODEL, input=f"and {number}?", previous_response_id=last.id
         )
         assert last.output_text == f"a{number}"
-        assert (last.model_extra or {})["codex_metadata"]["continued"] is True
+        assert (last.model_extra or {})["codex_metadata"]["continued"] is IS_SHARED
     *_, seen = upstream.control.requests(marker)
     said = [item for item in seen["body"]["input"] if item.get("role") in ("user", "assistant")]
     texts = [part["text"] for item in said for part in item["content"]]
@@ -219,7 +219,10 @@ def reload(gateway: Gateway) -> None:
     gateway.wait_ready()
 
 
-@pytest.mark.parametrize("disturb", [kill_child, kill_worker, reload])
+SHARED = pytest.param(kill_child, marks=pytest.mark.app_server)
+
+
+@pytest.mark.parametrize("disturb", [SHARED, kill_worker, reload])
 def test_a_chain_goes_on_after_a_disturbance(
     make_gateway: Callable[..., Gateway],
     upstream: Upstream,

@@ -12,7 +12,7 @@ import pytest
 from openai.types.chat import ChatCompletionFunctionToolParam, ChatCompletionMessageParam
 
 from app.answers.tools import BUILT_IN, alias_of
-from tests.e2e.harness import MODEL, Gateway, Upstream, ask, wait_until
+from tests.e2e.harness import IS_SHARED, MODEL, Gateway, Upstream, ask, wait_until
 from tests.e2e.raw_http import stream_frames
 
 
@@ -184,7 +184,7 @@ def test_tools_named_like_every_built_in_reach_the_client_together(
     assert [c["function"]["name"] for c in choice["message"]["tool_calls"]] == names
     (request,) = upstream.control.requests(marker)
     assert [offered["name"] for offered in request["body"]["tools"]] == [*map(alias_of, names)]
-    assert gateway.child().children(recursive=True) == []
+    assert not IS_SHARED or gateway.child().children(recursive=True) == []  # else it is gone by now
 
 
 def test_a_schema_loses_nothing_for_the_model(gateway: Gateway, upstream: Upstream) -> None:
@@ -260,6 +260,7 @@ def test_a_tool_loop_of_ten_rounds_with_large_outputs(gateway: Gateway, upstream
     run_loop(gateway, upstream, "é" * 50_000, lambda: None)
 
 
+@pytest.mark.app_server
 def test_a_tool_loop_does_not_notice_that_the_child_dies_between_its_rounds(
     make_gateway: Callable[..., Gateway], upstream: Upstream
 ) -> None:
@@ -417,7 +418,7 @@ def test_the_sdks_tool_loop(sdk: openai.OpenAI, upstream: Upstream) -> None:
 def test_streams_with_tools_are_never_mixed_up(gateway: Gateway, upstream: Upstream) -> None:
     markers = [
         upstream.play({"items": [call("get_weather", f'{{"city": "{i}"}}', f"call_{i}")]})
-        for i in range(64)
+        for i in range(64 if IS_SHARED else 8)  # as many processes start for them, in ten seconds
     ]
     with ThreadPoolExecutor(64) as pool:
         answers = list(pool.map(lambda m: stream_frames(gateway, ask(m, tools=[WEATHER])), markers))
