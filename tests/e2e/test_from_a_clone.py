@@ -161,11 +161,11 @@ def test_a_clone_becomes_a_service_that_is_watched_reloaded_and_stopped(
 
 
 def its_rules_are_loaded_and_its_target_is_up(prometheus: Prometheus) -> None:
-    groups = lambda: prometheus.get("rules")["groups"]  # noqa: E731
-    loaded = [rule["name"] for group in groups() for rule in group["rules"]]
-    assert set(loaded) >= set(alerts())
-    evaluated = lambda: {r["health"] for g in groups() for r in g["rules"]} == {"ok"}  # noqa: E731
-    wait_until(evaluated, "every rule is evaluated")
+    def rules() -> list[dict[str, Any]]:
+        return [rule for group in prometheus.get("rules")["groups"] for rule in group["rules"]]
+
+    assert {rule["name"] for rule in rules()} >= set(alerts())
+    wait_until(lambda: {rule["health"] for rule in rules()} == {"ok"}, "every rule is evaluated")
     wait_until(lambda: prometheus.ask("up == 1"), "the target is up")
     (target,) = prometheus.get("targets")["activeTargets"]
     assert (target["health"], target["lastError"]) == ("up", "")
@@ -177,10 +177,10 @@ def what_clients_and_operators_do_is_seen(service: Service, prometheus: Promethe
 
     maintenance = ".venv/bin/flask --app wsgi codex maintenance"
     service.type(f"{maintenance} on --reason 'We are moving.'")
-    noticed = lambda: "CodexMaintenanceTooLong" in prometheus.pending()  # noqa: E731
-    wait_until(noticed, "maintenance is noticed")
+    alert = "CodexMaintenanceTooLong"
+    wait_until(lambda: alert in prometheus.pending(), "maintenance is noticed")
     service.type(f"{maintenance} off")
-    wait_until(lambda: not noticed(), "its end, too")
+    wait_until(lambda: alert not in prometheus.pending(), "its end, too")
 
     assert "CodexChildRestarting" not in prometheus.firing()
     for _ in range(4):

@@ -12,7 +12,7 @@ from app.observability.logs import log_config
 from app.observability.text_log import QuietHealth, TextFormatter
 
 STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
-REQUEST = {
+REQUEST: dict[str, Any] = {
     "method": "POST",
     "route": "/v1/chat/completions",
     "status": 200,
