@@ -46,6 +46,7 @@ class Site:
             CODEX_HOME=str(self.folder / "codex-home"),
             CODEX_UPSTREAM_URL=self.upstream.url,
             CODEX_UPSTREAM_API_KEY="upstream-key",
+            CODEX_UPSTREAM_WEBSOCKETS="false",
             **self.settings,
         )
 

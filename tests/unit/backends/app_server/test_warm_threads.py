@@ -126,6 +126,14 @@ def test_one_that_is_not_needed_for_long_is_given_up_and_the_last_one_stays() ->
     assert child.ask(now=661) == "t4"
 
 
+def test_a_burst_is_not_remembered_for_longer_because_it_was_large() -> None:
+    child = Child()
+    for _ in range(20):
+        child.ask()
+    child.refill()
+    assert (len(child.warm), len(child.warm.expire(now=600))) == (LIMITS.count, 1)
+
+
 def test_the_latest_is_taken_so_that_what_is_too_many_grows_old() -> None:
     child = Child()
     child.refill()
