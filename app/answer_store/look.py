@@ -9,7 +9,7 @@ from pathlib import Path
 from app.answer_store import sqlite_schema as sql
 from app.answer_store.calls import Problem
 from app.answer_store.redis_store import RedisStore
-from app.answer_store.sqlite_file import numbers_in
+from app.answer_store.sqlite_connection import numbers_in
 from app.answer_store.stored_answer import Totals
 
 

@@ -32,6 +32,18 @@ class NoStore:
         """Find nothing."""
         return False
 
+    def hold(self, owner: str, id_: str, holder: str, answer: bytes = b"") -> bool:
+        """Find nothing."""
+        return False
+
+    def settle(self, stored: StoredAnswer, holder: str) -> bool:
+        """Find nothing."""
+        return False
+
+    def is_held(self, owner: str, id_: str) -> bool:
+        """Find nothing."""
+        return False
+
     def start(self) -> None:
         """Do nothing."""
 

@@ -1,7 +1,9 @@
 """Store of answers in a Redis that replicas share: a hash for each answer, with a time to live.
 
-    codex-api:answer:<digest of the owner>:<id>   created, before, ancestors, depth, size, answer, given, made
+    codex-api:answer:<digest of the owner>:<id>   created, before, ancestors, depth, size, answer, given, made, shape,
+                                                  holder
     codex-api:answer-part:<digest>:<part>         the id of the answer with this part
+    codex-api:answer-held:<digest>:<id>           lives as long as its holder works on the answer
 
 `ancestors` are the ids of up to `_BATCH` answers before it, the nearest first, so that a chain is read in batches of so
 many; `depth` and `size` are those of the whole chain, so that one that is too long is not read at all. How much room
@@ -11,7 +13,7 @@ there is, and what goes where there is none, is Redis's own business (`maxmemory
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -19,6 +21,7 @@ import orjson
 
 from app.answer_store.calls import Calls, Problem, TooLong
 from app.answer_store.stored_answer import (
+    HOLD_S,
     MOST_CHAIN_ANSWERS,
     MOST_CHAIN_BYTES,
     Hooks,
@@ -78,17 +81,53 @@ class RedisStore:
         def work() -> bool:
             with _problems():
                 members = self._members(stored)
-                key = _key(stored.owner, stored.id)
                 with self._redis.pipeline(transaction=True) as pipe:
-                    pipe.delete(key)
-                    pipe.hset(key, mapping=members)
-                    pipe.expire(key, self._ttl_s)
-                    for part in stored.parts:
-                        pipe.set(_part_key(stored.owner, part), stored.id, ex=self._ttl_s)
+                    self._store(pipe, stored, members)
                     pipe.execute()
             return True
 
         self._calls.make("put", work)
+
+    def settle(self, stored: StoredAnswer, holder: str) -> bool:
+        """Store an answer in place of the holder's; False where it is not. Raises `StoreFailed`. Blocks."""
+        if stored.cost > MOST_CHAIN_BYTES:
+            raise self._calls.too_large(MOST_CHAIN_BYTES)
+
+        def work() -> bool:
+            with _problems():
+                members = self._members(stored)
+                return self._as_holder(
+                    stored.owner,
+                    stored.id,
+                    holder,
+                    lambda pipe: self._store(pipe, stored, members),
+                )
+
+        return self._calls.make("settle", work)
+
+    def hold(self, owner: str, id_: str, holder: str, answer: bytes = b"") -> bool:
+        """Hold an answer on; False where it is not the holder's. Raises `StoreFailed`. Blocks."""
+
+        def renew(pipe: Any) -> None:
+            pipe.set(_held_key(owner, id_), holder, px=round(HOLD_S * 1000))
+            if answer:
+                pipe.hset(_key(owner, id_), "answer", cast("Any", answer))
+            pipe.expire(_key(owner, id_), self._ttl_s)
+
+        def work() -> bool:
+            with _problems():
+                return self._as_holder(owner, id_, holder, renew)
+
+        return self._calls.make("hold", work)
+
+    def is_held(self, owner: str, id_: str) -> bool:
+        """Return True while somebody works on an answer. Raises `StoreFailed`. Blocks."""
+
+        def work() -> bool:
+            with _problems():
+                return bool(self._redis.exists(_held_key(owner, id_)))
+
+        return self._calls.make("is_held", work)
 
     def get(self, owner: str, id_: str) -> StoredAnswer | None:
         """Return an owner's answer, None if it is not there. Raises `StoreFailed`. Blocks."""
@@ -131,6 +170,7 @@ class RedisStore:
 
         def work() -> bool:
             with _problems():
+                self._redis.delete(_held_key(owner, id_))
                 return bool(self._redis.delete(_key(owner, id_)))
 
         return bool(self._calls.make("delete", work if is_id(id_) else _nothing))
@@ -167,7 +207,37 @@ class RedisStore:
             "answer": stored.answer,
             "given": stored.given,
             "made": stored.made,
+            "shape": stored.shape,
+            "holder": stored.holder,
         }
+
+    def _store(self, pipe: Any, stored: StoredAnswer, members: dict[Any, Any]) -> None:
+        """Put into a transaction what stores an answer."""
+        key, held = _key(stored.owner, stored.id), _held_key(stored.owner, stored.id)
+        pipe.delete(key, held)
+        pipe.hset(key, mapping=members)
+        pipe.expire(key, self._ttl_s)
+        if stored.holder:
+            pipe.set(held, stored.holder, px=round(HOLD_S * 1000))
+        for part in stored.parts:
+            pipe.set(_part_key(stored.owner, part), stored.id, ex=self._ttl_s)
+
+    def _as_holder(self, owner: str, id_: str, holder: str, change: Callable[[Any], None]) -> bool:
+        """Make a change if an answer is the holder's, in one step; return whether it was."""
+        pause()
+        key = _key(owner, id_)
+
+        def attempt(pipe: Any) -> bool:
+            if pipe.hget(key, "holder") != holder.encode():
+                return False
+            pipe.multi()
+            change(pipe)
+            return True
+
+        run: Callable[..., Any] = (
+            self._redis.transaction
+        )  # its types know no function that returns something
+        return bool(run(attempt, key, value_from_callable=True))
 
     def _walk(self, owner: str, id_: str) -> tuple[StoredAnswer, ...] | None:
         """Return a chain, the oldest first. Raises `TooLong`."""
@@ -191,8 +261,10 @@ class RedisStore:
             for id_ in ids:
                 pipe.hgetall(_key(owner, id_))
                 pipe.expire(_key(owner, id_), self._ttl_s)
-            answers = pipe.execute()[::2]
-        return [_parsed(owner, *pair) for pair in zip(ids, answers, strict=True)]
+                pipe.exists(_held_key(owner, id_))
+            found = pipe.execute()
+        answers = zip(ids, found[::3], found[2::3], strict=True)
+        return [_parsed(owner, *answer) for answer in answers]
 
     def __repr__(self) -> str:
         return f"<RedisStore{' lost' if self.problem else ''}>"
@@ -211,11 +283,15 @@ def _digest(owner: str) -> str:
     return hashlib.sha256(owner.encode()).hexdigest()[:32]
 
 
+def _held_key(owner: str, id_: str) -> str:
+    return f"{PREFIX}-held:{_digest(owner)}:{id_}"
+
+
 def _part_key(owner: str, part: str) -> str:
     return f"{PREFIX}-part:{_digest(owner)}:{part}"
 
 
-def _parsed(owner: str, id_: str, members: dict[bytes, bytes]) -> _Read | None:
+def _parsed(owner: str, id_: str, members: dict[bytes, bytes], is_held: int) -> _Read | None:
     """Return the answer of a hash, None if it is not there (or was only just removed)."""
     try:
         created, before, ancestors, depth, size = (members[name] for name in _PLACE)
@@ -223,7 +299,18 @@ def _parsed(owner: str, id_: str, members: dict[bytes, bytes]) -> _Read | None:
     except KeyError:
         return None
     continued = before.decode() or None
-    stored = StoredAnswer(id_, owner, int(created), continued, answer, given, made)
+    stored = StoredAnswer(
+        id_,
+        owner,
+        int(created),
+        continued,
+        answer,
+        given,
+        made,
+        shape=members.get(b"shape", b""),
+        holder=members.get(b"holder", b"").decode(),
+        is_held=bool(is_held),
+    )
     return _Read(stored, orjson.loads(ancestors), int(depth), int(size))
 
 

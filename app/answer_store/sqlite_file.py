@@ -11,19 +11,21 @@ until the next one is damaged.
 from __future__ import annotations
 
 import os
-import re
 import sqlite3
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, TypeVar
 
 from app.answer_store import sqlite_schema as sql
 from app.answer_store.calls import Problem, TooLong
+from app.answer_store.sqlite_connection import connect, inode_of, numbers_in, reason_of
 from app.answer_store.stored_answer import (
+    HOLD_S,
     MOST_CHAIN_ANSWERS,
     MOST_CHAIN_BYTES,
     StoredAnswer,
@@ -32,10 +34,7 @@ from app.answer_store.stored_answer import (
 
 T = TypeVar("T")
 
-_NAME = re.compile(r"answers-([0-9]{1,9})\.sqlite")
 _MODE = 0o600
-_BUSY_S = 2.0
-"""Longest wait for another process that writes. Transactions are short."""
 
 _BATCH_ANSWERS = 50
 _BATCH_BYTES = 8 << 20
@@ -44,19 +43,6 @@ _BATCH_PAGES = 256
 
 _READS_BETWEEN_USES = 100
 """A conversation that is only read is noted as used so often in its time: reads should not have to write."""
-
-_REASONS = {
-    sqlite3.SQLITE_IOERR_SHORT_READ: "damaged",  # shorter than its own header says
-    sqlite3.SQLITE_FULL: "disk_full",
-    sqlite3.SQLITE_IOERR: "io_error",
-    sqlite3.SQLITE_READONLY: "read_only",
-    sqlite3.SQLITE_CANTOPEN: "not_opened",
-    sqlite3.SQLITE_BUSY: "locked",
-    sqlite3.SQLITE_LOCKED: "locked",
-    sqlite3.SQLITE_NOMEM: "no_memory",
-    sqlite3.SQLITE_CORRUPT: "damaged",
-    sqlite3.SQLITE_NOTADB: "damaged",
-}
 
 
 class SqliteFile:
@@ -86,20 +72,46 @@ class SqliteFile:
 
         def work(database: sqlite3.Connection) -> bool:
             with self._writing(database):
-                self._conversation(database, stored)  # used now, so that it goes last
-                if not self._has_room(database, stored):
-                    return False
-                conversation = self._conversation(database, stored) or self._begun(database, stored)
-                where = (stored.owner, stored.id, conversation)
-                what = (stored.created, stored.before, stored.cost)
-                database.execute(sql.PUT, (*where, *what, stored.answer, stored.given, stored.made))
-                (number,) = database.execute(sql.NUMBER, where[:2]).fetchone()
-                database.execute(sql.FORGET_PARTS, (number,))
-                parts = [(stored.owner, part, number) for part in stored.parts]
-                database.executemany(sql.PUT_PART, parts)
-            return True
+                return self._put(database, stored)
 
         return self._call(work, makes=True, otherwise=False)
+
+    def settle(self, stored: StoredAnswer, holder: str) -> bool | None:
+        """Store an answer in place of the one that `holder` works on: see `put`; None where it is not the holder's."""
+
+        def work(database: sqlite3.Connection) -> bool | None:
+            with self._writing(database):
+                held_by = (stored.owner, stored.id, holder)
+                if database.execute(sql.HELD_BY, held_by).fetchone() is None:
+                    return None
+                return self._put(database, stored)
+
+        return self._call(work, makes=False, otherwise=None)
+
+    def hold(self, owner: str, id_: str, holder: str, answer: bytes) -> bool:
+        """Hold an answer for `HOLD_S` more, and show another if there is one; False where it is not the holder's."""
+
+        def work(database: sqlite3.Connection) -> bool:
+            with self._writing(database):
+                found = database.execute(sql.HELD_BY, (owner, id_, holder)).fetchone()
+                if found is None:
+                    return False
+                self._use(database, found[0])
+                database.execute(sql.HOLD, (self._clock() + HOLD_S, owner, id_))
+                if answer:
+                    database.execute(sql.SHOW, (answer, owner, id_))
+            return True
+
+        return self._call(work, makes=False, otherwise=False)
+
+    def is_held(self, owner: str, id_: str) -> bool:
+        """Return True while somebody works on an answer."""
+
+        def work(database: sqlite3.Connection) -> bool:
+            held = (owner, id_, self._clock())
+            return database.execute(sql.IS_HELD, held).fetchone() is not None
+
+        return self._call(work, makes=False, otherwise=False)
 
     def get(self, owner: str, id_: str) -> StoredAnswer | None:
         """Return an answer, None if it is not there, or its time is up."""
@@ -160,7 +172,7 @@ class SqliteFile:
             except OSError as error:
                 raise Problem("not_opened", error.strerror or "") from error
             except sqlite3.Error as error:
-                reason = _reason(error)
+                reason = reason_of(error)
                 name = getattr(error, "sqlite_errorname", type(error).__name__)
                 if reason == "locked":
                     raise Problem(reason, name, is_outage=True) from error
@@ -173,7 +185,7 @@ class SqliteFile:
     def _open(self, *, makes: bool) -> sqlite3.Connection | None:
         """Return the connection, to another file if the one that was open is not the newest any more."""
         if self._database is not None:
-            if _inode(self._path(self._number)) == self._inode and not self._has_successor():
+            if inode_of(self._path(self._number)) == self._inode and not self._has_successor():
                 return self._database
             self.close()
         number = max(self._numbers(), default=0)
@@ -186,8 +198,8 @@ class SqliteFile:
         path = self._path(number)
         if path.stat().st_mode & 0o777 != _MODE:
             path.chmod(_MODE)
-        self._number, self._inode = number, _inode(path)
-        self._database = _connect(path)
+        self._number, self._inode = number, inode_of(path)
+        self._database = connect(path)
         self._count(self._database)
         return self._database
 
@@ -246,16 +258,37 @@ class SqliteFile:
             rows = database.execute(statement, wanted).fetchall()
             if not rows:
                 return []
-            rows.sort(key=itemgetter(8), reverse=True)  # here: SQLite would copy what it sorts
+            rows.sort(key=itemgetter(11), reverse=True)  # here: SQLite would copy what it sorts
             *_, depth, size = rows[0]
             has_more = rows[0][3] is not None and depth >= MOST_CHAIN_ANSWERS
             if size > MOST_CHAIN_BYTES or has_more:
                 raise TooLong
             with suppress(sqlite3.Error):  # what can be read is, also where nothing can be written
-                self._use(database, rows[-1][7], self._ttl_s / _READS_BETWEEN_USES)
-            return [StoredAnswer(*row[:7]) for row in rows]
+                self._use(database, rows[-1][10], self._ttl_s / _READS_BETWEEN_USES)
+            return [self._stored(row) for row in rows]
 
         return self._call(work, makes=False, otherwise=[])
+
+    def _stored(self, row: tuple[Any, ...]) -> StoredAnswer:
+        answer = StoredAnswer(*row[:7])
+        return replace(answer, shape=row[7], holder=row[8], is_held=row[9] > self._clock())
+
+    def _put(self, database: sqlite3.Connection, stored: StoredAnswer) -> bool:
+        """Store an answer; return False where room was made, and not yet enough."""
+        self._conversation(database, stored)  # used now, so that it goes last
+        if not self._has_room(database, stored):
+            return False
+        conversation = self._conversation(database, stored) or self._begun(database, stored)
+        where = (stored.owner, stored.id, conversation)
+        what = (stored.created, stored.before, stored.cost)
+        contents = (stored.answer, stored.given, stored.made, stored.shape)
+        held_until = self._clock() + HOLD_S if stored.holder else 0
+        database.execute(sql.PUT, (*where, *what, *contents, stored.holder, held_until))
+        (number,) = database.execute(sql.NUMBER, where[:2]).fetchone()
+        database.execute(sql.FORGET_PARTS, (number,))
+        parts = [(stored.owner, part, number) for part in stored.parts]
+        database.executemany(sql.PUT_PART, parts)
+        return True
 
     def _use(self, database: sqlite3.Connection, conversation: int, every_s: float = 0.0) -> None:
         now = self._clock()
@@ -326,43 +359,3 @@ class SqliteFile:
 
     def _count(self, database: sqlite3.Connection) -> None:
         self.totals = Totals(*database.execute(sql.TOTALS).fetchone())
-
-
-def numbers_in(folder: Path) -> set[int]:
-    """Return the numbers of the files in a folder, which need not exist. Raises `OSError`."""
-    try:
-        names = os.listdir(folder)  # noqa: PTH208  (names are all that is needed)
-    except FileNotFoundError:
-        return set()
-    return {int(found[1]) for found in map(_NAME.fullmatch, names) if found}
-
-
-def _reason(error: sqlite3.Error) -> str:
-    """Return in one word what an error of SQLite means."""
-    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
-    return _REASONS.get(code) or _REASONS.get(code & 0xFF, "error")
-
-
-def _inode(path: Path) -> int:
-    try:
-        return path.stat().st_ino
-    except FileNotFoundError:
-        return 0
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    """Open a file and make what is missing in it. Raises `sqlite3.Error`."""
-    # One call at a time uses it, of whichever thread.
-    database = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
-    try:
-        for statement in sql.PRAGMAS:
-            database.execute(statement).fetchall()
-        if not database.execute("select 1 from sqlite_master limit 1").fetchone():
-            database.execute("begin immediate")
-            for statement in sql.TABLES:
-                database.execute(statement)
-            database.execute("commit")
-    except sqlite3.Error:
-        database.close()
-        raise
-    return database

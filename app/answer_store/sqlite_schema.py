@@ -64,6 +64,16 @@ TABLES = (
     """,
 )
 
+COLUMNS = {
+    "shape": "blob not null default x''",
+    "holder": "text not null default ''",
+    "held_until": "real not null default 0",
+}
+"""Columns of `answers` that came later. A worker of an older version goes on with a file that has them."""
+
+KNOWN_COLUMNS = "select name from pragma_table_info('answers')"
+ADD_COLUMN = "alter table answers add column {} {}"
+
 TOTALS = "select coalesce(sum(answers), 0), coalesce(sum(size), 0) from totals"
 
 CONVERSATION_OF = "select conversation from answers where owner = ? and id = ?"
@@ -72,20 +82,28 @@ USE = "update conversations set used = ? where number = ?"
 NEW_CONVERSATION = "insert into conversations (owner, used) values (?, ?)"
 
 PUT = """
-insert into answers (owner, id, conversation, created, before, cost, answer, given, made)
-values (?, ?, ?, ?, ?, ?, ?, ?, ?)
+insert into answers (owner, id, conversation, created, before, cost, answer, given, made, shape, holder, held_until)
+values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 on conflict (owner, id) do update set created = excluded.created, before = excluded.before, cost = excluded.cost,
-  answer = excluded.answer, given = excluded.given, made = excluded.made
+  answer = excluded.answer, given = excluded.given, made = excluded.made, shape = excluded.shape,
+  holder = excluded.holder, held_until = excluded.held_until
 """
 
+HELD_BY = "select conversation from answers where owner = ? and id = ? and holder = ?"
+HOLD = "update answers set held_until = ? where owner = ? and id = ?"
+SHOW = "update answers set answer = ? where owner = ? and id = ?"
+IS_HELD = "select 1 from answers where owner = ? and id = ? and held_until > ?"
+
 GET = """
-select id, a.owner, created, before, answer, given, made, conversation, 1, 0
+select a.id, a.owner, a.created, a.before, a.answer, a.given, a.made,
+  a.shape, a.holder, a.held_until, a.conversation, 1, 0
 from answers a join conversations c on c.number = a.conversation
 where a.owner = :owner and id = :id and used >= :oldest
 """
 
 FIND = """
-select id, a.owner, created, before, a.answer, given, made, conversation, 1, 0
+select a.id, a.owner, a.created, a.before, a.answer, a.given, a.made,
+  a.shape, a.holder, a.held_until, a.conversation, 1, 0
 from parts p join answers a on a.number = p.answer join conversations c on c.number = a.conversation
 where p.owner = :owner and part = :id and used >= :oldest
 """
@@ -103,7 +121,8 @@ with recursive chain (number, before, depth, size) as (
     on a.owner = :owner and a.id = chain.before
     where depth < :most_answers and size <= :most_bytes
 )
-select id, a.owner, created, a.before, answer, given, made, conversation, depth, size
+select a.id, a.owner, a.created, a.before, a.answer, a.given, a.made,
+  a.shape, a.holder, a.held_until, a.conversation, depth, size
 from chain join answers a using (number)
 """
 

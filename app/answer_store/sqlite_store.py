@@ -106,6 +106,30 @@ class SqliteStore:
         """Remove an answer; return False if it was not there. Raises `StoreFailed`. Blocks."""
         return bool(self._calls.make("delete", lambda: self._find(owner, self._file.delete, id_)))
 
+    def hold(self, owner: str, id_: str, holder: str, answer: bytes = b"") -> bool:
+        """Hold an answer on; False where it is not the holder's. Raises `StoreFailed`. Blocks."""
+
+        def work() -> bool:
+            return self._run(owner, self._file.hold, owner, id_, holder, answer)
+
+        return self._calls.make("hold", work)
+
+    def settle(self, stored: StoredAnswer, holder: str) -> bool:
+        """Store an answer in place of the holder's; False where it is not. Raises `StoreFailed`. Blocks."""
+        if stored.cost > self._largest:
+            raise self._calls.too_large(self._largest)
+
+        def work() -> bool:
+            while (done := self._run(stored.owner, self._file.settle, stored, holder)) is False:
+                pass  # see `put`
+            return done is not None
+
+        return self._calls.make("settle", work)
+
+    def is_held(self, owner: str, id_: str) -> bool:
+        """Return True while somebody works on an answer. Raises `StoreFailed`. Blocks."""
+        return bool(self._calls.make("is_held", lambda: self._find(owner, self._file.is_held, id_)))
+
     def sweep(self) -> None:
         """Remove what is too old, in small steps. A disk that refuses is logged. Blocks."""
 

@@ -10,6 +10,9 @@ MOST_CHAIN_ANSWERS = 10_000
 MOST_CHAIN_BYTES = 64 << 20
 """A conversation that is longer is not read: no model takes as much."""
 
+HOLD_S = 20.0
+"""How long an answer counts as worked on after its holder has last said so. Long enough for a slow disk or a pause."""
+
 _MOST_ID_LENGTH = 200
 _PART_BYTES = 256
 _ROW_BYTES = 1024
@@ -23,6 +26,8 @@ class StoredAnswer:
     `owner` tells one API key from another and is not the key. `created` is Unix time in seconds. `before` is the id of
     the answer that this one continues. `answer` is what the caller is shown, `given` an array of the items that its
     request brought, `made` an array of what is needed to go on. `parts` are ids by which it can be found, too.
+    `shape` says what its stream looked like. `holder` is who works on it, empty where it is over; `is_held` is True, of
+    one that was read, as long as its holder has said so within `HOLD_S`.
     """
 
     id: str
@@ -33,11 +38,14 @@ class StoredAnswer:
     given: bytes
     made: bytes
     parts: tuple[str, ...] = ()
+    shape: bytes = b""
+    holder: str = ""
+    is_held: bool = False
 
     @property
     def cost(self) -> int:
         """About how many bytes it takes on disk."""
-        size = len(self.answer) + len(self.given) + len(self.made)
+        size = len(self.answer) + len(self.given) + len(self.made) + len(self.shape)
         return size + _ROW_BYTES + _PART_BYTES * len(self.parts)
 
 
@@ -60,7 +68,7 @@ class Hooks:
     on_gone: Callable[[str, int], object] = lambda _reason, _count: None
 
 
-CALLS = ("put", "get", "find", "chain", "delete", "sweep")
+CALLS = ("put", "get", "find", "chain", "delete", "sweep", "hold", "settle", "is_held")
 RESULTS = ("ok", "missing", "too_large", "failed")
 GONE = ("evicted", "expired", "damaged")
 
@@ -84,7 +92,7 @@ class AnswerStore(Protocol):
         """In one word why the last call failed, None if it did not. Does not block."""
 
     def put(self, stored: StoredAnswer) -> None:
-        """Store an answer in place of one with its id. Raises `StoreFailed`."""
+        """Store an answer in place of one with its id; one with a holder is held from now on. Raises `StoreFailed`."""
 
     def get(self, owner: str, id_: str) -> StoredAnswer | None:
         """Return an owner's answer, None if it is not there. Raises `StoreFailed`."""
@@ -100,6 +108,18 @@ class AnswerStore(Protocol):
 
     def delete(self, owner: str, id_: str) -> bool:
         """Remove an answer; return False if it was not there. Raises `StoreFailed`."""
+
+    def hold(self, owner: str, id_: str, holder: str, answer: bytes = b"") -> bool:
+        """Say that `holder` still works on an answer, and what callers are shown of it if that has changed.
+
+        Return False where it is not there, or not the holder's any more. Raises `StoreFailed`.
+        """
+
+    def settle(self, stored: StoredAnswer, holder: str) -> bool:
+        """Store an answer in place of the one that `holder` works on; False as `hold` does. Raises `StoreFailed`."""
+
+    def is_held(self, owner: str, id_: str) -> bool:
+        """Return True while somebody works on an answer. Raises `StoreFailed`."""
 
     def start(self) -> None:
         """Begin what is done beside requests, such as removing what is too old. Does not block."""

@@ -13,7 +13,7 @@ import pytest
 from app.answer_store.calls import Problem
 from app.answer_store.look import look_at
 from app.answer_store.redis_store import RedisStore
-from app.answer_store.stored_answer import MOST_CHAIN_ANSWERS, Hooks, StoredAnswer
+from app.answer_store.stored_answer import HOLD_S, MOST_CHAIN_ANSWERS, Hooks, StoredAnswer
 from app.errors import ContextLengthExceeded, StoreFailed
 from tests.e2e.harness import wait_until
 from tests.fakes.redis_server import PASSWORD, RedisServer
@@ -200,3 +200,40 @@ def test_a_look_from_outside(redis: RedisServer, tmp_path: Path) -> None:
     assert look_at(redis.url, tmp_path) is None
     with pytest.raises(Problem):
         look_at(redis.url.replace(PASSWORD, "canary-password"), tmp_path)
+
+
+# Who works on it
+
+
+def test_one_that_is_worked_on_says_so_for_a_while(redis: RedisServer, make: MakeStore) -> None:
+    one, other = make(), make()
+    one.put(replace(stored("resp_1"), holder="me"))
+    found = other.get("ann", "resp_1")
+    assert found is not None
+    assert (found.holder, found.is_held) == ("me", True)
+    assert other.is_held("ann", "resp_1")
+    assert one.hold("ann", "resp_1", "me", b'"more"')
+    assert not other.hold("ann", "resp_1", "other")
+    assert not other.hold("ann", "resp_none", "me")
+    (held,) = redis.ask("KEYS", "codex-api:answer-held:*").split()
+    assert 0 < int(redis.ask("PTTL", held)) <= HOLD_S * 1000
+    redis.ask("DEL", held)  # as its time would
+    found = other.get("ann", "resp_1")
+    assert found is not None
+    assert (found.answer, found.holder, found.is_held) == (b'"more"', "me", False)
+    assert one.hold("ann", "resp_1", "me"), "it was only slow"
+    assert other.is_held("ann", "resp_1")
+
+
+def test_only_who_works_on_it_says_how_it_ended(redis: RedisServer, make: MakeStore) -> None:
+    one, other = make(), make()
+    one.put(replace(stored("resp_1"), holder="me"))
+    over = replace(stored("resp_1"), made=b"[4]", shape=b"{}")
+    assert not other.settle(over, "other")
+    assert one.settle(over, "me")
+    assert other.get("ann", "resp_1") == over
+    assert redis.ask("KEYS", "codex-api:answer-held:*") == ""
+    assert not one.settle(over, "me"), "it is over"
+    assert not one.hold("ann", "resp_1", "me")
+    assert not one.settle(stored("resp_2"), "me")
+    assert other.get("ann", "resp_2") is None

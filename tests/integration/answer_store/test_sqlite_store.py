@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -10,12 +11,23 @@ from pathlib import Path
 import gevent
 import pytest
 
+from app.answer_store import sqlite_schema as sql
 from app.answer_store.sqlite_store import SqliteStore
-from app.answer_store.stored_answer import MOST_CHAIN_ANSWERS, Hooks, StoredAnswer, Totals
+from app.answer_store.stored_answer import (
+    HOLD_S,
+    MOST_CHAIN_ANSWERS,
+    Hooks,
+    StoredAnswer,
+    Totals,
+)
 from app.errors import ContextLengthExceeded, StoreFailed
 from tests.fakes.stored_answers import GB, MONTH_S, chained, stored
 
 MB = 1 << 20
+OLDER_PUT = """
+insert into answers (owner, id, conversation, created, before, cost, answer, given, made)
+values ('ann', ?, 1, 1700000000, null, 1, x'31', x'32', x'33')
+"""
 
 
 class Stage:
@@ -356,3 +368,69 @@ def test_after_its_end_nothing_is_stored(make: MakeStage) -> None:
     with pytest.raises(StoreFailed):
         stage.put(stored("resp_2"))
     assert make().has("resp_1")
+
+
+# Who works on it
+
+
+def test_one_that_is_worked_on_says_so_for_a_while(make: MakeStage) -> None:
+    stage = make()
+    stage.put(replace(stored("resp_1"), holder="me"))
+    found = stage.store.get("ann", "resp_1")
+    assert found is not None
+    assert (found.holder, found.is_held) == ("me", True)
+    stage.now += HOLD_S - 1
+    assert stage.store.is_held("ann", "resp_1")
+    assert stage.store.hold("ann", "resp_1", "me", b'"more"')
+    stage.now += HOLD_S - 1
+    found = stage.store.get("ann", "resp_1")
+    assert found is not None
+    assert (found.answer, found.is_held) == (b'"more"', True)
+    stage.now += 2
+    found = stage.store.get("ann", "resp_1")
+    assert found is not None
+    assert (found.holder, found.is_held) == ("me", False)
+    assert not stage.store.is_held("ann", "resp_1")
+    assert stage.store.hold("ann", "resp_1", "me"), "it was only slow"
+    assert stage.store.is_held("ann", "resp_1")
+    assert not stage.store.hold("ann", "resp_1", "other")
+    assert not stage.store.hold("bob", "resp_1", "me")
+
+
+def test_only_who_works_on_it_says_how_it_ended(make: MakeStage) -> None:
+    stage = make()
+    stage.put(replace(stored("resp_1"), holder="me"))
+    over = replace(stored("resp_1"), made=b"[4]", shape=b"{}")
+    assert not stage.store.settle(over, "other")
+    assert stage.store.settle(over, "me")
+    assert stage.store.get("ann", "resp_1") == over
+    assert not stage.store.settle(over, "me"), "it is over"
+    assert not stage.store.hold("ann", "resp_1", "me")
+    assert not stage.store.settle(stored("resp_2"), "me")
+    assert stage.store.totals.answers == 1
+
+
+def test_one_that_is_worked_on_is_used(make: MakeStage) -> None:
+    stage = make(ttl_s=60)
+    stage.put(replace(stored("resp_1"), holder="me"))
+    for _ in range(10):
+        stage.now += 15
+        assert stage.store.hold("ann", "resp_1", "me")
+    stage.store.sweep()
+    assert stage.has("resp_1")
+
+
+def test_a_file_of_an_older_version_gets_what_it_lacks(make: MakeStage, tmp_path: Path) -> None:
+    older = sqlite3.connect(tmp_path / "answers-1.sqlite", isolation_level=None)
+    for statement in (*sql.PRAGMAS, *sql.TABLES):
+        older.execute(statement).fetchall()
+    older.execute("insert into conversations values (1, 'ann', 1800000000.0)")
+    older.execute(OLDER_PUT, ("resp_1",))
+    stage = make()
+    found = stage.store.get("ann", "resp_1")
+    assert found is not None
+    assert (found.answer, found.shape, found.holder, found.is_held) == (b"1", b"", "", False)
+    stage.put(replace(stored("resp_2", "resp_1"), holder="me"))
+    older.execute(OLDER_PUT, ("resp_3",))
+    assert stage.has("resp_3"), "a worker of the older version goes on with it"
+    older.close()
