@@ -31,6 +31,7 @@ from app.http import (
     services,
 )
 from app.http.auth import Access
+from app.http.background_answers import BackgroundAnswers
 from app.http.body_budget import BLOCK_BYTES, BodyBudget
 from app.http.open_streams import OpenStreams
 from app.http.services import Options, Services
@@ -111,6 +112,7 @@ def _services(settings: Settings, worker: WorkerServices) -> Services:
     worker.traces = _traces(settings, metrics)
     worker.loop_watch = LoopWatch(metrics)
     worker.answer_store = _answer_store(settings, metrics)
+    worker.background = _background(settings, metrics)
     # One body of the longest kind always fits, with the block that finds its end.
     bodies = max(settings.body_memory_bytes, settings.max_body_bytes) + BLOCK_BYTES
     several = settings.has_several_keys
@@ -133,9 +135,10 @@ def _services(settings: Settings, worker: WorkerServices) -> Services:
             bodies, BODIES_AT_ONCE, is_split=several, longest=settings.max_body_bytes + BLOCK_BYTES
         ),
         open_streams=OpenStreams(settings.sse_max_concurrency, is_split=several),
+        background=worker.background,
         maintenance=worker.maintenance,
         metrics=metrics,
-        gauges=_gauges(worker, metrics, worker.traces, worker.answer_store),
+        gauges=_gauges(worker, metrics, worker.traces, worker.answer_store, worker.background),
         traces=worker.traces,
         counters=worker.engine.admission.counters,  # the same for the whole worker
         reload_report=worker.reload_report,
@@ -166,8 +169,21 @@ def _answer_store(settings: Settings, metrics: Metrics) -> AnswerStore:
     )
 
 
+def _background(settings: Settings, metrics: Metrics) -> BackgroundAnswers:
+    return BackgroundAnswers(
+        settings.background_max_concurrency,
+        settings.background_event_bytes,
+        is_split=settings.has_several_keys,
+        on_full=metrics.overflows.labels("background_events").inc,
+    )
+
+
 def _gauges(
-    worker: WorkerServices, metrics: Metrics, traces: TraceBuffer, store: AnswerStore
+    worker: WorkerServices,
+    metrics: Metrics,
+    traces: TraceBuffer,
+    store: AnswerStore,
+    background: BackgroundAnswers,
 ) -> Gauges:
     return Gauges(
         metrics,
@@ -176,6 +192,7 @@ def _gauges(
         lambda: worker.maintenance.state().is_on,
         worker.backend.account,
         lambda: store.totals,
+        lambda: (background.places.shares.used, background.event_bytes.shares.used),
     )
 
 
@@ -240,4 +257,6 @@ def _limit(app: Flask, settings: Settings, access: Mapping[str, Access], here: S
     )
     of_keys = key_limits.KeyLimits(store, settings.key_max_concurrency, requests)
     here.metrics.know_keys(settings.client_keys)
-    key_limits.init_app(app, of_keys, access, here.engine.backend.account)
+    key_limits.init_app(
+        app, of_keys, access, here.engine.backend.account, starts_nothing=api.STARTS_NOTHING
+    )

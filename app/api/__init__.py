@@ -24,6 +24,9 @@ BLUEPRINTS: tuple[tuple[Blueprint, Access], ...] = (
     (traces.blueprint, Access.ADMIN),
 )
 
+STARTS_NOTHING = frozenset({"responses.cancel_response"})
+"""Endpoints of POST that start no work, which the limits of keys let through."""
+
 
 def init_app(app: Flask, *, has_admin: bool, has_home: bool) -> None:
     """Register every endpoint; without an admin key `/internal` does not exist, and the page at `/` can be off."""

@@ -103,9 +103,9 @@ class ChoicesWire(ABC):
             chunk["usage"] = None
         return orjson.dumps(chunk | members)
 
-    def error(self, error: GatewayError) -> Payload:
+    def error(self, error: GatewayError) -> tuple[Payload, ...]:
         """Return the error envelope as a message: OpenAI's SDKs raise on any with a member `error`."""
-        return None, orjson.dumps(error.to_envelope())
+        return ((None, orjson.dumps(error.to_envelope())),)
 
     def reason(self, cause: Cause) -> str:
         """Return OpenAI's `finish_reason`."""

@@ -45,10 +45,14 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class SlotRequest:
-    """Terms of a request for slots: `owner` is the name of the caller's key, `within_s` the longest wait (seconds)."""
+    """Terms of a request for slots: `owner` is the name of the caller's key, `within_s` the longest wait (seconds).
+
+    One that is patient has no client who waits, and is not told after a while that there is no room.
+    """
 
     owner: str = ""
     within_s: float = math.inf
+    is_patient: bool = False
 
     def deadline(self, most_s: float) -> float:
         """Return when its wait is over (monotonic seconds), after `most_s` at the latest."""

@@ -76,9 +76,13 @@ class Engine:
     ) -> Admitted:
         """Wait for `count` slots: all or none. Blocks; raises `UpstreamAuth`, `WorkerBusy`."""
         self.backend.check_login()
+        longest_s = slot_request.within_s if slot_request.is_patient else self._queue_s
         deadline = slot_request.deadline(self._queue_s)
         with step("backend.admit", slots=count), observer.waiting():
-            return Admitted(self.admission.acquire(self._queue_s, count, slot_request), deadline)
+            slots = self.admission.acquire(longest_s, count, slot_request)
+        if slot_request.is_patient:
+            deadline = ANONYMOUS.deadline(self._queue_s)  # the wait for the backend only begins
+        return Admitted(slots, deadline)
 
     def start(
         self,

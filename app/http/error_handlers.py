@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
@@ -14,19 +13,15 @@ from app.bearer import CHALLENGE
 from app.errors import (
     BodyTooLarge,
     GatewayError,
-    InternalError,
     InvalidApiKey,
     InvalidRequest,
     MethodNotSupported,
-    OutOfMemory,
     UnknownUrl,
 )
+from app.http.defects import unforeseen
 from app.http.request_context import current_record
 from app.http.services import services
 from app.http.wrong_urls import advice_for, advice_for_method
-from app.scrub import one_line
-
-log = logging.getLogger("codex_api.http")
 
 
 def init_app(app: Flask) -> None:
@@ -91,15 +86,3 @@ def _render_unforeseen(error: Exception) -> Response:
     return render(
         unforeseen(error, current_record().request_id, is_told=services().options.tells_defects)
     )
-
-
-def unforeseen(error: Exception, request_id: str, *, is_told: bool) -> GatewayError:
-    """Log a defect of ours and return the error for it, which names the request, so that its lines can be found.
-
-    What the exception says is logged only where `is_told`, without secrets: it can quote a prompt.
-    """
-    told = {"detail": one_line(str(error))} if is_told else {}
-    log.error("unforeseen_error", exc_info=error, extra={"request_id": request_id, **told})
-    if isinstance(error, MemoryError):
-        return OutOfMemory("This gateway has no memory left for this request.")
-    return InternalError(f"This gateway made a mistake. Its log has details under {request_id}.")

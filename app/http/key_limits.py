@@ -9,7 +9,7 @@ without a key takes no memory here, and neither the spelling of a path nor an ad
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -88,10 +88,15 @@ def _busy(name: str, limit: int) -> KeyLimited:
 
 
 def init_app(
-    app: Flask, limits: KeyLimits, access: Mapping[str, Access], account: AccountLimits
+    app: Flask,
+    limits: KeyLimits,
+    access: Mapping[str, Access],
+    account: AccountLimits,
+    starts_nothing: Collection[str] = (),
 ) -> None:
     """Check every POST that a client key opens, and show its caller both limits: the key's own, and the account's.
 
+    `starts_nothing` has the endpoints of those that only end what runs: a key at its limit must be able to.
     To be called after `auth.init_app`, with the same `access`.
     """
 
@@ -100,7 +105,7 @@ def init_app(
         if name is None:
             return
         limits.take_place(name)
-        if request.method == "POST":
+        if request.method == "POST" and request.endpoint not in starts_nothing:
             limits.enter(name)
 
     def add_headers(response: Response) -> Response:

@@ -48,6 +48,16 @@ class RequestLifetime:
         """Call it when the request is over. It must not block, and must not raise."""
         self._releases.append(callback)
 
+    def hand_over(self) -> Callable[[], None]:
+        """Return what releases all that was registered so far; from now on that is the caller's to do."""
+        releases, self._releases = self._releases, []
+
+        def release() -> None:
+            for callback in reversed(releases):
+                callback()
+
+        return release
+
     def _on_disconnect(self) -> None:
         """Interrupt what waits: our code, or a write to the client. Runs in the hub, so one of the two does."""
         self.client_gone = True

@@ -16,20 +16,15 @@ from typing import Any
 from flask import Response
 
 from app.answers.answer import Answer
-from app.answers.answer_cache import Owner
 from app.answers.model_names import Resolved, resolve
 from app.answers.plan import AnswerPlan, RequestWords
-from app.backend.admission import SlotRequest
 from app.errors import WorkerBusy
-from app.http import json_response, sse
+from app.http import answering, json_response, sse
 from app.http.request_context import current_record
 from app.http.request_lifetime import current_lifetime
 from app.http.services import services
 from app.http.wire import Wire
-from app.observability import labels
 from app.observability.requests import RequestRecord
-from app.observability.turn_observers import HttpRequestObserver
-from app.step_log import step
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +73,7 @@ def respond(
     """
     record = current_record()
     record.stream = is_stream
-    _note_ignored(record, plan)
+    answering.note_ignored(record, plan)
     answer = _begin(plan, is_stream=is_stream)
     record.generation = answer.generation
     if is_stream:
@@ -89,34 +84,21 @@ def respond(
 def _begin(plan: AnswerPlan, *, is_stream: bool) -> Answer:
     """Wait for slots, and a place among the open streams; begin the turns. Blocks."""
     here, record = services(), current_record()
-    key = record.key_name or ""
-    owner = Owner(key, here.engine.backend.account_mark(), plan.resolved.model.id)
-    if is_stream:
-        with _noting_full_streams(record):
-            here.open_streams.check(key)  # a stream that waits for a slot has no place yet
-    with step("answers.prepare", prompts=len(plan.prompts)):
-        plan = here.preparation.prepare(plan, owner)
-    _note_ignored(record, plan)
-    observer = HttpRequestObserver(record, here.metrics, here.traces)
-    slot_request = SlotRequest(key, record.started + here.pace.total_s - time.monotonic())
-    with here.engine.admit(plan.count, slot_request, observer) as admitted:
-        if is_stream:
-            with _noting_full_streams(record):
-                current_lifetime().on_close(here.open_streams.reserve(key).release)
-        return Answer.begin(
-            plan,
-            here.engine,
-            admitted,
-            here.pace,
-            owner=key,
-            observer=observer,
-            keeper=here.preparation.keeper(plan, owner),
-            run=here.off_loop.run_of(key),
-        )
+    if not is_stream:
+        return answering.begin(here, record, plan)
+    with _noting_full_streams(record):
+        here.open_streams.check(
+            record.key_name or ""
+        )  # a stream that waits for a slot has no place yet
+    return answering.begin(here, record, plan, take_place=take_stream)
 
 
-def _note_ignored(record: RequestRecord, plan: AnswerPlan) -> None:
-    record.ignored_parameters = tuple(dict.fromkeys(map(labels.parameter, plan.ignored)))
+def take_stream() -> None:
+    """Take a place among the open streams until the request is over. Raises `WorkerBusy`."""
+    here, record = services(), current_record()
+    with _noting_full_streams(record):
+        place = here.open_streams.reserve(record.key_name or "")
+        current_lifetime().on_close(place.release)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from app.answers.model_names import Names
 from app.answers.prepare import Preparation
 from app.backend.engine import Engine
 from app.backend.protocols import Pace
+from app.http.background_answers import BackgroundAnswers
 from app.http.body_budget import BodyBudget
 from app.http.maintenance_flag import MaintenanceFlag
 from app.http.open_streams import OpenStreams
@@ -52,6 +53,7 @@ class Services:
     answer_store: AnswerStore
     bodies: BodyBudget
     open_streams: OpenStreams
+    background: BackgroundAnswers
     maintenance: MaintenanceFlag
     metrics: Metrics
     gauges: Gauges

@@ -14,19 +14,14 @@ from flask import Response
 from app.answers.answer import Answer
 from app.answers.chunks import Chunk, Cost, is_from_model, without_discarded
 from app.errors import GatewayError
-from app.http.error_handlers import unforeseen
+from app.http.defects import unforeseen
+from app.http.frames import frame
 from app.http.request_context import current_record
 from app.http.services import services
 from app.http.wire import Payload, Wire
 from app.observability.requests import RequestRecord
 from app.pause import pause
 from app.step_log import step
-
-_LINE_ENDS = tuple((end.encode(), b"\\u%04x" % ord(end)) for end in "\x85\u2028\u2029")
-"""Characters that end a line for many readers and that JSON leaves as they are: their bytes, and their escapes."""
-
-_NEL, _SEPARATOR = 0xC2, 0xE2
-"""Their first bytes: a single one is found ten times as fast as all of them."""
 
 _MANY_BYTES = 256 * 1024
 """In one write. An endpoint that repeats a whole text at its end does so several times, in milliseconds each."""
@@ -50,6 +45,13 @@ def respond(answer: Answer, wire: Wire, tick_s: float) -> Response:
     return _stream(body)
 
 
+def followed(body: Iterator[bytes], record: RequestRecord) -> Response:
+    """Answer with a stream of an answer that somebody else drives."""
+    record.stream = True
+    record.begin_stream()
+    return _stream(body)
+
+
 def finished(frames: bytes) -> Response:
     """Answer with a stream whose frames are all there."""
     return _stream(frames)
@@ -60,26 +62,6 @@ def _stream(body: Iterator[bytes] | bytes) -> Response:
     response.headers["Cache-Control"] = "no-cache, no-transform"
     response.headers["X-Accel-Buffering"] = "no"
     return response
-
-
-def frame(payload: Payload) -> bytes:
-    """Return one server-sent event (WHATWG HTML, section 9.2)."""
-    event, data = payload
-    if _SEPARATOR in data or _NEL in data:
-        data = _in_one_line(data)
-    if event is None:
-        return b"data: " + data + b"\n\n"
-    return b"event: %b\ndata: %b\n\n" % (event.encode(), data)
-
-
-def _in_one_line(data: bytes) -> bytes:
-    """Escape what is no line end in JSON but for many readers, Python's `str.splitlines` among them."""
-    # Outside of its strings JSON is ASCII, and no other character of UTF-8 has these bytes in it: what is replaced is
-    # always a character of a string, where an escape is the same character.
-    for end, escape in _LINE_ENDS:
-        if end[-1] in data:  # dashes and typographic quotes share only the other bytes
-            data = data.replace(end, escape)
-    return data
 
 
 class SseBody(Iterator[bytes]):
@@ -193,7 +175,7 @@ class SseBody(Iterator[bytes]):
 
     def _end_with(self, error: GatewayError) -> bytes:
         self._record.outcome, self._record.error_code = "failed", error.code
-        return frame(self._wire.error(error)) + self._end()
+        return b"".join(map(frame, self._wire.error(error))) + self._end()
 
     def close(self) -> None:
         """End what still runs; called by the server when the response is over, however it ended."""

@@ -27,8 +27,8 @@ class Wire(Protocol):
     def sign_of_life(self) -> Payload:
         """Return a message that adds nothing, for a time of silence. Never before the first chunks were rendered."""
 
-    def error(self, error: GatewayError) -> Payload:
-        """Return the message about a failure after the response was committed."""
+    def error(self, error: GatewayError) -> Iterable[Payload]:
+        """Return the messages about a failure after the response was committed."""
 
     def whole(self, chunks: Iterable[Chunk], summary: Summary) -> dict[str, Any]:
         """Return the one object that the chunks of a complete answer add up to."""

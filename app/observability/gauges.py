@@ -30,6 +30,7 @@ class Gauges:
         in_maintenance: Callable[[], bool] = lambda: False,
         account: AccountLimits | None = None,
         stored: Callable[[], Totals] = Totals,
+        background: Callable[[], tuple[int, int]] = lambda: (0, 0),
     ) -> None:
         self._metrics = metrics
         self._status = status
@@ -37,6 +38,7 @@ class Gauges:
         self._in_maintenance = in_maintenance
         self._account = account or AccountLimits()
         self._stored_totals = stored
+        self._background_use = background
         self._generation = 0
         self._seen: Counter[str] = Counter()
         self._seen_evictions: Counter[str] = Counter()
@@ -65,6 +67,12 @@ class Gauges:
         self._warm = gauge("codex_warm_threads", "Threads that wait for a request.")
         self._stored = gauge("codex_stored_answers", "Answers in the SQLite file.")
         self._stored_bytes = gauge("codex_stored_bytes", "About what they take on disk.")
+        self._background = gauge(
+            "codex_background_responses_active", "Background responses that run or wait for a turn."
+        )
+        self._background_bytes = gauge(
+            "codex_background_event_bytes", "Events kept for those who follow them."
+        )
         self._traces = gauge("codex_trace_buffer_entries", "Files in the trace buffer.")
         self._account_used = gauge(
             "codex_account_limit_used_percent", "How full a window of the account is.", ["window"]
@@ -90,6 +98,9 @@ class Gauges:
         stored = self._stored_totals()
         self._stored.set(stored.answers)
         self._stored_bytes.set(stored.size)
+        active, event_bytes = self._background_use()
+        self._background.set(active)
+        self._background_bytes.set(event_bytes)
         self._traces.set(self._trace_entries())
         self._read_account()
         self._count_anomalies(status)

@@ -19,6 +19,9 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 OUTCOMES = ("completed", "failed", "client_left", "slow_reader")
 """How a request can end."""
 
+BACKGROUND_OUTCOMES = ("completed", "failed", "cancelled")
+"""How a background response can end."""
+
 KEY_LIMITS = ("key_rate", "key_concurrency")
 """Which limit of its key a request can be beyond."""
 
@@ -34,6 +37,7 @@ _FINER_CODES = frozenset(
         "INCOMPLETE_BODY",
         "KEY_BUSY",
         "PROMPTS_FULL",
+        "RESPONSE_IN_PROGRESS",
         "TOOLS_TOO_LARGE",
         "TRACE_NOT_FOUND",
         "array_above_max_length",

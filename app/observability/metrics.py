@@ -41,7 +41,7 @@ _TOKENS = {
 OVERFLOWS = {"WORKER_BUSY": "admission", "SLOW_READER": "turn", "BODIES_FULL": "bodies"}
 """Which queue was full, by the error that the client got, unless the record names another (`streams`)."""
 
-_OTHER_QUEUES = ("connection", "log", "streams", "trace")
+_OTHER_QUEUES = ("background_events", "connection", "log", "streams", "trace")
 
 CACHES = ("answers", "images")
 
@@ -174,6 +174,12 @@ class Metrics:
             ("reason",),
         )
 
+        self.background = make(
+            "codex_background_responses_total",
+            "Background responses that are over.",
+            ("outcome",),
+        )
+
     def _make_histograms(self) -> None:
         make = partial(Histogram, registry=self.registry)
         self.turn_ms = make(
@@ -213,6 +219,7 @@ class Metrics:
             (self.ttft_ms, [self._backend]),
             (self.queue_ms, [self._backend]),
             (self.stream_ms, labels.OUTCOMES),
+            (self.background, labels.BACKGROUND_OUTCOMES),
             (self.overflows, (*OVERFLOWS.values(), *_OTHER_QUEUES)),
             (self.replacements, REPLACEMENTS),
             (self.evictions, CACHES),
@@ -288,21 +295,30 @@ class Metrics:
             if record.limited_by == "key_rate"
             else labels.code(record.error_code),
         ).inc()
+        if record.limited_by is not None:
+            self.refusals.labels(record.key_name or "", record.limited_by).inc()
+        if record.is_streaming:
+            self._count_stream(record)
+        for name in record.ignored_parameters:
+            self.ignored.labels(labels.ignored_parameter(name)).inc()
+        self._count_answer(record)
+
+    def _count_answer(self, record: RequestRecord) -> None:
+        """Count what an answer met and cost, whether a request carried it or not."""
         queue = record.full_queue or OVERFLOWS.get(record.error_code or "")
         if queue is None and record.outcome == "slow_reader":
             queue = "connection"
         if queue is not None:
             self.overflows.labels(queue).inc()
-        if record.limited_by is not None:
-            self.refusals.labels(record.key_name or "", record.limited_by).inc()
         if record.queue_ms is not None:
             self._queue_ms.observe(record.queue_ms)
-        if record.is_streaming:
-            self._count_stream(record)
         if record.model is not None:
             self._count_tokens(record, record.model)
-        for name in record.ignored_parameters:
-            self.ignored.labels(labels.ignored_parameter(name)).inc()
+
+    def background_ended(self, record: RequestRecord) -> None:
+        """Count a background answer that is over."""
+        self.background.labels(record.outcome).inc()
+        self._count_answer(record)
 
     def _count_stream(self, record: RequestRecord) -> None:
         self.streams.dec()
@@ -317,3 +333,17 @@ class Metrics:
             count: int | None = getattr(record, field)
             if count:
                 self._tokens(kind, model).inc(count)
+
+
+class BackgroundListener:
+    """A `Listener` of the records of background answers, which no request carries."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def stream_began(self, record: RequestRecord) -> None:
+        """Do nothing: their streams are those of requests."""
+
+    def request_ended(self, record: RequestRecord) -> None:
+        """Count how one ended, and what it cost."""
+        self._metrics.background_ended(record)

@@ -60,6 +60,7 @@ class RequestRecord:
     looked_up_bytes: int = 0
     response_bytes: int | None = None
     duration_ms: float | None = None
+    is_background: bool = False
     is_streaming: bool = False
     is_written: bool = False
     known_models: Sequence[Model] = ()
@@ -110,11 +111,22 @@ class RequestRecord:
             return
         self.is_written = True
         self.duration_ms = round((time.monotonic() - self.started) * 1000, 1)
-        log.info("request", extra=self.fields())
+        if self.is_background:
+            log.info("background_answer", extra=self.fields())
+        else:
+            log.info("request", extra=self.fields())
         for listener in self.listeners:
             listener.request_ended(self)
 
 
-_HIDDEN = {"is_streaming", "looked_up_bytes", "is_written", "known_models", "started", "listeners"}
+_HIDDEN = {
+    "is_background",
+    "is_streaming",
+    "looked_up_bytes",
+    "is_written",
+    "known_models",
+    "started",
+    "listeners",
+}
 _SHOWN = tuple(name for name in RequestRecord.__slots__ if name not in _HIDDEN)
 _shown = attrgetter(*_SHOWN)

@@ -242,13 +242,18 @@ class ServingWorker(Worker):
             if entered is not stage:
                 stage = entered
                 self._end_requests(stage)
-            if stage is Stage.OVER or not any(map(len, self._pools)):
+            if stage is Stage.OVER or not (any(map(len, self._pools)) or self._has_work):
                 break
             self.notify()
             self.close_idle(plan.close_idle_after_s)
             gevent.sleep(_POLL_LEAVING_S)
         for server in servers:
             server.stop(timeout=1)
+
+    @property
+    def _has_work(self) -> bool:
+        """True while something runs that no connection carries."""
+        return not self._services.is_idle()
 
     def _await_renewal(self) -> None:
         """Block while the child renews the service's login, for as long as the grace allows."""

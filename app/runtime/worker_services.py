@@ -12,6 +12,7 @@ import gevent
 from app.answer_store.stored_answer import AnswerStore
 from app.backend.engine import Engine
 from app.errors import Draining
+from app.http.background_answers import BackgroundAnswers
 from app.observability.loop_watch import LoopWatch
 from app.observability.trace_buffer import TraceBuffer
 from app.process.lifecycle import LastExit
@@ -46,6 +47,7 @@ class WorkerServices:
         self.traces: TraceBuffer | None = None
         self.loop_watch: LoopWatch | None = None
         self.answer_store: AnswerStore | None = None
+        self.background: BackgroundAnswers | None = None
         self._demo = demo
         self._reported: LastExit | None = None
 
@@ -133,7 +135,13 @@ class WorkerServices:
         if self.engine.admission.running:
             log.warning("drain_grace_over", extra={"running": self.engine.admission.running})
         self.backend.end_turns(error)
+        if self.background is not None:
+            self.background.end(error)
         return error
+
+    def is_idle(self) -> bool:
+        """Return True if nothing runs that no request carries. Does not block."""
+        return self.background is None or self.background.is_idle
 
     def stop(self) -> None:
         """End the processes. Blocks until they are gone."""

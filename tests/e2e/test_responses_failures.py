@@ -82,7 +82,7 @@ def test_a_bad_body_is_named(gateway: Gateway, body: bytes, code: str, param: st
 @pytest.mark.parametrize(
     ("field", "value", "code", "param"),
     [
-        ("background", True, "unsupported_parameter", "background"),
+        ("background", "yes", "invalid_type", "background"),
         ("conversation", "conv_1", "unsupported_parameter", "conversation"),
         ("conversation", {"id": "conv_1"}, "unsupported_parameter", "conversation"),
         ("prompt", {"id": "pmpt_1"}, "unsupported_parameter", "prompt"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain as chained
 from typing import Any, TypeVar
 
@@ -13,6 +13,7 @@ from app.answer_store.stored_answer import MOST_CHAIN_BYTES, StoredAnswer
 from app.api.input_items import encrypted_content
 from app.api.responses.input_list import to_keep, with_distinct_ids
 from app.api.responses.request import ResponseBody
+from app.api.responses.resource import Heading, lost
 from app.backend.request import Item
 from app.errors import (
     AnswerNotFound,
@@ -29,6 +30,9 @@ from app.json_cost import MOST_VALUES, has_too_many_values
 
 _MOST_LOOKUPS = 1000
 """Of one request: one for each response that it refers to, and for each item that is not there."""
+
+_EVENT_BYTES = 120
+"""Of a stream, for each byte of its shape: that has two or three for a piece of text, which is an event."""
 
 Result = TypeVar("Result")
 
@@ -47,7 +51,7 @@ def owner() -> str:
 
 
 def find(response_id: str, copies: int = 1) -> StoredAnswer:
-    """Return a response of the caller's, of which `copies` will be in memory. Blocks.
+    """Return a response of the caller's, of which `copies` will be in memory, and its events if more than one. Blocks.
 
     Raises `AnswerNotFound`, `StoreFailed`, `WorkerBusy`.
     """
@@ -55,6 +59,8 @@ def find(response_id: str, copies: int = 1) -> StoredAnswer:
     if stored is None:
         raise _not_found(response_id)
     _hold(*[stored] * copies)
+    if copies > 1:
+        _hold_bytes(len(stored.shape) * _EVENT_BYTES)
     return stored
 
 
@@ -62,6 +68,13 @@ def remove(response_id: str) -> None:
     """Remove a response of the caller's. Blocks; raises `AnswerNotFound`, `StoreFailed`."""
     if not services().answer_store.delete(owner(), response_id):
         raise _not_found(response_id)
+
+
+def shown(stored: StoredAnswer) -> bytes:
+    """Return a response as its caller is shown it, as JSON: one that nobody works on any more has failed."""
+    if not stored.holder or stored.is_held:
+        return stored.answer
+    return orjson.dumps(lost(orjson.loads(stored.answer)))
 
 
 def given_to(response_id: str, take: Callable[[tuple[Item, ...]], Result]) -> Result:
@@ -119,7 +132,10 @@ def _check_references(body: ResponseBody) -> None:
 
 def _hold(*found: StoredAnswer) -> None:
     """Count what was read like a body, until the request is over. Raises `WorkerBusy` where there is no room."""
-    size = sum(answer.cost for answer in found)
+    _hold_bytes(sum(answer.cost for answer in found))
+
+
+def _hold_bytes(size: int) -> None:
     current_record().looked_up_bytes += size
     current_lifetime().on_close(services().bodies.memory.reserve(owner(), size).release)
 
@@ -173,6 +189,13 @@ def _chain(previous_id: str | None) -> tuple[StoredAnswer, ...]:
             param="previous_response_id",
             code="previous_response_not_found",
         )
+    if chain[-1].is_held:
+        raise InvalidRequest(
+            f"Previous response with id '{previous_id[:80]}' is still in progress. Wait until it has ended, or "
+            "cancel it.",
+            param="previous_response_id",
+            code="RESPONSE_IN_PROGRESS",
+        )
     return chain
 
 
@@ -221,33 +244,44 @@ def is_kept(body: ResponseBody) -> bool:
     return body.is_stored and services().answer_store.is_on
 
 
+def unanswered(body: ResponseBody, before: Before, heading: Heading) -> StoredAnswer:
+    """Return what is kept of a request, without an answer yet. Blocks."""
+    # As bytes: a stream may last long, and its conversation be large.
+    given = long_work.run(to_keep, body.input, heading.id, before.references)
+    return StoredAnswer(
+        heading.id, owner(), heading.created, body.previous_id, answer=b"", given=given, made=b"[]"
+    )
+
+
+def answered(
+    stored: StoredAnswer, response: dict[str, Any], made: Sequence[Item], shape: bytes = b""
+) -> StoredAnswer:
+    """Return what is kept of a request with its answer; `made` has the items that are needed to go on."""
+    return replace(
+        stored,
+        answer=orjson.dumps(response),
+        made=orjson.dumps(made),
+        parts=tuple(item["id"] for item in made),
+        shape=shape,
+        holder="",
+    )
+
+
 Keep = Callable[[dict[str, Any]], None]
 
 
-def keeper(body: ResponseBody, before: Before, response_id: str, made: Sequence[Item]) -> Keep:
+def keeper(body: ResponseBody, before: Before, heading: Heading, made: Sequence[Item]) -> Keep:
     """Return what keeps a whole response before its client is told of it, and says in it whether it is kept.
 
     `made` has the items that are needed to go on, once the response is whole. What is returned blocks.
     """
     if not is_kept(body):
         return lambda _: None
-    # As bytes: a stream may last long, and its conversation be large.
-    given = long_work.run(to_keep, body.input, response_id, before.references)
-    store, mine, previous = services().answer_store, owner(), body.previous_id
+    begun, store = unanswered(body, before, heading), services().answer_store
 
     def keep(response: dict[str, Any]) -> None:
-        stored = StoredAnswer(
-            id=response_id,
-            owner=mine,
-            created=response["created_at"],
-            before=previous,
-            answer=orjson.dumps(response),
-            given=given,
-            made=orjson.dumps(made),
-            parts=tuple(item["id"] for item in made),
-        )
         try:
-            store.put(stored)
+            store.put(answered(begun, response, made))
         except StoreFailed:  # logged and counted by the store; the answer is good all the same
             response["store"] = False
 

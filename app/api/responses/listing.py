@@ -13,14 +13,20 @@ from flask import Response, request
 from app.answer_store.stored_answer import StoredAnswer
 from app.answers.field_errors import invalid_value
 from app.api.responses.input_list import joined, listed
+from app.api.responses.kept import shown
 from app.api.responses.replay import events
+from app.api.responses.shape import Shape
 from app.backend.request import Item
 from app.errors import InvalidRequest
 from app.http import long_work, sse
+from app.http.frames import frame
 
 _LONG_BYTES = 64 * 1024
 REPLAY_COPIES = 6
 """A text stands in five events: those of its pieces, its own end, its part's, its item's, and the response's."""
+
+_QUEUED = 2
+"""Events before a response has its turn."""
 
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
 
@@ -75,19 +81,32 @@ def replay_after() -> int | None:
 
 def replay(stored: StoredAnswer, after: int) -> Response:
     """Return a response that is over as a stream of its events, those behind the number `after`."""
-    body = long_work.run_if(len(stored.answer) > _LONG_BYTES, _frames, stored.answer, after)
-    return sse.finished(body)
+    is_long = len(stored.answer) + len(stored.shape) > _LONG_BYTES
+    return sse.finished(long_work.run_if(is_long, frames, shown(stored), stored.shape, after))
 
 
-def _frames(answer: bytes, after: int) -> bytes:
-    return b"".join(_numbered(events(orjson.loads(answer)), after))
+def frames(answer: bytes, shape: bytes, after: int) -> bytes:
+    """Return the events of a response behind a number, as they go out. Its end is always among them."""
+    found = [*events(orjson.loads(answer), Shape.parse(shape))]
+    return b"".join(_numbered(found, after))
 
 
-def _numbered(found: Iterator[Mapping[str, Any]], after: int) -> Iterator[bytes]:
+def first_frames(answer: bytes, after: int) -> bytes:
+    """Return the first events of a response that is still in the making."""
+    found = [*events(orjson.loads(answer), Shape(_QUEUED))][:_QUEUED]
+    return b"".join(_numbered(found, after, is_whole=False))
+
+
+def _numbered(
+    found: Sequence[Mapping[str, Any]], after: int, *, is_whole: bool = True
+) -> Iterator[bytes]:
+    last = len(found) - 1
     for number, event in enumerate(found):
-        if number > after:
-            data = orjson.dumps({"type": event["type"], "sequence_number": number, **event})
-            yield sse.frame((event["type"], data))
+        # One that was lost had more events than anybody knows now.
+        shown_as = max(number, after + 1) if is_whole and number == last else number
+        if shown_as > after:
+            data = orjson.dumps({"type": event["type"], "sequence_number": shown_as, **event})
+            yield frame((event["type"], data))
 
 
 def _number(name: str, default: int, least: int, most: int) -> int:

@@ -57,6 +57,11 @@ class ResponseBody:
         """True if the answer is to be kept."""
         return bool(self.given.get("store", True))
 
+    @property
+    def is_background(self) -> bool:
+        """True if nobody waits for the answer."""
+        return bool(self.given.get("background", False))
+
     def references(self) -> Iterator[str]:
         """Yield the ids of kept items that the input means."""
         yield from filter(None, map(referred, self.input))
@@ -95,6 +100,11 @@ def parse_body(body: Mapping[str, Any], *, needs_model: bool = True) -> Response
     given, ignored = check_fields(body, needs_model=needs_model)
     _check_metadata(given.get("metadata", {}))
     _check_include(given.get("include", []))
+    if given.get("background") and not given.get("store", True):
+        raise InvalidRequest(
+            "Invalid 'background': a background response has to be stored. Leave 'store' out, or set it to true.",
+            param="background",
+        )
     return ResponseBody(given, ignored, _input(given), conversation_names(body))
 
 

@@ -20,6 +20,7 @@ from app.errors import (
     PromptRefused,
     QuotaExhausted,
     RateLimited,
+    WorkerUnavailable,
 )
 
 _INCOMPLETE: Mapping[Cause, str] = MappingProxyType(
@@ -38,6 +39,11 @@ _IMAGE_CODES = frozenset(
 def status_of(cause: Cause) -> str:
     """Return OpenAI's `status` for the end of an answer."""
     return "incomplete" if cause in _INCOMPLETE else "completed"
+
+
+def terminal_event(status: str) -> str:
+    """Return the name of the last event of a stream. For a response that was cancelled OpenAI documents none."""
+    return "incomplete" if status == "cancelled" else status
 
 
 class Heading:
@@ -68,9 +74,9 @@ class Heading:
             "store": is_kept and request.body.is_stored,
         }
 
-    def begun(self) -> dict[str, Any]:
+    def begun(self, status: str = "in_progress") -> dict[str, Any]:
         """Return the response that has said nothing yet."""
-        return dict(self._members)
+        return self._members | {"status": status}
 
     def whole(
         self, cause: Cause, output: list[dict[str, Any]], usage: Usage | None, summary: Summary
@@ -96,6 +102,17 @@ class Heading:
         }
         return self.begun() | ended | {"codex_metadata": error.to_envelope()}
 
+    def cancelled(self, output: list[dict[str, Any]]) -> dict[str, Any]:
+        """Return the response that its caller has given up, with what it had said by then."""
+        return self.begun("cancelled") | {"output": output}
+
+
+def lost(response: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a response in the making on which nobody works any more."""
+    error = WorkerUnavailable("The gateway's process that worked on this response has gone.")
+    failure = {"code": error_code(error), "message": error.message}
+    return {**response, "status": "failed", "error": failure, "codex_metadata": error.to_envelope()}
+
 
 def _repeated(request: ResponseRequest) -> dict[str, Any]:
     """Return every member of a response that has said nothing, but for those of its heading."""
@@ -105,7 +122,7 @@ def _repeated(request: ResponseRequest) -> dict[str, Any]:
         "object": "response",
         "created_at": 0,
         "status": "in_progress",
-        "background": False,
+        "background": given.get("background", False),
         "completed_at": None,
         "error": None,
         "frequency_penalty": given.get("frequency_penalty", 0.0),

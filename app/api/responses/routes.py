@@ -12,10 +12,10 @@ from flask import Blueprint, Response
 
 from app.answers.model_names import Resolved
 from app.answers.plan import AnswerPlan, Prompt, RequestWords
-from app.api.responses import kept, listing
+from app.api.responses import background, kept, listing
 from app.api.responses.request import ResponseRequest, parse_body, to_request
 from app.api.responses.resource import Heading
-from app.api.responses.wire import ResponsesWire
+from app.api.responses.wire import BackgroundWire, ResponsesWire
 from app.backend.request import TurnRequest
 from app.errors import GatewayError, RequestPart
 from app.http import long_work, respond
@@ -56,8 +56,6 @@ def create_response() -> Response:
     heading = Heading(
         who.id, who.created, resolved.name, request, effort, is_kept=kept.is_kept(body)
     )
-    wire = ResponsesWire(heading, request)
-    wire.keep = kept.keeper(body, before, who.id, wire.output.kept)
     prompt = Prompt(
         to_turn_request(request, resolved, conversation_name(body.names)),
         request.constraints,
@@ -69,6 +67,13 @@ def create_response() -> Response:
         pixels=request.pixels,
     )
     plan = AnswerPlan((prompt,), words, resolved, request.ignored)
+    if body.is_background:
+        stored = kept.unanswered(body, before, heading)
+        return background.respond_in_background(
+            plan, BackgroundWire(heading, request), stored, request
+        )
+    wire = ResponsesWire(heading, request)
+    wire.keep = kept.keeper(body, before, heading, wire.output.kept)
     return respond.respond(plan, wire, is_stream=request.stream, before_sent=wire.keep)
 
 
@@ -93,14 +98,24 @@ def to_turn_request(
 def retrieve_response(response_id: str) -> Response:
     """Return a response that was kept, whole or as a stream of its events (OpenAI: get a model response)."""
     after = listing.replay_after()
-    if after is not None:
-        return listing.replay(kept.find(response_id, listing.REPLAY_COPIES), after)
-    return Response(kept.find(response_id).answer, content_type="application/json")
+    if (running := background.find(response_id)) is not None:
+        return background.show(running) if after is None else background.follow(running, after)
+    if after is None:
+        return Response(kept.shown(kept.find(response_id)), content_type="application/json")
+    stored = kept.find(response_id, listing.REPLAY_COPIES)
+    return background.watch(stored, after) if stored.is_held else listing.replay(stored, after)
+
+
+@blueprint.post("/v1/responses/<response_id>/cancel")
+def cancel_response(response_id: str) -> Response:
+    """End a background response that still runs or waits (OpenAI: cancel a response)."""
+    return background.cancel(response_id)
 
 
 @blueprint.delete("/v1/responses/<response_id>")
 def delete_response(response_id: str) -> dict[str, object]:
-    """Remove a response that was kept (OpenAI: delete a model response)."""
+    """Remove a response that was kept, and end it if it still runs (OpenAI: delete a model response)."""
+    background.forget(response_id)
     kept.remove(response_id)
     return {"id": response_id, "object": "response", "deleted": True}
 

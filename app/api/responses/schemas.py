@@ -69,7 +69,6 @@ IGNORED: Mapping[str, tuple[Any, ...]] = MappingProxyType(
 
 REFUSED: Mapping[str, tuple[Any, ...]] = MappingProxyType(
     {
-        "background": (False,),
         "conversation": (),
         "prompt": (),
         "top_logprobs": (0,),

@@ -42,9 +42,9 @@ class SummaryWire:
         """Return an empty piece."""
         return "summary.piece", orjson.dumps({"piece": ""})
 
-    def error(self, error: GatewayError) -> Payload:
-        """Return the envelope as an event."""
-        return "summary.failed", orjson.dumps(error.to_envelope())
+    def error(self, error: GatewayError) -> Iterator[Payload]:
+        """Yield the envelope as an event."""
+        yield "summary.failed", orjson.dumps(error.to_envelope())
 
     def whole(self, chunks: Iterable[Chunk], summary: Summary) -> dict[str, Any]:
         """Return the one object of an answer that is no stream."""

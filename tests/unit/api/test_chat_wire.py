@@ -29,7 +29,7 @@ from app.answers.summary import Summary
 from app.api.chat_completions.wire import ChatWire
 from app.api.choices_wire import Envelope, render_usage
 from app.backend.events import Usage
-from app.http import sse
+from app.http.frames import frame as framed
 
 USAGE = Usage(input=50, cached_input=40, output=9, reasoning_output=3, total=59)
 SUMMARY = Summary(
@@ -88,7 +88,7 @@ def rendered(made: ChatWire, chunks: list[Chunk]) -> bytes:
     """Frames as they go out; no event of a chat completion has a name."""
     payloads = list(made.payloads(chunks, lambda: SUMMARY))
     assert all(event is None for event, _ in payloads)
-    return b"".join(map(sse.frame, payloads))
+    return b"".join(map(framed, payloads))
 
 
 def call(index: int, call_id: str, name: str, arguments: str) -> list[Chunk]:
@@ -232,7 +232,7 @@ def test_a_sign_of_life_is_exactly_these_bytes(closing: str, *, include_usage: b
     made = wire(include_usage=include_usage)
     rendered(made, [Began(0)])
     frame = f"{OPENING}{DELTA % (0, '{}')}{closing}\n\n"
-    assert sse.frame(made.sign_of_life()) == frame.encode()
+    assert framed(made.sign_of_life()) == frame.encode()
 
 
 # The stream
@@ -342,7 +342,7 @@ def test_a_sign_of_life_is_about_a_choice_that_is_open() -> None:
     ]
     for chunks in batches:
         rendered(made, chunks)
-        of += frames_of(sse.frame(made.sign_of_life()))[0]["choices"]
+        of += frames_of(framed(made.sign_of_life()))[0]["choices"]
     assert [choice["index"] for choice in of] == [0, 1, 1]
     assert [choice["delta"] for choice in of] == [{}, {}, {}]
 

@@ -11,14 +11,14 @@ import pytest
 from app.answers.chunks import Began, Chunk, Refusal, Text
 from app.api.choices_wire import Envelope
 from app.api.completions.wire import CompletionWire
-from app.http import sse
+from app.http.frames import frame
 
 LONG = '"é' * 100_000
 
 
 def frames(made: CompletionWire, *chunks: Chunk) -> list[dict[str, Any]]:
     payloads = list(made.payloads(chunks, Mock()))
-    assert max((len(sse.frame(payload)) for payload in payloads), default=0) < 17 * 1024
+    assert max((len(frame(payload)) for payload in payloads), default=0) < 17 * 1024
     return [orjson.loads(data) for _, data in payloads]
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from app import create_app
 from app.errors import InternalError, OutOfMemory
-from app.http.error_handlers import unforeseen
+from app.http.defects import unforeseen
 from app.settings import load_settings
 
 KEY = "x" * 32

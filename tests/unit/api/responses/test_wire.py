@@ -325,19 +325,33 @@ def test_a_try_that_is_taken_back_leaves_nothing() -> None:
         (InvalidRequest("No.", code="other"), "server_error"),
     ],
 )
-def test_a_failure_keeps_what_is_finished(error: GatewayError, code: str) -> None:
+def test_a_failure_keeps_what_was_said(error: GatewayError, code: str) -> None:
     made = wire()
     batches = [[Began(0), *said("a"), ItemBegan(0, ItemKind.MESSAGE, "msg_2"), Text(0, "b")]]
     events = rendered(made, batches)
-    event = parsed(made.error(error))
-    strict(EVENTS, event)
-    assert event["sequence_number"] == len(events)
+    *ends, event = (parsed(payload) for payload in made.error(error))
+    for one in (*ends, event):
+        strict(EVENTS, one)
+    assert kinds(ends) == ["output_text.done", "content_part.done", "output_item.done"]
+    assert event["sequence_number"] == len(events) + 3
     response = event["response"]
     assert (event["type"], response["status"]) == ("response.failed", "failed")
     assert response["error"] == {"code": code, "message": error.message}
     assert response["codex_metadata"] == error.to_envelope()
-    assert [item["id"] for item in response["output"]] == ["msg_1"]
+    whole, cut = response["output"]
+    assert (whole["id"], whole["status"]) == ("msg_1", "completed")
+    assert (cut["id"], cut["status"]) == ("msg_2", "incomplete")
+    assert ends[-1]["item"] == cut
     assert made.end is None
+
+
+def test_a_failure_tells_the_end_of_what_had_ended() -> None:
+    made = wire()
+    events = rendered(made, [[Began(0), *said("a")]])
+    assert kinds(events)[-1] == "output_text.delta", "its status is not known before what follows"
+    *ends, failed = (parsed(payload) for payload in made.error(UpstreamError("gone")))
+    assert ends[-1]["item"] == failed["response"]["output"][0]
+    assert ends[-1]["item"]["status"] == "completed"
 
 
 def test_signs_of_life_are_pieces_of_nothing_where_there_is_an_open_part() -> None:
