@@ -19,6 +19,7 @@ from app.answers.field_errors import (
     missing,
     required_string,
 )
+from app.api.compaction import unpacked
 from app.api.content import RESPONSE_PARTS, ImageFields, Past, PixelCount, to_content
 from app.api.conversation import Conversation
 from app.api.search_items import tool_search, web_search
@@ -35,6 +36,7 @@ _OF_MODEL = frozenset(
         *("function_call", "custom_tool_call", "reasoning", "web_search_call", "tool_search_call"),
         *("file_search_call", "code_interpreter_call", "computer_call", "image_generation_call"),
         *("local_shell_call", "shell_call", "apply_patch_call", "mcp_call", "mcp_list_tools"),
+        "compaction",
     }
 )
 _SHOWN = 64
@@ -244,6 +246,24 @@ class InputReader:
             {"type": "reasoning", "id": item_id, "summary": summary, "encrypted_content": encrypted}
         )
 
+    def compaction(self, item: Mapping[str, Any], where: str) -> None:
+        """Read what a conversation was compacted to: by this gateway, or by the upstream, which alone can read it."""
+        content = required_string(item, "encrypted_content", where)
+        checked_length(content, f"{where}.encrypted_content")
+        try:
+            summary = unpacked(content)
+        except ValueError as error:
+            raise InvalidRequest(
+                f"Invalid '{where}.encrypted_content': it is damaged.",
+                param=f"{where}.encrypted_content",
+            ) from error
+        if summary is not None:
+            self.conversation.say("user", [{"type": "input_text", "text": summary}])
+            return
+        item_id = item.get("id")
+        named = {"id": item_id} if isinstance(item_id, str) else {}
+        self.conversation.put({"type": "compaction", **named, "encrypted_content": content})
+
     def reference(self, item: Mapping[str, Any], where: str) -> None:
         """Read a reference to an item that this gateway has kept."""
         item_id = required_string(item, "id", where)
@@ -292,6 +312,7 @@ _KINDS: Mapping[str, Callable[[InputReader, Mapping[str, Any], str], None]] = Ma
         "custom_tool_call": InputReader.custom_tool_call,
         "custom_tool_call_output": InputReader.result,
         "reasoning": InputReader.reasoning,
+        "compaction": InputReader.compaction,
         "item_reference": InputReader.reference,
         "additional_tools": InputReader.more_tools,
         "web_search_call": InputReader.search_of_the_web,

@@ -40,6 +40,7 @@ ITEMS = Kinds(
         "function_call_output": _RESULT,
         "custom_tool_call_output": _RESULT,
         "reasoning": Members(_ECHO | {"summary", "encrypted_content", "content"}),
+        "compaction": Members(_ECHO | {"encrypted_content", "created_by"}),
         "item_reference": members("id", "type"),
     },
     otherwise="message",

@@ -20,6 +20,8 @@ _VERY_CLOSE, _CLOSE = 0.9, 0.8
 
 _BASE = "The base URL of a client ends in /v1 here."
 
+_NO_CONVERSATIONS = "A conversation goes on with 'previous_response_id'."
+
 _NOT_CONVERSATIONS = re.compile(r"(?:/v1)*(/(?:embeddings|audio|images|moderations))(?=/|\Z)")
 """What OpenAI has and clients look for, but no model behind codex does."""
 
@@ -27,8 +29,8 @@ _OF_OPENAI = re.compile(
     r"(?:/v1)*(/(?:assistants|batches|containers|conversations|evals|files|fine_tuning|organization|realtime|threads"
     r"|uploads|vector_stores|videos))(?=/|\Z)"
 )
-_BELOW_RESPONSES = re.compile(r"/v1/responses/(?:compact|input_tokens)/?\Z")
-"""What stands where the id of a response does."""
+_TOKENS = re.compile(r"/v1/responses/input_tokens/?\Z")
+"""It stands where the id of a response does."""
 
 _OF_GOOGLE = re.compile(r"/v1(?:alpha|beta\d*)?/models/[^/]*:")
 _OF_OTHERS = (
@@ -62,7 +64,10 @@ def advice_for(path: str, endpoints: Sequence[str], is_served: Callable[[str], b
     if right is not None:
         return f"Did you mean {right}? {_BASE}"
     if found := _OF_OPENAI.match(plain):
-        return f"This gateway does not serve /v1{found[1]}, only {', '.join(_of_v1(endpoints))}."
+        way = f" {_NO_CONVERSATIONS}" if found[1] == "/conversations" else ""
+        return (
+            f"This gateway does not serve /v1{found[1]}, only {', '.join(_of_v1(endpoints))}.{way}"
+        )
     for pattern, whose in _OF_OTHERS:
         if pattern.match(plain):
             return (
@@ -78,8 +83,11 @@ def advice_for(path: str, endpoints: Sequence[str], is_served: Callable[[str], b
 
 def advice_for_method(path: str) -> str:
     """Return a sentence about a path that has a route, but of another method; empty if nothing is known that helps."""
-    if _BELOW_RESPONSES.match(path[:_SHOWN]):
-        return "This gateway has no such endpoint: it neither compacts conversations nor counts their tokens."
+    if _TOKENS.match(path[:_SHOWN]):
+        return (
+            "This gateway has no such endpoint: codex cannot count tokens, and an estimate would pass for a count. "
+            "Every answer has its 'usage'."
+        )
     return ""
 
 

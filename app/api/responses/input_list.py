@@ -21,6 +21,7 @@ _PREFIXES: Mapping[str, str] = MappingProxyType(
         "custom_tool_call": "ctc",
         "custom_tool_call_output": "ctco",
         "reasoning": "rs",
+        "compaction": "cmp",
     }
 )
 _WITH_STATUS = frozenset({"message", "function_call", "function_call_output"})

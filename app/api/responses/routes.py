@@ -13,7 +13,8 @@ from flask import Blueprint, Response
 from app.answers.model_names import Resolved
 from app.answers.plan import AnswerPlan, Prompt, RequestWords
 from app.api.responses import background, kept, listing
-from app.api.responses.request import ResponseRequest, parse_body, to_request
+from app.api.responses.compact import CompactionWire, compacting, parse_compaction
+from app.api.responses.request import ResponseBody, ResponseRequest, parse_body, to_request
 from app.api.responses.resource import Heading
 from app.api.responses.wire import BackgroundWire, ResponsesWire
 from app.backend.request import TurnRequest
@@ -43,30 +44,9 @@ WORDS = RequestWords(
 def create_response() -> Response:
     """Answer one request (OpenAI: create a model response)."""
     body = read_request(partial(parse_body, needs_model=not respond.has_default_model()))
-    try:
-        before = kept.look_up(body)
-    except GatewayError as error:
-        WORDS.put_into(error)
-        raise
+    before = _look_up(body)
     request = long_work.run(to_request, body, before.items, before.references)
-    words = replace(WORDS, tools=request.tools.fields) if request.tools.tools else WORDS
-    resolved = respond.resolve_model(words, request.model, request.effort)
-    who = respond.identity("resp_")
-    effort = resolved.effort or resolved.model.default_effort
-    heading = Heading(
-        who.id, who.created, resolved.name, request, effort, is_kept=kept.is_kept(body)
-    )
-    prompt = Prompt(
-        to_turn_request(request, resolved, conversation_name(body.names)),
-        request.constraints,
-        1,
-        request.image_fields,
-        request.instructions,
-        is_recalled=bool(before.items or before.references),
-        past_images=request.past_images,
-        pixels=request.pixels,
-    )
-    plan = AnswerPlan((prompt,), words, resolved, request.ignored)
+    plan, heading = _plan(request, before)
     if body.is_background:
         stored = kept.unanswered(body, before, heading)
         return background.respond_in_background(
@@ -75,6 +55,47 @@ def create_response() -> Response:
     wire = ResponsesWire(heading, request)
     wire.keep = kept.keeper(body, before, heading, wire.output.kept)
     return respond.respond(plan, wire, is_stream=request.stream, before_sent=wire.keep)
+
+
+@blueprint.post("/v1/responses/compact")
+def compact_conversation() -> Response:
+    """Return a conversation that is shorter and can be continued (OpenAI: compact a response)."""
+    body = read_request(partial(parse_compaction, needs_model=not respond.has_default_model()))
+    before = _look_up(body)
+    request = long_work.run(to_request, body, before.items, before.references)
+    plan, heading = _plan(compacting(request), before)
+    wire = CompactionWire(heading, request, before.items, before.references)
+    return respond.respond(plan, wire, is_stream=False)
+
+
+def _look_up(body: ResponseBody) -> kept.Before:
+    try:
+        return kept.look_up(body)
+    except GatewayError as error:
+        WORDS.put_into(error)
+        raise
+
+
+def _plan(request: ResponseRequest, before: kept.Before) -> tuple[AnswerPlan, Heading]:
+    """Return what is asked of the model, and what every object of the response repeats. Blocks."""
+    words = replace(WORDS, tools=request.tools.fields) if request.tools.tools else WORDS
+    resolved = respond.resolve_model(words, request.model, request.effort)
+    who = respond.identity("resp_")
+    effort = resolved.effort or resolved.model.default_effort
+    heading = Heading(
+        who.id, who.created, resolved.name, request, effort, is_kept=kept.is_kept(request.body)
+    )
+    prompt = Prompt(
+        to_turn_request(request, resolved, conversation_name(request.body.names)),
+        request.constraints,
+        1,
+        request.image_fields,
+        request.instructions,
+        is_recalled=bool(before.items or before.references),
+        past_images=request.past_images,
+        pixels=request.pixels,
+    )
+    return AnswerPlan((prompt,), words, resolved, request.ignored), heading
 
 
 def to_turn_request(

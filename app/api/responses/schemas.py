@@ -18,6 +18,7 @@ from app.api.input_members import ITEMS, TEXT_OPTIONS, check_input
 from app.api.members import Kinds, Members
 from app.api.responses.input_list import written
 from app.api.sampling import STREAM_OPTIONS
+from app.errors import InvalidRequest
 from app.http.fields import OneOf, Ranged, SamplingSchema, Typed
 
 
@@ -101,6 +102,13 @@ def check_fields(
     body: Mapping[str, Any], *, needs_model: bool = True
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Return the fields that were given, and the names of those that have no effect. Raises `InvalidRequest`."""
+    if body.get("conversation") is not None:
+        raise InvalidRequest(
+            "Unsupported parameter: 'conversation' is not supported, since this gateway keeps responses and no "
+            "conversations. Go on with 'previous_response_id', or send the whole conversation as 'input'.",
+            param="conversation",
+            code="unsupported_parameter",
+        )
     given, known = _FIELDS.load(body, needs_model=needs_model)
     if "input" in known:
         check_input(known["input"])
