@@ -36,6 +36,17 @@ _IMAGE_CODES = frozenset(
 )
 
 
+_NOT_AGAIN: Mapping[str, Any] = MappingProxyType(
+    {
+        "instructions": None,
+        "tools": [],
+        "metadata": {},
+        "text": {"format": {"type": "text"}, "verbosity": "medium"},
+    }
+)
+"""What a response has of a request that is long, as it is where a request has none of it."""
+
+
 def status_of(cause: Cause) -> str:
     """Return OpenAI's `status` for the end of an answer."""
     return "incomplete" if cause in _INCOMPLETE else "completed"
@@ -77,6 +88,10 @@ class Heading:
     def begun(self, status: str = "in_progress") -> dict[str, Any]:
         """Return the response that has said nothing yet."""
         return self._members | {"status": status}
+
+    def silent(self, status: str, output: list[dict[str, Any]]) -> dict[str, Any]:
+        """Return the response for a sign of life, without what of the request is long and was told already."""
+        return self.begun(status) | {**_NOT_AGAIN, "output": output}
 
     def whole(
         self, cause: Cause, output: list[dict[str, Any]], usage: Usage | None, summary: Summary

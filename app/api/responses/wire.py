@@ -94,7 +94,7 @@ class ResponsesWire:
         # with, so it has what is finished.
         event = self.output.silence()
         if event is None:
-            so_far = self._heading.begun() | {"output": self.output.shown}
+            so_far = self._heading.silent("in_progress", self.output.shown)
             event = _lifecycle("in_progress", so_far)
         return self._numbered(event)
 
@@ -183,7 +183,8 @@ class BackgroundWire(ResponsesWire):
 
     def sign_of_life(self) -> Payload:
         """Return an event that adds nothing, under the number of the last one: each of several readers gets its own."""
-        event = self.output.silence() or _lifecycle("in_progress", self.snapshot())
+        so_far = self._heading.silent(self._status, self.output.shown)
+        event = self.output.silence() or _lifecycle("in_progress", so_far)
         return _payload(event, self.last)
 
     def _events(self, chunk: Chunk) -> Iterator[Event]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 import gevent
@@ -39,6 +39,7 @@ class FakeAnswer:
     ) -> None:
         self.chunks, self.hold_at, self.error = chunks, hold_at, error
         self.is_closed = False
+        self.committed: list[Chunk] = []
         self.is_held, self.go_on = Event(), Event()
 
     def __iter__(self) -> Iterator[list[Chunk] | None]:
@@ -52,7 +53,7 @@ class FakeAnswer:
             raise self.error
 
     def commit(self, chunks: list[Chunk]) -> None:
-        pass
+        self.committed += chunks
 
     def summary(self) -> Summary:
         return SUMMARY
@@ -69,6 +70,7 @@ class FakeKept:
         self.is_taken = False
         self.is_removed = False  # since it last said that it works on it
         self.settled: list[dict[str, Any]] = []
+        self.on_settle: list[Callable[[], object]] = []
         self.renewed: list[str] = []
 
     def renew(self, snapshot: dict[str, Any]) -> bool:
@@ -76,6 +78,8 @@ class FakeKept:
         return not self.is_taken
 
     def settle(self, ended: dict[str, Any]) -> bool:
+        for call in self.on_settle:
+            call()
         if self.failures:
             self.failures -= 1
             raise StoreFailed("no")
@@ -145,7 +149,9 @@ def test_what_is_told_has_been_stored() -> None:
     assert kinds(events)[:3] == ["created", "queued", "in_progress"]
     assert stage.kept.settled == [events[-1]["response"]] == [stage.running.response()]
     assert stage.record.outcome == "completed"
-    assert cast("FakeAnswer", stage.made).is_closed
+    made = cast("FakeAnswer", stage.made)
+    assert made.is_closed
+    assert made.committed == WHOLE[:-1], "what was told is not tried again"
     assert stage.room.shares.used > 0, "its reader has not gone"
     stage.source.close()
     assert stage.room.shares.used == 0
@@ -164,10 +170,13 @@ def test_who_ends_it_ends_its_turn(cause: GatewayError | Cancelled) -> None:
     made = FakeAnswer(WHOLE, hold_at=3)
     stage = Stage(made)
     made.is_held.wait(DEADLINE_S)
+    closed: list[bool] = []
+    stage.kept.on_settle.append(lambda: closed.append(made.is_closed))
     stage.running.end(cause)
     stage.running.end(UpstreamError("too late"))
     events = stage.follow()
     stage.finish()
+    assert closed == [True], "its turn does not wait for the store"
     (settled,) = stage.kept.settled
     assert settled == events[-1]["response"]
     assert settled["status"] == ("cancelled" if isinstance(cause, Cancelled) else "failed")

@@ -354,6 +354,15 @@ def test_a_failure_tells_the_end_of_what_had_ended() -> None:
     assert ends[-1]["item"]["status"] == "completed"
 
 
+def test_a_sign_of_life_repeats_nothing_long_of_the_request() -> None:
+    long = "x" * 10_000
+    made = wire(instructions=long, metadata={"a": "b" * 500})
+    rendered(made, [[Began(0)]])
+    _, data = made.sign_of_life()
+    strict(EVENTS, json.loads(data))
+    assert len(data) < 2_000
+
+
 def test_signs_of_life_are_pieces_of_nothing_where_there_is_an_open_part() -> None:
     made = wire()
     seen = []
