@@ -186,6 +186,13 @@ class UnsupportedContentType(InvalidRequest):
     default_code = "unsupported_content_type"
 
 
+class UnsupportedContentEncoding(InvalidRequest):
+    """The body is compressed in a way that this gateway does not read, or too many times."""
+
+    status = 415
+    default_code = "UNSUPPORTED_CONTENT_ENCODING"
+
+
 # The upstream, or the account behind it, refused or failed.
 
 

@@ -1,4 +1,4 @@
-"""Request bodies: read whole, within limits and deadlines, and only then parsed.
+"""Request bodies: read whole, within limits and deadlines, decompressed, and only then parsed.
 
 What a body costs is known before it is parsed, and a long one is parsed where it holds up nobody.
 """
@@ -6,7 +6,8 @@ What a body costs is known before it is parsed, and a long one is parsed where i
 from __future__ import annotations
 
 from codecs import BOM_UTF8
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import orjson
@@ -25,6 +26,8 @@ from app.errors import (
     UnsupportedContentType,
 )
 from app.http.body_budget import BLOCK_BYTES
+from app.http.compressed_body import Bounds, decompress
+from app.http.content_codings import Coding, codings_of
 from app.http.long_work import run
 from app.http.request_context import current_record
 from app.http.request_lifetime import current_lifetime
@@ -39,13 +42,15 @@ def read_request(parse: Callable[[dict[str, Any]], Parsed]) -> Parsed:
     """Return what `parse` makes of the body, a JSON object. Blocks while it arrives.
 
     `parse` must need nothing of the request: a long body is parsed in a thread. Raises what it raises, and
-    `UnsupportedContentType`, `BodyTooLarge`, `TooManyValues`, `BodyTimeout`, `InvalidJson`, `WorkerBusy` where the
-    bodies of all requests together are too large, or `InvalidRequest` for JSON that is no object. The limits hold for
-    chunked bodies too, which declare no length.
+    `UnsupportedContentEncoding`, `UnsupportedContentType`, `BodyTooLarge`, `TooManyValues`, `BodyTimeout`,
+    `InvalidJson`, `WorkerBusy` where the bodies of all requests together are too large, or `InvalidRequest` for JSON
+    that is no object. The limits hold for chunked bodies too, which declare no length, and for what a compressed one
+    becomes.
     """
+    codings = codings_of(request.headers.get("Content-Encoding", ""))
     _check_content_type()
     options = services().options
-    raw = _read(options.max_body_bytes, options.body_timeout_s)
+    raw = _read(codings, options.max_body_bytes, options.body_timeout_s)
     current_record().request_bytes = len(raw)
     return run(_parse, raw, parse)
 
@@ -76,9 +81,6 @@ _NO_MEMORY = "Not enough memory"
 
 
 def _check_content_type() -> None:
-    encoding = request.headers.get("Content-Encoding", "").strip().lower()
-    if encoding not in ("", "identity"):
-        raise UnsupportedContentType("Send the body uncompressed, without Content-Encoding.")
     if request.mimetype != "application/json" and not request.mimetype.endswith("+json"):
         declared = f"'{request.mimetype[:80]}'" if request.mimetype else "no Content-Type"
         raise UnsupportedContentType(
@@ -87,12 +89,12 @@ def _check_content_type() -> None:
         )
 
 
-def _read(limit: int, timeout_s: float) -> bytes:
+def _read(codings: Sequence[Coding], limit: int, timeout_s: float) -> bytes:
     declared = request.content_length
     if declared is not None and declared > limit:
         raise _too_large(limit)
-    budget = services().bodies
-    owner = current_record().key_name or ""
+    budget, record = services().bodies, current_record()
+    owner = record.key_name or ""
     memory = budget.memory.reserve(
         owner, 0
     )  # grows with the body, and is held until the request is over
@@ -100,23 +102,33 @@ def _read(limit: int, timeout_s: float) -> bytes:
     too_late = BodyTimeout(f"The body did not arrive within {timeout_s:g} seconds.")
     # Straight from the server: werkzeug's own limit cuts a chunked body off silently.
     read: Callable[[int], bytes] = request.environ["wsgi.input"].read
+    check = _value_check()
     with Timeout(timeout_s, too_late), budget.arriving.reserve(owner):
-        raw = read_blocks(read, limit, memory)
-    if len(raw) > limit:
+        blocks = read_blocks(read, limit, memory, None if codings else check)
+    size = sum(map(len, blocks))
+    if size > limit:
         raise _too_large(limit)
-    if declared is not None and len(raw) < declared:
+    if declared is not None and size < declared:
         raise InvalidRequest("The body ended before its declared length.", code="INCOMPLETE_BODY")
-    return raw
+    if codings:
+        record.compressed_bytes = size
+        off_loop = services().off_loop.run_of(owner)
+        blocks = decompress(blocks, codings, Bounds(limit, memory, check), off_loop)
+    return b"".join(blocks)
 
 
-def read_blocks(read: Callable[[int], bytes], limit: int, memory: Reservation) -> bytes:
-    """Return the body, or just more than `limit` bytes of it. `memory` grows by what was read. Blocks.
+def read_blocks(
+    read: Callable[[int], bytes],
+    limit: int,
+    memory: Reservation,
+    check: Callable[[bytes], None] | None = None,
+) -> deque[bytes]:
+    """Return the blocks of a body, or just more than `limit` bytes of it. `memory` grows by what was read. Blocks.
 
-    While it waits for a block, what that may take is set aside. Raises `WorkerBusy` if there is not as much left,
-    `TooManyValues` as soon as there are, `BodyTimeout` where `read` times out, or `InvalidRequest` where it fails.
+    While it waits for a block, what that may take is set aside. `check` looks at each. Raises what it raises,
+    `WorkerBusy` if there is not as much left, `BodyTimeout` where `read` times out, or `InvalidRequest` where it fails.
     """
-    blocks: list[bytes] = []
-    count = ValueCount()
+    blocks: deque[bytes] = deque()
     left = limit + 1
     try:
         while left > 0:
@@ -129,8 +141,8 @@ def read_blocks(read: Callable[[int], bytes], limit: int, memory: Reservation) -
                 memory.shrink(size - len(block))
             if not block:
                 break
-            if count.feed(block) > MOST_VALUES:
-                raise _too_many()
+            if check is not None:
+                check(block)
             blocks.append(block)
             left -= len(block)
             if len(block) == size:
@@ -141,15 +153,22 @@ def read_blocks(read: Callable[[int], bytes], limit: int, memory: Reservation) -
         raise InvalidRequest(
             "The body ended early or is not valid chunked coding.", code="INCOMPLETE_BODY"
         ) from error
-    return b"".join(blocks)
+    return blocks
+
+
+def _value_check() -> Callable[[bytes], None]:
+    """Return what raises `TooManyValues` at the block with which a body has them."""
+    count = ValueCount()
+
+    def check(block: bytes) -> None:
+        if count.feed(block) > MOST_VALUES:
+            raise TooManyValues(
+                f"The body has more than {MOST_VALUES} JSON values (numbers, strings, objects, arrays), which is as "
+                "many as this gateway accepts. Send fewer, or longer, texts."
+            )
+
+    return check
 
 
 def _too_large(limit: int) -> BodyTooLarge:
     return BodyTooLarge(f"The body is larger than this gateway accepts ({limit} bytes).")
-
-
-def _too_many() -> TooManyValues:
-    return TooManyValues(
-        f"The body has more than {MOST_VALUES} JSON values (numbers, strings, objects, arrays), which is as many as "
-        "this gateway accepts. Send fewer, or longer, texts."
-    )

@@ -17,7 +17,9 @@ from app.errors import (
     InvalidRequest,
     MethodNotSupported,
     UnknownUrl,
+    UnsupportedContentEncoding,
 )
+from app.http.content_codings import ACCEPTED
 from app.http.defects import unforeseen
 from app.http.request_context import current_record
 from app.http.services import services
@@ -44,6 +46,8 @@ def render(error: GatewayError) -> Response:
         response.headers["Retry-After"] = str(error.retry_after_s)
     if isinstance(error, InvalidApiKey):
         response.headers["WWW-Authenticate"] = CHALLENGE
+    if isinstance(error, UnsupportedContentEncoding):
+        response.headers["Accept-Encoding"] = ACCEPTED  # RFC 9110, sections 12.5.3 and 15.5.16
     return response
 
 

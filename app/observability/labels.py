@@ -35,6 +35,7 @@ _FINER_CODES = frozenset(
     {
         "BODIES_FULL",
         "INCOMPLETE_BODY",
+        "INVALID_ENCODING",
         "KEY_BUSY",
         "PROMPTS_FULL",
         "RESPONSE_IN_PROGRESS",

@@ -57,6 +57,7 @@ class RequestRecord:
     cache_write_tokens: int | None = None
     ignored_parameters: tuple[str, ...] = ()
     request_bytes: int | None = None
+    compressed_bytes: int | None = None
     looked_up_bytes: int = 0
     response_bytes: int | None = None
     duration_ms: float | None = None

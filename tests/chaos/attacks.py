@@ -129,26 +129,27 @@ def connections_by_strangers(target: Target) -> None:
 
 
 def large_bodies_held(target: Target) -> None:
-    with _held(target, 10, b" " * 30_000_000, 30_000_001):
+    with held(target, [target.request(b" " * 30_000_000, declared=30_000_001)] * 10):
         time.sleep(FLOOD_S)
 
 
 def bodies_dripped(target: Target) -> None:
-    with _held(target, 600, b" ", 1000):
+    with held(target, [target.request(b" ", declared=1000)] * 600):
         time.sleep(FLOOD_S)
 
 
 @contextlib.contextmanager
-def _held(target: Target, count: int, body: bytes, declared: int) -> Iterator[None]:
-    with ExitStack() as held, ThreadPoolExecutor(8) as pool:
-        connections = [held.enter_context(target.connect()) for _ in range(count)]
+def held(target: Target, beginnings: list[bytes]) -> Iterator[list[socket.socket]]:
+    """Hold a connection open for each beginning of a request, which is sent there."""
+    with ExitStack() as opened, ThreadPoolExecutor(8) as pool:
+        connections = [opened.enter_context(target.connect()) for _ in beginnings]
 
-        def begin(connection: socket.socket) -> None:
+        def begin(connection: socket.socket, beginning: bytes) -> None:
             with contextlib.suppress(OSError):
-                connection.sendall(target.request(body, declared=declared))
+                connection.sendall(beginning)
 
-        list(pool.map(begin, connections))
-        yield
+        list(pool.map(begin, connections, beginnings))
+        yield connections
 
 
 def streams_that_hold_every_turn(target: Target) -> None:

@@ -30,7 +30,12 @@ class Target:
     """How often the attacker was answered with which status."""
 
     def head(
-        self, start: str = f"POST {CHAT}", *more: str, key: str | None = None, length: int = 0
+        self,
+        start: str = f"POST {CHAT}",
+        *more: str,
+        key: str | None = None,
+        length: int = 0,
+        coding: str = "",
     ) -> bytes:
         """Return a head as it goes over the wire: method and path, more headers, the attacker's key or another."""
         lines = [
@@ -39,6 +44,7 @@ class Target:
             "Content-Type: application/json",
             f"Authorization: Bearer {self.key if key is None else key}",
             *([f"Content-Length: {length}"] if length else []),
+            *([f"Content-Encoding: {coding}"] if coding else []),
             *more,
         ]
         return ("\r\n".join(lines) + "\r\n\r\n").encode()
@@ -65,8 +71,12 @@ class Target:
 
     def send_all(self, bodies: list[bytes]) -> None:
         """Send chat requests at the same time."""
-        with ThreadPoolExecutor(len(bodies)) as pool:
-            list(pool.map(lambda body: self.send(self.request(body)), bodies))
+        self.send_requests(list(map(self.request, bodies)))
+
+    def send_requests(self, requests: list[bytes]) -> None:
+        """Send requests at the same time."""
+        with ThreadPoolExecutor(len(requests)) as pool:
+            list(pool.map(self.send, requests))
 
 
 def chat(marker: str = "none", **more: Any) -> bytes:

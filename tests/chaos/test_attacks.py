@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.attacks import ATTACKS
+from tests.chaos.bombs import BOMBS
 from tests.chaos.bystander import Met
 from tests.chaos.floods import CROWDS
 from tests.chaos.ledger import Ledger
@@ -98,7 +99,7 @@ def upstream() -> Iterator[PartedUpstream]:
 @pytest.mark.parametrize(
     ("name", "open_files"),
     [
-        *((name, 0) for name in ATTACKS),
+        *((name, 0) for name in [*ATTACKS, *BOMBS]),
         *((name, FEW) for name in [*CROWDS, "silent_connections", "cookies_by_thousands"]),
     ],
 )
@@ -114,7 +115,7 @@ def test_an_attack_is_not_noticed_by_others(
         gateway.wait_ready()
         (worker,), child = gateway.workers(), gateway.child()
         target = Target(gateway.port, OTHER_KEY, upstream.attackers)
-        met = watch(gateway, upstream, lambda: (ATTACKS | CROWDS)[name](target))
+        met = watch(gateway, upstream, lambda: (ATTACKS | BOMBS | CROWDS)[name](target))
         few = f", where {open_files} files may be open" * bool(open_files)
         ledger = Ledger(f"Attack: {name.replace('_', ' ')}{few}")
         ledger.promise("requests of another key", met.answers, met.failures)

@@ -36,7 +36,7 @@ REFUSED: list[tuple[int, str, str, dict[str, str]]] = [
     (413, "POST", "/v1/completions", JSON),
     (413, "POST", CHAT, {**JSON, "Connection": "close"}),
     (415, "POST", CHAT, {"Content_Type": "text/plain"}),
-    (415, "POST", "/v1/completions", {**JSON, "Content_Encoding": "gzip"}),
+    (415, "POST", "/v1/completions", {**JSON, "Content_Encoding": "compress"}),
     (401, "POST", CHAT, {**JSON, "Authorization": "", "Connection": "close"}),
     (200, "OPTIONS", CHAT, JSON),
     (200, "GET", "/livez", JSON),

@@ -66,11 +66,6 @@ def test_another_content_type_is_refused(gateway: Gateway, kind: str) -> None:
     check(exchange(gateway, sent), 415, "unsupported_content_type", None)
 
 
-def test_a_compressed_body_is_refused(gateway: Gateway) -> None:
-    sent = request_bytes("POST", CHAT, GOOD, Content_Encoding="gzip")
-    check(exchange(gateway, sent), 415, "unsupported_content_type", None)
-
-
 @pytest.mark.parametrize("encoding", [" ", "identity", "IDENTITY"])
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
 def test_a_body_may_begin_with_a_mark_and_name_no_encoding(

@@ -27,6 +27,13 @@ TABLE: dict[type[GatewayError], tuple[int, str, str, bool, int | None]] = {
     errors.BodyTooLarge: (413, REQUEST, "BODY_TOO_LARGE", False, None),
     errors.TooManyValues: (413, REQUEST, "TOO_MANY_VALUES", False, None),
     errors.UnsupportedContentType: (415, REQUEST, "unsupported_content_type", False, None),
+    errors.UnsupportedContentEncoding: (
+        415,
+        REQUEST,
+        "UNSUPPORTED_CONTENT_ENCODING",
+        False,
+        None,
+    ),
     errors.KeyLimited: (429, "requests", "rate_limit_exceeded", True, 1),
     errors.RateLimited: (429, "rate_limit_error", "rate_limit_exceeded", True, 5),
     errors.QuotaExhausted: (429, "insufficient_quota", "insufficient_quota", False, None),

@@ -83,6 +83,7 @@ def test_everything_that_is_learned_is_on_the_line(lines: list[dict[str, Any]]) 
         "reasoning_tokens": 1,
         "ignored_parameters": ["user"],
         "request_bytes": 7,
+        "compressed_bytes": 5,
         "response_bytes": 9,
     }
     given = {**learned, "ignored_parameters": ("user",)}
