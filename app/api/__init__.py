@@ -7,7 +7,16 @@ from __future__ import annotations
 
 from flask import Blueprint, Flask
 
-from app.api import chat_completions, completions, health, home, metrics, models, responses
+from app.api import (
+    chat_completions,
+    completions,
+    health,
+    home,
+    metrics,
+    models,
+    openapi,
+    responses,
+)
 from app.api.internal import log_level, maintenance, traces
 from app.http.auth import Access
 
@@ -18,6 +27,7 @@ BLUEPRINTS: tuple[tuple[Blueprint, Access], ...] = (
     (models.blueprint, Access.KEY),
     (health.blueprint, Access.PUBLIC),
     (home.blueprint, Access.PUBLIC),
+    (openapi.blueprint, Access.PUBLIC),
     (metrics.blueprint, Access.METRICS),
     (log_level.blueprint, Access.ADMIN),
     (maintenance.blueprint, Access.ADMIN),

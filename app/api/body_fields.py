@@ -35,7 +35,7 @@ class BodyFields:
         ignored: Values,
         refused: Values,
     ) -> None:
-        self._schema, self._ignored, self._refused = schema, ignored, refused
+        self.schema, self.inner, self.ignored, self.refused = schema, inner, ignored, refused
         read = frozenset({*schema.fields, *refused} - ignored.keys())
         self._shape = BodyShape(Members(read, inner, ignored))
 
@@ -51,10 +51,10 @@ class BodyFields:
         # Not `Schema.load`, which asks every field, given or not, for a default and validators. None has any.
         known = {
             name: field.deserialize(given[name], name, given)
-            for name, field in self._schema.load_fields.items()
+            for name, field in self.schema.load_fields.items()
             if name in given
         }
-        for name, harmless in self._refused.items():
+        for name, harmless in self.refused.items():
             if name in given and given[name] not in harmless:
                 raise unsupported(name)
         return given, known
@@ -69,7 +69,7 @@ class BodyFields:
 
     def names(self, body_pass: BodyPass) -> tuple[str, ...]:
         """Return the names of what has no effect, in one order."""
-        return body_pass.names(self._ignored)
+        return body_pass.names(self.ignored)
 
 
 def check_count(entries: list[Any], lists: tuple[str, ...], where: str, what: str) -> None:

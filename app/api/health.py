@@ -13,20 +13,44 @@ from typing import Any
 from flask import Blueprint, Response, jsonify
 
 from app.backend.health import Health
+from app.http.json_schema import OBJECT, STRING, Schema, constant, or_null, record, words
 from app.http.maintenance_flag import Maintenance
+from app.http.operation import Content, Operation, answer, described
 from app.http.request_context import current_record
 from app.http.services import services
 
 blueprint = Blueprint("health", __name__)
 
 
+_DETAILS = ("account_limits", "answer_store", "child", "maintenance", "reload", "versions")
+"""Only for callers with a key."""
+
+
+def _record(properties: dict[str, Schema], *optional: str) -> Schema:
+    return record(properties | dict.fromkeys(_DETAILS, OBJECT), optional=(*optional, *_DETAILS))
+
+
+_READY = _record({"status": words("ready", "maintenance"), "reason": STRING}, "reason")
+_NOT_READY = _record({"status": constant("not_ready"), "reason": STRING})
+_HEALTH = _record(
+    {
+        "status": words("ok", "starting", "degraded", "maintenance", "draining"),
+        "reason": or_null(STRING),
+    }
+)
+
+
 @blueprint.get("/livez")
+@described(Operation(answers=answer(record({"status": constant("live")}), "Live")))
 def livez() -> dict[str, str]:
     """200 while this process answers."""
     return {"status": "live"}
 
 
 @blueprint.get("/readyz")
+@described(
+    Operation(answers={200: (Content(_READY, "Ready"),), 503: (Content(_NOT_READY, "NotReady"),)})
+)
 def readyz() -> Response:
     """200 when the child has shaken hands and no backoff window is open, or in maintenance; else 503 and the reason."""
     status, maintenance = services().engine.health(), _maintenance()
@@ -47,6 +71,7 @@ def is_answering(status: Health, maintenance: Maintenance) -> bool:
 
 
 @blueprint.get("/healthz")
+@described(Operation(answers=answer(_HEALTH, "Health")))
 def healthz() -> dict[str, Any]:
     """200 always: `ok`, `starting`, `degraded`, `maintenance` or `draining`."""
     status, maintenance = services().engine.health(), _maintenance()

@@ -10,7 +10,9 @@ from flask import Blueprint
 
 from app.answers.model_names import Names, dangling, listed, resolve
 from app.backend.request import Model
-from app.errors import RequestPart
+from app.errors import ModelNotFound, RequestPart, WorkerUnavailable
+from app.http.json_schema import INTEGER, STRING, array, component, constant, record, told
+from app.http.operation import Operation, answer, described
 from app.http.services import services
 
 blueprint = Blueprint("models", __name__)
@@ -23,7 +25,12 @@ _CREATED = 1_767_225_600
 _FIELDS = {RequestPart.MODEL: "model"}
 
 
+_MODEL = record({"id": STRING, "object": constant("model"), "created": INTEGER, "owned_by": STRING})
+_LIST = record({"object": constant("list"), "data": array(component("Model"))})
+
+
 @blueprint.get("/v1/models")
+@described(Operation(answers=answer(_LIST, "ModelList"), errors=(WorkerUnavailable,)))
 def list_models() -> dict[str, Any]:
     """List every model and alias; blocks while the child is still shaking hands."""
     names = listed(services().engine.models(), services().model_names)
@@ -32,6 +39,13 @@ def list_models() -> dict[str, Any]:
 
 # A path, since the name of an alias may hold a slash.
 @blueprint.get("/v1/models/<path:name>")
+@described(
+    Operation(
+        answers=answer(_MODEL, "Model"),
+        variables={"name": told(STRING, "Any name that a request may use; it may hold slashes.")},
+        errors=(ModelNotFound, WorkerUnavailable),
+    )
+)
 def retrieve_model(name: str) -> dict[str, Any]:
     """Show one model by any name that a request may use, effort variants included. Raises `ModelNotFound`."""
     models, names = services().engine.models(), services().model_names

@@ -7,6 +7,7 @@ from enum import Enum
 from functools import partial
 
 from flask import Flask, request
+from werkzeug.routing import Rule
 
 from app.bearer import caller_name, refusal
 from app.errors import InvalidApiKey
@@ -22,6 +23,8 @@ class Access(Enum):
     PUBLIC = "public"
 
 
+_ACCESS = "access"
+
 Keys = Mapping[str, str]
 """Keys by their names, which the log shows."""
 
@@ -32,6 +35,7 @@ def init_app(app: Flask, keys: Mapping[Access, Keys], access: Mapping[str, Acces
     `keys` has the keys of each kind. A `PUBLIC` blueprint is open without one, and shows more to a caller with one of
     `KEY`.
     """
+    app.extensions[_ACCESS] = access
     encoded = {
         kind: {name: key.encode() for name, key in named.items()} for kind, named in keys.items()
     }
@@ -51,3 +55,9 @@ def init_app(app: Flask, keys: Mapping[Access, Keys], access: Mapping[str, Acces
     # For the worker, before there is a request: whatever kind of key it is, its caller is no stranger.
     of_all_kinds = {f"{kind.value} {n}": k for kind in encoded for n, k in encoded[kind].items()}
     app.extensions["caller_of"] = partial(caller_name, of_all_kinds)
+
+
+def access_of(app: Flask, rule: Rule) -> Access:
+    """Return what kind of key a route asks of its callers."""
+    access: Mapping[str, Access] = app.extensions[_ACCESS]
+    return access.get(rule.endpoint.rpartition(".")[0], Access.KEY)

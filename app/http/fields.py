@@ -1,4 +1,7 @@
-"""Fields for the endpoints' marshmallow schemas, which raise OpenAI's sentence about the first mistake."""
+"""Fields for the endpoints' marshmallow schemas, which raise OpenAI's sentence about the first mistake.
+
+Each says as a JSON schema what it takes, for the OpenAPI document.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,15 @@ from marshmallow import EXCLUDE, Schema, fields
 from app.answers.field_errors import invalid_type, invalid_value
 from app.errors import InvalidRequest
 
+_JSON_TYPES = {
+    str: "string",
+    int: "integer",
+    float: "number",
+    bool: "boolean",
+    list: "array",
+    dict: "object",
+}
+
 
 class Typed(fields.Field[Any]):
     """A field of one JSON type. Raises our own error at once, so that it names the field as OpenAI does."""
@@ -19,6 +31,11 @@ class Typed(fields.Field[Any]):
     def __init__(self, kind: type | tuple[type, ...], expected: str, **options: Any) -> None:
         super().__init__(**options)
         self._kind, self._expected = kind, expected
+
+    def json_schema(self) -> dict[str, Any]:
+        """Return what the field takes."""
+        kinds = self._kind if isinstance(self._kind, tuple) else (self._kind,)
+        return {"type": _JSON_TYPES[kinds[-1]]}
 
     def _deserialize(
         self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
@@ -39,6 +56,10 @@ class Ranged(Typed):
         super().__init__(kind, expected)
         self._low, self._high = low, high
 
+    def json_schema(self) -> dict[str, Any]:
+        """Return what the field takes."""
+        return {**super().json_schema(), "minimum": self._low, "maximum": self._high}
+
     def _deserialize(
         self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
     ) -> Any:
@@ -58,6 +79,10 @@ class OneOf(Typed):
     def __init__(self, *names: str) -> None:
         super().__init__(str, "a string")
         self._names = names
+
+    def json_schema(self) -> dict[str, Any]:
+        """Return what the field takes."""
+        return {"enum": list(self._names)}
 
     def _deserialize(
         self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any

@@ -118,3 +118,18 @@ def test_a_failure_in_a_stream_is_the_endpoint_s_event(
     rest = b"\n".join(lines)
     assert b'event: summary.failed\ndata: {"error":' in rest
     assert b"[DONE]" not in rest
+
+
+def test_it_is_in_the_document_with_what_it_says_of_itself(gateway: Gateway) -> None:
+    document = gateway.get("/openapi.json").json()
+    operation = document["paths"]["/v1/summaries"]["post"]
+    assert operation["summary"] == "Answer with the summary of one text"
+    assert {"401", "413", "429", "502"} < set(operation["responses"])
+    body = document["components"]["schemas"]["SummaryRequest"]
+    assert body["required"] == ["text"]
+    assert body["properties"]["max_words"] == {
+        "type": "integer",
+        "minimum": 1,
+        "maximum": 10_000,
+        "description": "The summary is cut at so many tokens.",
+    }

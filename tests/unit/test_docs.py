@@ -144,7 +144,7 @@ def test_the_endpoint_that_is_shown_is_the_one_that_is_tested() -> None:
         r"^```python\n(.*?)^```$", page("adding-an-endpoint.md"), re.DOTALL | re.MULTILINE
     )
     shown = [block for block in blocks if not block.startswith("BLUEPRINTS")]
-    assert len(shown) == 3
+    assert len(shown) == 4
     for block in shown:
         assert any(block in module for module in modules), block
 

@@ -9,6 +9,7 @@ from flask import Blueprint, Response
 
 from app.answers.model_names import Resolved
 from app.answers.plan import AnswerPlan, Prompt, RequestWords
+from app.api.chat_completions.described import CREATE
 from app.api.chat_completions.request import ChatRequest, parse_request
 from app.api.chat_completions.wire import ChatWire
 from app.api.choices_wire import Envelope
@@ -17,6 +18,7 @@ from app.errors import RequestPart
 from app.http import respond
 from app.http.body import read_request
 from app.http.conversation_name import conversation_name
+from app.http.operation import described
 from app.http.services import services
 
 blueprint = Blueprint("chat_completions", __name__)
@@ -37,6 +39,7 @@ WORDS = RequestWords(
 
 
 @blueprint.post("/v1/chat/completions")
+@described(CREATE)
 def create_chat_completion() -> Response:
     """Answer one conversation (OpenAI: create chat completion)."""
     options = services().options

@@ -82,19 +82,19 @@ REFUSED: Mapping[str, tuple[Any, ...]] = MappingProxyType(
 )
 """Would change what the answer is, so a 400; except with the values beside the name, which ask for nothing."""
 
-_FIELDS = BodyFields(ChatCompletionSchema(), INNER, ignored=IGNORED, refused=REFUSED)
+FIELDS = BodyFields(ChatCompletionSchema(), INNER, ignored=IGNORED, refused=REFUSED)
 
 
 def check_fields(
     body: Mapping[str, Any], *, needs_model: bool = True
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Return the fields that were given, and the names of those that have no effect. Raises `InvalidRequest`."""
-    given, known = _FIELDS.load(body, needs_model=needs_model)
+    given, known = FIELDS.load(body, needs_model=needs_model)
     _check_conversation(known)
-    known, body_pass = _FIELDS.read(given, known)
+    known, body_pass = FIELDS.read(given, known)
     for name in _overruled(known):
         body_pass.note(name)
-    return known, _FIELDS.names(body_pass)
+    return known, FIELDS.names(body_pass)
 
 
 def _overruled(known: Mapping[str, Any]) -> Iterator[str]:

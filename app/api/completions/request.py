@@ -89,7 +89,7 @@ class CompletionRequest:
         )
 
 
-_FIELDS = BodyFields(
+FIELDS = BodyFields(
     CompletionSchema(), {"stream_options": STREAM_OPTIONS}, ignored=IGNORED, refused=REFUSED
 )
 
@@ -98,10 +98,10 @@ def parse_request(
     body: Mapping[str, Any], *, max_choices: int, needs_model: bool = True
 ) -> CompletionRequest:
     """Check the body. Raises `InvalidRequest`, which names the first field that is wrong."""
-    given, known = _FIELDS.load(body, needs_model=needs_model)
+    given, known = FIELDS.load(body, needs_model=needs_model)
     if "prompt" not in known:
         raise missing("prompt")
-    _, body_pass = _FIELDS.read(given, known)
+    _, body_pass = FIELDS.read(given, known)
     prompts = _prompts(known["prompt"])
     n = choice_count(known, max_choices)
     if n * len(prompts) > max_choices:
@@ -120,7 +120,7 @@ def parse_request(
         echo=known.get("echo", False),
         stops=stop_sequences(known.get("stop")),
         max_tokens=known.get("max_tokens"),
-        ignored=_FIELDS.names(body_pass),
+        ignored=FIELDS.names(body_pass),
     )
 
 

@@ -8,12 +8,14 @@ from flask import Blueprint, Response
 
 from app.answers.plan import AnswerPlan, Prompt, RequestWords
 from app.api.choices_wire import Envelope
+from app.api.completions.described import CREATE
 from app.api.completions.request import parse_request
 from app.api.completions.wire import CompletionWire
 from app.backend.request import TurnRequest
 from app.errors import RequestPart
 from app.http import respond
 from app.http.body import read_request
+from app.http.operation import described
 from app.http.services import services
 
 blueprint = Blueprint("completions", __name__)
@@ -25,6 +27,7 @@ WORDS = RequestWords(
 
 
 @blueprint.post("/v1/completions")
+@described(CREATE)
 def create_completion() -> Response:
     """Continue one or more prompts (OpenAI: create completion, legacy)."""
     request = read_request(

@@ -13,6 +13,7 @@ from flask import Blueprint, Response
 from app.answers.model_names import Resolved
 from app.answers.plan import AnswerPlan, Prompt, RequestWords
 from app.api.responses import background, kept, listing
+from app.api.responses import described as documents
 from app.api.responses.compact import CompactionWire, compacting, parse_compaction
 from app.api.responses.request import ResponseBody, ResponseRequest, parse_body, to_request
 from app.api.responses.resource import Heading
@@ -22,6 +23,7 @@ from app.errors import GatewayError, RequestPart
 from app.http import long_work, respond
 from app.http.body import read_request
 from app.http.conversation_name import conversation_name
+from app.http.operation import described
 
 blueprint = Blueprint("responses", __name__)
 
@@ -41,6 +43,7 @@ WORDS = RequestWords(
 
 
 @blueprint.post("/v1/responses")
+@described(documents.CREATE)
 def create_response() -> Response:
     """Answer one request (OpenAI: create a model response)."""
     body = read_request(partial(parse_body, needs_model=not respond.has_default_model()))
@@ -116,6 +119,7 @@ def to_turn_request(
 
 
 @blueprint.get("/v1/responses/<response_id>")
+@described(documents.RETRIEVE)
 def retrieve_response(response_id: str) -> Response:
     """Return a response that was kept, whole or as a stream of its events (OpenAI: get a model response)."""
     after = listing.replay_after()
@@ -134,6 +138,7 @@ def cancel_response(response_id: str) -> Response:
 
 
 @blueprint.delete("/v1/responses/<response_id>")
+@described(documents.DELETE)
 def delete_response(response_id: str) -> dict[str, object]:
     """Remove a response that was kept, and end it if it still runs (OpenAI: delete a model response)."""
     background.forget(response_id)
@@ -142,6 +147,7 @@ def delete_response(response_id: str) -> dict[str, object]:
 
 
 @blueprint.get("/v1/responses/<response_id>/input_items")
+@described(documents.INPUT_ITEMS)
 def list_input_items(response_id: str) -> Response:
     """Return the items that a response was made from, a page of them (OpenAI: list input items)."""
     options = listing.page_options()

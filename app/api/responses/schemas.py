@@ -95,7 +95,7 @@ _INNER: Mapping[str, Members | Kinds] = MappingProxyType(
 _TOLD_AGAIN = ("tools", "tool_choice", "text")
 """Fields that are repeated as they are, with what no one has read in them."""
 
-_FIELDS = BodyFields(ResponseSchema(), _INNER, ignored=IGNORED, refused=REFUSED)
+FIELDS = BodyFields(ResponseSchema(), _INNER, ignored=IGNORED, refused=REFUSED)
 
 
 def check_fields(
@@ -109,17 +109,17 @@ def check_fields(
             param="conversation",
             code="unsupported_parameter",
         )
-    given, known = _FIELDS.load(body, needs_model=needs_model)
+    given, known = FIELDS.load(body, needs_model=needs_model)
     if "input" in known:
         check_input(known["input"])
     elif "previous_response_id" not in known:
         raise missing("input")
     for name in filter(known.__contains__, _TOLD_AGAIN):
         written(known[name], name)
-    known, body_pass = _FIELDS.read(given, known)
+    known, body_pass = FIELDS.read(given, known)
     for name in _without_effect(known):
         body_pass.note(name)
-    return known, _FIELDS.names(body_pass)
+    return known, FIELDS.names(body_pass)
 
 
 def _without_effect(known: Mapping[str, Any]) -> Iterator[str]:

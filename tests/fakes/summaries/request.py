@@ -40,8 +40,8 @@ class SummaryRequest:
     ignored: tuple[str, ...]
 
 
-_SCHEMA = SummarySchema()
-_BODY = BodyShape(members(*_SCHEMA.fields))
+SCHEMA = SummarySchema()
+_BODY = BodyShape(members(*SCHEMA.fields))
 
 
 def parse_request(body: dict[str, Any]) -> SummaryRequest:
@@ -50,7 +50,7 @@ def parse_request(body: dict[str, Any]) -> SummaryRequest:
     given = body_pass.over(body, _BODY)
     if "text" not in given:
         raise missing("text")
-    known: Mapping[str, Any] = _SCHEMA.load(given)
+    known: Mapping[str, Any] = SCHEMA.load(given)
     content = [{"type": "input_text", "text": known["text"]}]
     return SummaryRequest(
         model=known.get("by"),

@@ -9,6 +9,8 @@ from app.backend.request import TurnRequest
 from app.errors import RequestPart
 from app.http import respond
 from app.http.body import read_json_object
+from app.http.operation import described
+from tests.fakes.summaries.described import CREATE
 from tests.fakes.summaries.request import parse_request
 from tests.fakes.summaries.wire import SummaryWire
 
@@ -21,6 +23,7 @@ WORDS = RequestWords(
 
 
 @blueprint.post("/v1/summaries")
+@described(CREATE)
 def create_summary() -> Response:
     """Answer with the summary of one text."""
     request = parse_request(read_json_object())

@@ -35,7 +35,7 @@ class MaintenanceSchema(Schema):
     retry_after_s = Ranged(1, MAX_RETRY_AFTER_S, whole=True)
 
 
-_SCHEMA = MaintenanceSchema()
+SCHEMA = MaintenanceSchema()
 
 
 def parse_maintenance(body: Mapping[str, Any], now: float) -> Maintenance:
@@ -43,7 +43,7 @@ def parse_maintenance(body: Mapping[str, Any], now: float) -> Maintenance:
     given = {name: value for name, value in body.items() if value is not None}
     if "enabled" not in given:
         raise missing("enabled")
-    known: dict[str, Any] = _SCHEMA.load(given)
+    known: dict[str, Any] = SCHEMA.load(given)
     return Maintenance(
         known["enabled"],
         _reason(known.get("reason", "")),
