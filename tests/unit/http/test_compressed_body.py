@@ -110,9 +110,16 @@ def test_a_bomb_is_refused_as_soon_as_it_is_too_large(
 ) -> None:
     data = bomb(2 * MIB)
     memory = of_budget()
+    made: list[int] = []
     header = ", ".join(filter(None, (name, over)))
     with pytest.raises(BodyTooLarge, match="once it is decompressed"):
-        take_off(header, gzip.compress(data) if over else data, memory)
+        take_off(
+            header,
+            gzip.compress(data) if over else data,
+            memory,
+            check=lambda piece: made.append(len(piece)),
+        )
+    assert sum(made) <= LIMIT + MIB + BLOCK_BYTES
     assert memory.amount <= LIMIT + BLOCK_BYTES
 
 
