@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from codex_cli_bin import bundled_codex_path
 
 from app.answers.tools import alias_of
 from tests.e2e.harness import KEY, MODEL, Gateway, Upstream
+from tests.fakes.accounts import token
 
 PATCH = "*** Begin Patch\n*** Add File: patched.txt\n+hello \u00e9\n*** End Patch\n"
 THOUGHT = {"type": "reasoning", "summary_deltas": ["hm"], "sealed": "opaque"}
@@ -24,19 +26,23 @@ def called(name: str, call_id: str, **arguments: str) -> dict[str, Any]:
     return {**item, "arguments": json.dumps(arguments)}
 
 
-def run_codex(gateway: Gateway, folder: Path, task: str) -> list[dict[str, Any]]:
+def run_codex(
+    gateway: Gateway, folder: Path, task: str, *options: str, provider_name: str = "gateway"
+) -> list[dict[str, Any]]:
     """Run `codex exec` in `folder / "work"`, and return the events that it prints."""
     home, work = folder / "home", folder / "work"
-    home.mkdir()
+    home.mkdir(exist_ok=True)
     work.mkdir()
     provider = (
-        f'{{name="gateway",base_url="{gateway.url}/v1",env_key="GATEWAY_KEY",wire_api="responses"}}'
+        f'{{name="{provider_name}",base_url="{gateway.url}/v1",env_key="GATEWAY_KEY",'
+        'wire_api="responses",supports_websockets=false}'
     )
     done = subprocess.run(
         [
             *(str(bundled_codex_path()), "exec", "--json", "--skip-git-repo-check"),
             *("--dangerously-bypass-approvals-and-sandbox", "-m", MODEL),
             *("-c", 'model_provider="gateway"', "-c", f"model_providers.gateway={provider}"),
+            *options,
             task,
         ],
         cwd=work,
@@ -82,3 +88,23 @@ def test_codex_runs_its_tools_through_the_gateway(
     assert "patched.txt" in json.dumps(patched["output"])
     lines = [line for line in gateway.events("request") if line["route"] == "/v1/responses"]
     assert [line["kept_thread"] for line in lines[-3:]] == ["first", "kept", "kept"]
+
+
+def test_codex_compresses_its_requests_where_it_takes_the_gateway_for_openai(
+    gateway: Gateway, upstream: Upstream, tmp_path: Path
+) -> None:
+    tokens = {"id_token": token("a"), "access_token": token("a"), "refresh_token": "r"}
+    login = {
+        "auth_mode": "chatgpt",
+        "tokens": {**tokens, "account_id": "account"},
+        "last_refresh": datetime.now(UTC).isoformat(),
+    }
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "auth.json").write_text(json.dumps(login))
+    marker = upstream.play([{"items": [DONE]}])
+    options = ("--enable", "enable_request_compression", "--disable", "apps")
+    events = run_codex(gateway, tmp_path, f"Say it. {marker}", *options, provider_name="OpenAI")
+    items = [event["item"] for event in events if event["type"] == "item.completed"]
+    assert items[-1]["text"] == "done"
+    lines = [line for line in gateway.events("request") if line["route"] == "/v1/responses"]
+    assert lines[-1]["compressed_bytes"] < lines[-1]["request_bytes"]
