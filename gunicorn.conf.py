@@ -98,7 +98,11 @@ control_socket_disable = True
 pidfile = str(_settings.codex_home / "gunicorn.pid")
 _load("app.runtime.pid_file").remove_stale(Path(pidfile))
 worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else str(_settings.codex_home)  # noqa: S108
-logconfig_dict = _logs.log_config(_settings.log_level, _settings.log_format)
+logconfig_dict = _logs.log_config(
+    _settings.log_level,
+    _settings.log_format,
+    colours=not os.environ.get("NO_COLOR"),  # no-color.org
+)
 logger_class = _load("app.runtime.gunicorn_log").GunicornLog
 
 _metric_files = _load("app.observability.metric_files")

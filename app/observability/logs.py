@@ -220,7 +220,7 @@ def _note_less() -> None:
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
 
 
-def log_config(level: str, form: str = "json") -> dict[str, Any]:
+def log_config(level: str, form: str = "json", *, colours: bool = False) -> dict[str, Any]:
     """Return the `logging.config` dictionary for gunicorn and the application alike; `form` is one of `FORMATS`."""
     _note_less()
     is_text = form == "text" or (form == "auto" and os.isatty(_STDOUT))
@@ -230,7 +230,7 @@ def log_config(level: str, form: str = "json") -> dict[str, Any]:
         "disable_existing_loggers": False,
         "formatters": {
             "json": {"()": JsonFormatter},
-            "text": {"()": TextFormatter, "standard": _STANDARD},
+            "text": {"()": TextFormatter, "standard": _STANDARD, "colours": colours},
         },
         "filters": {"gunicorn": {"()": GunicornFilter}, "health": {"()": QuietHealth}},
         "handlers": {

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -47,12 +46,12 @@ class QuietHealth(logging.Filter):
 
 
 class TextFormatter(logging.Formatter):
-    """`standard` are the names of a record's own members; NO_COLOR (no-color.org) switches the colours off."""
+    """`standard` are the names of a record's own members."""
 
-    def __init__(self, standard: frozenset[str], *, colours: bool | None = None) -> None:
+    def __init__(self, standard: frozenset[str], *, colours: bool) -> None:
         super().__init__()
         self._standard = standard
-        self._has_colours = not os.environ.get("NO_COLOR") if colours is None else colours
+        self._has_colours = colours
 
     def format(self, record: logging.LogRecord) -> str:
         """Return one line."""

@@ -11,6 +11,8 @@ from pathlib import Path
 from flask import Blueprint, Response, render_template, request
 from werkzeug.exceptions import NotFound
 
+from app.http.json_schema import STRING
+from app.http.operation import Content, Operation, described
 from app.http.services import services
 
 blueprint = Blueprint("home", __name__, template_folder="templates")
@@ -40,6 +42,7 @@ _HEADERS = {
 
 
 @blueprint.get("/")
+@described(Operation(answers={200: (Content(STRING, "", "text/html"),)}))
 def home() -> Response:
     """Answer with the page. Which upstream answers is all that the server adds to it: a word of three.
 
@@ -54,12 +57,14 @@ def home() -> Response:
 
 
 @blueprint.get("/home.css")
+@described(Operation(answers={200: (Content(STRING, "", "text/css"),)}))
 def style() -> Response:
     """Answer with the page's style."""
     return _file("home.css")
 
 
 @blueprint.get("/home.js")
+@described(Operation(answers={200: (Content(STRING, "", "text/javascript"),)}))
 def script() -> Response:
     """Answer with the page's script."""
     return _file("home.js")

@@ -20,7 +20,7 @@ from app.api.responses.wire import ResponsesWire
 from app.backend.request import Item, developer_item
 from app.errors import UpstreamRefused
 
-_READ = frozenset(
+READ = frozenset(
     {
         *("model", "input", "instructions", "previous_response_id", "service_tier", "reasoning"),
         *("prompt_cache_key", "prompt_cache_retention", "prompt_cache_options"),
@@ -34,8 +34,8 @@ _OF_CALLER = ("user", "developer", "system")
 
 def parse_compaction(body: Mapping[str, Any], *, needs_model: bool = True) -> ResponseBody:
     """Check the fields. Raises `InvalidRequest`, which names the first one that is wrong."""
-    read = {name: value for name, value in body.items() if name in _READ}
-    others = (name for name, value in body.items() if name not in _READ and value is not None)
+    read = {name: value for name, value in body.items() if name in READ}
+    others = (name for name, value in body.items() if name not in READ and value is not None)
     parsed = parse_body(read | {"store": False}, needs_model=needs_model)
     return replace(parsed, ignored=with_names(parsed.ignored, tuple(others)))
 

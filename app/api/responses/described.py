@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from app.api.described_body import described_body
 from app.api.described_objects import CODEX_METADATA
+from app.api.responses.compact import READ
 from app.api.responses.schemas import FIELDS
 from app.errors import AnswerNotFound, StoreFailed
 from app.http.json_schema import (
@@ -25,13 +26,14 @@ from app.http.json_schema import (
     told,
     words,
 )
-from app.http.operation import Content, Operation, answer, answer_or_events
+from app.http.operation import Body, Content, Operation, answer, answer_or_events
 
 MEANINGS: Mapping[str, str] = MappingProxyType(
     {
         "model": "A name from `GET /v1/models`, or one with an effort behind it (`gpt-5.5-high`).",
         "input": "A text, or items: messages, calls and their results, reasoning, references to kept items.",
         "instructions": "A developer message before all others, not kept for the next response.",
+        "background": "True: it goes on without the client, and is asked for by its id. Needs `store`.",
         "previous_response_id": "The conversation goes on behind that response.",
         "store": "False: the response is not kept. True where nothing is said.",
         "stream": "True for server-sent events. The last one has the whole response.",
@@ -59,6 +61,13 @@ BODY = described_body(
     "ResponseRequest", FIELDS, MEANINGS, needs_one_of=("input", "previous_response_id")
 )
 
+COMPACTED_BODY = Body(
+    "CompactionRequest",
+    {name: schema for name, schema in BODY.properties.items() if name in READ},
+    needs_one_of=BODY.needs_one_of,
+    needs_model=True,
+)
+
 _ITEM = told(
     record({"id": STRING, "type": STRING}) | {"additionalProperties": True},
     "`message`, `reasoning`, `function_call` or `custom_tool_call`, with the members that OpenAI's has.",
@@ -80,7 +89,7 @@ RESPONSE: Schema = record(
         "object": constant("response"),
         "created_at": INTEGER,
         "completed_at": or_null(INTEGER),
-        "status": words("in_progress", "completed", "incomplete", "failed"),
+        "status": words("queued", "in_progress", "completed", "incomplete", "failed", "cancelled"),
         "background": BOOLEAN,
         "error": or_null(record({"code": STRING, "message": STRING})),
         "incomplete_details": or_null(
@@ -121,6 +130,22 @@ EVENT: Schema = told(
     "`response.failed`, which has the whole response.",
 )
 
+COMPACTION: Schema = record(
+    {
+        "id": STRING,
+        "object": constant("response.compaction"),
+        "created_at": INTEGER,
+        "output": array(
+            told(
+                record({"id": STRING, "type": STRING}) | {"additionalProperties": True},
+                "The caller's messages, and one `compaction` with a summary of the rest.",
+            )
+        ),
+        "usage": or_null(_USAGE),
+        "codex_metadata": CODEX_METADATA,
+    }
+)
+
 _ID = {"response_id": told(STRING, "The `id` of a response that was kept.")}
 _KEPT = (AnswerNotFound, StoreFailed)
 
@@ -136,6 +161,15 @@ RETRIEVE = Operation(
     },
     variables=_ID,
     errors=_KEPT,
+)
+
+CANCEL = Operation(answers=answer(RESPONSE, "Response"), variables=_ID, errors=_KEPT)
+
+COMPACT = Operation(
+    body=COMPACTED_BODY,
+    answers=answer(COMPACTION, "Compaction"),
+    asks_model=True,
+    errors=(StoreFailed,),
 )
 
 DELETE = Operation(

@@ -61,6 +61,7 @@ def create_response() -> Response:
 
 
 @blueprint.post("/v1/responses/compact")
+@described(documents.COMPACT)
 def compact_conversation() -> Response:
     """Return a conversation that is shorter and can be continued (OpenAI: compact a response)."""
     body = read_request(partial(parse_compaction, needs_model=not respond.has_default_model()))
@@ -132,6 +133,7 @@ def retrieve_response(response_id: str) -> Response:
 
 
 @blueprint.post("/v1/responses/<response_id>/cancel")
+@described(documents.CANCEL)
 def cancel_response(response_id: str) -> Response:
     """End a background response that still runs or waits (OpenAI: cancel a response)."""
     return background.cancel(response_id)

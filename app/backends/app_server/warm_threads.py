@@ -1,4 +1,4 @@
-"""Warm threads of one child: started ahead of requests, and still empty. Pure: the clock is an argument.
+"""Warm threads of one child: started ahead of requests, and still empty. The clock is an argument.
 
 To start a thread is half of what a turn waits for before it is sent. Its model, its effort and the form of its answer
 come with `turn/start`, so a thread without tools serves every request that offers none. Tools are fixed with a thread:

@@ -66,14 +66,17 @@ def test_where_to_call(host: str, called: str) -> None:
 def test_every_command_is_there_and_says_what_it_does() -> None:
     context = click.Context(group)
     assert set(COMMANDS) == {
+        "ask",
         "doctor",
         "login",
         "logout",
         "maintenance",
         "models",
         "parity",
+        "reload",
         "smoke",
         "status",
+        "stop",
         "trace",
     }
     for name in group.list_commands(context):
