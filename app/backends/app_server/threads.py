@@ -369,7 +369,8 @@ class Threads:
         """
         if has_ended:
             self._is_keeping = False
-            self.warm.stop()
+            for warm in self.warm.stop():
+                warm.take()
             for kept in self.kept.clear("lost"):
                 kept.turn.ended.set()
         for thread in list(self._threads.values()):

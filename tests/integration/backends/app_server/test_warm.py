@@ -77,6 +77,19 @@ def test_its_tools_are_started_once_they_come_again(warmed: Callable[..., Stage]
     eventually(lambda: not stage.generation.threads.histories.shares.used)
 
 
+def test_what_is_set_aside_for_its_tools_goes_with_the_child(warmed: Callable[..., Stage]) -> None:
+    stage = warmed()
+    for _ in range(2):
+        turn = stage.begin(WITH_TOOLS)
+        follow(turn)
+        turn.close()
+    threads = stage.generation.threads
+    eventually(lambda: len(threads.warm) == 2)
+    stage.generation.kill()
+    eventually(lambda: len(threads.warm) == 0)
+    eventually(lambda: not threads.histories.shares.used)
+
+
 @pytest.mark.parametrize("method", ["thread/inject_items", "turn/start"])
 def test_one_that_is_lost_costs_time_and_no_request(
     warmed: Callable[..., Stage], method: str
