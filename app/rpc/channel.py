@@ -190,8 +190,11 @@ class Channel:
             self._enqueue(line)
             answer = cast("Response | ErrorResponse", waiter.get())
         except CallTimeout:
-            self._late[message_id] = on_late
-            raise
+            if not waiter.ready():
+                self._late[message_id] = on_late
+                raise
+            # It has come, and only the loop was too busy to hand it on: what it tells of would be lost.
+            answer = cast("Response | ErrorResponse", waiter.get())
         finally:
             self._pending.pop(message_id, None)
         report.answered(answer)

@@ -7,7 +7,9 @@ import logging
 import random
 import struct
 import termios
+import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import gevent
@@ -204,6 +206,26 @@ def test_an_answer_after_the_deadline_is_counted_and_dropped(bench: Bench, peer:
     peer.reply(peer.read(), "in time")
     assert result(calling) == "in time"
     assert bench.channel.counters == {"unknown_id": 1}
+
+
+def test_an_answer_that_has_come_is_in_time_however_late_it_is_seen(
+    bench: Bench, peer: Peer
+) -> None:
+    late: list[object] = []
+
+    def be_busy(_told: Notification) -> None:
+        """Hold up the loop before it hands on what has come, until the deadline is over."""
+        loop = gevent.get_hub().loop
+        loop.run_callback(time.sleep, 4 * SHORT_S)
+        for _ in range(2000):  # after a thousand it looks at its timers
+            loop.run_callback(lambda: None)
+
+    bench.act_on_notification = be_busy
+    calling = in_background(partial(bench.channel.call, on_late=late.append), "m", None, SHORT_S)
+    request = peer.read()
+    peer.send({"method": "busy", "params": {}}, {"id": request["id"], "result": "ok"})
+    assert result(calling) == "ok"
+    assert late == []
 
 
 def test_a_deadline_never_tears_the_line_that_is_being_written(bench: Bench, peer: Peer) -> None:
