@@ -213,12 +213,15 @@ class ClientSocket(socket):
         self._is_head_next = True
 
     def send_held(self) -> None:
-        """Send the head of an answer that has no body. Blocks; a client that is gone is no error."""
+        """Send the head of an answer that has no body. Blocks and raises as `sendall` does."""
+        if head := self.drop_held():
+            self.sendall(head)
+
+    def drop_held(self) -> bytes:
+        """Hold back nothing more; return the head that was."""
         self._is_head_next = False
         head, self._head = self._head, b""
-        if head:
-            with suppress(OSError):
-                self.sendall(head)
+        return head
 
     def sendall(self, data: Any, flags: int = 0) -> None:
         """Send everything. Blocks; raises `ConnectionResetError` where a block is not taken in time."""

@@ -130,13 +130,15 @@ class Worker(GeventWorker):
         sock.hold_head()
         try:
             result = super().handle_request(listener_name, req, sock, addr)
-        except StopIteration:  # gunicorn's word for: close this connection
             sock.send_held()
+        except StopIteration:  # gunicorn's word for: close this connection
+            with suppress(OSError):  # it may be closed already
+                sock.send_held()
             if body.is_left():
                 self._linger(sock)
             raise
         finally:
-            sock.send_held()
+            sock.drop_held()
             del req.should_close
             self._strangers.remove(sock)
         sock.await_next(has_begun=req.unreader.buf.getbuffer().nbytes > 0)

@@ -409,12 +409,26 @@ def test_a_head_without_a_body_is_sent_at_the_end(door: Door) -> None:
         assert theirs.recv(64) == b"next"
 
 
-def test_a_head_for_a_client_that_is_gone_is_no_error(door: Door) -> None:
-    ours, _ = door.open(LONG)
+def test_a_head_that_a_client_does_not_take_is_the_last_one(door: Door) -> None:
+    """What came next would stand behind half of it."""
+    ours, _ = door.open(Deadlines(send_s=SOON_S), receive_buffer=4096)
+    ours.hold_head()
+    ours.sendall(b"x" * 20_000_000)
+    with deadline():
+        assert isinstance(outcome(ours.send_held), ConnectionResetError)
+    assert ours.cut_reason == "slow_reader"
+    ours.close()
+    ours.send_held()  # nothing is left of it
+
+
+def test_a_head_that_is_dropped_is_not_sent(door: Door) -> None:
+    ours, theirs = door.open(LONG)
     ours.hold_head()
     ours.sendall(b"head")
-    ours.close()
-    ours.send_held()
+    assert ours.drop_held() == b"head"
+    ours.sendall(b"next")
+    with deadline():
+        assert theirs.recv(64) == b"next"
 
 
 # The kernel
