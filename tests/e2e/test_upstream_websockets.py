@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -149,3 +150,33 @@ def test_one_that_breaks_says_nothing_twice_and_others_do_without(
     other = upstream.say("d")
     gateway.post(ask(other, tools=[TOOL]))
     assert asked_over(upstream, other) == ["POST"]
+
+
+def test_those_that_were_started_ahead_do_without_it_then_too(
+    make_gateway: Callable[..., Gateway], upstream: Upstream
+) -> None:
+    gateway = make_gateway(CODEX_UPSTREAM_WEBSOCKETS="auto", WORKER_WARM_THREADS="4")
+    assert await_probe(gateway)
+
+    def ask_at_once(count: int = 4) -> list[str]:
+        markers = [upstream.say("a") for _ in range(count)]
+        with ThreadPoolExecutor(count) as pool:
+            answers = list(pool.map(lambda marker: gateway.post(ask(marker)), markers))
+        assert [answer.status_code for answer in answers] == [200] * count
+        return [method for marker in markers for method in asked_over(upstream, marker)]
+
+    def await_all_warm() -> None:
+        wait_until(lambda: total(scrape(gateway), "codex_warm_threads") == 4, "all are warm")
+
+    for _ in range(3):  # some were started before anybody had asked
+        ask_at_once()
+    await_all_warm()
+    assert "GET" in ask_at_once()
+    await_all_warm()
+    cut = {"name": "cut_mid_stream", "after_deltas": 2}
+    marker = upstream.play([{"items": [said("a", "b", "c")], "failure": cut}])
+    gateway.post(ask(marker))
+    assert asked_over(upstream, marker)[0] == "GET"
+    wait_until(lambda: gateway.events("upstream_websocket_failed"), "a line in the log")
+    await_all_warm()
+    assert ask_at_once() == ["POST"] * 4

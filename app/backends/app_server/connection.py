@@ -212,7 +212,10 @@ class Connection:
         if not protocol.is_fallback(notification.params):
             return
         self.counters["websocket_fallback"] += 1
-        if self.threads.calls.websockets.note_fallback(time.monotonic()):
+        now = time.monotonic()
+        if self.threads.calls.websockets.note_fallback(now):
+            # They have one each, and the request that takes one would have to find out for itself.
+            self.threads.ends.unload_warm(self.threads.warm.clear(now))
             log.warning("upstream_websocket_failed")
 
     def _on_unreadable(self, notification: Notification, error: ProtocolError) -> None:

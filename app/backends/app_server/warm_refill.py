@@ -62,7 +62,7 @@ class WarmRefill:
         """Start one thread; False where that was not possible."""
         request = self._warm.demand.start_of(kind, model)
         size = len(orjson.dumps(request.tools)) if kind != NO_TOOLS else 0
-        held, reports = None, list[CallReport]()
+        held, reports, started = None, list[CallReport](), time.monotonic()
         try:
             held = self._histories.reserve(kind.owner, size) if size else None
             thread_id = self._calls.start(
@@ -80,7 +80,7 @@ class WarmRefill:
                 raise
             self._counters["warm_thread_failed"] += 1
             return False
-        thread = WarmThread(thread_id, kind, time.monotonic(), reports[0], held)
+        thread = WarmThread(thread_id, kind, started, reports[0], held)
         self._ends.unload_warm(self._warm.add(thread))
         return True
 

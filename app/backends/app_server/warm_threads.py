@@ -10,6 +10,7 @@ long, and none after a quiet hour.
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict, deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -74,7 +75,7 @@ def kind_of(terms: Terms) -> Kind:
 class WarmThread:
     """One that waits. `report` is of the call that started it, `held` what is set aside for its tools.
 
-    Times are monotonic seconds.
+    `started` is when that was asked for, in monotonic seconds.
     """
 
     thread_id: ThreadId
@@ -174,6 +175,7 @@ class WarmThreads:
         self.demand = demand
         self._waiting: dict[Kind, deque[WarmThread]] = {}
         self._is_on = demand.limits.count > 0
+        self._none_before = -math.inf
 
     def __len__(self) -> int:
         return sum(map(len, self._waiting.values()))
@@ -214,7 +216,7 @@ class WarmThreads:
 
     def add(self, thread: WarmThread) -> list[WarmThread]:
         """Let a thread wait; return it if it is of no use any more. Then it is to be unloaded."""
-        if not self._is_on:
+        if not self._is_on or thread.started < self._none_before:
             return [thread]
         self._waiting.setdefault(thread.kind, deque()).append(thread)
         return []
@@ -232,12 +234,17 @@ class WarmThreads:
         self._waiting = {kind: waiting for kind, waiting in self._waiting.items() if waiting}
         return gone
 
-    def stop(self) -> list[WarmThread]:
-        """Give up all of them, for ever; they are to be unloaded."""
-        self._is_on = False
+    def clear(self, now: float) -> list[WarmThread]:
+        """Give up all that were started until now; they are to be unloaded."""
+        self._none_before = now
         gone = list(self._all())
         self._waiting.clear()
         return gone
+
+    def stop(self) -> list[WarmThread]:
+        """Give up all of them, for ever; they are to be unloaded."""
+        self._is_on = False
+        return self.clear(math.inf)
 
     def _all(self) -> Iterator[WarmThread]:
         for waiting in self._waiting.values():

@@ -175,6 +175,16 @@ def test_a_child_that_is_given_up_takes_none_any_more() -> None:
     assert (child.refill(), child.ask()) == ([], Warmth.OFF)
 
 
+def test_what_was_started_before_may_be_of_no_use_any_more() -> None:
+    child = Child()
+    child.refill()
+    assert [it.thread_id for it in child.warm.clear(5.0)] == ["t1"]
+    late = WarmThread(ThreadId("late"), NO_TOOLS, 4.0)
+    assert child.warm.add(late) == [late]
+    assert child.refill(now=6) == [NO_TOOLS]
+    assert child.ask(now=7) == "t2"
+
+
 # Lists of tools
 
 
