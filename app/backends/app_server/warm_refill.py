@@ -53,7 +53,7 @@ class WarmRefill:
                 changed.clear()
                 if not is_quiet():
                     changed.wait(_LOOK_S)
-                elif not self._add(kind, model):
+                elif not (self._add(kind, model) or self._warm.demand.forget(kind)):
                     break  # it is tried again later, and by each request in its own name
             changed.clear()
             changed.wait(_EXPIRY_S)

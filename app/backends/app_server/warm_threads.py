@@ -133,6 +133,10 @@ class Demand:
         if (wish := self._wishes.get(kind)) is not None:
             wish.size = max(1, wish.size - 1)
 
+    def forget(self, kind: Kind) -> bool:
+        """Forget tools that no thread could be started with; False where there are none to forget."""
+        return kind != NO_TOOLS and self._wishes.pop(kind, None) is not None
+
     def sizes(self, now: float) -> dict[Kind, int]:
         """Return how many should wait of each kind, the one asked for last first: each has one before any has two."""
         wanted = {

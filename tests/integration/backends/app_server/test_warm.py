@@ -123,6 +123,29 @@ def test_a_child_that_starts_none_serves_all_the_same(warmed: Callable[..., Stag
     eventually(lambda: len(stage.generation.threads.warm) == 2)
 
 
+def test_tools_that_it_starts_none_with_are_in_nobodys_way(warmed: Callable[..., Stage]) -> None:
+    # One for nobody, two for requests, and one for tools that came again.
+    stage = warmed(**{"thread/start": [[STANDARD], [STANDARD], [STANDARD], [REFUSED], [STANDARD]]})
+    threads, failed = stage.generation.threads, stage.generation.counters
+    for request, warmth in [
+        (WITH_TOOLS, "tools"),
+        (WITH_TOOLS, "cold"),
+        (REQUEST, "warm"),
+        (REQUEST, "warm"),
+    ]:
+        turn = stage.begin(request)
+        assert turn.facts.warmth == warmth
+        follow(turn)
+        turn.close()
+        if warmth == "cold":
+            eventually(lambda: failed["warm_thread_failed"] == 1)
+        eventually(lambda: len(threads.warm) == 1)
+    assert ["dynamicTools" in it for it in stage.heard("thread/start")] == [
+        *[False, True, True, True],
+        *[False, False],
+    ]
+
+
 def test_a_child_that_retires_gives_them_up(warmed: Callable[..., Stage]) -> None:
     stage = warmed()
     result(gevent.spawn(stage.generation.retire))
