@@ -11,7 +11,7 @@ long, and none after a quiet hour.
 from __future__ import annotations
 
 import math
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -25,7 +25,7 @@ from app.budget import Reservation
 from app.rpc.channel import CallReport
 
 MOST_LISTS = 16
-"""Lists of tools that are remembered; the one that was asked for longest ago is forgotten."""
+"""Lists of tools that are remembered, and none; the key that has most forgets what it asked for longest ago."""
 
 LARGEST_LIST = 128 * 1024
 """Bytes of JSON. A longer list of tools is started with each time: it would be held for little."""
@@ -120,7 +120,7 @@ class Demand:
         wish.asked, wish.model = now, request.model
         self._wishes.move_to_end(kind)
         while len(self._wishes) > MOST_LISTS:
-            self._wishes.popitem(last=False)
+            del self._wishes[self._least_worth()]
         return kind == NO_TOOLS or bool(wish.tools)
 
     def grow(self, kind: Kind) -> None:
@@ -138,7 +138,10 @@ class Demand:
         return kind != NO_TOOLS and self._wishes.pop(kind, None) is not None
 
     def sizes(self, now: float) -> dict[Kind, int]:
-        """Return how many should wait of each kind, the one asked for last first: each has one before any has two."""
+        """Return how many should wait of each kind, the one asked for last first, and each has one before any has two.
+
+        Keys take turns: the lists of one are not in the way of all others.
+        """
         wanted = {
             kind: wish.size
             for kind, wish in reversed(self._wishes.items())
@@ -160,6 +163,11 @@ class Demand:
         """Return False before the first request: nothing is asked upstream for a thread that may wait in vain."""
         return bool(self._wishes[kind].model)
 
+    def _least_worth(self) -> Kind:
+        """Return what was asked for longest ago, of the key that has most lists."""
+        counts = Counter(kind.owner for kind in self._wishes)
+        return max(self._wishes, key=lambda kind: counts[kind.owner])
+
     def _is_forgotten(self, wish: _Wish, now: float) -> bool:
         return now - wish.asked >= self.limits.quiet_s
 
@@ -168,8 +176,13 @@ OFF = Demand(WarmLimits(count=0), 0.0)
 
 
 def _in_turns(wanted: dict[Kind, int]) -> Iterator[Kind]:
+    before, places = Counter[str](), dict[Kind, int]()
+    for kind in wanted:
+        places[kind] = before[kind.owner]
+        before[kind.owner] += 1
+    order = sorted(wanted, key=places.__getitem__)
     for number in range(max(wanted.values(), default=0)):
-        yield from (kind for kind, size in wanted.items() if size > number)
+        yield from (kind for kind in order if wanted[kind] > number)
 
 
 class WarmThreads:

@@ -247,7 +247,19 @@ def test_each_kind_has_one_before_any_has_two() -> None:
             child.ask(now=now, **offering(name))
     kinds = child.refill(now=5)
     assert len(set(kinds)) == len(kinds) == LIMITS.count
-    assert NO_TOOLS not in kinds  # those asked for last come first
+    assert kinds[0].owner == "key"  # what was asked for last comes first
+
+
+def test_the_lists_of_one_key_are_not_in_the_way_of_others() -> None:
+    child = Child()
+    for _ in range(2):
+        child.ask(owner="other", **offering("f"))
+    for number in range(2 * MOST_LISTS):
+        for _ in range(2):
+            child.ask(now=1, **offering(f"f{number}"))
+    owners = [kind.owner for kind in child.refill(now=1)]
+    assert sorted(owners) == ["", *["key"] * (LIMITS.count - 2), "other"]
+    assert child.ask(now=1, owner="other", **offering("f")) not in list(Warmth)
 
 
 def test_what_makes_room_is_what_is_too_many() -> None:
@@ -266,7 +278,7 @@ def test_what_makes_room_is_what_is_too_many() -> None:
 
 def test_few_lists_are_remembered() -> None:
     child = Child()
-    for number in range(MOST_LISTS + 1):
+    for number in range(MOST_LISTS):  # and there is always the one of no tools
         child.ask(**offering(f"f{number}"))
     assert child.ask(**offering("f1")) is Warmth.COLD
     assert child.ask(**offering("f0")) is Warmth.TOOLS
