@@ -12,8 +12,8 @@ import binascii
 import zlib
 
 _MARK = "codex-api-summary-1:"
-_MOST_CHARACTERS = 1 << 20
-"""Far more than any summary has, and little to unpack."""
+MOST_BYTES = 1 << 20
+"""Of all summaries of one request: far more than any has, and little to unpack."""
 
 ORDER = (
     "This conversation will be continued without most of what is above. Write down for whoever continues it what "
@@ -31,18 +31,18 @@ def packed(summary: str) -> str:
     return _MARK + base64.b64encode(zlib.compress(summary.encode())).decode()
 
 
-def unpacked(content: str) -> str | None:
+def unpacked(content: str, most: int = MOST_BYTES) -> str | None:
     """Return what the model is told in the place of the item, None for the item of another maker.
 
-    Raises `ValueError` for one of ours that is damaged.
+    Raises `ValueError` for one of ours that is damaged, or has more than `most` bytes.
     """
     if not content.startswith(_MARK):
         return None
     try:
         unpacker = zlib.decompressobj()
         data = base64.b64decode(content.removeprefix(_MARK), validate=True)
-        text = unpacker.decompress(data, _MOST_CHARACTERS)
-        if not unpacker.eof:
+        text = unpacker.decompress(data, most + 1)  # 0 would be no limit
+        if not unpacker.eof or len(text) > most:
             raise ValueError("cut off, or too long")
         return _PREFACE + text.decode()
     except (binascii.Error, zlib.error, UnicodeDecodeError) as error:

@@ -19,7 +19,7 @@ from app.answers.field_errors import (
     missing,
     required_string,
 )
-from app.api.compaction import unpacked
+from app.api.compaction import MOST_BYTES, unpacked
 from app.api.content import RESPONSE_PARTS, ImageFields, Past, PixelCount, to_content
 from app.api.conversation import Conversation
 from app.api.search_items import tool_search, web_search
@@ -102,6 +102,8 @@ class InputReader:
         self._all_past = past
         self._past: Past | None = None
         self._references = references
+        # What summaries may still be unpacked to: they are sent as a thousandth of it.
+        self._summary_bytes = MOST_BYTES
 
     def add_all(
         self, items: Sequence[Any], instructions: str | None = None, before: Sequence[Any] = ()
@@ -251,13 +253,14 @@ class InputReader:
         content = required_string(item, "encrypted_content", where)
         checked_length(content, f"{where}.encrypted_content")
         try:
-            summary = unpacked(content)
+            summary = unpacked(content, self._summary_bytes)
         except ValueError as error:
             raise InvalidRequest(
-                f"Invalid '{where}.encrypted_content': it is damaged.",
+                f"Invalid '{where}.encrypted_content': it is damaged, or the summaries of the input are too long.",
                 param=f"{where}.encrypted_content",
             ) from error
         if summary is not None:
+            self._summary_bytes = max(0, self._summary_bytes - len(summary.encode()))
             self.conversation.say("user", [{"type": "input_text", "text": summary}])
             return
         item_id = item.get("id")

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from app.api.compaction import MOST_BYTES, packed
 from app.api.content import ImageFields, Past, PixelCount
 from app.api.input_items import InputReader, count_answered
 from app.errors import InvalidRequest
@@ -217,3 +218,24 @@ def test_tools_among_the_items_are_gathered() -> None:
 )
 def test_what_the_model_has_answered_already(items: list[Any], count: int) -> None:
     assert count_answered(items) == count
+
+
+def compaction(summary: str) -> Item:
+    return {"type": "compaction", "encrypted_content": packed(summary)}
+
+
+def test_summaries_are_read_as_long_as_they_are_not_too_long_together() -> None:
+    some = compaction("some")
+    assert len(read(some, some, user()).conversation.items) == 3
+    half = compaction("x" * (MOST_BYTES // 2))
+    for items in ([half] * 3, [compaction("x" * (MOST_BYTES + 1))]):
+        with pytest.raises(InvalidRequest, match="too long") as refused:
+            read(*items)
+        assert refused.value.param == f"input[{len(items) // 2}].encrypted_content"
+
+
+def test_summaries_after_the_longest_one_are_too_long() -> None:
+    longest = compaction("x" * MOST_BYTES)
+    assert len(read(longest).conversation.items) == 1
+    with pytest.raises(InvalidRequest, match="too long"):
+        read(longest, compaction("y"))
