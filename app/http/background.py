@@ -120,7 +120,11 @@ class BackgroundAnswer:
         while not self._follower.ready():
             self._follower.join(self._renew_s)
             self._renew()
-        self._end()
+        try:
+            self._end()
+        # Whoever follows it or waits for its end would do so for ever.
+        except Exception as error:  # noqa: BLE001
+            self._fail(error)
         self.events.end()
         self.ended.set()
         self._record.write()
@@ -170,6 +174,10 @@ class BackgroundAnswer:
             is_ours = self._kept.renew(self.wire.snapshot())
         except StoreFailed:  # logged and counted by the store
             return
+        # Its turn goes on, and so does this: only the store is not told.
+        except Exception as error:  # noqa: BLE001
+            self._defect(error)
+            return
         if not is_ours:
             self._is_lost = True
             self.end(Cancelled())
@@ -190,6 +198,12 @@ class BackgroundAnswer:
         if answer is not None:
             self._record.note_answer(answer.summary(), self.wire.reason)
             answer.close()
+
+    def _fail(self, error: Exception) -> None:
+        """Note that its end could not be told."""
+        self._record.outcome, self._record.error_code = "failed", self._defect(error).code
+        if self._answer is not None:
+            self._answer.close()
 
     def _tell_whole(self, answer: Answer) -> BaseException | None:
         """Store an answer that is whole and tell its end; return why that cannot be, None if it was done."""
@@ -219,6 +233,10 @@ class BackgroundAnswer:
         except StoreFailed:
             fields = {"request_id": self._record.request_id, "response_id": ended.get("id")}
             log.warning("background_end_not_stored", extra=fields)
+            return
+        # As if the store had failed: it is told all the same, and tried again.
+        except Exception as error:  # noqa: BLE001
+            self._defect(error)
             return
         self._is_lost = not self._is_stored
 

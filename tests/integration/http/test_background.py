@@ -20,7 +20,9 @@ from app.http.background import BackgroundAnswer, Cancelled
 from app.http.event_log import EventLog
 from app.http.followed_stream import FollowedStream, LogSource
 from app.http.frames import frame
+from app.http.wire import Payload
 from app.observability.requests import RequestRecord
+from tests.fakes.waiting import eventually
 from tests.unit.api.responses.answers import SUMMARY, answer, heading, request, said
 
 RENEW_S = 0.01
@@ -63,10 +65,13 @@ class FakeAnswer:
 
 
 class FakeKept:
-    """What a store has of one answer; `failures` is how often it fails, `is_taken` that it is somebody else's."""
+    """What a store has of one answer; `failures` is how often it fails, `is_taken` that it is somebody else's.
 
-    def __init__(self, failures: int = 0) -> None:
-        self.failures = failures
+    `defect` is a call of it that a mistake of ours or a lack of memory ends.
+    """
+
+    def __init__(self, failures: int = 0, defect: str = "") -> None:
+        self.failures, self.defect = failures, defect
         self.is_taken = False
         self.is_removed = False  # since it last said that it works on it
         self.settled: list[dict[str, Any]] = []
@@ -75,11 +80,16 @@ class FakeKept:
 
     def renew(self, snapshot: dict[str, Any]) -> bool:
         self.renewed.append(snapshot["status"])
+        if self.defect == "renew":
+            raise MemoryError
         return not self.is_taken
 
     def settle(self, ended: dict[str, Any]) -> bool:
         for call in self.on_settle:
             call()
+        if self.defect == "settle":
+            self.defect = ""
+            raise MemoryError
         if self.failures:
             self.failures -= 1
             raise StoreFailed("no")
@@ -93,13 +103,17 @@ class Stage:
     """A background answer at work, and all that it meets."""
 
     def __init__(
-        self, made: FakeAnswer | Exception, kept: FakeKept | None = None, room: int = 1 << 20
+        self,
+        made: FakeAnswer | Exception,
+        kept: FakeKept | None = None,
+        room: int = 1 << 20,
+        wire: type[BackgroundWire] = BackgroundWire,
     ) -> None:
         self.made, self.kept = made, kept or FakeKept()
         self.room = SharedBudget(Shares(room, is_split=False), full)
         self.log = EventLog(Reservation(self.room, "ann"))
         members = {"background": True}
-        self.wire = BackgroundWire(heading(**members), request(**members))
+        self.wire = wire(heading(**members), request(**members))
         self.record = RequestRecord("req_1", "POST")
         self.running = BackgroundAnswer(
             self._begin,
@@ -237,6 +251,46 @@ def test_whatever_goes_wrong_is_its_end(made: FakeAnswer | Exception, code: str)
     assert events[-1]["response"]["codex_metadata"]["error"]["code"] == code
     assert stage.kept.settled == [events[-1]["response"]]
     assert (stage.record.outcome, stage.record.error_code) == ("failed", code)
+
+
+@pytest.mark.parametrize("defect", ["renew", "settle"])
+@pytest.mark.parametrize("cause", [None, Draining("Bye."), Cancelled()])
+def test_what_goes_wrong_with_the_store_holds_up_nobody(
+    defect: str, cause: GatewayError | Cancelled | None
+) -> None:
+    made = FakeAnswer(WHOLE, hold_at=3)
+    stage = Stage(made, FakeKept(defect=defect))
+    eventually(lambda: made.is_held.is_set() and len(stage.kept.renewed) > 1)
+    if cause is None:
+        made.go_on.set()
+    else:
+        stage.running.end(cause)
+    events = stage.follow()
+    stage.finish()
+    assert stage.running.ended.is_set()
+    assert made.is_closed
+    assert stage.kept.settled == [events[-1]["response"]]
+
+
+class UnspeakableWire(BackgroundWire):
+    """Has no memory for the last events."""
+
+    __slots__ = ()
+
+    def cancelled(self) -> Iterator[Payload]:
+        raise MemoryError
+
+
+def test_an_end_that_cannot_be_told_is_one_all_the_same() -> None:
+    made = FakeAnswer(WHOLE, hold_at=3)
+    stage = Stage(made, wire=UnspeakableWire)
+    made.is_held.wait(DEADLINE_S)
+    stage.running.end(Cancelled())
+    assert kinds(stage.follow())[-1] == "output_text.delta"
+    stage.finish()
+    assert stage.running.ended.is_set()
+    assert made.is_closed
+    assert (stage.record.outcome, stage.record.error_code) == ("failed", "OUT_OF_MEMORY")
 
 
 def test_a_follower_of_what_is_silent_gets_signs_of_life() -> None:
