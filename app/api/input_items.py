@@ -102,6 +102,8 @@ class InputReader:
         self._all_past = past
         self._past: Past | None = None
         self._references = references
+        # Each once: a few bytes that stand for a long item could be sent ten thousand times.
+        self._referred: set[str] = set()
         # What summaries may still be unpacked to: they are sent as a thousandth of it.
         self._summary_bytes = MOST_BYTES
 
@@ -236,7 +238,7 @@ class InputReader:
         """Read what the model thought: encrypted under its id, or kept here; else it is of no use to anybody."""
         item_id, encrypted = item.get("id"), encrypted_content(item)
         if not isinstance(item_id, str) or not encrypted:
-            kept = self._references.get(item_id) if isinstance(item_id, str) else None
+            kept = self._kept(item_id) if isinstance(item_id, str) else None
             if kept is not None and kept.get("type") == "reasoning" and encrypted_content(kept):
                 self.reasoning(kept, where)
             else:
@@ -270,10 +272,22 @@ class InputReader:
     def reference(self, item: Mapping[str, Any], where: str) -> None:
         """Read a reference to an item that this gateway has kept."""
         item_id = required_string(item, "id", where)
-        kept = self._references.get(item_id)
+        if item_id in self._referred:  # OpenAI's words
+            raise InvalidRequest(
+                f"Duplicate item found with id {item_id[:80]}. Remove duplicate items from your input and try again.",
+                param=ROOT,
+            )
+        kept = self._kept(item_id)
         if kept is None:
             raise InvalidRequest(f"Item with id '{item_id[:80]}' not found.", param=ROOT)
         self.add(dict(kept), where, is_past=self._past is not None)
+
+    def _kept(self, item_id: str) -> Item | None:
+        """Return the item of an id, the first time that it is asked for."""
+        if item_id in self._referred:
+            return None
+        self._referred.add(item_id)
+        return self._references.get(item_id)
 
     def more_tools(self, item: Mapping[str, Any], where: str) -> None:
         """Read tools that stand among the items."""

@@ -298,6 +298,9 @@ def test_items_that_were_kept_can_be_referred_to(gateway: Gateway, upstream: Ups
     assert items[2]["content"][0]["text"] == "".join(TEXT)
     unknown = post(gateway, {"input": [hi, {"type": "item_reference", "id": "rs_none"}]})
     assert unknown.json()["error"]["message"] == "Item with id 'rs_none' not found."
+    twice = post(gateway, {"input": [hi, *[{"type": "item_reference", "id": said}] * 2]})
+    assert twice.status_code == 400
+    assert twice.json()["error"]["message"].startswith(f"Duplicate item found with id {said}.")
     assert call not in ("", thought, said)
 
 

@@ -185,9 +185,11 @@ def test_reasoning_that_is_of_no_use_is_left_out_and_named(item: Item) -> None:
 def test_a_reference_is_what_it_means() -> None:
     kept = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "x"}
     said = {**message("assistant", "a"), "id": "msg_1"}
+    other = {**kept, "id": "rs_2"}
     items = [{"id": "msg_1"}, {"type": "item_reference", "id": "rs_1"}]
-    reader = read(*items, {"type": "reasoning", "id": "rs_1"}, msg_1=said, rs_1=kept)
-    assert reader.conversation.items == [message("assistant", "a"), kept, kept]
+    bare = {"type": "reasoning", "id": "rs_2"}
+    reader = read(*items, bare, msg_1=said, rs_1=kept, rs_2=other)
+    assert reader.conversation.items == [message("assistant", "a"), kept, other]
 
 
 def test_tools_among_the_items_are_gathered() -> None:
@@ -239,3 +241,20 @@ def test_summaries_after_the_longest_one_are_too_long() -> None:
     assert len(read(longest).conversation.items) == 1
     with pytest.raises(InvalidRequest, match="too long"):
         read(longest, compaction("y"))
+
+
+def test_an_item_is_referred_to_once() -> None:
+    reference = {"type": "item_reference", "id": "msg_1"}
+    with pytest.raises(InvalidRequest, match="Duplicate item found with id msg_1") as refused:
+        read(reference, user(), reference, msg_1=user("long"))
+    assert refused.value.param == "input"
+
+
+def test_reasoning_that_is_kept_is_read_once() -> None:
+    kept = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "long"}
+    bare = {"type": "reasoning", "id": "rs_1", "summary": []}
+    reader = read(bare, bare, user(), rs_1=kept)
+    assert reader.conversation.items == [kept, message("user", "hi")]
+    assert list(reader.ignored) == ["input.reasoning"]
+    with pytest.raises(InvalidRequest, match="Duplicate"):
+        read(bare, {"type": "item_reference", "id": "rs_1"}, user(), rs_1=kept)
