@@ -398,7 +398,7 @@ def test_a_broken_binary_is_degraded_and_back_once_it_is_mended(
         CODEX_BIN=str(site_binary),
         WORKER_BACKOFF_INITIAL_MS="10",
         WORKER_BACKOFF_MAX_MS="20",
-        WORKER_QUEUE_TIMEOUT_MS="300",
+        WORKER_QUEUE_TIMEOUT_MS="5000",
     )
     wait_until(lambda: gateway.get("/readyz").json().get("reason") == "degraded", "it is degraded")
     assert gateway.get("/healthz").json()["status"] == "degraded"
