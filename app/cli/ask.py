@@ -12,15 +12,14 @@ from typing import Any, TextIO
 
 import click
 
-from app.cli.exit_codes import CheckFailed, Exit, give_up
-from app.cli.gateway_client import GatewayClient
+from app.cli.exit_codes import CheckFailed, Exit, give_up, shown
+from app.cli.gateway_client import CHECK_PROXY, GatewayClient
 from app.cli.running_gateway import client_of, pid_of
 from app.cli.smoke import KEY, address_of, is_key, key_from
 from app.codex.home import Home
 from app.settings import load_settings
 
 _CHAT = "/v1/chat/completions"
-_SHOWN_CONTROLS = frozenset("\n\t")
 _INTERRUPTED = 130  # 128 + SIGINT, as shells say it
 
 
@@ -81,6 +80,8 @@ def ask(
     question = "\n\n".join(filter(None, (" ".join(words).strip(), _piped(sys.stdin))))
     if not question:
         give_up("Ask something: codex ask 'Which day is it?', or pipe a text in.", Exit.USAGE)
+    if not _is_unicode(question):
+        give_up("The question is no text in UTF-8.", Exit.USAGE)
     gateway = gateway_at(url, key_env, timeout_s)
     body = request_body(model or _first_model(gateway), question, system=system, effort=effort)
     told = Told()
@@ -91,10 +92,10 @@ def ask(
     except KeyboardInterrupt:
         raise click.exceptions.Exit(_INTERRUPTED) from None
     finally:
-        if sys.stdout.isatty():
+        if _is_terminal(sys.stdout):
             click.echo()
-    if sys.stderr.isatty():
-        click.secho(told.summary(), dim=True, err=True)
+    if _is_terminal(sys.stderr):
+        click.secho(shown(told.summary()), dim=True, err=True)
 
 
 def request_body(model: str, question: str, *, system: str, effort: str) -> dict[str, Any]:
@@ -109,7 +110,21 @@ def request_body(model: str, question: str, *, system: str, effort: str) -> dict
     }
 
 
-def _piped(stream: TextIO) -> str:
+def _is_unicode(text: str) -> bool:
+    """Return False for a text with bytes that stand for none: Python lets them pass in some locales."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    """Return whether a stream is a terminal; one that was closed before the start is None."""
+    return stream is not None and stream.isatty()
+
+
+def _piped(stream: TextIO | None) -> str:
     """Return what is piped in, all of it; empty at a terminal. Blocks."""
     if stream is None or stream.isatty():
         return ""
@@ -137,10 +152,11 @@ def gateway_at(url: str, key_env: str | None, timeout_s: float) -> GatewayClient
 
 
 def _first_model(gateway: GatewayClient) -> str:
-    models = gateway.send("/v1/models").good().json()["data"]
-    if not models:
-        raise CheckFailed("The gateway lists no model.", "Give one: --model.")
-    return str(models[0]["id"])
+    listed = gateway.send("/v1/models").good().json()
+    try:
+        return str(listed["data"][0]["id"])
+    except (KeyError, IndexError, TypeError):
+        raise CheckFailed("The gateway lists no model.", "Give one: --model.") from None
 
 
 def texts(frames: Iterator[Any], told: Told) -> Iterator[tuple[str, bool]]:
@@ -149,25 +165,36 @@ def texts(frames: Iterator[Any], told: Told) -> Iterator[tuple[str, bool]]:
     Raises `CheckFailed` with the error that a stream ends with.
     """
     for frame in frames:
-        if error := frame.get("error"):
+        try:
+            yield from _taken(frame, told)
+        except (AttributeError, TypeError):
             raise CheckFailed(
-                f"{error.get('code')}: {error.get('message')}",
-                "docs/errors.md says what to do about this code.",
-            )
-        told.usage = frame.get("usage") or told.usage
-        told.metadata = frame.get("codex_metadata") or told.metadata
-        for choice in frame.get("choices") or ():
-            told.finish_reason = choice.get("finish_reason") or told.finish_reason
-            delta = choice.get("delta") or {}
-            if thought := delta.get("reasoning_content"):
-                yield thought, True
-            if text := delta.get("content") or delta.get("refusal"):
-                yield text, False
+                "A frame of the stream is no chunk of an answer.", CHECK_PROXY
+            ) from None
 
 
-def _print(text: str, stream: TextIO) -> None:
-    """Print a piece at once; at a terminal without what could steer it."""
-    if stream.isatty():
-        text = "".join(one for one in text if one.isprintable() or one in _SHOWN_CONTROLS)
-    stream.write(text)
+def _taken(frame: Any, told: Told) -> list[tuple[str, bool]]:
+    if error := frame.get("error"):
+        raise CheckFailed(
+            f"{error.get('code')}: {error.get('message')}",
+            "docs/errors.md says what to do about this code.",
+        )
+    told.usage = frame.get("usage") or told.usage
+    told.metadata = frame.get("codex_metadata") or told.metadata
+    pieces = []
+    for choice in frame.get("choices") or ():
+        told.finish_reason = choice.get("finish_reason") or told.finish_reason
+        delta = choice.get("delta") or {}
+        if thought := delta.get("reasoning_content"):
+            pieces.append((str(thought), True))
+        if text := delta.get("content") or delta.get("refusal"):
+            pieces.append((str(text), False))
+    return pieces
+
+
+def _print(text: str, stream: TextIO | None) -> None:
+    """Print a piece at once; at a terminal without what could steer it. Nothing where the stream is closed."""
+    if stream is None:
+        return
+    stream.write(shown(text) if stream.isatty() else text)
     stream.flush()

@@ -7,6 +7,8 @@ from typing import NoReturn
 
 import click
 
+_SHOWN_CONTROLS = frozenset("\n\t")
+
 
 class Exit(IntEnum):
     """Exit code of a command. USAGE, the command was typed wrongly, is click's own, too."""
@@ -25,7 +27,12 @@ class CheckFailed(Exception):
         self.remedy = remedy
 
 
+def shown(text: str) -> str:
+    """Return a text that others wrote without what could steer a terminal."""
+    return "".join(one for one in text if one.isprintable() or one in _SHOWN_CONTROLS)
+
+
 def give_up(message: str, code: int = Exit.FAILED) -> NoReturn:
     """Say on standard error why the command cannot do what it was asked, and end it."""
-    click.echo(message, err=True)
+    click.echo(shown(message), err=True)
     raise click.exceptions.Exit(code)

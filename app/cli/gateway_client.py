@@ -41,7 +41,10 @@ class Answer:
     def good(self) -> Answer:
         """Return the answer itself. Raises `CheckFailed` where its status is not 200, with the error in it."""
         if self.status != HTTPStatus.OK:
-            raise self.failure(str(self.status), self.json().get("error") or {})
+            said = self.json()
+            raise self.failure(
+                str(self.status), said.get("error") if isinstance(said, Mapping) else said
+            )
         return self
 
     def json(self) -> Any:
@@ -53,8 +56,10 @@ class Answer:
             sentence = f"{self.status}, and the body is no JSON ({kind})."
             raise CheckFailed(sentence, CHECK_PROXY) from None
 
-    def failure(self, where: str, error: Mapping[str, Any]) -> CheckFailed:
-        """Return an error of the gateway's, with the id that its log has."""
+    def failure(self, where: str, error: Any) -> CheckFailed:
+        """Return an error of the gateway's, with the id that its log has. Other servers have errors of other forms."""
+        if not isinstance(error, Mapping):
+            error = {"message": error}
         said = without_secrets(str(error.get("message")))
         known_as = f" (request {self.request_id})" if self.request_id else ""
         remedy = "docs/errors.md says what to do about this code."

@@ -126,6 +126,22 @@ def test_what_cannot_be_asked_is_a_sentence(
     assert said in done.stderr.decode()
 
 
+def test_bytes_that_are_no_text_are_not_asked(gateway: Gateway) -> None:
+    for locale in ("C", "C.UTF-8"):
+        done = run(gateway, "ask", "What is this?", given=b"\xff\xfe\x80", LC_ALL=locale)
+        assert (done.returncode, done.stdout) == (2, b"")
+        assert "no text" in done.stderr.decode()
+
+
+def test_where_nothing_can_be_printed_no_traceback_is(gateway: Gateway, upstream: Upstream) -> None:
+    words, options = command(gateway, "ask", upstream.say("an answer"))
+    closed = ["sh", "-c", 'exec "$@" >&-', "sh", *words]
+    done = subprocess.run(
+        closed, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=60, check=False, **options
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 def test_an_answer_that_fails_is_no_success(running: Gateway, upstream: Upstream) -> None:
     failure = {"name": "cut_mid_stream", "after_deltas": 1}
     marker = upstream.play(
