@@ -256,8 +256,9 @@ class AppServerBackend:
         connection.spawn_background(connection.ask_for_limits)
         connection.spawn_background(connection.threads.expire_kept)
         if connection.models and not self._is_draining:
-            first = connection.models[0].id
-            connection.spawn_background(partial(connection.threads.keep_warm, first))
+            connection.spawn_background(
+                partial(connection.threads.keep_warm, connection.models[0].id, self._may_warm)
+            )
         connection.spawn_background(partial(self._watch_models, connection))
         connection.spawn_background(self._watch_roots)
         connection.spawn_background(self._find_out_websockets)
@@ -275,6 +276,10 @@ class AppServerBackend:
     def _may_renew(self, connection: Connection) -> bool:
         # In a turn codex renews what is due; of one that is idle it was not seen in a minute.
         return connection.is_renewing or (len(connection.threads) > 0 and self.login.is_due())
+
+    def _may_warm(self) -> bool:
+        # Whoever is asked in vain, or just before a renewal, is asked by turns alone.
+        return not (self.login.is_lacking or self.login.is_due())
 
     def _on_restart(self) -> None:
         self.hooks.on_restart()

@@ -344,10 +344,10 @@ class Threads:
         self.kept.remove(thread)
         self.ends.unload([thread])
 
-    def keep_warm(self, model: str) -> None:
+    def keep_warm(self, model: str, may_start: Callable[[], bool]) -> None:
         """Start threads ahead of requests, for ever; `model` is for the first one. Blocks: a greenlet of its own."""
         refill = WarmRefill(self.warm, self.calls, self.ends, self.histories, self._counters)
-        refill.run(model, self._is_quiet, self._changed)
+        refill.run(model, self._changed, is_quiet=self._is_quiet, may_start=may_start)
 
     def _is_quiet(self) -> bool:
         """True while the child begins no turn; what it says of others goes on beside that."""

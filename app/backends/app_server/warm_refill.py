@@ -42,8 +42,18 @@ class WarmRefill:
         self._histories = histories
         self._counters = counters
 
-    def run(self, model: str, is_quiet: Callable[[], bool], changed: Event) -> None:
-        """Refill for ever, whenever something has `changed`; `model` is what the first is started with. Blocks."""
+    def run(
+        self,
+        model: str,
+        changed: Event,
+        *,
+        is_quiet: Callable[[], bool],
+        may_start: Callable[[], bool],
+    ) -> None:
+        """Refill for ever, whenever something has `changed`; `model` is what the first is started with. Blocks.
+
+        While `may_start` says no, nothing is started: codex renews a login that is due for each thread anew.
+        """
         looked_at = time.monotonic()
         while True:
             if time.monotonic() - looked_at >= _EXPIRY_S:
@@ -51,6 +61,8 @@ class WarmRefill:
                 self._ends.unload_warm(self._warm.expire(looked_at))
             while (kind := self._warm.needed(time.monotonic())) is not None:
                 changed.clear()
+                if not may_start():
+                    break
                 if not is_quiet():
                     changed.wait(_LOOK_S)
                 elif not (self._add(kind, model) or self._warm.demand.forget(kind)):

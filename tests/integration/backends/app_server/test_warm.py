@@ -36,7 +36,7 @@ def warmed(make: Make) -> Iterator[Callable[..., Stage]]:
         stage.shake_hands()
         threads = stage.generation.threads
         threads.warm = WarmThreads(Demand(WarmLimits(count), time.monotonic()))
-        refills.append(gevent.spawn(threads.keep_warm, "model-b"))
+        refills.append(gevent.spawn(threads.keep_warm, "model-b", lambda: True))
         if await_start:
             eventually(lambda: len(threads.warm) == 1)
         return stage
