@@ -159,9 +159,10 @@ class Storm:
         for name, at_rest in self._rests().items():
             ledger.promise(name, "", [] if _comes_true(at_rest) else [f"not at rest: {name}"])
         loaded = inject(self.folder, self.faults.serving_child().pid, "loaded 0")
-        kept = self.gateway.health()["kept"]["count"]
-        lost = [] if loaded == str(kept) else [f"{loaded} are loaded, {kept} are kept"]
-        ledger.promise("only kept threads stay in the child", loaded, lost)
+        health = self.gateway.health()
+        wanted = health["kept"]["count"] + health["warm"]
+        lost = [] if loaded == str(wanted) else [f"{loaded} are loaded, {wanted} kept or warm"]
+        ledger.promise("only kept and warm threads stay in the child", loaded, lost)
         child, worker = self.gateway.child(), self._worker()
         ledger.within("OS threads of the child", child.num_threads(), CHILD_THREADS)
         ledger.within("memory of the child", child.memory_info().rss >> 20, CHILD_RSS >> 20, "MiB")

@@ -152,7 +152,8 @@ def test_what_a_worker_was_killed_over_has_failed(
     with ThreadPoolExecutor(1) as pool:
         following = pool.submit(get, gateway, response_id, stream="true", starting_after=4)
         failed = ended(gateway, response_id, LOST_S)
-        (last,) = told(following.result())
+        *silences, last = told(following.result())
+    assert {event["type"] for event in silences} <= {"response.in_progress"}
     assert failed["status"] == "failed"
     assert failed["error"]["code"] == "server_error"
     assert failed["codex_metadata"]["error"]["code"] == "WORKER_UNAVAILABLE"

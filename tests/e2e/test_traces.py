@@ -341,7 +341,7 @@ def conversation(upstream: Upstream, canary: str) -> dict[str, Any]:
     message = {"type": "message", "deltas": [f"{canary}-", "answer"]}
     call = {
         "type": "function_call",
-        "name": "look_up",
+        "name": "find_canary",
         "call_id": "c1",
         "arguments": json.dumps({"key": f"{canary}-argument"}),
     }
@@ -356,7 +356,7 @@ def conversation(upstream: Upstream, canary: str) -> dict[str, Any]:
                 {
                     "id": "c0",
                     "type": "function",
-                    "function": {"name": "look_up", "arguments": f'{{"a": "{canary}-old"}}'},
+                    "function": {"name": "find_canary", "arguments": f'{{"a": "{canary}-old"}}'},
                 }
             ],
         },
@@ -367,7 +367,7 @@ def conversation(upstream: Upstream, canary: str) -> dict[str, Any]:
         {
             "type": "function",
             "function": {
-                "name": "look_up",
+                "name": "find_canary",
                 "description": f"{canary}-description",
                 "parameters": schema,
             },
@@ -402,9 +402,9 @@ def test_without_content_no_word_and_no_key_is_anywhere_below_codex_home(
         )
         assert f"{canary}-argument" in answer.text
         traces_of(gateway, id_of(answer))
-    assert holders(gateway.home, canary, second, KEY, "look_up") == set()
+    assert holders(gateway.home, canary, second, KEY, "find_canary") == set()
     assert gateway.stop() == 0
-    assert holders(gateway.home, canary, second, KEY, "look_up") == set()
+    assert holders(gateway.home, canary, second, KEY, "find_canary") == set()
     assert canary not in gateway.log_path.read_text()
 
 

@@ -49,7 +49,12 @@ class TlsFront:
         except OSError:  # the client does not trust us
             sock.close()
             return
-        with outside, socket.create_connection(("127.0.0.1", self._port)) as inside:
+        try:
+            inside = socket.create_connection(("127.0.0.1", self._port))
+        except OSError:  # the plain server has gone
+            outside.close()
+            return
+        with outside, inside:
             back = threading.Thread(target=_pass_on, args=(inside, outside), daemon=True)
             back.start()
             _pass_on(outside, inside)

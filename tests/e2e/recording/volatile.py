@@ -20,7 +20,7 @@ _MS = "ttft|duration|handshake|at|over|first_event|queue"
 _VALUES = (
     ("time", re.compile(r'("created":)\d{10}\b')),
     ("time", re.compile(r"()\b20(?!99)\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}(?:Z|\+00:00)")),
-    ("ms", re.compile(rf'("(?:{_MS})_ms":)\d+(?:\.\d+)?')),
+    ("ms", re.compile(rf'("(?:{_MS})_ms":)-?\d+(?:\.\d+)?')),
     ("pid", re.compile(r'("(?:worker_)?pid":)\d+')),
     ("bytes", re.compile(r'("(?:(?:sent|received)_)?bytes":)\d+')),
     ("counters", re.compile(r'("counters":)\{[^{}]*\}')),
