@@ -16,6 +16,7 @@ for (const node of document.querySelectorAll("pre code, .address")) {
 
 function headers() {
   const key = by("key").value.trim();
+  if (/[^ -~]/.test(key)) throw new Error("This is no key: no header can hold it.");
   return key ? { Authorization: `Bearer ${key}` } : {};
 }
 
@@ -61,18 +62,19 @@ let listing = 0;
 
 async function listModels() {
   const mine = ++listing;
-  const sent = headers();
   let names = [];
+  let problem = "";
   try {
+    const sent = headers();
     const response = await fetch(`${base}/v1/models`, { headers: sent, cache: "no-store" });
-    if (mine !== listing) return;
     if (response.ok) names = (await response.json()).data.map((model) => model.id);
-    else if (sent.Authorization) show("problem", await problemOf(response));
-    if (response.ok) show("problem", "");
-  } catch {
-    return; // the state says it
+    else if (sent.Authorization) problem = await problemOf(response);
+  } catch (error) {
+    if (error instanceof TypeError) return; // the state says it
+    problem = error.message;
   }
   if (mine !== listing) return;
+  show("problem", problem);
   const chosen = by("model").value;
   by("model").replaceChildren(...(names.length ? names : [""]).map((name) => new Option(name || "first of the list", name)));
   if (names.includes(chosen)) by("model").value = chosen;
@@ -86,7 +88,7 @@ function nameModel() {
 let typing = 0;
 by("key").addEventListener("input", () => {
   clearTimeout(typing);
-  typing = setTimeout(listModels, TYPING_MS);
+  typing = setTimeout(listModels, TYPING_MS); // without a key, too: a proxy may add one
 });
 by("model").addEventListener("change", nameModel);
 
@@ -110,6 +112,13 @@ async function* frames(response) {
   }
 }
 
+function write(text) {
+  const answer = by("answer");
+  const isAtEnd = answer.scrollTop + answer.clientHeight >= answer.scrollHeight - 4;
+  answer.append(text);
+  if (isAtEnd) answer.scrollTop = answer.scrollHeight; // whoever has scrolled up is left there
+}
+
 function take(frame, seen) {
   if (frame.error) throw new Error(`${frame.error.code}: ${frame.error.message}`);
   if (frame.usage) seen.usage = frame.usage;
@@ -120,7 +129,7 @@ function take(frame, seen) {
       by("reasoning").hidden = false;
       by("thought").append(thought);
     }
-    if (content || refusal) by("answer").append(content || refusal);
+    if (content || refusal) write(content || refusal);
     if (choice.finish_reason) seen.finish = choice.finish_reason;
   }
 }
@@ -175,6 +184,7 @@ by("try").addEventListener("submit", async (event) => {
   if (!by("answer").textContent) by("answer").hidden = true;
   running = null;
   by("ask").disabled = false;
+  if (document.activeElement === by("stop")) by("ask").focus(); // what is hidden loses it
   by("stop").hidden = true;
 });
 by("stop").addEventListener("click", () => running && running.abort());
@@ -183,4 +193,4 @@ by("question").addEventListener("keydown", (event) => {
 });
 
 poll();
-listModels();
+if (by("key").value) listModels(); // the browser has kept it
