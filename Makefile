@@ -9,8 +9,8 @@ ABOUT_TO_SERVE := PYTHONDONTWRITEBYTECODE=1 exec $(BIN)/python scripts/first_run
 WORKERS ?= 4
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help run dev unit test test-per-request test-system test-langchain chaos cov fmt check bench clean
-.PHONY: run-environment dev-environment langchain-environment neighbours-environment bench-environment
+.PHONY: help run dev unit test test-per-request test-system test-langchain test-browser chaos cov fmt check bench clean
+.PHONY: run-environment dev-environment langchain-environment browser-environment neighbours-environment bench-environment
 
 help:  ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,7 +33,7 @@ test-per-request: dev-environment  ## The tests of what clients see, with a code
 		parameters.py refusals.py responses.py responses_failures.py responses_input.py responses_kept.py \
 		responses_tools.py retry.py structured_output.py timeouts.py tools.py usage.py)
 
-test-system: dev-environment neighbours-environment test-langchain  ## Tests with real neighbours; installs what they need; LangChain's too
+test-system: dev-environment neighbours-environment test-langchain test-browser  ## Tests with real neighbours; installs what they need; LangChain's and a browser's too
 	@(for tool in strace curl promtool shellcheck redis-server nginx caddy systemd-analyze ip npm; do command -v $$tool || exit; done) \
 		>/dev/null || (apt-get update -qq && apt-get install -y -qq --no-install-recommends \
 		strace curl prometheus shellcheck redis-server nginx-light caddy systemd iproute2 npm)
@@ -41,6 +41,11 @@ test-system: dev-environment neighbours-environment test-langchain  ## Tests wit
 
 test-langchain: dev-environment langchain-environment  ## LangChain's own tests, in an environment of their own
 	.venv-langchain/bin/python -m pytest tests/langchain
+
+test-browser: dev-environment browser-environment  ## The page at / in Chromium; installs it
+	@(command -v chromium || command -v google-chrome) >/dev/null || (apt-get update -qq && \
+		apt-get install -y -qq --no-install-recommends chromium)
+	.venv-browser/bin/python -m pytest tests/browser
 
 chaos: dev-environment  ## Storms of load and faults, ten thousand requests, many reloads; CHAOS_SEED, CHAOS_SECONDS
 	$(PYTEST) -m chaos
@@ -63,7 +68,7 @@ bench: bench-environment  ## The gateway against hand-written clients of the sam
 	.venv-bench/bin/python -m bench $(BENCH)
 
 clean:  ## Remove the virtual environments and every cache
-	rm -rf .venv .venv-langchain .venv-neighbours .venv-bench .venv-bench-peers .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage
+	rm -rf .venv .venv-langchain .venv-browser .venv-neighbours .venv-bench .venv-bench-peers .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 run-environment:
@@ -74,6 +79,9 @@ dev-environment:
 
 langchain-environment:
 	$(ENVIRONMENT) .venv-langchain requirements-langchain.txt
+
+browser-environment:
+	$(ENVIRONMENT) .venv-browser requirements-browser.txt
 
 neighbours-environment:
 	$(ENVIRONMENT) .venv-neighbours requirements-neighbours.txt
