@@ -104,19 +104,8 @@ class Tending:
     def _probe(self) -> None:
         """Start a process to see whether that can be done, and what it offers."""
         began = time.monotonic()
-        try:
-            if not self._is_prepared:
-                self._starter.prepare()
-            process = self._pool.start()
-        except StartFailed as failure:
-            self.note_failure(failure.why)
-            return
-        except UpstreamAuth:
-            raise
-        # What nobody has thought of keeps a process from starting as well, and may pass.
-        except Exception as error:
-            log.exception("child_start_failed", extra={"child": "codex", "detail": str(error)})
-            self.note_failure(LastExit(None, "start_failed", str(error)))
+        process = self._start()
+        if process is None:
             return
         self._is_prepared = True
         self._note_success(process, round((time.monotonic() - began) * 1000))
@@ -128,6 +117,22 @@ class Tending:
                 self._pool.put_back(process)
             else:
                 self._pool.end(process, is_pattern=True)
+
+    def _start(self) -> Process | None:
+        """Start a process; None where that failed, which is noted. Blocks; raises `UpstreamAuth`."""
+        try:
+            if not self._is_prepared:
+                self._starter.prepare()
+            return self._pool.start()
+        except StartFailed as failure:
+            self.note_failure(failure.why)
+        except UpstreamAuth:
+            raise
+        # What nobody has thought of keeps a process from starting as well, and may pass.
+        except Exception as error:
+            log.exception("child_start_failed", extra={"child": "codex", "detail": str(error)})
+            self.note_failure(LastExit(None, "start_failed", str(error)))
+        return None
 
     def _note_success(self, process: Process, handshake_ms: int) -> None:
         connection = process.connection
@@ -152,17 +157,14 @@ class Tending:
             self._wake.set()
 
     def _fill_gap(self) -> None:
-        try:
-            self._pool.put_back(self._pool.start())
-        except StartFailed as failure:
-            self.note_failure(failure.why)
+        process = self._start()
+        if process is not None:
+            self._pool.put_back(process)
 
     def _renew(self) -> None:
         """Renew a login that is soon due, on a process for that alone: then no turn has to."""
-        try:
-            process = self._pool.start()
-        except StartFailed as failure:
-            self.note_failure(failure.why)
+        process = self._start()
+        if process is None:
             return
         try:
             self._ask_to_renew(process)

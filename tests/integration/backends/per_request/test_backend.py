@@ -18,11 +18,14 @@ from app.backend.lease import Lease
 from app.backend.observer import NULL_OBSERVER
 from app.backend.protocols import Turn
 from app.backends.app_server.limits import Limits
+from app.backends.per_request.app_server_dialect import AppServerDialect
 from app.backends.per_request.backend import PerRequestBackend
+from app.backends.per_request.dialect import Dialect
 from app.codex.config import Upstream, UpstreamKind
 from app.codex.home import Home
 from app.codex.launch import Launcher
 from app.errors import Draining, UpstreamAuth, WorkerUnavailable
+from app.process.child import ChildSpec
 from scripted_upstream.client import Control
 from tests.fakes.accounts import Accounts, AccountsLauncher
 from tests.fakes.engines import HELLO, LIMITS, PATIENT, say, texts
@@ -61,9 +64,13 @@ def run() -> Iterator[Run]:
     started: list[tuple[PerRequestBackend, gevent.Greenlet[..., Any]]] = []
 
     def run(
-        launcher: Launcher, most: int = 2, spare: int = 0, limits: Limits = RARELY_PROBED
+        launcher: Launcher,
+        most: int = 2,
+        spare: int = 0,
+        limits: Limits = RARELY_PROBED,
+        speak: Callable[..., Dialect] = AppServerDialect,
     ) -> PerRequestBackend:
-        backend = PerRequestBackend(launcher, limits, "0.0.0", most=most, spare=spare)
+        backend = PerRequestBackend(launcher, limits, "0.0.0", most=most, spare=spare, speak=speak)
         started.append((backend, in_background(backend.run)))
         return backend
 
@@ -294,3 +301,26 @@ def test_without_a_login_nothing_is_asked(
     with pytest.raises(UpstreamAuth):
         begin(backend, "x")
     assert accounts.turns == []
+
+
+class OnceUnforeseen(AppServerDialect):
+    """Fails in the second start, in a way that nobody has thought of."""
+
+    starts = 0
+
+    def apart(self, spec: ChildSpec, folder: Path) -> ChildSpec:
+        self.starts += 1
+        if self.starts == 2:
+            raise LookupError("nobody has thought of this")
+        return super().apart(spec, folder)
+
+
+def test_an_unforeseen_failure_in_a_start_ahead_of_demand_is_survived(
+    run: Run, launcher: Launcher
+) -> None:
+    backend = run(launcher, spare=1, speak=OnceUnforeseen)
+    eventually(lambda: backend.health().spare == 1)
+    last = backend.health().last_exit
+    assert last is not None
+    assert last.detail is not None
+    assert "nobody has thought of this" in last.detail
