@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+from gevent import subprocess
 
 from app.backends.app_server.connection import Connection
 from app.backends.app_server.parse_events import ProtocolError
@@ -51,7 +52,7 @@ class PinnedRenewal:
         self._version = version
 
     def renew_due(self) -> None:
-        """Renew it if it is due, as that codex does in its handshake. Blocks; raises `OSError`, `SubprocessError`."""
+        """Renew it if it is due, as that codex does in its handshake. Blocks; raises `OSError`."""
         self._run(is_asked=False)
 
     def renew(self) -> None:
@@ -63,7 +64,10 @@ class PinnedRenewal:
 
     def _run(self, *, is_asked: bool) -> None:
         launcher = self._launcher
-        spec = launcher.prepare()
+        try:
+            spec = launcher.prepare()
+        except (ValueError, subprocess.SubprocessError) as error:
+            raise OSError(f"the codex that renews the login cannot be started: {error}") from error
         with tempfile.TemporaryDirectory(dir=launcher.home.tmp) as folder:
             child = Child(apart(spec, Path(folder)))
             connection = Connection(1, child, rpc_timeout_s=RENEWAL_S, on_lost=lambda _: None)

@@ -25,6 +25,7 @@ from app.backend.protocols import Pace, Turn
 from app.backend.request import TurnRequest
 from app.backends.per_request.backend import PerRequestBackend
 from app.backends.per_request.proto.dialect import ProtoDialect
+from app.backends.per_request.proto.login import PinnedRenewal
 from app.codex.config import Upstream, UpstreamKind
 from app.codex.home import Home
 from app.codex.launch import Launcher
@@ -37,6 +38,8 @@ from app.errors import (
     WorkerTimeout,
     WorkerUnavailable,
 )
+from app.process.child import ChildSpec
+from app.rpc.errors import RpcError
 from tests.e2e.older_codex import older_codex
 from tests.fakes.accounts import Accounts, AccountsLauncher, name_of
 from tests.fakes.engines import LIMITS, PATIENT, texts
@@ -189,6 +192,22 @@ def test_the_pinned_codex_renews_the_login_once_and_no_process_can(
         stored = json.loads(home.auth_file.read_text())["tokens"]
         assert stored["refresh_token"] == "refresh-1"
         assert len(accounts.renewals) == 1
+
+
+class Unprepared(Launcher):
+    """One whose codex cannot print its catalog."""
+
+    def prepare(self) -> ChildSpec:
+        raise ValueError("codex printed no catalog")
+
+
+def test_a_renewal_that_cannot_even_start_is_an_error_that_callers_know(home: Home) -> None:
+    launcher = Unprepared(home, Path("/nowhere"), Upstream(UpstreamKind.OPENAI, ""), "", 300_000)
+    renewal = PinnedRenewal(launcher, "0.0.0")
+    with pytest.raises(RpcError, match="no catalog"):
+        renewal.renew()
+    with pytest.raises(OSError, match="no catalog"):
+        renewal.renew_due()
 
 
 @pytest.mark.system
