@@ -18,6 +18,7 @@ from app.codex.home import Home
 from app.settings import Settings, load_settings
 
 _LOOK_S = 0.2
+_UNKNOWN = "unknown"
 _BAD = {"refused": "It was refused, and nothing has changed", "failed": "It failed"}
 
 
@@ -46,6 +47,11 @@ def reload(*, timeout_s: float) -> None:
     state, detail = report.get("state"), report.get("waits_for") or report.get("detail")
     if state in _BAD:
         give_up(f"{_BAD[state]}: {detail}")
+    if state == _UNKNOWN:
+        give_up(
+            f"What came of it is not known after {timeout_s:g} seconds: the gateway did not say. It tells only those "
+            "who have its PROXY_API_KEY; in any case its log has reload_done, reload_refused or reload_queued."
+        )
     if state != "done":
         give_up(f"It is not done after {timeout_s:g} seconds ({state}). {detail or ''}".rstrip())
     click.echo("Reloaded: the new worker serves, the old one finishes what is open.")
@@ -56,7 +62,7 @@ def await_end(
 ) -> Mapping[str, Any]:
     """Return the report of the reload that was asked for then, once it has ended or the time is up. Blocks."""
     deadline = time.monotonic() + timeout_s
-    report: Mapping[str, Any] = {"state": "unknown"}
+    report: Mapping[str, Any] = {"state": _UNKNOWN}
     while time.monotonic() < deadline:
         try:
             gateway = client_of(pid, settings, settings.api_key)  # its address may change

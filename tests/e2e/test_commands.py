@@ -170,6 +170,13 @@ def test_a_stop_returns_when_everything_is_gone(running: Gateway) -> None:
     assert not [each for each in family if each.is_running() and each.status() != "zombie"]
 
 
+def test_a_reload_of_which_nothing_is_told_is_not_said_to_have_failed(running: Gateway) -> None:
+    done = run(running, "reload", "--timeout", "2", PROXY_API_KEY="sk-of-nobody-here-4711-0815")
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert "is not known" in done.stderr.decode()
+    wait_until(lambda: events(running, "reload_done"), "it was done all the same")
+
+
 @pytest.fixture
 def site(tmp_path: Path, upstream: Upstream) -> Iterator[tuple[Site, Gateway]]:
     site = Site(tmp_path / "site", upstream)
