@@ -38,7 +38,7 @@ SETTINGS = {
 REQUESTS_AFTERWARDS = 40
 """How many come when the last fault is over: the last child, too, has something to leave behind."""
 
-CHILD_THREADS = 64
+CHILD_THREADS = 96
 CHILD_RSS = 512 << 20
 WORKER_DESCRIPTORS = 8
 """How many more a worker may hold at rest than right after its start."""
