@@ -203,6 +203,28 @@ def test_events_without_room_are_told_at_the_end(
     assert said_in == deltas
 
 
+def test_what_is_told_at_the_end_is_held_like_a_body(
+    lend_gateway: Callable[..., Gateway], upstream: Upstream
+) -> None:
+    gateway = lend_gateway(
+        PROXY_BACKGROUND_EVENT_BYTES="65536",
+        PROXY_BODY_MEMORY_BYTES=str(1 << 20),
+        PROXY_MAX_BODY_BYTES="65536",
+    )
+    said = {"type": "message", "deltas": ["x" * 600] * 1500}
+    marker = upstream.play({"hold": True, "hold_after": 1499, "items": [said]})
+    body = {"input": f"hi {marker}", "background": True, "stream": True}
+    with ThreadPoolExecutor(1) as pool:
+        following = pool.submit(post, gateway, body)
+        upstream.control.wait("held", marker)
+        upstream.control.release(marker)
+        (*_, last) = told(following.result())
+    assert (last["type"], last["code"]) == ("error", "BODIES_FULL")
+    line = gateway.events("request")[-1]
+    assert (line["outcome"], line["error_code"]) == ("failed", "BODIES_FULL")
+    assert gateway.events("background_answer")[-1]["outcome"] == "completed"
+
+
 # Cancelled, removed
 
 

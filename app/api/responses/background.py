@@ -7,6 +7,7 @@ replica) the store says whether it still does, and how it ended.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -19,7 +20,8 @@ from app.answers.plan import AnswerPlan
 from app.api.responses import kept, listing
 from app.api.responses.request import ResponseRequest
 from app.api.responses.wire import BackgroundWire
-from app.errors import InvalidRequest, StoreFailed
+from app.budget import Reservation
+from app.errors import GatewayError, InvalidRequest, StoreFailed
 from app.http import answering, respond, sse
 from app.http.background import BackgroundAnswer, Cancelled
 from app.http.followed_stream import FollowedStream, LogSource, StoreSource
@@ -131,7 +133,7 @@ def _followed(running: BackgroundAnswer, after: int) -> Response:
     record = current_record()
     source = LogSource(running.events)
     sign_of_life = running.wire.sign_of_life
-    body = FollowedStream(source, after, here.pace.tick_s, sign_of_life, rest, record)
+    body = FollowedStream(source, after, here.pace.tick_s, sign_of_life, _counted(rest), record)
     return sse.followed(body, record)
 
 
@@ -156,11 +158,29 @@ def watch(stored: StoredAnswer, after: int) -> Response:
         told,
         here.pace.tick_s,
         lambda: sign_of_life,
-        rest,
+        _counted(rest),
         record,
         head=listing.first_frames(stored.answer, after),
     )
     return sse.followed(body, record)
+
+
+def _counted(rest: Callable[[int], bytes]) -> Callable[[int], bytes]:
+    """Return what tells the rest of a stream, counted like a body until it is read; an error where that cannot be."""
+    record = current_record()
+    memory = Reservation(services().bodies.memory, kept.owner())
+    current_lifetime().on_close(memory.release)
+
+    def counted(told: int) -> bytes:
+        try:
+            frames = rest(told)
+            memory.grow(len(frames))
+        except GatewayError as error:  # the response is what it is, and can be asked for again
+            record.outcome, record.error_code = "failed", error.code
+            return listing.error_frame(error, told)
+        return frames
+
+    return counted
 
 
 def _is_held(store: AnswerStore, owner: str, response_id: str) -> bool:

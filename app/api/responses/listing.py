@@ -17,7 +17,7 @@ from app.api.responses.kept import shown
 from app.api.responses.replay import events
 from app.api.responses.shape import Shape
 from app.backend.request import Item
-from app.errors import InvalidRequest
+from app.errors import GatewayError, InvalidRequest
 from app.http import long_work, sse
 from app.http.frames import frame
 
@@ -95,6 +95,14 @@ def first_frames(answer: bytes, after: int) -> bytes:
     """Return the first events of a response that is still in the making."""
     found = [*events(orjson.loads(answer), Shape(_QUEUED))][:_QUEUED]
     return b"".join(_numbered(found, after, is_whole=False))
+
+
+def error_frame(error: GatewayError, number: int) -> bytes:
+    """Return the event of a stream that cannot be told any further, under the number of the last that was."""
+    kind, words = "error", error.to_envelope()["error"]
+    event = {"type": kind, "sequence_number": max(number, 0)}
+    event |= {name: words[name] for name in ("code", "message", "param")}
+    return frame((kind, orjson.dumps(event)))
 
 
 def _numbered(
