@@ -15,13 +15,13 @@ def frame(payload: Payload) -> bytes:
     """Return one server-sent event (WHATWG HTML, section 9.2)."""
     event, data = payload
     if _SEPARATOR in data or _NEL in data:
-        data = _in_one_line(data)
+        data = in_one_line(data)
     if event is None:
         return b"data: " + data + b"\n\n"
     return b"event: %b\ndata: %b\n\n" % (event.encode(), data)
 
 
-def _in_one_line(data: bytes) -> bytes:
+def in_one_line(data: bytes) -> bytes:
     """Escape what is no line end in JSON but for many readers, Python's `str.splitlines` among them."""
     # Outside of its strings JSON is ASCII, and no other character of UTF-8 has these bytes in it: what is replaced is
     # always a character of a string, where an escape is the same character.

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+import orjson
+
 from app.answers.chunks import Cause
 from app.answers.summary import Summary
 from app.api.responses.request import ResponseRequest
@@ -22,6 +24,11 @@ from app.errors import (
     RateLimited,
     WorkerUnavailable,
 )
+from app.http.frames import in_one_line
+
+_LONG_CHARACTERS = 4096
+_PIECE_CHARACTERS = 16 * 1024
+"""In one call of C, which takes some hundred microseconds."""
 
 _INCOMPLETE: Mapping[Cause, str] = MappingProxyType(
     {Cause.TOKEN_LIMIT: "max_output_tokens", Cause.CONTENT_FILTER: "content_filter"}
@@ -60,7 +67,8 @@ def terminal_event(status: str) -> str:
 class Heading:
     """Members that every object of one response repeats. `created` is Unix time in seconds.
 
-    The request itself is not held: a stream may last long, and a conversation be large.
+    To make one takes long where a text of the request is long; to repeat it does not. The request itself is not held:
+    a stream may last long, and a conversation be large.
     """
 
     __slots__ = ("_members", "created", "id", "model")
@@ -77,7 +85,8 @@ class Heading:
     ) -> None:
         self.id, self.created, self.model = id_, created, model
         reasoning = {"effort": effort, "summary": _summary(request.summary)}
-        self._members = _repeated(request) | {
+        repeated = {name: _written(value) for name, value in _repeated(request).items()}
+        self._members = repeated | {
             "id": id_,
             "created_at": created,
             "model": model,
@@ -127,6 +136,15 @@ def lost(response: Mapping[str, Any]) -> dict[str, Any]:
     error = WorkerUnavailable("The gateway's process that worked on this response has gone.")
     failure = {"code": error_code(error), "message": error.message}
     return {**response, "status": "failed", "error": failure, "codex_metadata": error.to_envelope()}
+
+
+def _written(value: Any) -> Any:
+    """Return a long text as JSON in one line, any other value as it is: events and polls repeat it again and again."""
+    if not isinstance(value, str) or len(value) <= _LONG_CHARACTERS:
+        return value
+    starts = range(0, len(value), _PIECE_CHARACTERS)
+    pieces = (orjson.dumps(value[at : at + _PIECE_CHARACTERS])[1:-1] for at in starts)
+    return orjson.Fragment(b'"%b"' % b"".join(map(in_one_line, pieces)))
 
 
 def _repeated(request: ResponseRequest) -> dict[str, Any]:

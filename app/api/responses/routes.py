@@ -86,8 +86,9 @@ def _plan(request: ResponseRequest, before: kept.Before) -> tuple[AnswerPlan, He
     resolved = respond.resolve_model(words, request.model, request.effort)
     who = respond.identity("resp_")
     effort = resolved.effort or resolved.model.default_effort
-    heading = Heading(
-        who.id, who.created, resolved.name, request, effort, is_kept=kept.is_kept(request.body)
+    is_kept = kept.is_kept(request.body)
+    heading = long_work.run(
+        Heading, who.id, who.created, resolved.name, request, effort, is_kept=is_kept
     )
     prompt = Prompt(
         to_turn_request(request, resolved, conversation_name(request.body.names)),

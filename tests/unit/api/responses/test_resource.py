@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from openai.types.responses import Response
 from pydantic import TypeAdapter
 
@@ -167,3 +170,18 @@ def test_the_tier_is_the_one_that_is_asked_of_codex(tier: str | None, expected: 
 )
 def test_what_is_given_is_repeated(name: str, value: Any) -> None:
     assert repeated(name, **{name: value}) == value
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), st.integers(1, 20_000))
+def test_a_long_text_is_repeated_as_it_is(words: str, times: int) -> None:
+    text = words * times
+    begun = heading(instructions=text).begun()
+    assert orjson.loads(orjson.dumps(begun))["instructions"] == text
+
+
+def test_a_long_text_is_written_once_and_in_one_line() -> None:
+    begun = heading(instructions="a\u2028\x85" * 10_000).begun()
+    found = orjson.dumps(begun)
+    assert b"\\u2028" in found
+    assert "\u2028".encode() not in found
+    assert "\x85".encode() not in found
