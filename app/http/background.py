@@ -115,7 +115,7 @@ class BackgroundAnswer:
 
     def work(self) -> None:
         """Run the answer to its end. Blocks; nothing may interrupt it."""
-        self._tell(self.wire.queued())
+        self._tell_long(self.wire.queued())
         self._follower.start()
         while not self._follower.ready():
             self._follower.join(self._renew_s)
@@ -191,10 +191,10 @@ class BackgroundAnswer:
             cause = self._tell_whole(answer)
         if isinstance(cause, GatewayError):
             self._record.outcome, self._record.error_code = "failed", cause.code
-            self._tell_end(self.wire.error(cause))
+            self._tell_long(self.wire.error(cause))
         elif cause is not None:
             self._record.outcome = "cancelled"
-            self._tell_end(self.wire.cancelled())
+            self._tell_long(self.wire.cancelled())
         if answer is not None:
             self._record.note_answer(answer.summary(), self.wire.reason)
             answer.close()
@@ -208,7 +208,7 @@ class BackgroundAnswer:
     def _tell_whole(self, answer: Answer) -> BaseException | None:
         """Store an answer that is whole and tell its end; return why that cannot be, None if it was done."""
         try:
-            self._tell_end(self.wire.payloads(self._last, answer.summary))
+            self._tell_long(self.wire.payloads(self._last, answer.summary))
         except Cancelled as error:  # it was removed, or cancelled elsewhere
             return error
         # As for the one that follows the turn.
@@ -245,8 +245,8 @@ class BackgroundAnswer:
         for payload in payloads:
             self.events.append(frame(payload))
 
-    def _tell_end(self, payloads: Iterable[Payload]) -> None:
-        """Log the last messages, which repeat whole texts, in milliseconds each: others may run between them."""
+    def _tell_long(self, payloads: Iterable[Payload]) -> None:
+        """Log messages that repeat whole texts, in milliseconds each: others may run between them."""
         for payload in payloads:
             self.events.append(frame(payload))
             pause()
