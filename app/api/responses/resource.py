@@ -46,6 +46,9 @@ _IMAGE_CODES = frozenset(
 _NOT_AGAIN: Mapping[str, Any] = MappingProxyType(
     {
         "instructions": None,
+        "prompt_cache_key": None,
+        "safety_identifier": None,
+        "user": None,
         "tools": [],
         "metadata": {},
         "text": {"format": {"type": "text"}, "verbosity": "medium"},

@@ -356,7 +356,8 @@ def test_a_failure_tells_the_end_of_what_had_ended() -> None:
 
 def test_a_sign_of_life_repeats_nothing_long_of_the_request() -> None:
     long = "x" * 10_000
-    made = wire(instructions=long, metadata={"a": "b" * 500})
+    words = dict.fromkeys(("instructions", "prompt_cache_key", "safety_identifier", "user"), long)
+    made = wire(**words, metadata={"a": "b" * 500})
     rendered(made, [[Began(0)]])
     _, data = made.sign_of_life()
     strict(EVENTS, json.loads(data))
