@@ -38,6 +38,8 @@ log = logging.getLogger("codex_api.runtime")
 _POLL_S = 0.25
 _POLL_LEAVING_S = 0.1
 _POLL_WAITING_S = 0.02
+_HANDOVER_S = 2 * _POLL_WAITING_S
+"""How long a successor waits for the one that served to see that it does no more. Connections wait in the kernel."""
 
 
 class ServingWorker(Worker):
@@ -90,7 +92,7 @@ class ServingWorker(Worker):
             servers = [self._listen(listener) for listener in self.sockets]
         while self._plan() is None:
             self.notify()
-            gevent.sleep(_POLL_S)
+            self._serve_a_while()
             maintenance.poll()
             self._make_enough_room()
             logs.tell_of_lost_lines()
@@ -107,15 +109,27 @@ class ServingWorker(Worker):
     def _services(self) -> Any:
         return cast("Any", self.wsgi).extensions["worker_services"]
 
+    def _serve_a_while(self) -> None:
+        """Block until the next look at everything, or until another worker serves.
+
+        Two that accept would take the rounds of one conversation by turns, and each miss what the other was told.
+        """
+        ends = time.monotonic() + _POLL_S
+        while self._shared.serving == self.age and time.monotonic() < ends:
+            gevent.sleep(_POLL_WAITING_S)
+
     def _await_turn(self) -> None:
         """Block until this worker is to accept connections, or to shut down."""
         shared = self._shared
+        is_successor = shared.serving != self.age
         while shared.serving != self.age and self._plan() is None:
             self.notify()
             gevent.sleep(_POLL_WAITING_S)
             if shared.ready < self.age and self._services.wait_ready(_POLL_S):
                 shared.ready = self.age
                 self._wake_master()
+        if is_successor:
+            gevent.sleep(_HANDOVER_S)
 
     def _wake_master(self) -> None:
         """Let the master take its next step now and not within a second: at SIGCHLD it only collects dead children."""
