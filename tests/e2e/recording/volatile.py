@@ -21,6 +21,9 @@ _VALUES = (
     ("time", re.compile(r'("created":)\d{10}\b')),
     ("time", re.compile(r"()\b20(?!99)\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}(?:Z|\+00:00)")),
     ("ms", re.compile(rf'("(?:{_MS})_ms":)-?\d+(?:\.\d+)?')),
+    ("threads", re.compile(r'("warm":)\d+')),
+    # Of several choices, the one that ends first may not know yet what the others' prompts cost.
+    ("tokens", re.compile(r'("continued":(?:true|false),"cached_tokens":)(?:null|\d+)')),
     ("pid", re.compile(r'("(?:worker_)?pid":)\d+')),
     ("bytes", re.compile(r'("(?:(?:sent|received)_)?bytes":)\d+')),
     ("counters", re.compile(r'("counters":)\{[^{}]*\}')),

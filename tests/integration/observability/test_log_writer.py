@@ -232,7 +232,7 @@ def test_lost_lines_are_told_once(pipe: Pipe) -> None:
 
 
 RECONFIGURES = """
-import logging, logging.config, sys
+import logging, logging.config, sys, time
 from app.observability import logs
 
 def writer():
@@ -242,7 +242,7 @@ logging.config.dictConfig(logs.log_config("info"))
 logger = logging.getLogger("codex_api.test")
 logger.info("being written")
 while writer()._lines:  # until the thread has it
-    pass
+    time.sleep(0.001)
 for number in range(4):
     logger.info("waits")
 logging.config.dictConfig(logs.log_config("info"))
