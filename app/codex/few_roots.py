@@ -147,7 +147,8 @@ class FewRoots:
         try:
             gevent.joinall(attempts)
         finally:
-            gevent.killall(attempts, block=False)
+            # As an error of the network, at which the library closes the connection that it has just made.
+            gevent.killall(attempts, TimeoutError, block=False)
         found = [attempt.value for attempt in attempts]
         proof = next(
             (each for each in (Proof.UNTRUSTED, Proof.UNREACHED) if each in found), Proof.TRUSTED
