@@ -143,13 +143,22 @@ def test_where_nothing_can_be_printed_no_traceback_is(gateway: Gateway, upstream
 
 
 def test_an_answer_that_fails_is_no_success(running: Gateway, upstream: Upstream) -> None:
-    failure = {"name": "cut_mid_stream", "after_deltas": 1}
-    marker = upstream.play(
-        {"items": [{"type": "message", "deltas": ["so far", " and on"]}], "failure": failure}
-    )
-    done = run(running, "ask", marker)
-    assert (done.returncode, done.stdout) == (1, b"so far")
-    assert "docs/errors.md" in done.stderr.decode()
+    script = {
+        "items": [{"type": "message", "deltas": ["so far", " and on"]}],
+        "failure": {"name": "cut_mid_stream", "after_deltas": 1},
+        "hold": True,  # a failure that comes together with the first delta is an error and no beginning
+    }
+    marker = upstream.play(script)
+    words, options = command(running, "ask", marker)
+    with subprocess.Popen(
+        words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.read(6) == b"so far"
+        upstream.control.release(marker)
+        rest, said = process.communicate(timeout=DEADLINE_S)
+    assert (process.returncode, rest) == (1, b"")
+    assert "docs/errors.md" in said.decode()
 
 
 def test_nobody_is_asked_reloaded_or_stopped_where_no_gateway_runs(
