@@ -110,7 +110,7 @@ class Image:
             found = origin / source.lstrip("/")
             skipped = shutil.ignore_patterns("__pycache__") if origin == ROOT else None
             if found.is_dir():
-                shutil.copytree(found, place, symlinks=True, ignore=skipped)
+                shutil.copytree(found, place, symlinks=True, ignore=skipped, dirs_exist_ok=True)
             else:
                 shutil.copy2(found, place / found.name if place.is_dir() else place)
 

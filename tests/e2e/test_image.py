@@ -157,6 +157,20 @@ def test_commands_find_the_service_the_login_and_the_codex_of_the_image(
     wait_until(lambda: is_healthy(again, image), "it starts again", 120)
 
 
+COUNT = """
+import importlib.util, pathlib
+sources = [path for name in ("app", "forward_auth", "scripted_upstream") for path in pathlib.Path(name).rglob("*.py")]
+kept = [pathlib.Path(importlib.util.cache_from_source(path)) for path in sources]
+print(len(sources), sum(path.exists() and path.read_bytes()[4:8] == bytes([1, 0, 0, 0]) for path in kept))
+"""
+"""Counts the modules, and those whose compiled code is taken without a look at the source (PEP 552)."""
+
+
+def test_no_start_compiles_anything(start: Start) -> None:
+    sources, compiled = start().execute(".venv/bin/python", "-c", COUNT).stdout.split()
+    assert sources == compiled != "0"
+
+
 def test_without_settings_it_says_what_is_missing(start: Start, config: Path) -> None:
     (config / ".env").unlink()
     refused = start()

@@ -14,7 +14,7 @@ import pytest
 from app.settings import VARIABLES
 from tests.e2e.dockerfile import DOCKERFILE, ROOT, lines, read
 
-ENVIRONMENT, FINAL = read()
+ENVIRONMENT, CODE, FINAL = read()
 
 
 def test_the_linter_has_nothing_to_say() -> None:
@@ -27,8 +27,8 @@ def test_the_linter_has_nothing_to_say() -> None:
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
-def test_both_stages_have_one_base_that_is_pinned_by_its_full_tag_and_can_be_by_a_digest() -> None:
-    assert ENVIRONMENT.base == FINAL.base
+def test_all_stages_have_one_base_that_is_pinned_by_its_full_tag_and_can_be_by_a_digest() -> None:
+    assert ENVIRONMENT.base == CODE.base == FINAL.base
     assert re.fullmatch(r"python:3\.\d+\.\d+-slim-[a-z]+", FINAL.base)
     digest = f"{FINAL.base}@sha256:{'0' * 64}"
     assert {stage.base for stage in read(arguments={"PYTHON_IMAGE": digest})} == {digest}
@@ -104,7 +104,7 @@ def ignores() -> tuple[set[str], list[str]]:
 def test_the_builder_is_sent_what_is_copied_and_nothing_else() -> None:
     taken = {
         word.removeprefix("./")
-        for stage in (ENVIRONMENT, FINAL)
+        for stage in (ENVIRONMENT, CODE, FINAL)
         for each in stage.all("COPY")
         if "from" not in each.flags
         for word in each.words[:-1]
@@ -118,7 +118,8 @@ def test_the_builder_is_sent_what_is_copied_and_nothing_else() -> None:
 @pytest.mark.parametrize("package", ["app", "forward_auth", "scripted_upstream"])
 def test_every_package_that_serves_is_copied(package: str) -> None:
     """Which are all that the entry points import: `scripted_upstream` is the demo, a process of its own."""
-    assert [package, f"./{package}"] in [each.words for each in FINAL.all("COPY")]
+    assert [package, f"./{package}"] in [each.words for each in CODE.all("COPY")]
+    assert ["/app", "./"] in [each.words for each in FINAL.all("COPY")]
     top = {
         found[1]
         for path in (ROOT / package).rglob("*.py")
