@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import socket
 import subprocess
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import replace
@@ -45,9 +46,11 @@ http {{
 
 
 class Nginx:
-    """nginx with the sample files as they are, but for addresses and paths."""
+    """nginx with the sample files, but for addresses, paths and `changes`: what stands there, and what is to."""
 
-    def __init__(self, folder: Path, ports: list[int]) -> None:
+    def __init__(
+        self, folder: Path, ports: list[int], changes: Mapping[str, str] | None = None
+    ) -> None:
         folder.mkdir()
         self._folder = folder
         self._ports = ports
@@ -55,6 +58,9 @@ class Nginx:
         text = (SAMPLES / "codex-gateway.conf").read_text()
         text = text.replace("listen 80 default_server", f"listen 127.0.0.1:{self.port}")
         text = text.replace("/etc/nginx/", f"{folder}/")
+        for old, new in (changes or {}).items():
+            assert old in text
+            text = text.replace(old, new)
         (folder / "codex-gateway.conf").write_text(text)
         (folder / "nginx.conf").write_text(MAIN.format(folder=folder))
         self._write_replicas(out=())

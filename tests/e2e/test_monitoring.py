@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
-import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +15,19 @@ import yaml
 from tests.e2e.harness import DEADLINE_S, Gateway, Upstream, ask, wait_until
 from tests.e2e.mix import Mix
 from tests.e2e.monitoring import (
+    METRICS_TOKEN,
     PROMETHEUS,
     alerts,
+    hurried,
+    knows,
     panel_expressions,
     runbook_expressions,
     without_thresholds,
 )
 from tests.e2e.prometheus import Prometheus
-from tests.e2e.scrape import scrape, total
+from tests.e2e.trouble import Trouble
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
-
-TOKEN = "metrics-token-0123456789"
 
 
 def promtool(*arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
@@ -92,44 +89,10 @@ def test_promtool_finds_nothing_in_a_scrape_but_our_milliseconds(
 # A Prometheus that scrapes
 
 
-def hurried(folder: Path, gateway: Gateway) -> Path:
-    """Write the files of docker/ with another address, every second, and without patience; return the first."""
-    config = yaml.safe_load((PROMETHEUS / "prometheus.yml").read_text())
-    config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
-    (job,) = config["scrape_configs"]
-    job["static_configs"] = [{"targets": [f"127.0.0.1:{gateway.port}"]}]
-    job["authorization"]["credentials_file"] = str(folder / "token")
-    (folder / "token").write_text(TOKEN + "\n")
-    (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
-    rules = yaml.safe_load((PROMETHEUS / "alerts.yml").read_text())
-    for group in rules["groups"]:
-        for rule in group["rules"]:
-            rule.pop("for", None)
-    (folder / "alerts.yml").write_text(yaml.safe_dump(rules))
-    return folder / "prometheus.yml"
-
-
-def knows(prometheus: Prometheus, gateway: Gateway) -> Callable[[], bool]:
-    """Say whether what the gateway has counted until now has been scraped, and the rules have seen it."""
-    scraper = Scraper(gateway.process, gateway.home, gateway.log_path, gateway.port)
-    counted = total(scrape(scraper), "codex_http_requests_total", method="POST")
-    wanted = f'sum(codex_http_requests_total{{method="POST"}}) >= {counted:.0f}'
-    seen = f'sum(sum_over_time(codex_http_requests_total{{method="POST"}}[3s])) and {wanted}'
-    return lambda: bool(prometheus.ask(seen) and prometheus.ask("codex:answers:share5m"))
-
-
-class Scraper(Gateway):
-    """The same gateway, seen with the key that only opens the metrics."""
-
-    @property
-    def headers(self) -> dict[str, str]:
-        return {"Authorization": f"Bearer {TOKEN}"}
-
-
 @pytest.fixture
 def watched(make_gateway: Any) -> Gateway:
     gateway: Gateway = make_gateway(
-        PROXY_METRICS_TOKEN=TOKEN,
+        PROXY_METRICS_TOKEN=METRICS_TOKEN,
         PROXY_SSE_KEEPALIVE_MS="50",
         WORKER_MAX_CONCURRENCY="16",
         WORKER_QUEUE_TIMEOUT_MS="1000",
@@ -152,92 +115,6 @@ def prometheus(tmp_path: Path, watched: Gateway) -> Iterator[Prometheus]:
         yield running
     finally:
         running.close()
-
-
-class Trouble:
-    """What operators are told of: each method provokes one kind, several times over."""
-
-    def __init__(self, gateway: Gateway, upstream: Upstream) -> None:
-        self._gateway = gateway
-        self._upstream = upstream
-
-    def upstream_is_silent(self) -> None:
-        marker = self._upstream.play({"failure": "hang_before_headers"})
-        answers = self._at_once(8, ask(marker))
-        assert {answer.status_code for answer in answers} == {504}
-
-    def every_turn_is_taken(self) -> None:
-        with self._held(16):
-            answers = self._at_once(8, ask("nobody gets to see this"))
-        assert {answer.json()["error"]["code"] for answer in answers} == {"WORKER_BUSY"}
-        idle = lambda: self._gateway.get("/healthz").json()["child"]["running"] == 0  # noqa: E731
-        wait_until(idle, "every turn was given back")
-
-    def child_dies_under_streams(self) -> None:
-        with self._held(8) as streams:
-            self._gateway.child().kill()
-            ends = ["".join(stream) for stream in streams]
-        assert all("WORKER_UNAVAILABLE" in end for end in ends)
-        # Not /readyz: after a refused login that waits for an answer, too.
-        marker = self._upstream.say("back")
-        served = lambda: self._gateway.post(ask(marker)).status_code == 200  # noqa: E731
-        wait_until(served, "the next child serves")
-
-    def account_is_nearly_spent(self) -> None:
-        said = {
-            "x-codex-primary-used-percent": "95",
-            "x-codex-primary-window-minutes": "300",
-            "x-codex-primary-reset-at": str(int(time.time()) + 3600),
-        }
-        marker = self._upstream.say("the last but one", headers=said)
-        assert self._gateway.post(ask(marker)).status_code == 200
-        heard = lambda: self._gateway.get("/healthz").json()["account_limits"]  # noqa: E731
-        wait_until(heard, "the gateway has heard of it")
-
-    @contextmanager
-    def heads_are_begun(self) -> Iterator[None]:
-        """Connections with the beginning of a request; at the end all of them have been cut."""
-        address = ("127.0.0.1", self._gateway.port)
-        with ExitStack() as stack:
-            opened = [
-                stack.enter_context(socket.create_connection(address, DEADLINE_S))
-                for _ in range(150)
-            ]
-            for connection in opened:
-                connection.sendall(b"GET /livez HTTP/1.1\r\nHost: slow")
-            yield
-            for connection in opened:
-                while connection.recv(4096):
-                    pass
-
-    def wrong_keys(self) -> None:
-        for _ in range(40):
-            assert self._gateway.get("/v1/models", key=False).status_code == 401
-
-    @contextmanager
-    def _held(self, count: int) -> Iterator[list[Iterator[str]]]:
-        """Open streams that have shown something and do not end; yield what comes after that."""
-        script = {"hold": True, "items": [{"type": "message", "deltas": ["a", "b"]}]}
-        body = ask(self._upstream.play(script), stream=True)
-        with ThreadPoolExecutor(count) as pool:
-            opened = list(pool.map(lambda _: self._gateway.post(body, stream=True), range(count)))
-        streams = [answer.iter_lines(decode_unicode=True) for answer in opened]
-        for stream in streams:
-            assert next(line for line in stream if '"content":"a"' in line)
-        yield streams
-        for answer in opened:
-            answer.close()
-
-    def _at_once(self, count: int, body: Any) -> list[requests.Response]:
-        with ThreadPoolExecutor(count) as pool:
-            return list(pool.map(self._gateway.post, [body] * count))
-
-    def all_of_it(self) -> None:
-        self.upstream_is_silent()
-        self.every_turn_is_taken()
-        self.child_dies_under_streams()
-        self.account_is_nearly_spent()
-        self.wrong_keys()
 
 
 LIVE = {
