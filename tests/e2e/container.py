@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -174,7 +175,9 @@ class Container:
 
     def end(self) -> None:
         if self.process.poll() is None:
-            self.process.kill()  # the first process goes with it
+            # It has taken another user since unshare asked to be followed, and would outlive it.
+            with suppress(psutil.NoSuchProcess):
+                self.first.kill()
             self.process.wait(10)
 
     def __repr__(self) -> str:

@@ -167,7 +167,9 @@ print(len(sources), sum(path.exists() and path.read_bytes()[4:8] == bytes([1, 0,
 
 
 def test_no_start_compiles_anything(start: Start) -> None:
-    sources, compiled = start().execute(".venv/bin/python", "-c", COUNT).stdout.split()
+    running = start()
+    counted = lambda: running.execute(".venv/bin/python", "-c", COUNT).stdout  # noqa: E731
+    sources, compiled = wait_until(counted, "it can be entered").split()
     assert sources == compiled != "0"
 
 
