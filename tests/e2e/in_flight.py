@@ -7,12 +7,14 @@ import re
 import socket
 import threading
 import time
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import requests
 
 from tests.e2e.harness import DEADLINE_S, KEY, Gateway, Upstream, ask, wait_until
+from tests.e2e.raw_http import Watch
 from tests.e2e.routes import ROUTES, Route
 
 TEXT_OF_A_FRAME = re.compile('"content":"([^"]+)"')
@@ -21,6 +23,30 @@ TEXT = [{"type": "message", "deltas": ["a"]}]
 HELD = {"items": TEXT, "hold": "deltas"}
 EACH = {"items": [{"type": "message", "deltas": list("abcde")}], "hold": "each"}
 SILENT: dict[str, Any] = {"items": [], "hold_before_headers": True}
+
+
+def failing(
+    deltas: Sequence[str], name: str = "cut_mid_stream", *, after: int = 2
+) -> dict[str, Any]:
+    """A script that fails after so many of its deltas, and not before it is released.
+
+    A failure that comes together with the first delta is the whole answer, on a busy machine at any interval.
+    """
+    items = [{"type": "message", "deltas": list(deltas)}]
+    return {"items": items, "hold": True, "failure": {"name": name, "after_deltas": after}}
+
+
+def releasing(upstream: Upstream, marker: str, text: str) -> Watch:
+    """Return what lets the upstream go on as soon as the client has got this delta."""
+    sign = json.dumps(text, ensure_ascii=False).encode()
+    waiting = [marker]
+
+    def watch(raw: bytes) -> None:
+        if waiting and sign in raw:
+            upstream.control.wait("held", waiting.pop())
+            upstream.control.release(marker)
+
+    return watch
 
 
 def send(port: int, marker: str, route: Route = ROUTES[0], **more: Any) -> socket.socket:

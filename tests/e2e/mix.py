@@ -13,6 +13,8 @@ from typing import Any
 import requests
 
 from tests.e2e.harness import DEADLINE_S, Gateway, Upstream, ask
+from tests.e2e.in_flight import failing, releasing
+from tests.e2e.raw_http import joined
 
 CHAT = "/v1/chat/completions"
 USAGE = {"input_tokens": 7, "output_tokens": 3}
@@ -121,11 +123,10 @@ class Mix:
         self._upstream.control.wait("peer_closed", marker, timeout_ms=20_000)
 
     def break_off(self) -> None:
-        text = {"type": "message", "deltas": ["a", "b", "c"]}
-        failure = {"failure": {"name": "cut_mid_stream", "after_deltas": 3}, "interval_ms": 50}
-        script = failure | {"items": [text]}
-        answer = self._gateway.post(ask(self._upstream.play(script), stream=True))
-        self.seen.note(CHAT, answer)
+        marker = self._upstream.play(failing("abc"))
+        with self._gateway.post(ask(marker, stream=True), stream=True) as answer:
+            joined(answer.iter_content(None), releasing(self._upstream, marker, "b"))
+            self.seen.note(CHAT, answer)
 
     # What is refused
 

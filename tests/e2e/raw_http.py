@@ -4,12 +4,35 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from tests.e2e.harness import KEY, Gateway
 
 TIMEOUT_S = 30
+
+OF_OPERATORS = (
+    "/internal/maintenance",
+    "/internal",
+    "//internal/maintenance",
+    "/%69nternal/maintenance",
+    "/internal%2Fmaintenance",
+    "/v1/../internal/maintenance",
+    "/v1/..%2finternal/maintenance",
+    "http://localhost/internal/log-level",
+    "/INTERNAL/maintenance",
+    "/metrics",
+    "/metrics/",
+    "//metrics",
+    "/%6detrics",
+    "/metrics?x=1",
+    "/livez/../metrics",
+    "/METRICS",
+)
+"""Targets for what no proxy may let its clients reach."""
+
+Watch = Callable[[bytes], object]
+"""Called with all that has come of an answer so far, each time that more has come."""
 
 
 def request_bytes(method: str, path: str, body: bytes = b"", **headers: str) -> bytes:
@@ -21,17 +44,28 @@ def request_bytes(method: str, path: str, body: bytes = b"", **headers: str) -> 
     return f"{method} {path} HTTP/1.1\r\n{head}\r\n".encode() + body
 
 
-def exchange(gateway: Gateway, data: bytes) -> tuple[int, dict[str, str], bytes]:
+def exchange(
+    gateway: Gateway, data: bytes, watch: Watch = len
+) -> tuple[int, dict[str, str], bytes]:
     """Send bytes, read to the end; return status, headers in lower case, and the body unchunked."""
     with socket.create_connection(("127.0.0.1", gateway.port), TIMEOUT_S) as connection:
         connection.sendall(data)
-        raw = b"".join(iter(lambda: connection.recv(65536), b""))
+        raw = joined(iter(lambda: connection.recv(65536), b""), watch)
     head, _, body = raw.partition(b"\r\n\r\n")
     status_line, *lines = head.decode("latin-1").split("\r\n")
     headers = {k.lower(): v for k, v in (line.split(": ", 1) for line in lines)}
     if headers.get("transfer-encoding") == "chunked":
         body = b"".join(unchunk(body))
     return int(status_line.split()[1]), headers, body
+
+
+def joined(pieces: Iterable[bytes], watch: Watch = len) -> bytes:
+    """Join the pieces of an answer as they come."""
+    raw = bytearray()
+    for piece in pieces:
+        raw += piece
+        watch(raw)
+    return bytes(raw)
 
 
 def unchunk(data: bytes) -> Iterator[bytes]:
@@ -42,12 +76,14 @@ def unchunk(data: bytes) -> Iterator[bytes]:
         data = rest[length + 2 :]
 
 
-def stream_frames(gateway: Gateway, body: dict[str, Any]) -> tuple[dict[str, str], list[Any]]:
+def stream_frames(
+    gateway: Gateway, body: dict[str, Any], watch: Watch = len
+) -> tuple[dict[str, str], list[Any]]:
     """Run one streamed request; return its headers and its frames, the last as the text [DONE]."""
     sent = request_bytes(
         "POST", "/v1/chat/completions", json.dumps({**body, "stream": True}).encode()
     )
-    status, headers, raw = exchange(gateway, sent)
+    status, headers, raw = exchange(gateway, sent, watch)
     assert status == 200, raw
     return headers, parse_frames(raw)
 

@@ -11,6 +11,7 @@ from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import TypeAdapter
 
 from tests.e2e.harness import MODEL, Gateway, Upstream
+from tests.e2e.raw_http import Watch, joined
 
 Event = dict[str, Any]
 
@@ -50,7 +51,11 @@ def answer(gateway: Gateway, **body: Any) -> dict[str, Any]:
 
 
 def frames(response: requests.Response) -> Iterator[tuple[str, Event]]:
-    for block in response.content.decode().split("\n\n"):
+    return parsed(response.content)
+
+
+def parsed(raw: bytes) -> Iterator[tuple[str, Event]]:
+    for block in raw.decode().split("\n\n"):
         if block:
             name, data = block.split("\n")
             assert name.startswith("event: ")
@@ -58,12 +63,12 @@ def frames(response: requests.Response) -> Iterator[tuple[str, Event]]:
             yield name.removeprefix("event: "), json.loads(data.removeprefix("data: "))
 
 
-def stream(gateway: Gateway, **body: Any) -> list[Event]:
+def stream(gateway: Gateway, watch: Watch = len, **body: Any) -> list[Event]:
     """The events of a stream, each held against OpenAI's own type."""
-    response = post(gateway, {**body, "stream": True})
+    response = post(gateway, {**body, "stream": True}, stream=True)
     assert response.status_code == 200, response.text
     events = []
-    for name, event in frames(response):
+    for name, event in parsed(joined(response.iter_content(None), watch)):
         assert name == event["type"]
         EVENTS.validate_python(event, strict=True)
         events.append(event)

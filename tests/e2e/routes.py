@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from tests.e2e.harness import DEADLINE_S, MODEL, Gateway, ask
-from tests.e2e.raw_http import exchange, parse_frames, request_bytes
+from tests.e2e.raw_http import Watch, exchange, parse_frames, request_bytes
 
 Json = dict[str, Any]
 
@@ -62,10 +62,10 @@ class Route(ABC):
         body = json.dumps(self.ask(marker, **more)).encode()
         return request_bytes("POST", self.path, body, Connection="keep-alive")
 
-    def stream(self, gateway: Gateway, body: Json) -> Told:
+    def stream(self, gateway: Gateway, body: Json, watch: Watch = len) -> Told:
         """Run one streamed request to its end."""
         sent = request_bytes("POST", self.path, json.dumps({**body, "stream": True}).encode())
-        status, _, raw = exchange(gateway, sent)
+        status, _, raw = exchange(gateway, sent, watch)
         assert status == 200, raw
         return self.read(raw)
 

@@ -11,6 +11,7 @@ import pytest
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from tests.e2e.harness import DEADLINE_S, KEY, MODEL, Gateway, Upstream, ask
+from tests.e2e.in_flight import failing, releasing
 from tests.e2e.raw_http import exchange, request_bytes, stream_frames
 
 ENVELOPE = {"id", "object", "created", "model", "system_fingerprint", "choices"}
@@ -180,12 +181,8 @@ def test_a_quiet_stream_is_kept_open_by_frames_that_add_nothing(
 def test_a_failure_after_the_first_text_is_one_error_frame(
     gateway: Gateway, upstream: Upstream
 ) -> None:
-    script = {
-        "items": [{"type": "message", "deltas": ["a", "b", "c"]}],
-        "failure": {"name": "cut_mid_stream", "after_deltas": 2},
-        "interval_ms": 30,
-    }
-    _, frames = stream_frames(gateway, ask(upstream.play(script)))
+    marker = upstream.play(failing("abc"))
+    _, frames = stream_frames(gateway, ask(marker), releasing(upstream, marker, "b"))
     *contents, error, done = frames
     assert done == "[DONE]"
     assert set(error) == {"error"}

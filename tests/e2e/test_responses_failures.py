@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import socket
+from collections.abc import Iterable
 from typing import Any
 
 import openai
 import pytest
 
 from tests.e2e.harness import MODEL, Gateway, Upstream
+from tests.e2e.in_flight import failing, releasing
 from tests.e2e.raw_http import exchange, request_bytes, unchunk
 from tests.e2e.responses_api import answer, ignored, kinds, post, refusal, sent, stream
 
@@ -144,8 +146,8 @@ def test_a_field_that_is_wrong_is_named(
 def test_a_failure_in_a_stream_is_its_last_event(
     gateway: Gateway, upstream: Upstream, failure: str, code: str, own: str
 ) -> None:
-    script = {**SAID, "failure": {"name": failure, "after_deltas": 2}, "interval_ms": 20}
-    events = stream(gateway, input=upstream.play(script))
+    marker = upstream.play(failing("abc", failure))
+    events = stream(gateway, releasing(upstream, marker, "b"), input=marker)
     assert kinds(events)[-1] == "failed"
     assert kinds(events).count("output_text.delta") == 2
     response = events[-1]["response"]
@@ -155,17 +157,19 @@ def test_a_failure_in_a_stream_is_its_last_event(
 
 
 def test_the_sdk_sees_a_failure_in_a_stream(sdk: openai.OpenAI, upstream: Upstream) -> None:
-    failure = {"name": "cut_mid_stream", "after_deltas": 2}
-    marker = upstream.play({**SAID, "failure": failure, "interval_ms": 20})
-    seen = [
-        *sdk.responses.create(model=MODEL, input=marker, stream=True),
-    ]
-    last = seen[-1]
-    assert last.type == "response.failed"
-    assert last.response.error is not None
-    assert last.response.error.code == "server_error"
+    marker = upstream.play(failing("abc"))
+
+    def last(events: Iterable[Any]) -> Any:
+        """The last event of a stream whose upstream goes on when it has told a text."""
+        watch = releasing(upstream, marker, "b")
+        for event in events:
+            watch(event.to_json().encode())
+        return event
+
+    failed = last(sdk.responses.create(model=MODEL, input=marker, stream=True))
+    assert (failed.type, failed.response.error.code) == ("response.failed", "server_error")
     with sdk.responses.stream(model=MODEL, input=marker) as running:
-        assert [event.type for event in running][-1] == "response.failed"
+        assert last(running).type == "response.failed"
 
 
 # Answers that are cut

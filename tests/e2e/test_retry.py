@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.harness import Gateway, Upstream, ask, wait_until
+from tests.e2e.in_flight import failing, releasing
 from tests.e2e.routes import Route, on_each_route
 
 ANSWER = ["He", "l", "l", "o", " l", "lo"]
@@ -75,8 +76,8 @@ def test_what_was_refused_is_not_asked_again(
 def test_text_that_was_seen_is_never_said_twice(
     gateway: Gateway, upstream: Upstream, route: Route
 ) -> None:
-    marker = upstream.play([{**BROKE_OFF, "interval_ms": 20}, SAID])
-    told = route.stream(gateway, route.ask(marker))
+    marker = upstream.play([failing(ANSWER, after=3), SAID])
+    told = route.stream(gateway, route.ask(marker), releasing(upstream, marker, ANSWER[0]))
     assert told.text == "".join(ANSWER[:3])  # and not a letter of it is lost
     assert told.code == "UPSTREAM_ERROR"
     assert len(upstream.control.requests(marker)) == 1
