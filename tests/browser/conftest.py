@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.separate_service import running
+
 BROWSERS = ("chromium", "google-chrome", "chromium-browser")
 DEADLINE_MS = 30_000
 REFUSED = "Failed to load resource: "
@@ -22,19 +20,8 @@ REFUSED = "Failed to load resource: "
 @pytest.fixture(scope="session")
 def service() -> Iterator[dict[str, str]]:
     """The address and the key of a running gateway, and prompts."""
-    process = subprocess.Popen(
-        [ROOT / ".venv" / "bin" / "python", Path(__file__).with_name("service.py")],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    with process:
-        yield json.loads(process.stdout.readline())
-        process.stdin.close()
-        assert process.wait(60) == 0
+    with running(Path(__file__).with_name("service.py")) as told:
+        yield told
 
 
 @pytest.fixture(scope="session")

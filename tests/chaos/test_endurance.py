@@ -10,7 +10,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from tests.chaos import reconciliation
@@ -22,6 +21,7 @@ from tests.chaos.plan import Weather, planned_requests
 from tests.chaos.request_kinds import Asked
 from tests.e2e.harness import Gateway, Upstream, end, start_gateway, wait_until
 from tests.e2e.scrape import scrape, total
+from tests.e2e.turn_processes import codex_of
 
 SEED = int(os.environ.get("CHAOS_SEED") or 1)
 GROWTH = 1.10
@@ -63,11 +63,6 @@ RUNS = (
         settings={"PROXY_USE_APP_SERVER": "false"},
     ),
 )
-
-
-def codex_of(gateway: Gateway) -> list[psutil.Process]:
-    """Every codex process, one that nobody has waited for included."""
-    return [one for one in gateway.master().children(recursive=True) if one.name() == "codex"]
 
 
 def holdings(gateway: Gateway) -> Holdings:

@@ -10,6 +10,8 @@ import tarfile
 import tempfile
 from pathlib import Path
 
+from tests.e2e.harness import MODEL
+
 VERSION = "0.42.0"
 _PACKAGE = f"@openai/codex@{VERSION}"
 _TRIPLES = {"x86_64": "x86_64-unknown-linux-musl", "aarch64": "aarch64-unknown-linux-musl"}
@@ -26,6 +28,16 @@ def older_codex() -> Path:
         if not binary.exists():
             _download(binary)
     return binary
+
+
+def proto_settings() -> dict[str, str]:
+    """Return what has each turn spoken to in its dialect. Blocks as `older_codex` does."""
+    return {
+        "PROXY_USE_APP_SERVER": "false",
+        "WORKER_PER_REQUEST_DIALECT": "proto",
+        "CODEX_BIN": str(older_codex()),
+        "CODEX_UPSTREAM_MODELS": f"codex,{MODEL}",
+    }
 
 
 def _download(binary: Path) -> None:

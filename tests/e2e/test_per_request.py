@@ -1,4 +1,4 @@
-"""PROXY_USE_APP_SERVER=false: a codex process for each turn behind the same HTTP surface."""
+"""PROXY_USE_APP_SERVER=false: an app-server for each turn. What either dialect does is in `test_dialects.py`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import Any
 
 import psutil
 import pytest
-from codex_cli_bin import bundled_codex_path
 
 from tests.e2e import reloading
 from tests.e2e.harness import (
@@ -24,10 +23,11 @@ from tests.e2e.harness import (
     start_gateway,
     wait_until,
 )
-from tests.e2e.in_flight import HELD, SILENT, Reader, child, send
+from tests.e2e.in_flight import HELD, Reader, child
 from tests.e2e.reloading import Load, Site, hup, wait_reloads
-from tests.e2e.routes import ROUTES, Route, on_each_route
+from tests.e2e.routes import ROUTES
 from tests.e2e.scrape import scrape, total
+from tests.e2e.turn_processes import await_nobody, codex_of
 
 SLOTS = 4
 WORDS = ["Grü", "ße ", "✓"]
@@ -53,38 +53,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory, upstream: Upstream) -> Ite
     assert [e for e in running.log() if e["level"] in {"error", "critical"}] == []
 
 
-def codex_of(gateway: Gateway) -> list[psutil.Process]:
-    """Every codex process, one that nobody has waited for included."""
-    return [one for one in gateway.master().children(recursive=True) if one.name() == "codex"]
-
-
-def await_nobody(gateway: Gateway) -> None:
-    wait_until(lambda: not codex_of(gateway), "no codex process is left")
-    wait_until(lambda: child(gateway)["pids"] == [], "none is counted")
-
-
-def files_of(gateway: Gateway) -> list[str]:
-    found = (path.relative_to(gateway.home) for path in gateway.home.rglob("*"))
-    return sorted(str(path) for path in found if "trace" not in str(path))
-
-
-def descriptors(gateway: Gateway) -> int:
-    return sum(worker.num_fds() for worker in gateway.workers())
-
-
 # What clients see
-
-
-@on_each_route
-def test_it_answers_whole_and_as_a_stream(
-    gateway: Gateway, upstream: Upstream, route: Route
-) -> None:
-    marker = upstream.say(*WORDS)
-    whole = route.post(gateway, route.ask(marker)).json()
-    assert route.said(whole) == "".join(WORDS)
-    assert whole["codex_metadata"]["continued"] is False
-    told = route.stream(gateway, route.ask(marker))
-    assert (told.text, told.begun, told.is_whole) == ("".join(WORDS), 1, True)
 
 
 def test_a_loop_over_tools_is_one_process_a_round(gateway: Gateway, upstream: Upstream) -> None:
@@ -108,54 +77,15 @@ def test_a_loop_over_tools_is_one_process_a_round(gateway: Gateway, upstream: Up
     ]
 
 
-def test_images_schemas_reasoning_and_choices(gateway: Gateway, upstream: Upstream) -> None:
-    reasoning = {"type": "reasoning", "summary_deltas": ["hm"]}
-    marker = upstream.play(
-        {
-            "items": [reasoning, {"type": "message", "deltas": ['{"a":', "1}"]}],
-            "usage": {"input_tokens": 9},
-        }
-    )
+def test_an_image_reaches_the_upstream(gateway: Gateway, upstream: Upstream) -> None:
+    marker = upstream.say("a")
     parts = [
         {"type": "text", "text": f"[{marker}]"},
         {"type": "image_url", "image_url": {"url": PIXEL}},
     ]
-    form = {
-        "type": "json_schema",
-        "json_schema": {
-            "name": "a",
-            "strict": True,
-            "schema": {**SCHEMA, "additionalProperties": False},
-        },
-    }
-    answer = gateway.post(
-        ask(marker, n=2, response_format=form) | {"messages": [{"role": "user", "content": parts}]}
-    ).json()
-    for choice in answer["choices"]:
-        assert json.loads(choice["message"]["content"]) == {"a": 1}
-        assert choice["message"]["reasoning_content"] == "hm"
-    assert answer["usage"]["prompt_tokens"] == 9
-    assert answer["codex_metadata"]["usage_estimated"] is False
-    first, second = upstream.control.requests(marker)
-    assert first["body"]["input"][0]["content"][1]["image_url"] == PIXEL
-    assert first["body"]["text"]["format"]["schema"]["required"] == ["a"]
-    assert first["body"]["prompt_cache_key"] != second["body"]["prompt_cache_key"]
-
-
-@on_each_route
-def test_failures_are_those_of_the_shared_worker(
-    gateway: Gateway, upstream: Upstream, route: Route
-) -> None:
-    before = route.post(gateway, route.ask(upstream.play([{"failure": "context_length_exceeded"}])))
-    assert (before.status_code, before.json()["error"]["code"]) == (400, "context_length_exceeded")
-    cut = {
-        "items": [{"type": "message", "deltas": WORDS}],
-        "failure": {"name": "cut_mid_stream", "after_deltas": 2},
-        "interval_ms": 500,
-    }
-    told = route.stream(gateway, route.ask(upstream.play([cut])))
-    assert (told.code, told.is_whole) == ("UPSTREAM_ERROR", False)
-    assert gateway.get("/readyz").status_code == 200
+    assert gateway.post(ask(marker, messages=[{"role": "user", "content": parts}])).ok
+    (asked,) = upstream.control.requests(marker)
+    assert asked["body"]["input"][0]["content"][1]["image_url"] == PIXEL
 
 
 def test_log_trace_and_metrics_say_which_backend_it_was(
@@ -190,46 +120,6 @@ def test_log_trace_and_metrics_say_which_backend_it_was(
 # Processes
 
 
-def test_each_turn_has_a_process_of_its_own_and_no_more_than_slots(
-    gateway: Gateway, upstream: Upstream
-) -> None:
-    held = upstream.play(HELD)
-    with ThreadPoolExecutor(2 * SLOTS) as pool:
-        answers = [pool.submit(gateway.post, ask(held)) for _ in range(2 * SLOTS)]
-        upstream.control.wait("headers_sent", held, count=SLOTS)
-        state = wait_until(
-            lambda: (now := child(gateway))["waiting"] == SLOTS and now, "the others wait"
-        )
-        assert len(state["pids"]) == state["running"] == SLOTS
-        assert len(codex_of(gateway)) == SLOTS
-        metrics = gateway.get("/metrics").text
-        assert f'codex_worker_processes{{backend="per_request"}} {SLOTS}.0' in metrics
-        upstream.control.script(held, {"items": HELD["items"]})
-        upstream.control.release(held)
-        assert [answer.result().status_code for answer in answers] == [200] * 2 * SLOTS
-    await_nobody(gateway)
-
-
-@on_each_route
-def test_who_is_killed_fails_alone(gateway: Gateway, upstream: Upstream, route: Route) -> None:
-    """After the first words nothing can be tried again, so that only this one request fails."""
-    begun, other = upstream.play({**HELD, "hold_after": 1}), upstream.play(HELD)
-    with ThreadPoolExecutor(2) as pool:
-        first = pool.submit(route.stream, gateway, route.ask(begun))
-        upstream.control.wait("headers_sent", begun)
-        (victim,) = codex_of(gateway)
-        second = pool.submit(route.post, gateway, route.ask(other))
-        upstream.control.wait("headers_sent", other)
-        wait_until(lambda: child(gateway)["running"] == 2, "both run")
-        victim.send_signal(signal.SIGKILL)
-        told = first.result()
-        assert told.code == "WORKER_UNAVAILABLE"
-        assert gateway.get("/readyz").status_code == 200
-        upstream.control.release(other)
-        assert route.said(second.result().json()) == "a"
-    await_nobody(gateway)
-
-
 def test_whichever_is_killed_fails_alone(gateway: Gateway, upstream: Upstream) -> None:
     """One after another, in no order that the gateway knows, until one is left."""
     begun = upstream.play({"items": [{"type": "message", "deltas": WORDS}], "hold_after": 1})
@@ -249,42 +139,6 @@ def test_whichever_is_killed_fails_alone(gateway: Gateway, upstream: Upstream) -
     codes = [error["code"] for stream in streams for _, error in stream.errors()]
     assert codes == ["WORKER_UNAVAILABLE"] * (SLOTS - 1)
     await_nobody(gateway)
-
-
-def test_who_is_killed_before_a_word_is_tried_once_more(
-    gateway: Gateway, upstream: Upstream
-) -> None:
-    marker = upstream.play([SILENT, {"items": [{"type": "message", "deltas": WORDS}]}])
-    with ThreadPoolExecutor(1) as pool:
-        answer = pool.submit(gateway.post, ask(marker))
-        upstream.control.wait("arrived", marker)
-        codex_of(gateway)[0].send_signal(signal.SIGKILL)
-        assert answer.result().status_code == 200
-    assert len(upstream.control.requests(marker)) == 2
-    upstream.control.release(marker)
-
-
-def test_a_hundred_that_leave_and_a_hundred_that_stay_leave_nothing_behind(
-    gateway: Gateway, upstream: Upstream
-) -> None:
-    marker, held = upstream.say("a"), upstream.play(HELD)
-    gateway.post(ask(marker))
-    await_nobody(gateway)
-    files, open_before = files_of(gateway), descriptors(gateway)
-    for round_ in range(10):
-        leaving = [send(gateway.port, held, ROUTES[at % 2], stream=True) for at in range(10)]
-        if round_ % 2:  # some leave in the start of their process, some in their turn
-            wait_until(lambda: child(gateway)["running"], "one runs")
-        for connection in leaving:
-            connection.close()
-    wait_until(lambda: child(gateway)["running"] == child(gateway)["waiting"] == 0, "all left")
-    await_nobody(gateway)
-    with ThreadPoolExecutor(SLOTS) as pool:
-        codes = pool.map(lambda _: gateway.post(ask(marker)).status_code, range(100))
-        assert set(codes) == {200}
-    await_nobody(gateway)
-    assert files_of(gateway) == files
-    wait_until(lambda: descriptors(gateway) <= open_before + 2, "descriptors are given back")
 
 
 def test_who_hangs_or_grows_is_ended_with_its_own_turn(
@@ -330,27 +184,6 @@ def test_who_outgrows_its_memory_is_told_so(
     await_nobody(gateway)
 
 
-def test_a_stop_ends_what_runs_and_leaves_no_process(
-    make_gateway: Callable[..., Gateway], upstream: Upstream
-) -> None:
-    gateway = make_gateway(
-        PROXY_USE_APP_SERVER="false",
-        WORKER_SHUTDOWN_GRACE_MS="200",
-        WORKER_PER_REQUEST_SPARE="1",
-    )
-    wait_until(lambda: child(gateway)["spare"] == 1, "one is ahead")
-    marker = upstream.play(HELD)
-    with ThreadPoolExecutor(1) as pool:
-        answer = pool.submit(gateway.post, ask(marker))
-        upstream.control.wait("headers_sent", marker)
-        wait_until(lambda: len(codex_of(gateway)) == 2, "another one is ahead")
-        family = codex_of(gateway)
-        assert gateway.stop() == 0
-        assert answer.result().json()["error"]["code"] == "DRAINING"
-    assert not any(map(psutil.Process.is_running, family))
-    assert list((gateway.home / "gateway" / "turns").iterdir()) == []
-
-
 def test_a_killed_worker_takes_its_processes_along_and_the_next_one_clears_up(
     make_gateway: Callable[..., Gateway],
 ) -> None:
@@ -377,43 +210,6 @@ def test_what_is_ahead_of_demand_is_used_and_replaced(
     state = wait_until(lambda: (now := child(gateway))["spare"] == 2 and now, "two are ahead anew")
     assert not first & set(state["pids"])
     assert gateway.get("/readyz").status_code == 200
-
-
-# Whether one can be started
-
-
-def test_a_broken_binary_is_degraded_and_back_once_it_is_mended(
-    make_gateway: Callable[..., Gateway], upstream: Upstream, tmp_path: Path
-) -> None:
-    site_binary = tmp_path / "codex"
-    broken = tmp_path / "broken"
-    site_binary.write_text(
-        f'#!/bin/sh\n[ "$1" = app-server ] && [ -e {broken} ] && exit 3\nexec {bundled_codex_path()} "$@"\n'
-    )
-    site_binary.chmod(0o755)
-    broken.touch()
-    gateway = make_gateway(
-        ready=False,
-        PROXY_USE_APP_SERVER="false",
-        CODEX_BIN=str(site_binary),
-        WORKER_BACKOFF_INITIAL_MS="10",
-        WORKER_BACKOFF_MAX_MS="20",
-        WORKER_QUEUE_TIMEOUT_MS="5000",
-    )
-    wait_until(lambda: gateway.get("/readyz").json().get("reason") == "degraded", "it is degraded")
-    assert gateway.get("/healthz").json()["status"] == "degraded"
-    assert child(gateway)["last_exit"]["reason"] == "handshake_failed"
-    assert len(gateway.events("child_degraded")) == 1
-    refused = gateway.post(ask("x"))
-    assert (refused.status_code, refused.json()["error"]["code"]) == (503, "WORKER_UNAVAILABLE")
-    broken.unlink()
-    gateway.wait_ready()
-    assert gateway.post(ask(upstream.say("a"))).status_code == 200
-    broken.touch()
-    assert gateway.post(ask(upstream.say("a"))).status_code == 503
-    assert gateway.get("/readyz").status_code == 503
-    broken.unlink()
-    gateway.wait_ready()
 
 
 # The flag

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,26 +11,16 @@ import pytest
 from langchain_tests.integration_tests import chat_models
 from picture import red_square
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.separate_service import running
+
 FOREIGN = ("OPENAI_", "LANGCHAIN_", "LANGSMITH_")
 
 
 @pytest.fixture(scope="session")
 def service() -> Iterator[dict[str, str]]:
     """The address and the key of a running gateway."""
-    process = subprocess.Popen(
-        [ROOT / ".venv" / "bin" / "python", Path(__file__).with_name("service.py")],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    with process:
-        yield json.loads(process.stdout.readline())
-        process.stdin.close()
-        assert process.wait(60) == 0
+    with running(Path(__file__).with_name("service.py")) as told:
+        yield told
 
 
 @pytest.fixture(scope="class", autouse=True)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import gevent
 import pytest
@@ -14,21 +13,19 @@ from codex_cli_bin import bundled_codex_path
 
 from app.backend.admission import Admission
 from app.backend.engine import Engine
-from app.backend.lease import Lease
-from app.backend.observer import NULL_OBSERVER
 from app.backend.protocols import Turn
-from app.backends.app_server.limits import Limits
 from app.backends.per_request.app_server_dialect import AppServerDialect
 from app.backends.per_request.backend import PerRequestBackend
-from app.backends.per_request.dialect import Dialect
 from app.codex.config import Upstream, UpstreamKind
 from app.codex.home import Home
 from app.codex.launch import Launcher
 from app.errors import Draining, UpstreamAuth, WorkerUnavailable
 from app.process.child import ChildSpec
 from scripted_upstream.client import Control
+from tests.fakes import single_turns
 from tests.fakes.accounts import Accounts, AccountsLauncher
-from tests.fakes.engines import HELLO, LIMITS, PATIENT, say, texts
+from tests.fakes.engines import HELLO, LIMITS, say
+from tests.fakes.single_turns import answer_to, await_nobody
 from tests.fakes.waiting import (
     DEADLINE_S,
     deadline,
@@ -40,48 +37,8 @@ from tests.fakes.waiting import (
 )
 
 RECENT = "2026-11-27T00:00:00Z"
-RARELY_PROBED = replace(LIMITS, probe_interval_ms=2_000)
 
 Run = Callable[..., PerRequestBackend]
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Home:
-    home = Home(tmp_path / "home")
-    home.prepare()
-    return home
-
-
-@pytest.fixture
-def accounts() -> Iterator[Accounts]:
-    with Accounts() as accounts:
-        yield accounts
-        accounts.shutdown()
-
-
-@pytest.fixture
-def run() -> Iterator[Run]:
-    started: list[tuple[PerRequestBackend, gevent.Greenlet[..., Any]]] = []
-
-    def run(
-        launcher: Launcher,
-        most: int = 2,
-        spare: int = 0,
-        limits: Limits = RARELY_PROBED,
-        speak: Callable[..., Dialect] = AppServerDialect,
-    ) -> PerRequestBackend:
-        backend = PerRequestBackend(launcher, limits, "0.0.0", most=most, spare=spare, speak=speak)
-        started.append((backend, in_background(backend.run)))
-        return backend
-
-    yield run
-    for backend, running in started:
-        pids = backend.health().pids
-        with deadline():
-            backend.stop()
-        assert result(running) is None
-        assert backend.health().pids == ()
-        assert not any(map(is_known, pids))
 
 
 @pytest.fixture
@@ -99,20 +56,11 @@ def of_accounts(accounts: Accounts, home: Home) -> Launcher:
 
 
 def begin(backend: PerRequestBackend, text: str, within_s: float = DEADLINE_S) -> Turn:
-    return backend.open(say(text), Lease(), time.monotonic() + within_s, NULL_OBSERVER)
+    return single_turns.begin(backend, say(text), within_s=within_s)
 
 
 def answer(backend: PerRequestBackend, text: str = "hello") -> str:
-    with deadline():
-        turn = begin(backend, text)
-        try:
-            return "".join(piece for batch in turn.follow(PATIENT) for piece in texts(batch))
-        finally:
-            turn.close()
-
-
-def await_nobody(backend: PerRequestBackend) -> None:
-    eventually(lambda: backend.health().pids == ())
+    return answer_to(backend, say(text))
 
 
 def test_a_turn_s_process_is_gone_with_it(

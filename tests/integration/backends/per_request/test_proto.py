@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from app.answers.turn_errors import end_cause
 from app.backend.events import TurnEnded, UsageUpdated
 from app.backend.lease import Lease
 from app.backend.observer import NULL_OBSERVER, TurnState
-from app.backend.protocols import Pace, Turn
+from app.backend.protocols import Pace
 from app.backend.request import TurnRequest
 from app.backends.per_request.backend import PerRequestBackend
 from app.backends.per_request.proto.dialect import ProtoDialect
@@ -44,6 +43,7 @@ from tests.e2e.older_codex import older_codex
 from tests.fakes.accounts import Accounts, AccountsLauncher, name_of
 from tests.fakes.engines import LIMITS, PATIENT, texts
 from tests.fakes.proto_codex import write_proto_codex
+from tests.fakes.single_turns import answer_to, await_nobody, begin
 from tests.fakes.waiting import (
     DEADLINE_S,
     deadline,
@@ -61,42 +61,20 @@ SHORT = Pace(first_s=0.2, total_s=DEADLINE_S, commit_s=0.1, tick_s=0.1)
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Home:
-    home = Home(tmp_path / "home")
-    home.prepare()
-    return home
-
-
-@pytest.fixture
-def run(home: Home, tmp_path: Path) -> Iterator[Run]:
-    started: list[tuple[PerRequestBackend, gevent.Greenlet[..., Any]]] = []
-
-    def run(
+def run_proto(home: Home, tmp_path: Path, run: Run) -> Run:
+    def run_proto(
         *,
         binary: Path | None = None,
-        most: int = 2,
-        spare: int = 0,
         kind: UpstreamKind = UpstreamKind.CONFIGURED,
         words: tuple[str, ...] = (),
+        **more: int,
     ) -> PerRequestBackend:
         binary = binary or write_proto_codex(tmp_path / "codex")
         upstream = Upstream(kind, "http://127.0.0.1:9/v1")
         launcher = Launcher(home, binary, upstream, "", 300_000, model_words=words)
-        backend = PerRequestBackend(
-            launcher, LIMITED, "0.0.0", most=most, spare=spare, speak=ProtoDialect
-        )
-        started.append((backend, in_background(backend.run)))
-        return backend
+        return run(launcher, limits=LIMITED, speak=ProtoDialect, **more)
 
-    yield run
-    for backend, running in started:
-        pids = backend.health().pids
-        with deadline():
-            backend.stop()
-        assert result(running) is None
-        assert backend.health().pids == ()
-        assert not any(map(is_known, pids))
-    assert list(home.turns.glob("*")) == []
+    return run_proto
 
 
 def say(*texts: str, **more: Any) -> TurnRequest:
@@ -106,26 +84,12 @@ def say(*texts: str, **more: Any) -> TurnRequest:
     return TurnRequest("gpt-5", items, **more)
 
 
-def begin(backend: PerRequestBackend, request: TurnRequest, lease: Lease | None = None) -> Turn:
-    until = time.monotonic() + DEADLINE_S
-    return backend.open(request, lease or Lease(), until, NULL_OBSERVER)
-
-
 def answer(backend: PerRequestBackend, *said: str, pace: Pace = PATIENT) -> str:
-    with deadline():
-        turn = begin(backend, say(*said))
-        try:
-            return "".join(piece for batch in turn.follow(pace) for piece in texts(batch))
-        finally:
-            turn.close()
+    return answer_to(backend, say(*said), pace)
 
 
-def await_nobody(backend: PerRequestBackend) -> None:
-    eventually(lambda: backend.health().pids == ())
-
-
-def test_a_turn_is_a_process_and_nothing_is_left_of_it(run: Run, home: Home) -> None:
-    backend = run()
+def test_a_turn_is_a_process_and_nothing_is_left_of_it(run_proto: Run, home: Home) -> None:
+    backend = run_proto()
     assert backend.wait_ready(DEADLINE_S)
     await_nobody(backend)
     with deadline():
@@ -145,53 +109,49 @@ def test_a_turn_is_a_process_and_nothing_is_left_of_it(run: Run, home: Home) -> 
     assert (health.ready, health.codex_version, health.counters) == (True, "0.42.0", {})
 
 
-def test_its_processes_can_start_none(run: Run) -> None:
-    assert answer(run(), "fork") == "PermissionError"
+def test_its_processes_can_start_none(run_proto: Run) -> None:
+    assert answer(run_proto(), "fork") == "PermissionError"
 
 
-def test_it_has_a_login_only_where_that_is_used(run: Run, home: Home) -> None:
+def test_it_has_a_login_only_where_that_is_used(run_proto: Run, home: Home) -> None:
     home.auth_file.write_text('{"OPENAI_API_KEY":"sk-canary"}')
-    assert json.loads(answer(run(kind=UpstreamKind.OPENAI), "login")) == {
+    assert json.loads(answer(run_proto(kind=UpstreamKind.OPENAI), "login")) == {
         "OPENAI_API_KEY": "sk-canary"
     }
-    assert answer(run(), "login") == ""
+    assert answer(run_proto(), "login") == ""
 
 
-@contextmanager
-def of_accounts(home: Home, binary: Path, good_for_s: int) -> Iterator[Any]:
-    """Run a backend with a ChatGPT login; yield it, and the accounts that it is of."""
-    with Accounts() as accounts:
+@pytest.fixture
+def run_of_accounts(run: Run, home: Home, accounts: Accounts) -> Run:
+    """A backend with a ChatGPT login."""
+
+    def run_of_accounts(binary: Path, good_for_s: int) -> PerRequestBackend:
         accounts.write_login(home.auth_file, RECENT, good_for_s=good_for_s)
         upstream = Upstream(UpstreamKind.OPENAI, f"{accounts.url}/v1")
         launcher = AccountsLauncher(home, binary, upstream, "", 300_000)
         launcher.accounts_url = accounts.url
-        backend = PerRequestBackend(launcher, LIMITED, "0.0.0", most=3, spare=0, speak=ProtoDialect)
-        running = in_background(backend.run)
-        try:
-            assert backend.wait_ready(DEADLINE_S)
-            yield backend, accounts
-        finally:
-            with deadline():
-                backend.stop()
-            result(running)
-            accounts.shutdown()
+        backend = run(launcher, limits=LIMITED, most=3, speak=ProtoDialect)
+        assert backend.wait_ready(DEADLINE_S)
+        return backend
+
+    return run_of_accounts
 
 
 @pytest.mark.parametrize("good_for_s", [200, 500], ids=["due", "soon due"])
 def test_the_pinned_codex_renews_the_login_once_and_no_process_can(
-    home: Home, tmp_path: Path, good_for_s: int
+    run_of_accounts: Run, home: Home, accounts: Accounts, tmp_path: Path, good_for_s: int
 ) -> None:
     binary = write_proto_codex(tmp_path / "codex")
-    with of_accounts(home, binary, good_for_s) as (backend, accounts):
-        eventually(lambda: accounts.renewals == [("refresh-0", True)])
-        eventually(lambda: not backend.is_renewing_login())
-        asking = [in_background(answer, backend, "login") for _ in range(3)]
-        found = [json.loads(result(one))["tokens"] for one in asking]
-        assert {name_of(f"Bearer {tokens['access_token']}") for tokens in found} == {"access-1"}
-        assert {tokens["refresh_token"] for tokens in found} == {""}
-        stored = json.loads(home.auth_file.read_text())["tokens"]
-        assert stored["refresh_token"] == "refresh-1"
-        assert len(accounts.renewals) == 1
+    backend = run_of_accounts(binary, good_for_s)
+    eventually(lambda: accounts.renewals == [("refresh-0", True)])
+    eventually(lambda: not backend.is_renewing_login())
+    asking = [in_background(answer, backend, "login") for _ in range(3)]
+    found = [json.loads(result(one))["tokens"] for one in asking]
+    assert {name_of(f"Bearer {tokens['access_token']}") for tokens in found} == {"access-1"}
+    assert {tokens["refresh_token"] for tokens in found} == {""}
+    stored = json.loads(home.auth_file.read_text())["tokens"]
+    assert stored["refresh_token"] == "refresh-1"
+    assert len(accounts.renewals) == 1
 
 
 class Unprepared(Launcher):
@@ -212,28 +172,31 @@ def test_a_renewal_that_cannot_even_start_is_an_error_that_callers_know(home: Ho
 
 @pytest.mark.system
 def test_the_real_one_asks_with_the_login_that_it_is_lent(
-    home: Home, monkeypatch: pytest.MonkeyPatch
+    run_of_accounts: Run,
+    home: Home,
+    accounts: Accounts,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")  # what it might ask outside fails
-    with of_accounts(home, older_codex(), 3600) as (backend, accounts):
-        before = home.auth_file.read_bytes()
-        assert answer(backend, "x") == "Hi"
-        assert accounts.turns == ["access-0"]
-        accounts.refused.add("access-0")
-        with deadline():
-            turn = begin(backend, say("x"))
-            *_, ended = [event for batch in turn.follow(PATIENT) for event in batch]
-            turn.close()
-        assert isinstance(ended, TurnEnded)
-        with pytest.raises(UpstreamAuth):
-            end_cause(ended)
-        await_nobody(backend)
-        assert home.auth_file.read_bytes() == before
-        assert accounts.renewals == []
+    backend = run_of_accounts(older_codex(), 3600)
+    before = home.auth_file.read_bytes()
+    assert answer(backend, "x") == "Hi"
+    assert accounts.turns == ["access-0"]
+    accounts.refused.add("access-0")
+    with deadline():
+        turn = begin(backend, say("x"))
+        *_, ended = [event for batch in turn.follow(PATIENT) for event in batch]
+        turn.close()
+    assert isinstance(ended, TurnEnded)
+    with pytest.raises(UpstreamAuth):
+        end_cause(ended)
+    await_nobody(backend)
+    assert home.auth_file.read_bytes() == before
+    assert accounts.renewals == []
 
 
-def test_what_is_refused_takes_no_process(run: Run) -> None:
-    backend = run()
+def test_what_is_refused_takes_no_process(run_proto: Run) -> None:
+    backend = run_proto()
     assert backend.wait_ready(DEADLINE_S)
     await_nobody(backend)
     with pytest.raises(InvalidRequest):
@@ -241,8 +204,8 @@ def test_what_is_refused_takes_no_process(run: Run) -> None:
     assert backend.health().pids == ()
 
 
-def test_a_failure_is_told_and_one_who_dies_is_lost(run: Run) -> None:
-    backend = run()
+def test_a_failure_is_told_and_one_who_dies_is_lost(run_proto: Run) -> None:
+    backend = run_proto()
     with deadline():
         turn = begin(backend, say("fail"))
         (ended,) = [event for batch in turn.follow(PATIENT) for event in batch]
@@ -258,8 +221,8 @@ def test_a_failure_is_told_and_one_who_dies_is_lost(run: Run) -> None:
     assert backend.health().ready
 
 
-def test_who_is_silent_is_ended_at_its_deadline_and_when_its_client_leaves(run: Run) -> None:
-    backend = run(most=1)
+def test_who_is_silent_is_ended_at_its_deadline_and_when_its_client_leaves(run_proto: Run) -> None:
+    backend = run_proto(most=1)
     with pytest.raises(WorkerTimeout):
         answer(backend, "silence", pace=SHORT)
     await_nobody(backend)
@@ -271,8 +234,8 @@ def test_who_is_silent_is_ended_at_its_deadline_and_when_its_client_leaves(run: 
     assert answer(backend, "on") == "on"
 
 
-def test_a_drain_ends_what_runs(run: Run) -> None:
-    backend = run()
+def test_a_drain_ends_what_runs(run_proto: Run) -> None:
+    backend = run_proto()
     with deadline():
         turn = begin(backend, say("silence"))
     following = gevent.spawn(outcome, lambda: list(turn.follow(PATIENT)))
@@ -282,8 +245,8 @@ def test_a_drain_ends_what_runs(run: Run) -> None:
     await_nobody(backend)
 
 
-def test_no_more_than_the_pool_has_room_for(run: Run) -> None:
-    backend = run(most=1)
+def test_no_more_than_the_pool_has_room_for(run_proto: Run) -> None:
+    backend = run_proto(most=1)
     with deadline():
         turns = [begin(backend, say("silence")) for _ in range(2)]  # and one for the pool itself
         with pytest.raises(WorkerUnavailable):
@@ -293,8 +256,8 @@ def test_no_more_than_the_pool_has_room_for(run: Run) -> None:
     await_nobody(backend)
 
 
-def test_one_ahead_of_demand_is_used(run: Run) -> None:
-    backend = run(spare=1)
+def test_one_ahead_of_demand_is_used(run_proto: Run) -> None:
+    backend = run_proto(spare=1)
     eventually(lambda: backend.health().spare == 1)
     (ahead,) = backend.health().pids
     with deadline():
@@ -303,8 +266,8 @@ def test_one_ahead_of_demand_is_used(run: Run) -> None:
     turn.close()
 
 
-def test_who_does_not_exit_when_told_is_made_to(run: Run, tmp_path: Path) -> None:
-    backend = run(binary=write_proto_codex(tmp_path / "codex", habit="stays"))
+def test_who_does_not_exit_when_told_is_made_to(run_proto: Run, tmp_path: Path) -> None:
+    backend = run_proto(binary=write_proto_codex(tmp_path / "codex", habit="stays"))
     assert answer(backend, "on") == "on"
     await_nobody(backend)
 
@@ -313,10 +276,10 @@ def test_who_does_not_exit_when_told_is_made_to(run: Run, tmp_path: Path) -> Non
     ("habit", "detail"), [("fails", "the reason"), ("hangs", "no session was configured in 1 s")]
 )
 def test_a_start_that_fails_is_told_and_tried_again(
-    run: Run, tmp_path: Path, habit: str, detail: str
+    run_proto: Run, tmp_path: Path, habit: str, detail: str
 ) -> None:
     path = tmp_path / "codex"
-    backend = run(binary=write_proto_codex(path, habit=habit))
+    backend = run_proto(binary=write_proto_codex(path, habit=habit))
     eventually(lambda: backend.health().failures)
     last = backend.health().last_exit
     assert last is not None
@@ -328,21 +291,21 @@ def test_a_start_that_fails_is_told_and_tried_again(
 
 
 @pytest.mark.parametrize("version", ["codex-cli 0.43.0", "codex-cli 1.0.0", "v?"])
-def test_another_version_is_refused(run: Run, tmp_path: Path, version: str) -> None:
-    backend = run(binary=write_proto_codex(tmp_path / "codex", version=version))
+def test_another_version_is_refused(run_proto: Run, tmp_path: Path, version: str) -> None:
+    backend = run_proto(binary=write_proto_codex(tmp_path / "codex", version=version))
     eventually(lambda: backend.health().reason == "binary_refused")
 
 
-def test_the_bundled_binary_is_refused_by_its_version(run: Run) -> None:
-    backend = run(binary=Path(bundled_codex_path()))
+def test_the_bundled_binary_is_refused_by_its_version(run_proto: Run) -> None:
+    backend = run_proto(binary=Path(bundled_codex_path()))
     eventually(lambda: backend.health().reason == "binary_refused")
     last = backend.health().last_exit
     assert last is not None
     assert "has no `proto`" in last.detail
 
 
-def test_models_are_the_named_ones_or_those_of_its_menu(run: Run) -> None:
+def test_models_are_the_named_ones_or_those_of_its_menu(run_proto: Run) -> None:
     until = time.monotonic() + DEADLINE_S
-    assert [model.id for model in run().models(until)] == ["gpt-5-codex", "gpt-5"]
-    found = run(words=("llama", "codex")).models(until)
+    assert [model.id for model in run_proto().models(until)] == ["gpt-5-codex", "gpt-5"]
+    found = run_proto(words=("llama", "codex")).models(until)
     assert [model.id for model in found] == ["gpt-5-codex", "gpt-5", "llama"]
