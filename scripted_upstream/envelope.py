@@ -6,6 +6,7 @@ from typing import Any, Literal
 import orjson
 
 from scripted_upstream.events import Rendered
+from scripted_upstream.logical_input import counted
 from scripted_upstream.prompt_cache import Charge
 from scripted_upstream.script import Usage
 
@@ -84,7 +85,7 @@ def usage_object(
     if taken is None and charge is not None:
         taken, cached = charge.input_tokens, charge.cached_tokens
     elif taken is None:
-        taken = max(1, len(orjson.dumps(request.get("input"))) // _BYTES_PER_TOKEN)
+        taken = max(1, len(orjson.dumps(counted(request.get("input")))) // _BYTES_PER_TOKEN)
     given = usage.output_tokens
     if given is None:
         given = rendered.text_deltas + reasoning

@@ -33,6 +33,34 @@ class Continuations:
             del self._items[next(iter(self._items))]
 
 
+def counted(given: Any) -> Any:
+    """Return an input without what a model is not given: how an item ended, empty lists in it, thoughts not sealed."""
+    if not isinstance(given, list):
+        return given
+    return [_counted(item) for item in given if not _is_lost_thought(item)]
+
+
+def _counted(item: Any) -> Any:
+    if not isinstance(item, dict):
+        return item
+    kept = {name: value for name, value in item.items() if name != "status"}
+    if isinstance(parts := item.get("content"), list):
+        kept["content"] = [
+            _without_empty(part) if isinstance(part, dict) else part for part in parts
+        ]
+    return kept
+
+
+def _without_empty(part: dict[str, Any]) -> dict[str, Any]:
+    unsaid = ("annotations", "logprobs")
+    return {name: value for name, value in part.items() if value or name not in unsaid}
+
+
+def _is_lost_thought(item: Any) -> bool:
+    is_reasoning = isinstance(item, dict) and item.get("type") == "reasoning"
+    return is_reasoning and not item.get("encrypted_content")
+
+
 def is_warm_up(request: dict[str, Any]) -> bool:
     """Return True for a request that only prepares the next one: nothing is generated, and nothing is charged."""
     return request.get("generate") is False

@@ -18,7 +18,7 @@ from app.cli.exit_codes import CheckFailed, Exit, give_up
 from app.cli.gateway_client import GatewayClient
 from app.cli.output import waiting
 from app.cli.parity_conversations import BUILT_IN, Conversation, Step, read_conversations
-from app.cli.parity_load import Load, measure_load
+from app.cli.parity_load import Load, LoadPlan, measure_load
 from app.cli.parity_replay import Side, compare_sides, replay
 from app.cli.parity_report import Report, as_html, as_json, lines
 from app.cli.parity_values import Rules
@@ -50,6 +50,7 @@ class Options:
     warm_up: int
     clients: int | None
     load_requests: int
+    pause_ms: float
     words: bool
     tolerance: float
     upstream_a: str | None
@@ -86,7 +87,7 @@ class Options:
 @click.option(
     "--clients",
     type=click.IntRange(1, 256),
-    help="Then so many clients at once, on one side and then on the other.",
+    help="Then so many clients at once, on both sides by turns.",
 )
 @click.option(
     "--requests",
@@ -95,6 +96,14 @@ class Options:
     default=100,
     show_default=True,
     help="How many short questions these clients ask each side.",
+)
+@click.option(
+    "--pause",
+    "pause_ms",
+    type=click.FloatRange(0, 60_000),
+    default=0.0,
+    show_default=True,
+    help="Milliseconds that each of them waits before it asks.",
 )
 @click.option("--words", is_flag=True, help="Compare what texts say, too: for scripted upstreams.")
 @click.option(
@@ -202,15 +211,12 @@ def _compared(sides: tuple[Side, Side], options: Options) -> Report:
 
 
 def _measured(sides: tuple[Side, Side], model: str, options: Options) -> Load | None:
-    """Put load on one side and then on the other, if that was asked for. Blocks."""
+    """Put load on both sides by turns, if that was asked for. Blocks; raises `CheckFailed`."""
     if options.clients is None:
         return None
+    plan = LoadPlan(options.clients, options.load_requests, options.pause_ms / 1000)
     with waiting("... load") if sys.stderr.isatty() else nullcontext():
-        a, b = (
-            measure_load(side.gateway, model, options.clients, options.load_requests)
-            for side in sides
-        )
-    return Load(options.clients, options.load_requests, a, b)
+        return measure_load(sides, model, plan)
 
 
 def _shared_model(sides: tuple[Side, Side]) -> str:

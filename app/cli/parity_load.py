@@ -1,24 +1,44 @@
 """Load of `codex parity`: many clients at once on one side, how many answers came in a second and how long each took.
 
-Each client has one connection, kept open, as an SDK's client has. Models' own speed is part of every figure: behind a
-scripted upstream it is the service that is measured.
+A time is that of one short question, from before it is sent until its whole answer has been read. Each client has one
+connection, kept open, as an SDK's client has. The sides take turns, so that what else the machine does meets both.
+Models' own speed is part of every figure; scripted upstreams are told to answer at once, so that it is the service that
+is measured.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from itertools import count
 from statistics import median, quantiles
 from typing import Any
 
 from app.cli.exit_codes import CheckFailed
 from app.cli.gateway_client import GatewayClient
+from app.cli.parity_replay import Side, scripted
 
 _PATH = "/v1/chat/completions"
 _OK = 200
+_QUESTION = "Say hello."
+_AT_ONCE = {
+    "marker": "hello.",  # of the question
+    "script": {"items": [{"type": "message", "deltas": ["Hello."]}]},
+}
+_ROUNDS = 4
+"""How often the sides take turns; each begins every other time."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadPlan:
+    """So many clients ask each side so many questions; `pause_s` is how long each waits before its next one."""
+
+    clients: int
+    requests: int
+    pause_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,31 +53,62 @@ class LoadFigures:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """So many clients asked each side so many questions, one side after the other."""
+    """What was asked of both sides, and what came of it."""
 
-    clients: int
-    requests: int
+    plan: LoadPlan
     a: LoadFigures
     b: LoadFigures
 
 
-def measure_load(gateway: GatewayClient, model: str, clients: int, requests: int) -> LoadFigures:
-    """Send `requests` short questions from so many clients. Blocks."""
-    body = {"model": model, "messages": [{"role": "user", "content": "Say hello."}]}
+@dataclass(slots=True)
+class _Taken:
+    """How long each answer took, None where there was none, and how long all of them together."""
+
+    ms: list[float | None] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+def measure_load(sides: tuple[Side, Side], model: str, plan: LoadPlan) -> Load:
+    """Send the requests. Blocks; raises `CheckFailed` where a scripted upstream cannot be told what to say."""
+    body = {"model": model, "messages": [{"role": "user", "content": _QUESTION}]}
+    taken = _Taken(), _Taken()
+    with ExitStack() as stack:
+        pool = stack.enter_context(ThreadPoolExecutor(plan.clients))
+        for side in sides:
+            stack.enter_context(scripted(side.upstream, _AT_ONCE))
+        clients = [
+            [stack.enter_context(side.gateway.keeping_connection()) for _ in range(plan.clients)]
+            for side in sides
+        ]
+        for number in range(rounds := min(_ROUNDS, plan.requests)):
+            share = plan.requests // rounds + (number < plan.requests % rounds)
+            for which in ((0, 1), (1, 0))[number % 2]:
+                _ask(pool, clients[which], body, share, plan.pause_s, taken[which])
+    return Load(plan, *map(_figures, taken))
+
+
+def _ask(
+    pool: Executor,
+    clients: Sequence[GatewayClient],
+    body: Any,
+    requests: int,
+    pause_s: float,
+    taken: _Taken,
+) -> None:
+    """Let all clients ask until so many requests were sent."""
     numbers = count()
 
     def ask(client: GatewayClient) -> list[float | None]:
-        taken: list[float | None] = []
-        with client.keeping_connection() as kept:
-            while next(numbers) < requests:
-                taken.append(_time_of(kept, body))
-        return taken
+        times: list[float | None] = []
+        while next(numbers) < requests:
+            time.sleep(pause_s)
+            times.append(_time_of(client, body))
+        return times
 
     began = time.monotonic()
-    with ThreadPoolExecutor(clients) as pool:
-        by_client = list(pool.map(ask, [gateway] * clients))
-    seconds = time.monotonic() - began
-    return _figures([each for taken in by_client for each in taken], seconds)
+    for times in pool.map(ask, clients):
+        taken.ms += times
+    taken.seconds += time.monotonic() - began
 
 
 def _time_of(client: GatewayClient, body: Any) -> float | None:
@@ -70,10 +121,10 @@ def _time_of(client: GatewayClient, body: Any) -> float | None:
     return (time.monotonic() - began) * 1000 if answer.status == _OK else None
 
 
-def _figures(taken: Sequence[float | None], seconds: float) -> LoadFigures:
-    answered = sorted(each for each in taken if each is not None)
-    failed = len(taken) - len(answered)
+def _figures(taken: _Taken) -> LoadFigures:
+    answered = sorted(each for each in taken.ms if each is not None)
+    failed = len(taken.ms) - len(answered)
     if not answered:
         return LoadFigures(0.0, 0.0, 0.0, failed)
     p95 = quantiles(answered, n=20)[-1] if len(answered) > 1 else answered[0]
-    return LoadFigures(len(answered) / seconds, median(answered), p95, failed)
+    return LoadFigures(len(answered) / taken.seconds, median(answered), p95, failed)

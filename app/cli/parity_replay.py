@@ -92,15 +92,15 @@ def replay(conversation: Conversation, side: Side, model: str) -> Iterator[Excha
     Raises `CheckFailed` where its upstream cannot be told what to say.
     """
     with (
-        _scripted(side.upstream, conversation.upstream),
+        scripted(side.upstream, conversation.upstream),
         side.gateway.keeping_connection() as gateway,  # as SDKs do
     ):
         yield from _steps(conversation, replace(side, gateway=gateway), model)
 
 
 @contextmanager
-def _scripted(upstream: GatewayClient | None, told: Mapping[str, Any] | None) -> Iterator[None]:
-    """Have the upstream say what it is told, for as long as the context lasts."""
+def scripted(upstream: GatewayClient | None, told: Mapping[str, Any] | None) -> Iterator[None]:
+    """Have the upstream say what it is told, for as long as the context lasts. Blocks; raises `CheckFailed`."""
     if upstream is None or told is None:
         yield
         return

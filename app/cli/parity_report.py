@@ -139,7 +139,7 @@ def as_json(report: Report) -> dict[str, Any]:
             }
             for each in report.outcomes
         ],
-        "load": asdict(report.load) if report.load else None,
+        "load": _load_data(report.load) if report.load else None,
         "not_compared": {name: _quoted(why) for name, why in report.not_compared.items()},
         "notes": report.notes,
     }
@@ -198,8 +198,14 @@ def _load(load: Load) -> Iterator[tuple[str, ...]]:
         yield (name, f"{side.per_s:.1f}", *times, str(side.failed))
 
 
+def _load_data(load: Load) -> dict[str, Any]:
+    return {**asdict(load.plan), "a": asdict(load.a), "b": asdict(load.b)}
+
+
 def _words_of(load: Load) -> str:
-    asked = f"({load.clients} clients, {load.requests} requests a side; ms)"
+    plan = load.plan
+    pause = f", {plan.pause_s * 1000:g} ms before each" if plan.pause_s else ""
+    asked = f"({plan.clients} clients, {plan.requests} requests a side{pause}; ms)"
     if not load.a.per_s or not load.b.per_s:
         return asked
     latency, answers = load.b.median_ms / load.a.median_ms, load.b.per_s / load.a.per_s

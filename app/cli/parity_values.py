@@ -1,6 +1,8 @@
 """Differences of two values of JSON, member by member, as `codex parity` looks at them. Pure.
 
-What belongs to one turn (ids, times) only has to be there. Texts count as texts: empty, some words, or an object of
+What belongs to one turn (ids, times) only has to be there. Of what upstreams are sent, that does not count which one
+that goes on with its own answer says of it and one that is given it anew cannot: its status, empty lists, and reasoning
+without encrypted content. Texts count as texts: empty, some words, or an object of
 JSON with its members; with `words` what they say counts, too.
 """
 
@@ -34,7 +36,8 @@ _FINISH = frozenset({"finish_reason", "status", "incomplete_details", "reason"})
 _PROMPT = frozenset({"prompt_tokens", "input_tokens"})
 _CACHE = frozenset({"cached_tokens", "cache_write_tokens"})
 _WRITTEN = frozenset({"completion_tokens", "output_tokens", "total_tokens"})
-_UPSTREAM_UNSEEN = frozenset({"client_metadata"})
+_UPSTREAM_UNSEEN = frozenset({"client_metadata", "status"})
+_SAY_NOTHING_EMPTY = frozenset({"annotations", "logprobs"})
 _UPSTREAM_OF_A_TURN = _OF_A_TURN | {"prompt_cache_key"}
 
 
@@ -97,6 +100,8 @@ class Walk:
 
     def lists(self, a: Sequence[Any], b: Sequence[Any], place: str) -> Iterator[Difference]:
         """Yield the differences of two lists, entry by entry; places have A's indexes, or B's for what B alone has."""
+        if self._is_upstream:
+            a, b = ([entry for entry in given if not _is_lost_thought(entry)] for given in (a, b))
         for at, one, other in _pairs(a, b):
             yield from self.values(one, other, f"{place}.{at}")
 
@@ -108,6 +113,12 @@ class Walk:
                 continue
             inner = f"{place}.{name}" if place else name
             one, other = a.get(name, _NOTHING), b.get(name, _NOTHING)
+            if (
+                self._is_upstream
+                and name in _SAY_NOTHING_EMPTY
+                and {_size(one), _size(other)} == {0}
+            ):
+                continue
             if name in self._of_a_turn:
                 if type(one) is not type(other):
                     yield self._found(inner, one, other)
@@ -183,6 +194,17 @@ def _item_kind(entry: Any) -> tuple[str, str] | None:
     if not isinstance(entry, Mapping) or not isinstance(entry.get("type"), str):
         return None
     return entry["type"], str(entry.get("role"))
+
+
+def _is_lost_thought(entry: Any) -> bool:
+    """True for reasoning that no upstream can read again: there is nothing sealed in it."""
+    is_reasoning = isinstance(entry, Mapping) and entry.get("type") == "reasoning"
+    return is_reasoning and not entry.get("encrypted_content")
+
+
+def _size(value: Any) -> int:
+    """Return the length of a list, 0 where there is none; -1 for anything else."""
+    return 0 if value is _NOTHING else len(value) if isinstance(value, list) else -1
 
 
 def _names(a: Iterable[str], b: Iterable[str]) -> Iterable[str]:

@@ -75,10 +75,17 @@ def twin(tmp_path_factory: pytest.TempPathFactory, upstream: Upstream) -> Iterat
 
 
 @pytest.mark.usefixtures("scripted")
-def test_two_gateways_of_the_same_settings_are_alike_to_the_word(
-    gateway: Gateway, twin: Gateway, upstream: Upstream, tmp_path: Path
+@pytest.mark.parametrize("is_shared", [True, False], ids=["the same backend", "the other one"])
+def test_two_gateways_are_alike_to_the_word(
+    gateway: Gateway,
+    lend_gateway: Callable[..., Gateway],
+    upstream: Upstream,
+    tmp_path: Path,
+    *,
+    is_shared: bool,
 ) -> None:
     """Every built-in conversation, with what the upstream was sent."""
+    twin = lend_gateway(PROXY_USE_APP_SERVER=str(is_shared).lower())
     page, data = tmp_path / "report.html", tmp_path / "report.json"
     recording = ["--upstream-a", upstream.url, "--upstream-b", upstream.url]
     files = ["--html", str(page), "--json", str(data)]
@@ -139,11 +146,13 @@ def own(tmp_path: Path, *bodies: Any) -> list[str]:
 def test_many_clients_at_once_are_measured_on_each_side(
     gateway: Gateway, lend_gateway: Callable[..., Gateway], upstream: Upstream, tmp_path: Path
 ) -> None:
-    upstream.control.script("hello.", {"items": [{"type": "message", "deltas": ["Hi"]}]})
+    """Scripted upstreams answer at once, whatever they were told before."""
+    upstream.control.script("hello.", {"failure": "bad_request"})
     limited = lend_gateway(PROXY_RATE_LIMIT="6/hour")
     only = ["--only", "error-no-messages", "--json", "-", "--warm-up", "0"]
-    done = runs(tmp_path, gateway.url, limited.url, *only, "--clients", "4", "--requests", "20")
-    upstream.control.drop("hello.")
+    load_of = ["--clients", "4", "--requests", "20", "--pause", "1"]
+    recording = ["--upstream-a", upstream.url, "--upstream-b", upstream.url]
+    done = runs(tmp_path, gateway.url, limited.url, *only, *load_of, *recording)
     load = json.loads(done.stdout)["load"]
     assert (load["clients"], load["requests"]) == (4, 20)
     assert load["a"]["failed"] == 0 < load["a"]["per_s"]

@@ -19,7 +19,7 @@ from responses import RequestsMock
 from app.cli.parity import parity
 from app.cli.parity_compare import Exchange, Found, Outcome, differences
 from app.cli.parity_conversations import BUILT_IN, answer_in, filled, read_conversations
-from app.cli.parity_load import Load, LoadFigures
+from app.cli.parity_load import Load, LoadFigures, LoadPlan
 from app.cli.parity_report import Report, as_html, as_json, lines
 from app.cli.parity_streams import read_stream
 from app.cli.parity_values import Difference, Kind, Rules
@@ -261,6 +261,22 @@ def test_the_upstreams_bodies_are_compared_word_by_word() -> None:
     assert (found.place, found.b) == ("upstream.1", "(absent)")
 
 
+def test_what_a_kept_thread_says_of_its_own_answer_is_no_difference_upstream() -> None:
+    part = {"type": "output_text", "text": "Hi"}
+    said = {"type": "message", "role": "assistant", "content": [part]}
+    thought: Any = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": None}
+    as_made = {**said, "status": "completed", "content": [{**part, "annotations": []}]}
+
+    def found(a: list[Any], b: list[Any]) -> list[str]:
+        one, other = (Exchange(200, {}, whole(), upstream=[{"input": items}]) for items in (a, b))
+        return [each.place for each in differences(one, other, Rules())]
+
+    assert found([thought, as_made], [said]) == []
+    assert found([{**thought, "encrypted_content": "x"}, said], [said]) == ["upstream.0.input.0"]
+    cited = {**said, "content": [{**part, "annotations": [{"type": "url_citation"}]}]}
+    assert found([cited], [said]) == ["upstream.0.input.0.content.0.annotations"]
+
+
 # Streams
 
 
@@ -484,7 +500,7 @@ def test_the_lines() -> None:
 
 def test_load_is_shown_with_its_ratio() -> None:
     a, b = LoadFigures(50.0, 20.0, 31.0, 0), LoadFigures(5.0, 200.0, 210.0, 2)
-    loaded = replace(report(outcome()), load=Load(8, 100, a, b))
+    loaded = replace(report(outcome()), load=Load(LoadPlan(8, 100), a, b))
     assert "A     50.0       20      31   0" in lines(loaded)
     assert "B     5.0        200     210  2" in lines(loaded)
     words = "(8 clients, 100 requests a side; ms; B / A: median 10.00, answers 0.10)"
@@ -492,8 +508,10 @@ def test_load_is_shown_with_its_ratio() -> None:
     assert words in as_html(loaded)
     assert as_json(loaded)["load"]["b"]["failed"] == 2
     assert as_json(report(outcome()))["load"] is None
-    silent = replace(loaded, load=Load(8, 100, LoadFigures(0.0, 0.0, 0.0, 100), b))
+    silent = replace(loaded, load=Load(LoadPlan(8, 100), LoadFigures(0.0, 0.0, 0.0, 100), b))
     assert "(8 clients, 100 requests a side; ms)" in lines(silent)
+    rare = replace(loaded, load=Load(LoadPlan(1, 20, 0.1), a, b))
+    assert any("(1 clients, 20 requests a side, 100 ms before each; ms" in li for li in lines(rare))
 
 
 # The command

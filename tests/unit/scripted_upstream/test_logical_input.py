@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from scripted_upstream.logical_input import Continuations, is_warm_up
+from scripted_upstream.logical_input import Continuations, counted, is_warm_up
 
 
 def sent(*items: str, after: str | None = None) -> dict[str, Any]:
@@ -50,3 +50,15 @@ def test_a_response_that_is_unknown_or_long_ago_cannot_be_continued() -> None:
 def test_a_warm_up_generates_nothing() -> None:
     assert is_warm_up({"generate": False})
     assert not is_warm_up({})
+
+
+def test_what_a_model_is_not_given_counts_for_nothing() -> None:
+    part = {"type": "output_text", "text": "Hi"}
+    said = {"type": "message", "content": [part]}
+    as_made = {**said, "status": "completed", "content": [{**part, "annotations": []}]}
+    sealed = {"type": "reasoning", "encrypted_content": "x"}
+    call = {"type": "function_call", "arguments": "{}"}
+    thought = {"type": "reasoning", "summary": []}
+    given = [thought, sealed, as_made, {**call, "status": "completed"}]
+    assert counted(given) == [sealed, said, call]
+    assert counted("Hello") == "Hello"
