@@ -41,7 +41,7 @@ def releasing(upstream: Upstream, marker: str, text: str) -> Watch:
     sign = json.dumps(text, ensure_ascii=False).encode()
     waiting = [marker]
 
-    def watch(raw: bytes) -> None:
+    def watch(raw: bytes | bytearray) -> None:
         if waiting and sign in raw:
             upstream.control.wait("held", waiting.pop())
             upstream.control.release(marker)

@@ -31,7 +31,7 @@ OF_OPERATORS = (
 )
 """Targets for what no proxy may let its clients reach."""
 
-Watch = Callable[[bytes], object]
+Watch = Callable[[bytes | bytearray], object]
 """Called with all that has come of an answer so far, each time that more has come."""
 
 

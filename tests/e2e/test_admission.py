@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import pytest
 import requests
 
 from tests.e2e.gateway_pool import ONE_SLOT, SECOND_KEY
@@ -217,6 +218,7 @@ def test_nobody_waits_longer_than_the_request_may_take(
     assert codes.count("WORKER_BUSY") >= 4
 
 
+@pytest.mark.app_server  # there is one child that backs off
 def test_while_the_child_backs_off_the_client_is_told_for_how_long(make_gateway: Any) -> None:
     gateway: Gateway = make_gateway(
         WORKER_QUEUE_TIMEOUT_MS="50",
@@ -234,6 +236,7 @@ def test_while_the_child_backs_off_the_client_is_told_for_how_long(make_gateway:
 # A child that dies
 
 
+@pytest.mark.app_server  # those who wait have no process yet
 def test_who_waits_does_not_notice_that_the_child_dies(
     make_gateway: Any, upstream: Upstream
 ) -> None:
@@ -253,6 +256,7 @@ def test_who_waits_does_not_notice_that_the_child_dies(
     assert child(gateway)["generation"] == 2
 
 
+@pytest.mark.app_server  # all turns die with the one child
 def test_a_child_that_dies_under_load_costs_only_what_had_begun_to_speak(
     make_gateway: Any, upstream: Upstream
 ) -> None:

@@ -90,6 +90,7 @@ def test_a_piece_that_is_too_large_to_be_read_ends_its_turn_alone(
     assert len(upstream.control.requests(marker)) == 1
 
 
+@pytest.mark.app_server  # it is the same child as before
 @on_each_route
 @pytest.mark.parametrize("body", ["x" * 20_000_000, {"error": {"message": "x" * 20_000_000}}])
 def test_a_refusal_that_is_too_large_to_be_read_ends_its_turn_alone(
@@ -107,6 +108,7 @@ def test_a_refusal_that_is_too_large_to_be_read_ends_its_turn_alone(
     assert gateway.child() == child
 
 
+@pytest.mark.app_server  # both requests are on the child that is killed
 def test_a_large_request_is_not_tried_again_after_the_end_of_its_child(
     make_gateway: Callable[..., Gateway], upstream: Upstream
 ) -> None:

@@ -121,6 +121,7 @@ def test_who_leaves_the_queue_never_gets_a_turn(
     ] * 3
 
 
+@pytest.mark.app_server  # the one child is stopped before anybody asks
 def test_who_leaves_while_the_child_is_asked_leaves_no_turn_behind(
     make_gateway: Any, upstream: Upstream
 ) -> None:
@@ -143,6 +144,7 @@ def test_who_leaves_while_the_child_is_asked_leaves_no_turn_behind(
     assert not set(unloaded) & {"unknown_id", "end_turn_failed", "interrupt_failed"}, unloaded
 
 
+@pytest.mark.app_server  # the one child is killed before anybody asks
 def test_who_leaves_while_the_child_starts_waits_no_longer(
     make_gateway: Any, upstream: Upstream
 ) -> None:
