@@ -142,7 +142,7 @@ def _schemas(
     contents += [("Answer", operation["responses"].get("200", {}).get("content", {}))]
     for what, content in contents:
         for media_type, found in content.items():
-            schema = _resolved(document, found.get("x-item-schema", found["schema"]))
+            schema = _resolved(document, found.get("x-item-schema") or found["schema"])
             yield f"{what}, {media_type}", json.dumps(schema, indent=1)
 
 

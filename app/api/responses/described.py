@@ -19,6 +19,7 @@ from app.http.json_schema import (
     STRING,
     Schema,
     array,
+    component,
     constant,
     of,
     or_null,
@@ -120,8 +121,12 @@ RESPONSE: Schema = record(
         "prompt_cache_retention": {"type": "null"},
         "safety_identifier": or_null(STRING),
         "user": or_null(STRING),
-        "codex_metadata": CODEX_METADATA,
-    }
+        "codex_metadata": told(
+            of(CODEX_METADATA, component("Error")),
+            "What ran, once the response is complete; why there is none, where it has failed.",
+        ),
+    },
+    optional=("codex_metadata",),
 )
 
 EVENT: Schema = told(

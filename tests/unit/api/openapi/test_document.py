@@ -92,7 +92,11 @@ def test_every_operation_says_what_it_does_and_what_it_answers(make: Make) -> No
     for path, method, operation in found:
         assert operation["summary"], path
         for content in operation["responses"]["200"]["content"].values():
-            assert content["schema"], (path, method, "says no answer")
+            assert content.get("schema") or content["x-item-schema"], (
+                path,
+                method,
+                "says no answer",
+            )
         has_body = method == "POST" and not path.endswith("/cancel")
         assert ("requestBody" in operation) == has_body, path
         variables = {p["name"] for p in operation.get("parameters", ()) if p["in"] == "path"}
