@@ -44,6 +44,7 @@ from app.observability.loop_watch import LoopWatch
 from app.observability.metrics import Metrics
 from app.observability.trace_buffer import TraceBuffer
 from app.observability.trace_files import folder_of
+from app.observability.usage_recorder import UsageRecorder
 from app.off_loop import OffLoop
 from app.runtime.build import BackendChoice, build_worker_services
 from app.runtime.worker_services import WorkerServices
@@ -78,7 +79,7 @@ def create_app(
     access = api.access_by_blueprint(protect_models=settings.protect_models)
     services.init_app(app, here)
     request_lifetime.init_app(app, here.counters)
-    request_context.init_app(app, [here.metrics])
+    request_context.init_app(app, [here.metrics, here.usage])
     request_target.init_app(app, access)
     cors.init_app(app, settings.cors_origins)  # before auth: a preflight carries no key
     auth.init_app(app, _keys(settings), access)
@@ -112,6 +113,9 @@ def _services(settings: Settings, worker: WorkerServices) -> Services:
     worker.traces = _traces(settings, metrics)
     worker.loop_watch = LoopWatch(metrics)
     worker.answer_store = _answer_store(settings, metrics)
+    worker.usage = UsageRecorder(
+        worker.answer_store, settings.usage_days, metrics.overflows.labels("usage").inc
+    )
     worker.background = _background(settings, metrics)
     # One body of the longest kind always fits, with the block that finds its end.
     bodies = max(settings.body_memory_bytes, settings.max_body_bytes) + BLOCK_BYTES
@@ -140,6 +144,7 @@ def _services(settings: Settings, worker: WorkerServices) -> Services:
         metrics=metrics,
         gauges=_gauges(worker, metrics, worker.traces, worker.answer_store, worker.background),
         traces=worker.traces,
+        usage=worker.usage,
         counters=worker.engine.admission.counters,  # the same for the whole worker
         reload_report=worker.reload_report,
         off_loop=OffLoop(),

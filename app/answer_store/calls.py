@@ -33,7 +33,7 @@ class TooLong(Exception):
     """A chain is longer than what is read of one."""
 
 
-_READS = frozenset({"get", "find", "chain", "is_held"})
+_READS = frozenset({"get", "find", "chain", "is_held", "usage"})
 """What can be done where nothing can be written: they have outages of their own."""
 
 

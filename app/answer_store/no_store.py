@@ -1,17 +1,21 @@
-"""Store that is switched off: nothing is kept, nothing is found. Pure."""
+"""Store that is switched off: no answer is kept, none is found, and usage is counted in memory alone. Pure."""
 
 from __future__ import annotations
 
 from app.answer_store.stored_answer import StoredAnswer, Totals
+from app.answer_store.usage_counts import Counts, RowName, Tally, UsageBatch, UsageQuery
 
 
 class NoStore:
-    """An `AnswerStore` in which nothing ever is."""
+    """An `AnswerStore` in which no answer ever is."""
 
     kind = "off"
     is_on = False
     totals = Totals()
     problem: str | None = None
+
+    def __init__(self) -> None:
+        self._usage = Tally()
 
     def put(self, stored: StoredAnswer) -> None:
         """Do nothing."""
@@ -43,6 +47,17 @@ class NoStore:
     def is_held(self, owner: str, id_: str) -> bool:
         """Find nothing."""
         return False
+
+    def add_usage(self, batch: UsageBatch) -> int:
+        """Add counts, which end with the worker; return how many requests found no row of their own."""
+        before = self._usage.displaced
+        self._usage.forget(batch.oldest)
+        self._usage.add_all(batch.rows)
+        return self._usage.displaced - before
+
+    def usage(self, query: UsageQuery) -> dict[RowName, Counts]:
+        """Return rows of usage, the newest day first."""
+        return self._usage.found(query)
 
     def start(self) -> None:
         """Do nothing."""

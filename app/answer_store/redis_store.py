@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import orjson
 
+from app.answer_store import redis_usage
 from app.answer_store.calls import Calls, Problem, TooLong
 from app.answer_store.stored_answer import (
     HOLD_S,
@@ -29,6 +30,7 @@ from app.answer_store.stored_answer import (
     Totals,
     is_id,
 )
+from app.answer_store.usage_counts import Counts, RowName, UsageBatch, UsageQuery
 from app.pause import pause
 from app.redis_pool import redis_pool
 
@@ -174,6 +176,24 @@ class RedisStore:
                 return bool(self._redis.delete(_key(owner, id_)))
 
         return bool(self._calls.make("delete", work if is_id(id_) else _nothing))
+
+    def add_usage(self, batch: UsageBatch) -> int:
+        """Add counts once; return how many requests found no row of their own. Raises `StoreFailed`. Blocks."""
+
+        def work() -> int:
+            with _problems():
+                return redis_usage.add(self._redis, batch)
+
+        return self._calls.make("add_usage", work)
+
+    def usage(self, query: UsageQuery) -> dict[RowName, Counts]:
+        """Return rows of usage, the newest day first. Raises `StoreFailed`. Blocks."""
+
+        def work() -> dict[RowName, Counts]:
+            with _problems():
+                return redis_usage.read(self._redis, query)
+
+        return self._calls.make("usage", work)
 
     def start(self) -> None:
         """Do nothing: Redis itself removes what is too old."""

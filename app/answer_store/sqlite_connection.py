@@ -8,6 +8,7 @@ import sqlite3
 from pathlib import Path
 
 from app.answer_store import sqlite_schema as sql
+from app.answer_store import sqlite_usage
 
 _NAME = re.compile(r"answers-([0-9]{1,9})\.sqlite")
 _BUSY_S = 2.0
@@ -59,7 +60,7 @@ def connect(path: Path) -> sqlite3.Connection:
             database.execute(statement).fetchall()
         if not database.execute("select 1 from sqlite_master limit 1").fetchone():
             database.execute("begin immediate")
-            for statement in sql.TABLES:
+            for statement in (*sql.TABLES, *sqlite_usage.TABLES):
                 database.execute(statement)
             database.execute("commit")
         _add_columns(database)
@@ -70,10 +71,12 @@ def connect(path: Path) -> sqlite3.Connection:
 
 
 def _add_columns(database: sqlite3.Connection) -> None:
-    """Add the columns that a file of an older version lacks. Raises `sqlite3.Error`."""
-    if not _lacking(database):
+    """Add the columns and tables that a file of an older version lacks. Raises `sqlite3.Error`."""
+    if not _lacking(database) and sqlite_usage.is_there(database):
         return
     database.execute("begin immediate")
+    for statement in sqlite_usage.TABLES:
+        database.execute(statement)
     for name in _lacking(database):  # again: another worker may have been faster
         database.execute(sql.ADD_COLUMN.format(name, sql.COLUMNS[name]))
     database.execute("commit")

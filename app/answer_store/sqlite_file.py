@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from app.answer_store import sqlite_schema as sql
+from app.answer_store import sqlite_usage
 from app.answer_store.calls import Problem, TooLong
 from app.answer_store.sqlite_connection import connect, inode_of, numbers_in, reason_of
 from app.answer_store.stored_answer import (
@@ -31,6 +32,7 @@ from app.answer_store.stored_answer import (
     StoredAnswer,
     Totals,
 )
+from app.answer_store.usage_counts import Counts, RowName, UsageBatch, UsageQuery
 
 T = TypeVar("T")
 
@@ -136,6 +138,22 @@ class SqliteFile:
                 return database.execute(sql.DELETE, (owner, id_)).rowcount > 0
 
         return self._call(work, makes=False, otherwise=False)
+
+    def add_usage(self, batch: UsageBatch) -> int:
+        """Add counts once; return how many requests found no row of their own."""
+
+        def work(database: sqlite3.Connection) -> int:
+            with self._writing(database):
+                return sqlite_usage.add(database, batch)
+
+        return self._call(work, makes=True, otherwise=0)
+
+    def usage(self, query: UsageQuery) -> dict[RowName, Counts]:
+        """Return rows of usage, the newest day first."""
+        none: dict[RowName, Counts] = {}
+        return self._call(
+            lambda database: sqlite_usage.read(database, query), makes=False, otherwise=none
+        )
 
     def sweep(self) -> bool:
         """Remove some of what is too old and give back some free pages; return True where there may be more."""

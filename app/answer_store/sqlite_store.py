@@ -19,6 +19,7 @@ from app.answer_store.stored_answer import (
     Totals,
     is_id,
 )
+from app.answer_store.usage_counts import Counts, RowName, UsageBatch, UsageQuery
 from app.budget import SharedBudget, Shares
 from app.errors import StoreFailed
 from app.off_loop import OffLoop
@@ -129,6 +130,14 @@ class SqliteStore:
     def is_held(self, owner: str, id_: str) -> bool:
         """Return True while somebody works on an answer. Raises `StoreFailed`. Blocks."""
         return bool(self._calls.make("is_held", lambda: self._find(owner, self._file.is_held, id_)))
+
+    def add_usage(self, batch: UsageBatch) -> int:
+        """Add counts once; return how many requests found no row of their own. Raises `StoreFailed`. Blocks."""
+        return self._calls.make("add_usage", lambda: self._run("", self._file.add_usage, batch))
+
+    def usage(self, query: UsageQuery) -> dict[RowName, Counts]:
+        """Return rows of usage, the newest day first. Raises `StoreFailed`. Blocks."""
+        return self._calls.make("usage", lambda: self._run("", self._file.usage, query))
 
     def sweep(self) -> None:
         """Remove what is too old, in small steps. A disk that refuses is logged. Blocks."""

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from app.answer_store.usage_counts import Counts, RowName, UsageBatch, UsageQuery
+
 MOST_CHAIN_ANSWERS = 10_000
 MOST_CHAIN_BYTES = 64 << 20
 """A conversation that is longer is not read: no model takes as much."""
@@ -68,7 +70,19 @@ class Hooks:
     on_gone: Callable[[str, int], object] = lambda _reason, _count: None
 
 
-CALLS = ("put", "get", "find", "chain", "delete", "sweep", "hold", "settle", "is_held")
+CALLS = (
+    "put",
+    "get",
+    "find",
+    "chain",
+    "delete",
+    "sweep",
+    "hold",
+    "settle",
+    "is_held",
+    "add_usage",
+    "usage",
+)
 RESULTS = ("ok", "missing", "too_large", "failed")
 GONE = ("evicted", "expired", "damaged")
 
@@ -120,6 +134,12 @@ class AnswerStore(Protocol):
 
     def is_held(self, owner: str, id_: str) -> bool:
         """Return True while somebody works on an answer. Raises `StoreFailed`."""
+
+    def add_usage(self, batch: UsageBatch) -> int:
+        """Add counts once; return how many requests found no row of their own. Raises `StoreFailed`."""
+
+    def usage(self, query: UsageQuery) -> dict[RowName, Counts]:
+        """Return rows of usage, the newest day first: one more than `MOST_ROWS_READ` at most. Raises `StoreFailed`."""
 
     def start(self) -> None:
         """Begin what is done beside requests, such as removing what is too old. Does not block."""

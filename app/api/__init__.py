@@ -17,7 +17,7 @@ from app.api import (
     openapi,
     responses,
 )
-from app.api.internal import log_level, maintenance, traces
+from app.api.internal import log_level, maintenance, traces, usage
 from app.http.auth import Access
 
 BLUEPRINTS: tuple[tuple[Blueprint, Access], ...] = (
@@ -32,6 +32,7 @@ BLUEPRINTS: tuple[tuple[Blueprint, Access], ...] = (
     (log_level.blueprint, Access.ADMIN),
     (maintenance.blueprint, Access.ADMIN),
     (traces.blueprint, Access.ADMIN),
+    (usage.blueprint, Access.ADMIN),
 )
 
 STARTS_NOTHING = frozenset({"responses.cancel_response"})

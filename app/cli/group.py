@@ -30,6 +30,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "status": "app.cli.status",
         "stop": "app.cli.stop",
         "trace": "app.cli.trace",
+        "usage": "app.cli.usage",
     }
 )
 """A command's name, which is also its function's, and the module that has it."""

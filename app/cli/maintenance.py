@@ -10,10 +10,8 @@ from typing import Any
 
 import click
 
-from app.cli.exit_codes import give_up
 from app.cli.output import facts, json_option, say
-from app.cli.running_gateway import client_of, pid_of
-from app.codex.home import Home
+from app.cli.running_gateway import operator_client
 from app.settings import load_settings
 
 
@@ -55,11 +53,6 @@ def status(*, as_json: bool) -> None:
 
 def _call(method: str, order: Mapping[str, Any] | None = None, *, as_json: bool = False) -> None:
     """Print the state that the running gateway answers with. Blocks; raises `CheckFailed` with its refusal."""
-    settings = load_settings()
-    if not settings.operator_key:
-        give_up("PROXY_ADMIN_KEY is not set, and with PROXY_ENV=prod nothing else opens /internal.")
-    if (pid := pid_of(Home(settings.codex_home).pid_file)) is None:
-        give_up("No gateway runs with this CODEX_HOME.")
-    client = client_of(pid, settings, settings.operator_key)
+    client = operator_client(load_settings())
     state = client.send("/internal/maintenance", order, method=method).good().json()
     say(state, facts(state), as_json=as_json)

@@ -11,8 +11,9 @@ from typing import Any
 
 import psutil
 
-from app.cli.exit_codes import CheckFailed
+from app.cli.exit_codes import CheckFailed, give_up
 from app.cli.gateway_client import ANSWER_S, GatewayClient
+from app.codex.home import Home
 from app.settings import Settings
 
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104  (recognised, not bound)
@@ -78,6 +79,18 @@ def client_of(pid: int, settings: Settings, key: str, timeout_s: float = ANSWER_
     if port == 0:
         raise CheckFailed("The gateway does not listen yet.", "Try again in a moment.")
     return GatewayClient(address_of(settings.host, port), key, timeout_s, direct=True)
+
+
+def operator_client(settings: Settings, timeout_s: float = ANSWER_S) -> GatewayClient:
+    """Return a client of the gateway that runs with these settings, with the operator's key; end the command if none.
+
+    Raises `CheckFailed` where its port is not known.
+    """
+    if not settings.operator_key:
+        give_up("PROXY_ADMIN_KEY is not set, and with PROXY_ENV=prod nothing else opens /internal.")
+    if (pid := pid_of(Home(settings.codex_home).pid_file)) is None:
+        give_up("No gateway runs with this CODEX_HOME.")
+    return client_of(pid, settings, settings.operator_key, timeout_s)
 
 
 def probe(pid: int | None, settings: Settings) -> Running:

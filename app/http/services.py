@@ -21,6 +21,7 @@ from app.http.open_streams import OpenStreams
 from app.observability.gauges import Gauges
 from app.observability.metrics import Metrics
 from app.observability.trace_buffer import TraceBuffer
+from app.observability.usage_recorder import UsageRecorder
 from app.off_loop import OffLoop
 
 _EXTENSION = "services"
@@ -58,6 +59,7 @@ class Services:
     metrics: Metrics
     gauges: Gauges
     traces: TraceBuffer
+    usage: UsageRecorder
     counters: Counter[str]
     reload_report: Callable[[], dict[str, Any]]
     off_loop: OffLoop

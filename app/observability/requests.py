@@ -62,6 +62,7 @@ class RequestRecord:
     response_bytes: int | None = None
     duration_ms: float | None = None
     is_background: bool = False
+    is_handed_over: bool = False
     is_streaming: bool = False
     is_written: bool = False
     known_models: Sequence[Model] = ()
@@ -122,6 +123,7 @@ class RequestRecord:
 
 _HIDDEN = {
     "is_background",
+    "is_handed_over",
     "is_streaming",
     "looked_up_bytes",
     "is_written",

@@ -15,6 +15,7 @@ from app.errors import Draining
 from app.http.background_answers import BackgroundAnswers
 from app.observability.loop_watch import LoopWatch
 from app.observability.trace_buffer import TraceBuffer
+from app.observability.usage_recorder import UsageRecorder
 from app.process.lifecycle import LastExit
 from app.runtime.demo import DemoUpstream
 from app.runtime.layout import ReloadRecord, ReloadState
@@ -47,6 +48,7 @@ class WorkerServices:
         self.traces: TraceBuffer | None = None
         self.loop_watch: LoopWatch | None = None
         self.answer_store: AnswerStore | None = None
+        self.usage: UsageRecorder | None = None
         self.background: BackgroundAnswers | None = None
         self._demo = demo
         self._reported: LastExit | None = None
@@ -73,6 +75,8 @@ class WorkerServices:
             self.loop_watch.start()
         if self.answer_store is not None:
             self.answer_store.start()
+        if self.usage is not None:
+            self.usage.start()
         self.backend.run()
 
     # A successor, before its turn
@@ -153,5 +157,7 @@ class WorkerServices:
             self.traces.stop()
         if self.loop_watch is not None:
             self.loop_watch.stop()
+        if self.usage is not None:  # before the store, which it writes to
+            self.usage.stop()
         if self.answer_store is not None:
             self.answer_store.close()

@@ -86,6 +86,7 @@ class Settings:
     response_store: str = _var("PROXY_RESPONSE_STORE", "sqlite", values.response_store, "Where answers are stored for those who ask for them again: sqlite, a file below CODEX_HOME; redis://:password@host:6379/0, for replicas together; off, nowhere.", secret=True)
     response_ttl_s: int = _var("PROXY_RESPONSE_TTL_S", "2592000", values.whole(60, 315_360_000), "How long an answer is stored after its last use.")
     response_store_bytes: int = _var("PROXY_RESPONSE_STORE_BYTES", "1073741824", values.whole(1 << 20, 1 << 40), "What stored answers may take on disk; of the key that has most, those used longest ago make room.")
+    usage_days: int = _var("PROXY_USAGE_DAYS", "90", values.whole(1, 3660), "How many days of usage are kept, by key and model.")
     background_max_concurrency: int = _var("PROXY_BACKGROUND_MAX_CONCURRENCY", "128", values.whole(1, 100_000), "Background responses that run or wait for a turn at once; one more is answered 429.")
     background_event_bytes: int = _var("PROXY_BACKGROUND_EVENT_BYTES", "67108864", values.whole(1 << 16, 1 << 40), "Memory for events of background responses, so that they can be followed while they run; what finds no room is streamed when it has ended.")
     max_choices: int = _var("PROXY_MAX_CHOICES", "8", values.whole(1, 128), "Most choices (n) that one request may ask for; each is a turn, so never more than WORKER_MAX_CONCURRENCY.")

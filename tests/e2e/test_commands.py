@@ -2,53 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.e2e.harness import DEADLINE_S, KEY, Gateway, Upstream, end, start_gateway, wait_until
+from tests.e2e.commands import command, run
+from tests.e2e.harness import DEADLINE_S, Gateway, Upstream, end, start_gateway, wait_until
 from tests.e2e.reloading import Site, events, reload_state
 
 DELTAS = ["He", "l", "l", "o ", "e\u0301", " \U0001f469\u200d", "\U0001f467", "\n\n", "aaa", "a"]
-
-
-def command(
-    gateway: Gateway, *arguments: str, folder: Path | None = None, **settings: str
-) -> list[Any]:
-    """Return the arguments and options of `subprocess` for one command; no `.env` but the folder's reaches it."""
-    program = str(Path(sys.executable).parent / "flask")
-    environment = gateway.environment or {"PATH": os.environ["PATH"], "HOME": str(folder)}
-    own = {"PYTHONDONTWRITEBYTECODE": "1", **settings}
-    if folder is None:
-        own["FLASK_SKIP_DOTENV"] = "1"
-    return [
-        [program, "--app", "wsgi", "codex", *arguments],
-        {"env": environment | own, "cwd": folder or Path(__file__).parents[2]},
-    ]
-
-
-def run(
-    gateway: Gateway,
-    *arguments: str,
-    given: bytes = b"",
-    folder: Path | None = None,
-    **settings: str,
-) -> subprocess.CompletedProcess[bytes]:
-    words, options = command(gateway, *arguments, folder=folder, **settings)
-    done = subprocess.run(
-        words, input=given, capture_output=True, timeout=60, check=False, **options
-    )
-    said = done.stdout + done.stderr
-    assert b"Traceback" not in said, said
-    assert KEY.encode() not in said
-    return done
 
 
 @pytest.fixture

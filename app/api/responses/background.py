@@ -89,13 +89,17 @@ def respond_in_background(
         raise
     running = _running(plan, wire, begun)
     here.background.start(stored.owner, stored.id, running, on_over)
+    current_record().is_handed_over = True
     return _followed(running, -1) if request.stream else show(running)
 
 
 def _running(plan: AnswerPlan, wire: BackgroundWire, begun: StoredAnswer) -> BackgroundAnswer:
     here, record = services(), current_record()
     own = replace(
-        record, listeners=[BackgroundListener(here.metrics)], stream=None, is_background=True
+        record,
+        listeners=[BackgroundListener(here.metrics), here.usage],
+        stream=None,
+        is_background=True,
     )
     return BackgroundAnswer(
         partial(answering.begin, here, own, plan, is_patient=True),

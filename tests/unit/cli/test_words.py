@@ -78,6 +78,7 @@ def test_every_command_is_there_and_says_what_it_does() -> None:
         "status",
         "stop",
         "trace",
+        "usage",
     }
     for name in group.list_commands(context):
         command = group.get_command(context, name)
