@@ -63,6 +63,10 @@ class Shares:
         """Return what an owner has."""
         return self._of[owner]
 
+    def by_owner(self) -> dict[str, int]:
+        """Return what each owner has; one that has nothing is not there."""
+        return dict(self._of)
+
     def may_have(self, owner: str, amount: int) -> bool:
         """Return True if that much more is within the owner's share, whether or not it is free now."""
         has = self._of[owner]

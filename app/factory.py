@@ -42,6 +42,7 @@ from app.images.name_lookups import LOOKUPS, TakePlace
 from app.observability.gauges import Gauges
 from app.observability.loop_watch import LoopWatch
 from app.observability.metrics import Metrics
+from app.observability.recent import Recent
 from app.observability.trace_buffer import TraceBuffer
 from app.observability.trace_files import folder_of
 from app.observability.usage_recorder import UsageRecorder
@@ -79,7 +80,7 @@ def create_app(
     access = api.access_by_blueprint(protect_models=settings.protect_models)
     services.init_app(app, here)
     request_lifetime.init_app(app, here.counters)
-    request_context.init_app(app, [here.metrics, here.usage])
+    request_context.init_app(app, [here.metrics, here.recent, here.usage])
     request_target.init_app(app, access)
     cors.init_app(app, settings.cors_origins)  # before auth: a preflight carries no key
     auth.init_app(app, _keys(settings), access)
@@ -143,10 +144,12 @@ def _services(settings: Settings, worker: WorkerServices) -> Services:
         maintenance=worker.maintenance,
         metrics=metrics,
         gauges=_gauges(worker, metrics, worker.traces, worker.answer_store, worker.background),
+        recent=Recent(),
         traces=worker.traces,
         usage=worker.usage,
         counters=worker.engine.admission.counters,  # the same for the whole worker
         reload_report=worker.reload_report,
+        worker_report=worker.worker_report,
         off_loop=OffLoop(),
     )
 

@@ -17,7 +17,7 @@ from app.api import (
     openapi,
     responses,
 )
-from app.api.internal import log_level, maintenance, traces, usage
+from app.api.internal import log_level, maintenance, recent, status, traces, usage
 from app.http.auth import Access
 
 BLUEPRINTS: tuple[tuple[Blueprint, Access], ...] = (
@@ -33,6 +33,8 @@ BLUEPRINTS: tuple[tuple[Blueprint, Access], ...] = (
     (maintenance.blueprint, Access.ADMIN),
     (traces.blueprint, Access.ADMIN),
     (usage.blueprint, Access.ADMIN),
+    (status.blueprint, Access.ADMIN),
+    (recent.blueprint, Access.ADMIN),
 )
 
 STARTS_NOTHING = frozenset({"responses.cancel_response"})

@@ -80,6 +80,20 @@ class Admission:
         """How many slots are taken."""
         return self._queue.running
 
+    def by_owner(self) -> dict[str, int]:
+        """Return how many slots each owner has; one that has none is not there."""
+        return self._queue.by_owner()
+
+    @property
+    def limit(self) -> int:
+        """How many slots there are."""
+        return self._queue.limit
+
+    @property
+    def most_waiting(self) -> int:
+        """How many requests may wait for slots."""
+        return self._queue.most_waiting
+
     @property
     def waiting(self) -> int:
         """How many requests wait for slots."""

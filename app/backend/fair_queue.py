@@ -51,7 +51,7 @@ class FairQueue(Generic[T]):
     def __init__(self, limit: int, most_waiting: int, *, is_split: bool = False) -> None:
         self.limit = limit
         self.waiting = 0
-        self._most_waiting = most_waiting
+        self.most_waiting = most_waiting
         self._slots = Shares(limit, is_split=is_split)
         self._lines: dict[str, deque[T]] = {}  # owners that wait, in the order they began to
         self._next: T | None = None
@@ -63,6 +63,10 @@ class FairQueue(Generic[T]):
     def running(self) -> int:
         """How many slots are taken."""
         return self._slots.used
+
+    def by_owner(self) -> dict[str, int]:
+        """Return how many slots each owner has; one that has none is not there."""
+        return self._slots.by_owner()
 
     def may_have(self, owner: str, count: int) -> bool:
         """Return True if so many more slots are within the owner's share, whether or not they are free."""
@@ -80,7 +84,7 @@ class FairQueue(Generic[T]):
         self._lines.setdefault(ticket.owner, deque()).append(ticket)
         self.waiting += 1
         over = self._advance()
-        if self.waiting > self._most_waiting:
+        if self.waiting > self.most_waiting:
             loser = self._pick_victim(ticket.owner)
             self._remove(loser)
             loser.state = TicketState.EVICTED

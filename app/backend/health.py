@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from app.process.lifecycle import LastExit
+from app.process.lifecycle import LastExit, Moment
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +34,9 @@ class Health:
 
     The rest is for operators, and about the process that new turns begin on: `generation` numbers it (0 before the
     first), `retiring` counts processes that another has replaced, `counters` are protocol anomalies of this process.
-    `running` and `waiting` are turns and requests at the gateway's admission, and `backend` is which one this is: the
-    engine adds these. `kept` is what this process keeps of conversations, `warm` how many threads it has ready for new
-    ones.
+    `history` has what happened to the processes last, the newest first. `running` and `waiting` are turns and requests
+    at the gateway's admission, and `backend` is which one this is: the engine adds these. `kept` is what this process
+    keeps of conversations, `warm` how many threads it has ready for new ones.
 
     Where each turn has a process of its own, there is no `pid` but `pids`, of which `spare` have no turn yet, and
     `generation` is 1 from the first start on: the counters are those of all of them.
@@ -55,6 +55,7 @@ class Health:
     backoff_ms: int = 0
     handshake_ms: int | None = None
     last_exit: LastExit | None = None
+    history: tuple[Moment, ...] = ()
     last_upstream_failure: UpstreamFailure | None = None
     retiring: int = 0
     running: int = 0

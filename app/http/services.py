@@ -20,6 +20,7 @@ from app.http.maintenance_flag import MaintenanceFlag
 from app.http.open_streams import OpenStreams
 from app.observability.gauges import Gauges
 from app.observability.metrics import Metrics
+from app.observability.recent import Recent
 from app.observability.trace_buffer import TraceBuffer
 from app.observability.usage_recorder import UsageRecorder
 from app.off_loop import OffLoop
@@ -44,7 +45,10 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """See the module. `counters` counts what is odd but survived, `reload_report` says what became of the last HUP."""
+    """See the module. `counters` counts what is odd but survived, `reload_report` says what became of the last HUP.
+
+    `worker_report` says which worker this is.
+    """
 
     options: Options
     engine: Engine
@@ -58,10 +62,12 @@ class Services:
     maintenance: MaintenanceFlag
     metrics: Metrics
     gauges: Gauges
+    recent: Recent
     traces: TraceBuffer
     usage: UsageRecorder
     counters: Counter[str]
     reload_report: Callable[[], dict[str, Any]]
+    worker_report: Callable[[], dict[str, Any]]
     off_loop: OffLoop
 
 

@@ -122,6 +122,11 @@ def code(name: str | None) -> str:
     return name if name in CODES else OTHER
 
 
+def limited_code(name: str | None, limited_by: str | None) -> str:
+    """Return the same, told apart where a key's own limit has the code of the account's."""
+    return KEY_RATE_LIMITED if limited_by == "key_rate" else code(name)
+
+
 def loggable_code(name: str | None) -> str | None:
     """Return the error code as the log may show it: any single word, for an upstream's code is worth knowing."""
     return name if name is None or _WORD.fullmatch(name) else OTHER

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import struct
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -18,6 +19,7 @@ from prometheus_client.mmap_dict import MmapedDict
 
 _File: Any = MmapedDict  # which has no types
 _KINDS = ("counter", "histogram")
+_STREAMS = '"codex_streams_active"'
 _ARCHIVE_PID = 0  # of no process
 
 
@@ -41,6 +43,19 @@ def merge_dead_workers(folder: Path) -> int:
                 _fold(dead, folder / f"{kind}_{_ARCHIVE_PID}.db")
                 removed += len(dead) - 1
     return removed
+
+
+def streams_by_worker(folder: Path) -> dict[int, int]:
+    """Return how many streams each live worker has open, by its pid. Raises `OSError` where the disk refuses."""
+    found = {}
+    for file in folder.glob("gauge_livesum_*.db"):
+        pid = _pid_of(file)
+        # A worker that begins or ends right now may have no file, or an empty one.
+        with suppress(FileNotFoundError, struct.error):
+            if _is_alive(pid):
+                values = _File.read_all_values_from_file(str(file))
+                found[pid] = round(sum(value for key, value, *_ in values if _STREAMS in key))
+    return found
 
 
 def _fold(files: list[Path], archive: Path) -> None:

@@ -260,6 +260,16 @@ class Metrics:
         content, content_type = self._exporter.generate_metrics(accept)
         return str(content), str(content_type)
 
+    def streams_by_worker(self) -> dict[int, int]:
+        """Return how many streams each worker has open, by its pid: two while one takes over from the other.
+
+        Blocks as `expose` does; where workers share nothing, this one is the only one.
+        """
+        if self.folder is None:
+            here = self.registry.get_sample_value("codex_streams_active")
+            return {os.getpid(): round(here or 0)}
+        return self._off_loop.run("", metric_archive.streams_by_worker, self.folder)
+
     def merge_dead_workers(self) -> None:
         """Add up what workers that are gone have left, if nobody reads it now; a disk that refuses is logged."""
         if self.folder is None:
@@ -291,9 +301,7 @@ class Metrics:
             record.route,
             labels.method(record.method),
             str(record.status),
-            labels.KEY_RATE_LIMITED
-            if record.limited_by == "key_rate"
-            else labels.code(record.error_code),
+            labels.limited_code(record.error_code, record.limited_by),
         ).inc()
         if record.limited_by is not None:
             self.refusals.labels(record.key_name or "", record.limited_by).inc()

@@ -11,7 +11,12 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-HEALTH_ROUTES = frozenset({"/livez", "/readyz", "/healthz", "/metrics"})
+HEALTH_ROUTES = frozenset(
+    {
+        *("/livez", "/readyz", "/healthz", "/metrics"),
+        *("/internal/status", "/internal/recent"),  # the console asks for these again and again
+    }
+)
 _BAD_STATUS = 400
 
 _PLAIN = frozenset("-_./:@%+,=*~#")

@@ -71,6 +71,22 @@ class LastExit:
 
 
 @dataclass(frozen=True, slots=True)
+class Moment:
+    """One thing that happened. `at` is Unix time in seconds; `reason` is a word, `detail` a sentence for operators.
+
+    `what` is `ready` (it has shaken hands), `replaced` (the same, and another one retires: the reason says why),
+    `ended_by_us` (the reason says why), `exited` (also a start that failed), or `retired`.
+    """
+
+    at: float
+    what: str
+    pid: int | None = None
+    reason: str | None = None
+    exit_code: int | None = None
+    detail: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class BackoffPolicy:
     """Pause between attempts, and the time that counts as stable. Milliseconds, and seconds for `stable_s`."""
 

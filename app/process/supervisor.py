@@ -17,6 +17,7 @@ from gevent.pool import Group
 from gevent.util import wrap_errors
 
 from app.process.child import Child, ChildSpec, StartRefused, StopLadder, failed_start
+from app.process.history import History
 from app.process.lifecycle import (
     DEGRADED_AFTER,
     BackoffPolicy,
@@ -55,6 +56,7 @@ class Supervisor:
         self.name = name
         self.lifecycle = Lifecycle(policy)
         self.last_exit: LastExit | None = None
+        self.history = History()
         self.backoff_until: float | None = None
         self.handshake_ms: int | None = None
         self.on_restart: Callable[[], None] = lambda: None
@@ -123,6 +125,7 @@ class Supervisor:
         self.await_spared(child)
         if child.exit_code is None and not self._stopping.is_set():
             log.warning("child_recycled", extra={"child": self.name, "reason": reason})
+            self.history.note("ended_by_us", child.pid, reason=reason)
             child.kill()
 
     def await_spared(self, child: Child) -> None:
@@ -174,6 +177,7 @@ class Supervisor:
         try:
             if not self._stopping.is_set():
                 self._announce(session.child, Signal.HANDSHAKEN, began)
+                self.history.note("ready", session.child.pid)
                 while self._watch(session.child):
                     session = self._swap_in(session)
             reason = "stopped" if self._stopping.is_set() else "exited"
@@ -277,6 +281,7 @@ class Supervisor:
         if not self._stopping.is_set():
             self._announce(new.child, Signal.REPLACED, began)
             log.info("child_replaced", extra=fields)
+            self.history.note("replaced", new.child.pid, reason=reason)
             self.on_replaced(reason)
         self._draining.spawn(self._drain, old)
         return new
@@ -289,6 +294,7 @@ class Supervisor:
         self.await_spared(old.child)
         pid, code = old.child.pid, old.end(self._ladder)
         log.info("child_retired", extra={"child": self.name, "pid": pid, "exit_code": code})
+        self.history.note("retired", pid, exit_code=code)
 
     # Between two children
 
@@ -298,6 +304,7 @@ class Supervisor:
         self._advance(Signal.EXITED)
         life = self.lifecycle
         log_failure(self.name, ended, life)
+        self.history.note_exit(ended)
         self.backoff_until = time.monotonic() + life.backoff_ms / 1000
         stopped = self._stopping.wait(life.backoff_ms / 1000)
         self.backoff_until = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from datetime import UTC, datetime
 from typing import Any
@@ -117,6 +118,14 @@ class WorkerServices:
             "at": datetime.fromtimestamp(record.at, UTC).isoformat(timespec="milliseconds"),
             "detail": record.text or None,
             "waits_for": successor.text if successor is not None and is_waiting else None,
+        }
+
+    def worker_report(self) -> dict[str, Any]:
+        """Return which worker this is, for operators, and which generation accepts: `pid`, `generation`, `serving`."""
+        return {
+            "pid": os.getpid(),
+            "generation": self.worker_generation,
+            "serving": self.shared.serving,
         }
 
     # Shutdown

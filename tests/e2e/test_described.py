@@ -124,6 +124,8 @@ def test_what_operators_get_has_its_shape(lend_gateway: Any) -> None:
         ("/internal/maintenance", "Maintenance"),
         ("/internal/log-level", "LogLevel"),
         ("/internal/traces", "TraceList"),
+        ("/internal/status", "Status"),
+        ("/internal/recent", "Recent"),
     ):
         answer = requests.get(gateway.url + path, headers=headers, timeout=30)
         validator(document, name).validate(json.loads(answer.content))

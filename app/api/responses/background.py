@@ -97,7 +97,7 @@ def _running(plan: AnswerPlan, wire: BackgroundWire, begun: StoredAnswer) -> Bac
     here, record = services(), current_record()
     own = replace(
         record,
-        listeners=[BackgroundListener(here.metrics), here.usage],
+        listeners=[BackgroundListener(here.metrics), here.recent, here.usage],
         stream=None,
         is_background=True,
     )

@@ -58,7 +58,6 @@ def health_of(
         lacks_login=login.is_lacking,
         renewal=renewal,
     )
-    kept = connection.threads.kept if connection else None
     return Health(
         ready=reason is None,
         degraded=life.is_degraded,
@@ -73,9 +72,15 @@ def health_of(
         backoff_ms=life.backoff_ms,
         handshake_ms=supervisor.handshake_ms,
         last_exit=supervisor.last_exit,
+        history=supervisor.history.moments,
         last_upstream_failure=failures.last,
         retiring=supervisor.retiring,
-        kept=Kept(len(kept), kept.size, dict(kept.evicted)) if kept is not None else NOTHING_KEPT,
+        kept=_kept(connection) if connection else NOTHING_KEPT,
         warm=len(connection.threads.warm) if connection else 0,
         counters=dict(connection.counters + connection.channel.counters) if connection else {},
     )
+
+
+def _kept(connection: Connection) -> Kept:
+    kept = connection.threads.kept
+    return Kept(len(kept), kept.size, dict(kept.evicted))

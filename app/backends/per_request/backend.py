@@ -153,6 +153,7 @@ class PerRequestBackend:
             backoff_ms=life.backoff_ms,
             handshake_ms=self.readiness.handshake_ms,
             last_exit=self.readiness.last_exit,
+            history=self.readiness.history.moments,
             last_upstream_failure=self.starter.failures.last,
             counters=dict(self.pool.counters),
         )

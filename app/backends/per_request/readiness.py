@@ -12,6 +12,7 @@ import time
 from gevent.event import Event
 
 from app.backends.app_server.status import unready_reason
+from app.process.history import History
 from app.process.lifecycle import (
     BackoffPolicy,
     LastExit,
@@ -32,6 +33,7 @@ class Readiness:
     def __init__(self, policy: BackoffPolicy) -> None:
         self.lifecycle = Lifecycle(policy)
         self.last_exit: LastExit | None = None
+        self.history = History()
         self.backoff_until: float | None = None
         self.handshake_ms: int | None = None
         self._ready, self._stopping = Event(), Event()
@@ -74,6 +76,7 @@ class Readiness:
             return
         self._advance(Signal.HANDSHAKEN)
         self._ready.set()
+        self.history.note("ready", pid)
         log.info(
             "child_ready",
             extra={
@@ -95,6 +98,7 @@ class Readiness:
         life = self.lifecycle
         self.backoff_until = time.monotonic() + life.backoff_ms / 1000
         log_failure("codex", why, life)
+        self.history.note_exit(why)
         return True
 
     def await_backoff(self) -> bool:

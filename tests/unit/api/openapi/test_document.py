@@ -120,7 +120,7 @@ def test_every_reference_leads_somewhere_and_every_schema_is_one(make: Make) -> 
 def test_a_stranger_sees_what_clients_call(make: Make) -> None:
     app = make(PROXY_ADMIN_KEY=ADMIN)
     hidden = {"/internal/log-level", "/internal/maintenance", "/internal/traces", "/internal/usage"}
-    hidden |= {"/internal/traces/{request_id}", "/metrics"}
+    hidden |= {"/internal/traces/{request_id}", "/metrics", "/internal/status", "/internal/recent"}
     stranger, client = read(app, key=""), read(app)
     assert set(client["paths"]) - set(stranger["paths"]) == hidden
     assert "internal" not in json.dumps(stranger)

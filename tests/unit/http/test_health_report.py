@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from app.api.health import is_answering, word_of
 from app.backend.health import Health
+from app.http.health_report import is_answering, word_of
 from app.http.maintenance_flag import Maintenance
 
 OPEN, CLOSED = Maintenance(False), Maintenance(True, "We move.")
