@@ -43,7 +43,7 @@ test-system: dev-environment neighbours-environment test-langchain test-browser 
 test-langchain: dev-environment langchain-environment  ## LangChain's own tests, in an environment of their own
 	.venv-langchain/bin/python -m pytest tests/langchain
 
-test-browser: dev-environment browser-environment  ## The page at / in Chromium; installs it
+test-browser: dev-environment browser-environment  ## The page at / and the console in Chromium; installs it
 	@(command -v chromium || command -v google-chrome) >/dev/null || (apt-get update -qq && \
 		apt-get install -y -qq --no-install-recommends chromium)
 	.venv-browser/bin/python -m pytest tests/browser

@@ -87,7 +87,12 @@ def create_app(
     maintenance.init_app(app, here.maintenance)  # after auth: only callers with a key learn of it
     _limit(app, settings, access, here)  # after auth: a caller without a key is not counted
     error_handlers.init_app(app)
-    api.init_app(app, has_admin=bool(settings.operator_key), has_home=settings.has_home_page)
+    api.init_app(
+        app,
+        has_admin=bool(settings.operator_key),
+        has_home=settings.has_home_page,
+        has_console=settings.console,
+    )
     app.cli.add_command(group.group)
     return app
 

@@ -17,7 +17,7 @@ from app.api import (
     openapi,
     responses,
 )
-from app.api.internal import log_level, maintenance, recent, status, traces, usage
+from app.api.internal import console, log_level, maintenance, recent, status, traces, usage
 from app.http.auth import Access
 
 BLUEPRINTS: tuple[tuple[Blueprint, Access], ...] = (
@@ -35,18 +35,18 @@ BLUEPRINTS: tuple[tuple[Blueprint, Access], ...] = (
     (usage.blueprint, Access.ADMIN),
     (status.blueprint, Access.ADMIN),
     (recent.blueprint, Access.ADMIN),
+    (console.blueprint, Access.PUBLIC),
 )
 
 STARTS_NOTHING = frozenset({"responses.cancel_response"})
 """Endpoints of POST that start no work, which the limits of keys let through."""
 
 
-def init_app(app: Flask, *, has_admin: bool, has_home: bool) -> None:
-    """Register every endpoint; without an admin key `/internal` does not exist, and the page at `/` can be off."""
+def init_app(app: Flask, *, has_admin: bool, has_home: bool, has_console: bool) -> None:
+    """Register every endpoint; without an admin key `/internal` does not exist, and both pages can be off."""
+    is_on = {home.blueprint: has_home, console.blueprint: has_admin and has_console}
     for blueprint, needed in BLUEPRINTS:
-        if (has_admin or needed is not Access.ADMIN) and (
-            has_home or blueprint is not home.blueprint
-        ):
+        if is_on.get(blueprint, has_admin or needed is not Access.ADMIN):
             app.register_blueprint(blueprint)
 
 

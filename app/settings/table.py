@@ -68,6 +68,7 @@ class Settings:
     use_app_server: bool = _var("PROXY_USE_APP_SERVER", "true", values.flag, "Answer through one shared codex app-server; false starts a codex process for each turn.")
     maintenance_mode: bool = _var("PROXY_MAINTENANCE_MODE", "false", values.flag, "Answer /v1 with 503 MAINTENANCE; what was set at /internal/maintenance wins until this value changes.")
     home_page: str = _var("PROXY_HOME_PAGE", "auto", values.one_of("auto", "true", "false"), "Whether a browser is shown a page at /; auto: not where PROXY_ENV is prod.")
+    console: bool = _var("PROXY_CONSOLE", "true", values.flag, "Whether a browser is shown the operator's console at /internal/console, where a key opens /internal.")
     protect_models: bool = _var("PROXY_PROTECT_MODELS", "true", values.flag, "Ask for a key on the model list, too.")
     default_model: str = _var("PROXY_DEFAULT_MODEL", "", values.text, "The model of a request that names none; without it such a request is refused.")
     model_aliases: Mapping[str, str] = _var("PROXY_MODEL_ALIASES", "", values.named("model"), "More names for models: name=model,name=model-effort.")

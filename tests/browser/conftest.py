@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
@@ -22,6 +23,38 @@ def service() -> Iterator[dict[str, str]]:
     """The address and the key of a running gateway, and prompts."""
     with running(Path(__file__).with_name("service.py")) as told:
         yield told
+
+
+class Remote:
+    """The commands of `console_service.py`, called in its process. `facts` are its address and its keys."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        self._stdin, self._stdout = process.stdin, process.stdout
+        self.facts: dict[str, str] = json.loads(self._stdout.readline())
+
+    def __call__(self, command: str, **arguments: Any) -> Any:
+        self._stdin.write(json.dumps([command, arguments]) + "\n")
+        self._stdin.flush()
+        return json.loads(self._stdout.readline())
+
+
+@pytest.fixture(scope="session")
+def remote() -> Iterator[Remote]:
+    """A gateway with an operator's key, to be harmed and mended."""
+    process = subprocess.Popen(
+        [ROOT / ".venv" / "bin" / "python", Path(__file__).with_name("console_service.py")],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        yield Remote(process)
+        assert process.stdin is not None
+        process.stdin.close()
+        assert process.wait(60) == 0
 
 
 @pytest.fixture(scope="session")

@@ -64,10 +64,14 @@ def _pages() -> _Pages:
     has_key = current_record().key_name is not None
     made: dict[bool, _Pages] = current_app.extensions.setdefault(_PAGES, {})
     if has_key not in made:
-        routes = [route for route in _routes() if has_key or route.access in _FOR_CLIENTS]
+        routes = [route for route in _routes() if has_key or _is_for_clients(route)]
         template = current_app.jinja_env.get_template("api.html")
         made[has_key] = long_work.run_if(True, _make, routes, _facts(), template)
     return made[has_key]
+
+
+def _is_for_clients(route: Route) -> bool:
+    return route.access in _FOR_CLIENTS and not route.path.startswith("/internal")
 
 
 def _make(routes: list[Route], facts: Facts, template: Template) -> _Pages:

@@ -37,6 +37,7 @@ DEFAULTS: dict[str, tuple[str, Any]] = {
     "PROXY_USE_APP_SERVER": ("use_app_server", True),
     "PROXY_MAINTENANCE_MODE": ("maintenance_mode", False),
     "PROXY_HOME_PAGE": ("home_page", "auto"),
+    "PROXY_CONSOLE": ("console", True),
     "PROXY_PROTECT_MODELS": ("protect_models", True),
     "PROXY_TRUSTED_PROXIES": ("trusted_proxies", "127.0.0.1"),
     "PROXY_DEFAULT_MODEL": ("default_model", ""),
@@ -127,6 +128,7 @@ VALID: list[tuple[str, str, Any]] = [
     ("PROXY_ADMIN_KEY", " admin ", "admin"),
     ("PROXY_METRICS_TOKEN", " token ", "token"),
     ("PROXY_HOME_PAGE", "true", "true"),
+    ("PROXY_CONSOLE", "off", False),
     *(("PROXY_PROTECT_MODELS", text, True) for text in ("true", "TRUE", "1", "yes", "on")),
     *(("PROXY_PROTECT_MODELS", text, False) for text in ("false", "False", "0", "no", "off")),
     *(
@@ -364,6 +366,7 @@ INVALID: list[tuple[str, str, str]] = [
     ("PROXY_USE_APP_SERVER", "maybe", FLAG_SENTENCE),
     ("PROXY_PROTECT_MODELS", "2", FLAG_SENTENCE),
     ("PROXY_HOME_PAGE", "yes", "one of auto, true, false."),
+    ("PROXY_CONSOLE", "auto", FLAG_SENTENCE),
     ("PROXY_MAINTENANCE_MODE", "soon", FLAG_SENTENCE),
     *((name, text, MS_SENTENCE) for name in DAY_MS for text in ("86400001", "soon", "-5")),
     ("PROXY_KEEPALIVE_S", "3601", "a whole number from 1 to 3600."),

@@ -121,6 +121,7 @@ def test_a_stranger_sees_what_clients_call(make: Make) -> None:
     app = make(PROXY_ADMIN_KEY=ADMIN)
     hidden = {"/internal/log-level", "/internal/maintenance", "/internal/traces", "/internal/usage"}
     hidden |= {"/internal/traces/{request_id}", "/metrics", "/internal/status", "/internal/recent"}
+    hidden |= {"/internal/console", "/internal/console/{name}"}
     stranger, client = read(app, key=""), read(app)
     assert set(client["paths"]) - set(stranger["paths"]) == hidden
     assert "internal" not in json.dumps(stranger)
