@@ -13,8 +13,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 @contextmanager
-def running(script: Path) -> Iterator[dict[str, str]]:
-    """Run a script that prints one JSON line and serves until its standard input ends; yield what it printed."""
+def started(script: Path) -> Iterator[subprocess.Popen[str]]:
+    """Run a script that serves until its standard input ends; it must end well then."""
     process = subprocess.Popen(
         [ROOT / ".venv" / "bin" / "python", script],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
@@ -23,8 +23,15 @@ def running(script: Path) -> Iterator[dict[str, str]]:
         text=True,
     )
     assert process.stdin is not None
-    assert process.stdout is not None
     with process:
-        yield json.loads(process.stdout.readline())
+        yield process
         process.stdin.close()
         assert process.wait(60) == 0
+
+
+@contextmanager
+def running(script: Path) -> Iterator[dict[str, str]]:
+    """Run such a script; yield the JSON line that it prints first."""
+    with started(script) as process:
+        assert process.stdout is not None
+        yield json.loads(process.stdout.readline())

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
-from tests.separate_service import running
+from tests.separate_service import running, started
 
 BROWSERS = ("chromium", "google-chrome", "chromium-browser")
 DEADLINE_MS = 30_000
@@ -43,18 +45,8 @@ class Remote:
 @pytest.fixture(scope="session")
 def remote() -> Iterator[Remote]:
     """A gateway with an operator's key, to be harmed and mended."""
-    process = subprocess.Popen(
-        [ROOT / ".venv" / "bin" / "python", Path(__file__).with_name("console_service.py")],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    with process:
+    with started(Path(__file__).with_name("console_service.py")) as process:
         yield Remote(process)
-        assert process.stdin is not None
-        process.stdin.close()
-        assert process.wait(60) == 0
 
 
 @pytest.fixture(scope="session")
