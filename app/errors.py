@@ -122,6 +122,13 @@ class InvalidApiKey(InvalidRequest):
     default_code = "invalid_api_key"
 
 
+class OriginNotAllowed(InvalidRequest):
+    """A page of an origin that may not call wants to open a WebSocket."""
+
+    status = 403
+    default_code = "ORIGIN_NOT_ALLOWED"
+
+
 class UnknownUrl(InvalidRequest):
     """No route has this path."""
 

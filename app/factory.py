@@ -34,6 +34,7 @@ from app.http.auth import Access
 from app.http.background_answers import BackgroundAnswers
 from app.http.body_budget import BLOCK_BYTES, BodyBudget
 from app.http.open_streams import OpenStreams
+from app.http.open_websockets import OpenWebSockets
 from app.http.services import Options, Services
 from app.images.cache import ImageCache
 from app.images.download import Limits
@@ -126,6 +127,13 @@ def _services(settings: Settings, worker: WorkerServices) -> Services:
     # One body of the longest kind always fits, with the block that finds its end.
     bodies = max(settings.body_memory_bytes, settings.max_body_bytes) + BLOCK_BYTES
     several = settings.has_several_keys
+    websockets = OpenWebSockets(
+        settings.websocket_max_concurrency,
+        settings.websocket_answer_bytes,
+        settings.websocket_idle_ms / 1000,
+        settings.websocket_max_age_ms / 1000,
+        is_split=several,
+    )
     return Services(
         options=_options(settings),
         engine=worker.engine,
@@ -145,10 +153,13 @@ def _services(settings: Settings, worker: WorkerServices) -> Services:
             bodies, BODIES_AT_ONCE, is_split=several, longest=settings.max_body_bytes + BLOCK_BYTES
         ),
         open_streams=OpenStreams(settings.sse_max_concurrency, is_split=several),
+        websockets=websockets,
         background=worker.background,
         maintenance=worker.maintenance,
         metrics=metrics,
-        gauges=_gauges(worker, metrics, worker.traces, worker.answer_store, worker.background),
+        gauges=_gauges(
+            worker, metrics, worker.traces, worker.answer_store, worker.background, websockets
+        ),
         recent=Recent(),
         traces=worker.traces,
         usage=worker.usage,
@@ -197,6 +208,7 @@ def _gauges(
     traces: TraceBuffer,
     store: AnswerStore,
     background: BackgroundAnswers,
+    websockets: OpenWebSockets,
 ) -> Gauges:
     return Gauges(
         metrics,
@@ -206,6 +218,7 @@ def _gauges(
         worker.backend.account,
         lambda: store.totals,
         lambda: (background.places.shares.used, background.event_bytes.shares.used),
+        lambda: (websockets.places.shares.used, websockets.answers.shares.used),
     )
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from flask import Flask, Response, request
+from flask import Flask, Response, current_app, request
 from werkzeug.datastructures import Headers
 
 ANY = "*"
@@ -50,16 +50,30 @@ _EXPOSED = ", ".join(EXPOSED)
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 """SDKs and editors send headers of many names (x-stainless-*, http-referer, …): what is asked for is allowed."""
 
+_EXTENSION = "cors_origins"
+
 _MAX_AGE_S = 7200
 """How long a browser need not ask again: as long as Chromium allows."""
 
 
 def init_app(app: Flask, origins: Sequence[str]) -> None:
     """Answer preflights before any key is asked for, and mark the answers. Without origins nothing is done."""
+    app.extensions[_EXTENSION] = frozenset(map(_without_implied_port, origins))
     if origins:
         policy = _Policy(origins)
         app.before_request(policy.answer_preflight)
         app.after_request(policy.share)
+
+
+def allows_page(origin: str | None, host: str) -> bool:
+    """Return True for a page of `host` itself or of an origin that may call, and for a caller that is no page.
+
+    For a WebSocket, which browsers open for any page without asking first.
+    """
+    if origin is None:
+        return True
+    allowed: frozenset[str] = current_app.extensions[_EXTENSION]
+    return ANY in allowed or origin.lower() in allowed or origin.partition("://")[2] == host
 
 
 class _Policy:

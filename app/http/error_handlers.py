@@ -54,9 +54,11 @@ def render(error: GatewayError) -> Response:
 def _unknown_url() -> GatewayError:
     routes = current_app.url_map.bind("")
     endpoints = sorted(
-        rule.rule
-        for rule in current_app.url_map.iter_rules()
-        if not rule.arguments and not rule.rule.startswith("/internal")
+        {
+            rule.rule
+            for rule in current_app.url_map.iter_rules()
+            if not rule.arguments and not rule.rule.startswith("/internal")
+        }
     )
     advice = advice_for(request.path, endpoints, lambda path: bool(routes.allowed_methods(path)))
     what = f"Unknown request URL: {request.method} {request.path[:200]}."

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from flask import Flask, Response, current_app, g, request
 
-from app.http.request_lifetime import current_lifetime
+from app.http.request_lifetime import CARRIER, current_lifetime
 from app.observability import logs
 from app.observability.requests import Listener, RequestRecord
 
@@ -49,6 +49,7 @@ def _begin() -> RequestRecord:
         request.method,
         route=rule.rule if rule is not None else "unmatched",
         request_bytes=request.content_length,
+        transport="websocket" if CARRIER in request.environ else None,
         listeners=[*current_app.extensions[_LISTENERS]],
     )
     g.record = current_lifetime().record = record

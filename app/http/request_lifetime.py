@@ -21,6 +21,9 @@ from app.http.disconnect import ClientDisconnected, DisconnectWatcher
 from app.observability.requests import RequestRecord
 
 _KEY = "gateway.lifetime"
+CARRIER = "gateway.carrier"
+"""Where a request that came as a message has what carries it, which knows of its client's leaving."""
+
 CLIENT_LEFT_STATUS = 499  # never sent; it stands in the log, as nginx writes it
 
 
@@ -35,14 +38,18 @@ class RequestLifetime:
         self.client_gone = False
         self.greenlet: Any = None
         """The one in which our code runs, and may be interrupted; None while the server writes."""
+        self.instead: Callable[[], None] | None = None
+        """Called in place of `on_disconnect`, in the hub, by a response that is a connection of its own."""
         self._socket: Any = environ.get("gunicorn.socket")
         self._watcher = watcher
         self._releases: list[Callable[[], None]] = []
         self._is_over = False
         self._descriptor = -1
-        if self._socket is not None:
+        if (carrier := environ.get(CARRIER)) is not None:
+            carrier.carried = self
+        elif self._socket is not None:
             self._descriptor = self._socket.fileno()
-            watcher.add(self._descriptor, self._on_disconnect)
+            watcher.add(self._descriptor, self.on_disconnect)
 
     def on_close(self, callback: Callable[[], None]) -> None:
         """Call it when the request is over. It must not block, and must not raise."""
@@ -58,8 +65,11 @@ class RequestLifetime:
 
         return release
 
-    def _on_disconnect(self) -> None:
+    def on_disconnect(self) -> None:
         """Interrupt what waits: our code, or a write to the client. Runs in the hub, so one of the two does."""
+        if self.instead is not None:
+            self.instead()
+            return
         self.client_gone = True
         if self.greenlet is not None:
             self.greenlet.throw(ClientDisconnected())

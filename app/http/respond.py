@@ -20,9 +20,11 @@ from app.answers.model_names import Resolved, resolve
 from app.answers.plan import AnswerPlan, RequestWords
 from app.errors import WorkerBusy
 from app.http import answering, json_response, sse
+from app.http.frames import frame
 from app.http.request_context import current_record
 from app.http.request_lifetime import current_lifetime
 from app.http.services import services
+from app.http.websocket_session import current_session
 from app.http.wire import Wire
 from app.observability.requests import RequestRecord
 
@@ -77,7 +79,8 @@ def respond(
     answer = _begin(plan, is_stream=is_stream)
     record.generation = answer.generation
     if is_stream:
-        return sse.respond(answer, wire, services().pace.tick_s)
+        session, tick_s = current_session(), services().pace.tick_s
+        return sse.respond(answer, wire, tick_s, frame if session is None else session.frame)
     return json_response.respond(answer, wire, before_sent)
 
 

@@ -18,6 +18,7 @@ from app.http.background_answers import BackgroundAnswers
 from app.http.body_budget import BodyBudget
 from app.http.maintenance_flag import MaintenanceFlag
 from app.http.open_streams import OpenStreams
+from app.http.open_websockets import OpenWebSockets
 from app.observability.gauges import Gauges
 from app.observability.metrics import Metrics
 from app.observability.recent import Recent
@@ -58,6 +59,7 @@ class Services:
     answer_store: AnswerStore
     bodies: BodyBudget
     open_streams: OpenStreams
+    websockets: OpenWebSockets
     background: BackgroundAnswers
     maintenance: MaintenanceFlag
     metrics: Metrics

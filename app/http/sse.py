@@ -1,4 +1,4 @@
-"""Server-sent events: an answer as a stream.
+"""Server-sent events: an answer as a stream, whose messages go over a WebSocket in other frames.
 
 Before the response is committed a failure is raised and becomes an ordinary HTTP error; after it, one message with the
 error and the endpoint's last one.
@@ -7,7 +7,8 @@ error and the endpoint's last one.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeAlias
 
 from flask import Response
 
@@ -15,7 +16,7 @@ from app.answers.answer import Answer
 from app.answers.chunks import Chunk, Cost, is_from_model, without_discarded
 from app.errors import GatewayError
 from app.http.defects import unforeseen
-from app.http.frames import frame
+from app.http.frames import frame as event_frame
 from app.http.request_context import current_record
 from app.http.services import services
 from app.http.wire import Payload, Wire
@@ -27,14 +28,18 @@ _MANY_BYTES = 256 * 1024
 """In one write. An endpoint that repeats a whole text at its end does so several times, in milliseconds each."""
 
 
-def respond(answer: Answer, wire: Wire, tick_s: float) -> Response:
+Framing: TypeAlias = Callable[[Payload], bytes]
+"""What makes the bytes that go out of a message."""
+
+
+def respond(answer: Answer, wire: Wire, tick_s: float, frame: Framing = event_frame) -> Response:
     """Wait until the model answers (for the commit time of the answer's pace), then answer with a stream.
 
     After `tick_s` without a message the wire's sign of life is sent. Blocks; raises `GatewayError` for a failure before
     the commit.
     """
     record = current_record()
-    body = SseBody(answer, wire, tick_s, record)
+    body = SseBody(answer, wire, tick_s, record, frame)
     try:
         with step("http.commit"):
             body.commit()
@@ -75,6 +80,7 @@ class SseBody(Iterator[bytes]):
         "_answer",
         "_bytes",
         "_chunks",
+        "_frame",
         "_head",
         "_is_last",
         "_is_over",
@@ -86,7 +92,15 @@ class SseBody(Iterator[bytes]):
         "_written_at",
     )
 
-    def __init__(self, answer: Answer, wire: Wire, tick_s: float, record: RequestRecord) -> None:
+    def __init__(
+        self,
+        answer: Answer,
+        wire: Wire,
+        tick_s: float,
+        record: RequestRecord,
+        frame: Framing = event_frame,
+    ) -> None:
+        self._frame = frame
         self._answer = answer
         self._wire = wire
         self._tick_s = tick_s
@@ -156,7 +170,7 @@ class SseBody(Iterator[bytes]):
         """
         frames, size = [], 0
         for payload in self._payloads:
-            frames.append(frame(payload))
+            frames.append(self._frame(payload))
             size += len(frames[-1])
             if size > _MANY_BYTES:
                 pause()
@@ -167,15 +181,15 @@ class SseBody(Iterator[bytes]):
         return b"".join(frames)
 
     def _sign_of_life(self) -> bytes:
-        return frame(self._wire.sign_of_life())
+        return self._frame(self._wire.sign_of_life())
 
     def _end(self) -> bytes:
         self._is_over = True
-        return frame(self._wire.end) if self._wire.end is not None else b""
+        return self._frame(self._wire.end) if self._wire.end is not None else b""
 
     def _end_with(self, error: GatewayError) -> bytes:
         self._record.outcome, self._record.error_code = "failed", error.code
-        return b"".join(map(frame, self._wire.error(error))) + self._end()
+        return b"".join(map(self._frame, self._wire.error(error))) + self._end()
 
     def close(self) -> None:
         """End what still runs; called by the server when the response is over, however it ended."""

@@ -31,6 +31,7 @@ class Gauges:
         account: AccountLimits | None = None,
         stored: Callable[[], Totals] = Totals,
         background: Callable[[], tuple[int, int]] = lambda: (0, 0),
+        websockets: Callable[[], tuple[int, int]] = lambda: (0, 0),
     ) -> None:
         self._metrics = metrics
         self._status = status
@@ -39,6 +40,7 @@ class Gauges:
         self._account = account or AccountLimits()
         self._stored_totals = stored
         self._background_use = background
+        self._websocket_use = websockets
         self._generation = 0
         self._seen: Counter[str] = Counter()
         self._seen_evictions: Counter[str] = Counter()
@@ -73,6 +75,10 @@ class Gauges:
         self._background_bytes = gauge(
             "codex_background_event_bytes", "Events kept for those who follow them."
         )
+        self._websockets = gauge("codex_websockets_open", "WebSockets of clients that are open.")
+        self._websocket_bytes = gauge(
+            "codex_websocket_answer_bytes", "Answers kept for what goes on over a WebSocket."
+        )
         self._traces = gauge("codex_trace_buffer_entries", "Files in the trace buffer.")
         self._account_used = gauge(
             "codex_account_limit_used_percent", "How full a window of the account is.", ["window"]
@@ -101,6 +107,9 @@ class Gauges:
         active, event_bytes = self._background_use()
         self._background.set(active)
         self._background_bytes.set(event_bytes)
+        open_websockets, answer_bytes = self._websocket_use()
+        self._websockets.set(open_websockets)
+        self._websocket_bytes.set(answer_bytes)
         self._traces.set(self._trace_entries())
         self._read_account()
         self._count_anomalies(status)

@@ -41,7 +41,15 @@ _TOKENS = {
 OVERFLOWS = {"WORKER_BUSY": "admission", "SLOW_READER": "turn", "BODIES_FULL": "bodies"}
 """Which queue was full, by the error that the client got, unless the record names another (`streams`)."""
 
-_OTHER_QUEUES = ("background_events", "connection", "log", "streams", "trace", "usage")
+_OTHER_QUEUES = (
+    "background_events",
+    "connection",
+    "log",
+    "streams",
+    "trace",
+    "usage",
+    "websocket_answers",
+)
 
 CACHES = ("answers", "images")
 

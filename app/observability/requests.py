@@ -61,6 +61,7 @@ class RequestRecord:
     looked_up_bytes: int = 0
     response_bytes: int | None = None
     duration_ms: float | None = None
+    transport: str | None = None
     is_background: bool = False
     is_handed_over: bool = False
     is_streaming: bool = False

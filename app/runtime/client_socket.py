@@ -13,6 +13,7 @@ import errno
 import socket as constants
 import time
 from _socket import socket as plain_socket  # gevent's sockets are made of these
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
@@ -24,6 +25,7 @@ from gevent.socket import socket, wait_write
 
 from app.runtime import first_bytes
 from app.runtime.first_bytes import FirstBytes
+from app.runtime.idle_connections import IdleConnections
 from app.runtime.loop_queue import LoopQueue
 
 BLOCK_BYTES = 64 * 1024
@@ -74,6 +76,8 @@ class ClientSocket(socket):
 
     `cut_reason` says why this side ended it: `silent`, `slow_head`, `slow_reader`; `caller` is the name of the key that
     its latest request came with, None for a stranger. `is_rested`: no other request came shortly before this one.
+    `upgraded` is what speaks another protocol on it, whose `end()` must not block; `take_ahead` returns what was read
+    of that with the head, and `idle` has all connections of the worker that only wait.
     """
 
     __slots__ = (
@@ -85,8 +89,11 @@ class ClientSocket(socket):
         "caller",
         "cut_reason",
         "deadlines",
+        "idle",
         "is_rested",
         "queue",
+        "take_ahead",
+        "upgraded",
     )
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -96,6 +103,9 @@ class ClientSocket(socket):
         self.deadlines = Deadlines()
         self.is_rested = True
         self.queue = LoopQueue()
+        self.idle: IdleConnections[Any] | None = None
+        self.take_ahead: Callable[[], bytes] = bytes
+        self.upgraded: Any = None
         self._phase = Phase.BODY
         self._deadline = 0.0
         self._has_turn = False
@@ -194,6 +204,9 @@ class ClientSocket(socket):
         Past gevent, which would break off what is under way, and gunicorn would log that as an error; and not through a
         copy of the socket, for which there may be no descriptor.
         """
+        if self.upgraded is not None:
+            self.upgraded.end()
+            return
         own: Any = self
         with suppress(OSError):
             own._sock.shutdown(sides)  # noqa: SLF001  (as above)

@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import Hashable
 from contextlib import nullcontext, suppress
+from functools import partial
 from http import HTTPStatus
 from socket import SHUT_RD, SHUT_RDWR, socket
 from typing import Any, cast
@@ -107,6 +108,7 @@ class Worker(GeventWorker):
     def handle(self, listener: Any, client: Any, addr: Any) -> None:
         """Serve one connection to its end."""
         self._idle.add(client, time.monotonic(), was_served=False)
+        client.idle = self._idle
         try:
             with suppress(OSError):  # the client has gone, which gunicorn will see, too
                 client.await_turn()  # what gunicorn makes for a connection costs more than to accept it
@@ -126,8 +128,11 @@ class Worker(GeventWorker):
         self.queue.wait(_line(sock, req.path))
         sock.await_body()
         body = UnreadBody(req, self._is_full)
-        req.should_close = body.should_close  # the one question before gunicorn writes the headers
+        req.should_close = partial(
+            _should_close, sock, body
+        )  # the one question before gunicorn writes the headers
         sock.hold_head()
+        sock.take_ahead = req.unreader.take_buffered
         try:
             result = super().handle_request(listener_name, req, sock, addr)
             sock.send_held()
@@ -206,6 +211,11 @@ class Worker(GeventWorker):
         if captured.written:
             util.write_nonblock(client, json_answer(captured.status()))
             self._linger(client)
+
+
+def _should_close(client: ClientSocket, body: UnreadBody) -> bool:
+    """Return whether a connection ends with this answer: what follows an upgrade is no HTTP any more."""
+    return client.upgraded is not None or body.should_close()
 
 
 def _line(client: ClientSocket, path: str) -> Hashable:

@@ -13,6 +13,7 @@ from codex_cli_bin import bundled_codex_path
 
 from app.answers.tools import alias_of
 from tests.e2e.harness import KEY, MODEL, Gateway, Upstream
+from tests.e2e.websockets import await_nothing_left
 from tests.fakes.accounts import token
 
 PATCH = "*** Begin Patch\n*** Add File: patched.txt\n+hello \u00e9\n*** End Patch\n"
@@ -27,7 +28,12 @@ def called(name: str, call_id: str, **arguments: str) -> dict[str, Any]:
 
 
 def run_codex(
-    gateway: Gateway, folder: Path, task: str, *options: str, provider_name: str = "gateway"
+    gateway: Gateway,
+    folder: Path,
+    task: str,
+    *options: str,
+    provider_name: str = "gateway",
+    websockets: bool = False,
 ) -> list[dict[str, Any]]:
     """Run `codex exec` in `folder / "work"`, and return the events that it prints."""
     home, work = folder / "home", folder / "work"
@@ -35,7 +41,7 @@ def run_codex(
     work.mkdir()
     provider = (
         f'{{name="{provider_name}",base_url="{gateway.url}/v1",env_key="GATEWAY_KEY",'
-        'wire_api="responses",supports_websockets=false}'
+        f'wire_api="responses",supports_websockets={str(websockets).lower()}}}'
     )
     done = subprocess.run(
         [
@@ -108,3 +114,35 @@ def test_codex_compresses_its_requests_where_it_takes_the_gateway_for_openai(
     assert items[-1]["text"] == "done"
     lines = [line for line in gateway.events("request") if line["route"] == "/v1/responses"]
     assert lines[-1]["compressed_bytes"] < lines[-1]["request_bytes"]
+
+
+def test_codex_runs_its_tools_over_one_websocket(
+    gateway: Gateway, upstream: Upstream, tmp_path: Path
+) -> None:
+    marker = upstream.play(
+        [
+            {"items": [THOUGHT, called("exec_command", "call_1", cmd="echo made | tee made.txt")]},
+            {"items": [called("apply_patch", "call_2", input=PATCH)]},
+            {"items": [DONE]},
+        ]
+    )
+    before = len(lines_of(gateway))
+    events = run_codex(gateway, tmp_path, f"Make two files. {marker}", websockets=True)
+    items = [event["item"] for event in events if event["type"] == "item.completed"]
+    assert items[-1]["text"] == "done"
+    assert (tmp_path / "work" / "patched.txt").read_text() == "hello \u00e9\n"
+    await_nothing_left(gateway)
+    lines = lines_of(gateway)[before:]
+    assert [line["status"] for line in lines if "transport" not in line] == [101]
+    messages = [line for line in lines if line.get("transport") == "websocket"]
+    assert [line["kept_thread"] for line in messages[-3:]] == ["first", "kept", "kept"]
+    assert messages[-1]["request_bytes"] < messages[-3]["request_bytes"], "only what is new"
+    *_, last = upstream.control.requests(marker)
+    assert [it["type"] for it in last["body"]["input"][-5:]] == [
+        *("reasoning", "function_call", "function_call_output"),
+        *("function_call", "function_call_output"),
+    ]
+
+
+def lines_of(gateway: Gateway) -> list[dict[str, Any]]:
+    return [line for line in gateway.events("request") if line["route"] == "/v1/responses"]

@@ -9,9 +9,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import requests
 
-from tests.e2e.harness import Gateway
+from tests.e2e.harness import MODEL, Gateway
 from tests.e2e.responses_api import answer, stream
+from tests.e2e.websockets import ask, dial, failure, whole
 
 NUMBER = (int, float)
 TEXT_OR_NONE = (str, type(None))
@@ -119,3 +121,66 @@ def test_the_answer_is_as_specified(
     for event in events[:2]:
         for member, types in RESOURCE.items():
             assert isinstance(event["response"][member], types)
+
+
+# Over a WebSocket
+
+
+def test_a_websocket_answers_as_specified(lend_gateway: Callable[..., Gateway]) -> None:
+    demo = lend_gateway(with_upstream=False)
+    with dial(demo) as client:
+        told = ask(client, input=[said("user", "Count from 1 to 3.")])
+        for place, event in enumerate(told):
+            assert event["sequence_number"] == place
+        check(told[-1]["response"])
+        for word in ("first", "second"):
+            check(whole(client, store=False, input=f"Reply with exactly: {word}"))
+
+
+def test_a_websocket_continues_what_is_not_stored(lend_gateway: Callable[..., Gateway]) -> None:
+    demo = lend_gateway(with_upstream=False)
+    with dial(demo) as client:
+        first = whole(client, store=False, input="Remember the code word: cobalt. Reply with OK.")
+        question = "What is the code word? Reply with only the code word."
+        check(whole(client, store=False, previous_response_id=first["id"], input=question))
+
+
+def test_a_websocket_that_is_opened_anew_recovers(lend_gateway: Callable[..., Gateway]) -> None:
+    demo = lend_gateway(with_upstream=False)
+    with dial(demo) as client:
+        first = whole(client, store=False, input="Remember the code word: copper. Reply with OK.")
+    with dial(demo) as client:
+        for missing in (first["id"], "resp_openresponses_missing_1"):
+            code = failure(client, store=False, previous_response_id=missing, input="Try.")[1]
+            assert code == "previous_response_not_found"
+        check(whole(client, store=False, input=[said("user", "Reply with exactly: recovered")]))
+
+
+def test_a_websocket_forgets_after_a_failure(lend_gateway: Callable[..., Gateway]) -> None:
+    demo = lend_gateway(with_upstream=False)
+    with dial(demo) as client:
+        first = whole(client, store=False, input="Remember the code word: ember. Reply with OK.")
+        result = {
+            "type": "function_call_output",
+            "call_id": "call_openresponses_missing",
+            "output": "No matching tool call exists in the previous response.",
+        }
+        before = {"store": False, "previous_response_id": first["id"]}
+        assert failure(client, input=[result], **before)[0] == 400
+        code = failure(client, input="Reply with exactly: stale", **before)[1]
+        assert code == "previous_response_not_found"
+
+
+def test_a_websocket_begins_with_what_was_compacted(lend_gateway: Callable[..., Gateway]) -> None:
+    demo = lend_gateway(with_upstream=False)
+    given = [
+        said("user", "Remember the compaction code word: slate."),
+        said("assistant", "OK."),
+        said("user", "Compress this conversation for later continuation."),
+    ]
+    body = {"model": MODEL, "input": given}
+    compacted = requests.post(
+        f"{demo.url}/v1/responses/compact", json=body, headers=demo.headers, timeout=60
+    ).json()
+    with dial(demo) as client:
+        check(whole(client, store=False, input=[*compacted["output"], said("user", "Go on.")]))

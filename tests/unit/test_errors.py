@@ -18,6 +18,7 @@ TABLE: dict[type[GatewayError], tuple[int, str, str, bool, int | None]] = {
     errors.CodexOutdated: (400, REQUEST, "CODEX_OUTDATED", False, None),
     errors.ToolRefused: (400, REQUEST, "invalid_value", False, None),
     errors.InvalidApiKey: (401, REQUEST, "invalid_api_key", False, None),
+    errors.OriginNotAllowed: (403, REQUEST, "ORIGIN_NOT_ALLOWED", False, None),
     errors.UnknownUrl: (404, REQUEST, "unknown_url", False, None),
     errors.ModelNotFound: (404, REQUEST, "model_not_found", False, None),
     errors.AnswerNotFound: (404, REQUEST, "RESPONSE_NOT_FOUND", False, None),

@@ -9,7 +9,7 @@ from app.api.described_body import described_body
 from app.api.described_objects import CODEX_METADATA
 from app.api.responses.compact import READ
 from app.api.responses.schemas import FIELDS
-from app.errors import AnswerNotFound, StoreFailed
+from app.errors import AnswerNotFound, MethodNotSupported, OriginNotAllowed, StoreFailed
 from app.http.json_schema import (
     ANY,
     BOOLEAN,
@@ -157,6 +157,8 @@ _KEPT = (AnswerNotFound, StoreFailed)
 _BOTH = answer_or_events(Content(RESPONSE, "Response"), EVENT, "ResponseEvent")
 
 CREATE = Operation(body=BODY, answers=_BOTH, asks_model=True, errors=(StoreFailed,))
+
+CONNECT = Operation(answers={101: ()}, errors=(OriginNotAllowed, MethodNotSupported))
 
 RETRIEVE = Operation(
     answers=_BOTH,

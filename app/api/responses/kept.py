@@ -26,6 +26,7 @@ from app.http import long_work
 from app.http.request_context import current_record
 from app.http.request_lifetime import current_lifetime
 from app.http.services import services
+from app.http.websocket_session import current_session
 from app.json_cost import MOST_VALUES, has_too_many_values
 
 _MOST_LOOKUPS = 1000
@@ -39,10 +40,14 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True)
 class Before:
-    """What a request goes on with: the items of the answers that it continues, and those that it refers to, by id."""
+    """What a request goes on with: the items of the answers that it continues, and those that it refers to, by id.
+
+    `is_local`: only the connection of the request has some of it.
+    """
 
     items: tuple[Any, ...]
     references: Mapping[str, Item]
+    is_local: bool = False
 
 
 def owner() -> str:
@@ -108,12 +113,17 @@ def _not_found(response_id: str) -> AnswerNotFound:
 
 def look_up(body: ResponseBody) -> Before:
     """Return what a request goes on with. Blocks; raises `InvalidRequest` where it is not there, and `StoreFailed`."""
-    chain = _chain(body.previous_id)
+    session = current_session()
+    local, base = (
+        ((), body.previous_id) if session is None else session.answers.chain(body.previous_id)
+    )
+    chain = (*_chain(base, body.previous_id), *local)
     _check_references(body)
     wanted = dict.fromkeys(body.references())
     _hold(*chain)
     others = _with_parts(wanted) if wanted else ()
-    return long_work.run(_read, chain, others, wanted)
+    before = long_work.run(_read, chain, others, wanted)
+    return replace(before, is_local=bool(local))
 
 
 def _check_references(body: ResponseBody) -> None:
@@ -171,18 +181,19 @@ def _with_parts(wanted: Iterable[str]) -> tuple[StoredAnswer, ...]:
     return tuple(found.values())
 
 
-def _chain(previous_id: str | None) -> tuple[StoredAnswer, ...]:
-    if previous_id is None:
+def _chain(base: str | None, previous_id: str | None) -> tuple[StoredAnswer, ...]:
+    """Return the stored answers up to `base`, which is what the request names or what that stands on."""
+    if base is None or previous_id is None:
         return ()
     store = services().answer_store
-    if not store.is_on:
+    if not store.is_on and current_session() is None:
         raise InvalidRequest(
             "Unsupported parameter: 'previous_response_id' is not supported, since this gateway keeps no responses "
             "(PROXY_RESPONSE_STORE=off). Send the whole conversation as 'input'.",
             param="previous_response_id",
             code="unsupported_parameter",
         )
-    chain = store.chain(owner(), previous_id)
+    chain = store.chain(owner(), base) if store.is_on else None
     if chain is None:
         raise InvalidRequest(
             f"Previous response with id '{previous_id[:80]}' not found.",
@@ -239,9 +250,9 @@ def _by_id(items: Sequence[Item]) -> dict[str, Item]:
     return {item["id"]: item for item in items if isinstance(item.get("id"), str)}
 
 
-def is_kept(body: ResponseBody) -> bool:
-    """Return True if the response is to be kept, and can be."""
-    return body.is_stored and services().answer_store.is_on
+def is_kept(body: ResponseBody, before: Before) -> bool:
+    """Return True if the response is to be kept, and can be: for longer than all that it goes on with."""
+    return body.is_stored and services().answer_store.is_on and not before.is_local
 
 
 def unanswered(body: ResponseBody, before: Before, heading: Heading) -> StoredAnswer:
@@ -267,6 +278,11 @@ def answered(
     )
 
 
+def continuable(stored: StoredAnswer, made: Sequence[Item]) -> StoredAnswer:
+    """Return what is kept of an answer that nobody can ask for, but go on with."""
+    return replace(stored, made=orjson.dumps(made))
+
+
 Keep = Callable[[dict[str, Any]], None]
 
 
@@ -275,9 +291,12 @@ def keeper(body: ResponseBody, before: Before, heading: Heading, made: Sequence[
 
     `made` has the items that are needed to go on, once the response is whole. What is returned blocks.
     """
-    if not is_kept(body):
+    session, stores = current_session(), is_kept(body, before)
+    if session is None and not stores:
         return lambda _: None
     begun, store = unanswered(body, before, heading), services().answer_store
+    if session is not None and not stores:
+        return lambda _: session.answers.keep(continuable(begun, made))
 
     def keep(response: dict[str, Any]) -> None:
         try:

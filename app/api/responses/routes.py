@@ -15,15 +15,18 @@ from app.answers.plan import AnswerPlan, Prompt, RequestWords
 from app.api.responses import background, kept, listing
 from app.api.responses import described as documents
 from app.api.responses.compact import CompactionWire, compacting, parse_compaction
+from app.api.responses.message import parse_message, prepared
 from app.api.responses.request import ResponseBody, ResponseRequest, parse_body, to_request
 from app.api.responses.resource import Heading
 from app.api.responses.wire import BackgroundWire, ResponsesWire
 from app.backend.request import TurnRequest
 from app.errors import GatewayError, RequestPart
-from app.http import long_work, respond
+from app.http import long_work, respond, sse
 from app.http.body import read_request
 from app.http.conversation_name import conversation_name
 from app.http.operation import described
+from app.http.websocket_session import WebSocketSession, current_session
+from app.http.websocket_upgrade import upgrade
 
 blueprint = Blueprint("responses", __name__)
 
@@ -46,7 +49,35 @@ WORDS = RequestWords(
 @described(documents.CREATE)
 def create_response() -> Response:
     """Answer one request (OpenAI: create a model response)."""
-    body = read_request(partial(parse_body, needs_model=not respond.has_default_model()))
+    if (session := current_session()) is not None:
+        return _answer_message(session)
+    return _answer(read_request(partial(parse_body, needs_model=not respond.has_default_model())))
+
+
+@blueprint.route("/v1/responses", methods=["GET"], websocket=True, provide_automatic_options=False)
+@described(documents.CONNECT)
+def connect() -> Response:
+    """Open a WebSocket, on which each message is a request (OpenAI: WebSocket mode)."""
+    return upgrade()
+
+
+def _answer_message(session: WebSocketSession) -> Response:
+    """Answer one message of a WebSocket."""
+    needs_model = not respond.has_default_model()
+    message = read_request(partial(parse_message, session, needs_model=needs_model))
+    if message is None:
+        return Response(status=204)
+    session.continues = message.body.previous_id
+    if message.generates:
+        return _answer(message.body, session)
+    before = _look_up(message.body)
+    request = long_work.run(to_request, message.body, before.items, before.references)
+    _, heading = _plan(request, before)
+    session.answers.keep(kept.unanswered(message.body, before, heading))
+    return sse.finished(b"".join(map(session.frame, prepared(heading, request))))
+
+
+def _answer(body: ResponseBody, session: WebSocketSession | None = None) -> Response:
     before = _look_up(body)
     request = long_work.run(to_request, body, before.items, before.references)
     plan, heading = _plan(request, before)
@@ -57,6 +88,8 @@ def create_response() -> Response:
         )
     wire = ResponsesWire(heading, request)
     wire.keep = kept.keeper(body, before, heading, wire.output.kept)
+    if session is not None:
+        wire.give_up = lambda _: session.answers.forget(body.previous_id)
     return respond.respond(plan, wire, is_stream=request.stream, before_sent=wire.keep)
 
 
@@ -86,7 +119,7 @@ def _plan(request: ResponseRequest, before: kept.Before) -> tuple[AnswerPlan, He
     resolved = respond.resolve_model(words, request.model, request.effort)
     who = respond.identity("resp_")
     effort = resolved.effort or resolved.model.default_effort
-    is_kept = kept.is_kept(request.body)
+    is_kept = kept.is_kept(request.body, before)
     heading = long_work.run(
         Heading, who.id, who.created, resolved.name, request, effort, is_kept=is_kept
     )
