@@ -24,8 +24,11 @@ from tests.chaos.ledger import Ledger
 from tests.chaos.parted_upstream import PartedUpstream
 from tests.chaos.reconciliation import tell_loop
 from tests.chaos.target import METRICS_KEY, Target
+from tests.chaos.websocket_attacks import WEBSOCKETS
 from tests.e2e.harness import FEW_FILES, KEY, ROOT, Gateway, Upstream, end, start_gateway
 from tests.e2e.reloading import hup, wait_reloads
+
+EVERY_ATTACK = ATTACKS | BOMBS | CROWDS | WEBSOCKETS
 
 FEW = 400
 """Limit of open files at which a worker has 200 places for connections."""
@@ -99,7 +102,7 @@ def upstream() -> Iterator[PartedUpstream]:
 @pytest.mark.parametrize(
     ("name", "open_files"),
     [
-        *((name, 0) for name in [*ATTACKS, *BOMBS]),
+        *((name, 0) for name in [*ATTACKS, *BOMBS, *WEBSOCKETS]),
         *((name, FEW) for name in [*CROWDS, "silent_connections", "cookies_by_thousands"]),
     ],
 )
@@ -115,7 +118,7 @@ def test_an_attack_is_not_noticed_by_others(
         gateway.wait_ready()
         (worker,), child = gateway.workers(), gateway.child()
         target = Target(gateway.port, OTHER_KEY, upstream.attackers)
-        met = watch(gateway, upstream, lambda: (ATTACKS | BOMBS | CROWDS)[name](target))
+        met = watch(gateway, upstream, lambda: EVERY_ATTACK[name](target))
         few = f", where {open_files} files may be open" * bool(open_files)
         ledger = Ledger(f"Attack: {name.replace('_', ' ')}{few}")
         ledger.promise("requests of another key", met.answers, met.failures)
