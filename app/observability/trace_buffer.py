@@ -34,8 +34,8 @@ log = logging.getLogger("codex_api.traces")
 MAX_WAITING = trace_files.MAX_FILES
 """Traces that wait to be written; more could not be kept anyway."""
 
-_GATHER_S = 0.05
-"""How long the first trace waits for others, for each that was written the last time: five seconds at most. A file,
+_GATHER_S = 0.3
+"""How long the first trace waits for others, for each that was written the last time: 30 seconds at most. A file,
 each hop to the thread and each pruning costs the loop its time."""
 
 _FLUSH_S = 2.0
