@@ -35,6 +35,7 @@ from app.rpc.messages import (
     Request,
     Response,
 )
+from app.rpc.read_pace import GATHER_S, ReadPace
 from app.step_log import is_logged, passed
 
 log = logging.getLogger("codex_api.rpc")
@@ -138,6 +139,7 @@ class Channel:
         self._slots = Semaphore(MAX_INFLIGHT)
         self._outbox = _Outbox()
         self._alarms = Alarms()
+        self._pace = ReadPace()
         self.received_bytes = 0
         """Bytes that have come from the child: as long as this grows, it is alive."""
         self.counters: Counter[str] = Counter()
@@ -268,10 +270,13 @@ class Channel:
     def _receive(self, most: int) -> bytes:
         """Return what has come, nothing at its end. Always lets the loop go round once: a burst would starve others."""
         own: Any = self._sock
+        if self._pace.is_close:
+            gevent.sleep(GATHER_S)
         # recv alone asks the kernel first, and yields only where nothing is there. One that was closed tells it itself.
-        if (readable := own._read_event) is not None:  # noqa: SLF001  (gevent's, which its close wakes)
+        elif (readable := own._read_event) is not None:  # noqa: SLF001  (gevent's, which its close wakes)
             wait(readable)
         data: bytes = own.recv(most)
+        self._pace.note(time.monotonic(), is_all=len(data) < most)
         return data
 
     def _dispatch(self, message: messages.Message) -> None:
