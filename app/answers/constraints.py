@@ -43,6 +43,11 @@ class AnswerConstraints:
         return self.can_check and self.output.is_checked
 
     @property
+    def may_cut(self) -> bool:
+        """True if a piece of text may end the answer, and with it the turn."""
+        return bool(self.stops) or self.max_tokens is not None
+
+    @property
     def holds_text(self) -> bool:
         """Text is held back while it is not certain that the answer will stand."""
         return self.requires_tool or self.checks_output

@@ -47,12 +47,14 @@ class Pace:
     """Deadlines of a turn, in seconds. `first_s` and `total_s` count from its start.
 
     `commit_s` is the first quiet time after which `follow` yields an empty batch, `tick_s` every later one.
+    `gathers`: nobody sees a piece of text before the end, so that pieces may be held until something else happens.
     """
 
     first_s: float
     total_s: float
     commit_s: float
     tick_s: float
+    gathers: bool = False
 
 
 class Turn(Protocol):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from app.answers.answer import Answer
 from app.answers.answer_cache import Owner
@@ -23,19 +24,22 @@ def begin(
     *,
     take_place: Callable[[], object] = lambda: None,
     is_patient: bool = False,
+    is_whole: bool = False,
 ) -> Answer:
     """Prepare a plan, wait for its slots and begin its turns. Blocks; raises `GatewayError`.
 
     `take_place` takes what else the answer needs, once it has its slots. One that `is_patient` waits for them as long
-    as an answer may take.
+    as an answer may take. `is_whole`: nobody sees a part of it.
     """
     key = record.key_name or ""
+    may_be_cut = any(prompt.constraints.may_cut for prompt in plan.prompts)
+    pace = replace(here.pace, gathers=True) if is_whole and not may_be_cut else here.pace
     owner = Owner(key, here.engine.backend.account_mark(), plan.resolved.model.id)
     with step("answers.prepare", prompts=len(plan.prompts)):
         plan = here.preparation.prepare(plan, owner)
     note_ignored(record, plan)
     observer = HttpRequestObserver(record, here.metrics, here.traces)
-    left_s = record.started + here.pace.total_s - time.monotonic()
+    left_s = record.started + pace.total_s - time.monotonic()
     slot_request = SlotRequest(key, left_s, is_patient)
     with here.engine.admit(plan.count, slot_request, observer) as admitted:
         take_place()
@@ -43,7 +47,7 @@ def begin(
             plan,
             here.engine,
             admitted,
-            here.pace,
+            pace,
             owner=key,
             observer=observer,
             keeper=here.preparation.keeper(plan, owner),

@@ -88,7 +88,7 @@ def _begin(plan: AnswerPlan, *, is_stream: bool) -> Answer:
     """Wait for slots, and a place among the open streams; begin the turns. Blocks."""
     here, record = services(), current_record()
     if not is_stream:
-        return answering.begin(here, record, plan)
+        return answering.begin(here, record, plan, is_whole=True)
     with _noting_full_streams(record):
         here.open_streams.check(
             record.key_name or ""

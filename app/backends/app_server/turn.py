@@ -16,6 +16,7 @@ from gevent.event import Event as Flag
 
 from app.backend.events import (
     EVENT_BYTES,
+    PIECES,
     Event,
     RawItem,
     ResponseCompleted,
@@ -45,6 +46,9 @@ QUEUE_BYTES = 2 * 1024 * 1024
 
 MAX_RESPONSES = 4
 """Most upstream responses in one turn: codex asks again by itself after a call of a tool that was not offered."""
+
+GATHERED_BYTES = 32 * 1024
+"""Pieces of text that a consumer is not woken for at most, if nobody sees them before the end: a millisecond's work."""
 
 LOST_END_S = 10.0
 """How long the end of a turn is waited for once nothing else can come."""
@@ -90,6 +94,7 @@ class Turn:
         "_alarm",
         "_alarm_at",
         "_error",
+        "_gathers",
         "_heard_at",
         "_longest_queued",
         "_on_close",
@@ -147,6 +152,7 @@ class Turn:
         self._said = self._said_events = 0
         self._progress = Progress()
         self._heard_at = self.started
+        self._gathers = False
         self._still_runs = still_runs
         self._error: GatewayError | None = None
         self._wake = Flag()
@@ -187,13 +193,18 @@ class Turn:
         if excess := self._excess(event, is_ours=is_ours):
             self.fail(excess)
             return
-        self._queue.append(addressed)
-        self._wake.set()
+        self._put(addressed)
         if is_ours:
             self._progress.note(event)
             self._heard_at = time.monotonic()
         if isinstance(event, TurnEnded):
             self._give_back()  # now, not when a slow client has read it all
+
+    def _put(self, addressed: Addressed) -> None:
+        self._queue.append(addressed)
+        may_wait = self._gathers and isinstance(addressed.event, PIECES)
+        if not may_wait or self._queued_bytes > GATHERED_BYTES:
+            self._wake.set()
 
     def _excess(self, event: Event, *, is_ours: bool) -> GatewayError | None:
         """Count what is bounded; return the error if an event goes beyond a bound, or can only be waited for."""
@@ -252,6 +263,7 @@ class Turn:
         while True:
             if self.state is TurnState.ABANDONED:
                 return  # closed by us: nothing more is of interest
+            self._gathers = pace.gathers and self.first_event_at is not None
             batch = self.take(min(tick_ends, self._deadline(pace, total_ends)) - time.monotonic())
             batch = batch or self._at_deadline(pace, total_ends)
             if not batch and time.monotonic() < tick_ends:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+import gevent
 import pytest
 
 from app.backend.events import (
@@ -26,6 +27,7 @@ from app.backend.protocols import Pace
 from app.backends.app_server.parse_events import Addressed, ThreadId, TurnId
 from app.backends.app_server.turn import (
     ANSWER_EVENTS,
+    GATHERED_BYTES,
     IDLE_GRACE_S,
     MAX_RESPONSES,
     OPEN_STATES,
@@ -113,6 +115,31 @@ def test_a_waiting_consumer_gets_each_event_as_it_comes(book: Playbook) -> None:
         heard.append(result(waiting))
     assert heard == [[said("a")], [said("b")], [DONE]]
     assert isinstance(step(batches), StopIteration)
+
+
+def test_one_who_gathers_is_woken_by_the_first_piece_and_by_what_is_none(book: Playbook) -> None:
+    batches = book.follow(replace(PATIENT, gathers=True))
+    waiting = in_background(next, batches)
+    book.deliver(said("a"))
+    assert result(waiting) == [said("a")]
+    waiting = in_background(next, batches)
+    for event in (said("b"), ReasoningDelta("hm"), said("c")):
+        gevent.sleep(0)
+        book.deliver(event)
+    gevent.sleep(0)
+    assert not waiting.ready()
+    book.deliver(USAGE)
+    assert result(waiting) == [said("b"), ReasoningDelta("hm"), said("c"), USAGE]
+
+
+def test_one_who_gathers_is_woken_where_much_has_gathered(book: Playbook) -> None:
+    batches = book.follow(replace(PATIENT, gathers=True))
+    book.deliver(said("a"))
+    assert step(batches) == [said("a")]
+    waiting = in_background(next, batches)
+    gevent.sleep(0)
+    book.deliver(said("b"), said("x" * GATHERED_BYTES))
+    assert result(waiting) == [said("b"), said("x" * GATHERED_BYTES)]
 
 
 def test_events_are_never_merged_and_never_reordered(book: Playbook) -> None:
