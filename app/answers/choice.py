@@ -147,7 +147,8 @@ class Choice:
         if limit is not None and self._text.pieces >= limit:
             # Every delta holds a token at least, so this one is beyond the limit and none before it was.
             return self._finish(Cause.TOKEN_LIMIT)
-        return self._unless_stopped(self._text.say(item_id, text))
+        chunks = self._text.say(item_id, text)
+        return self._unless_stopped(chunks) if self._constraints.stops else chunks
 
     def _unless_stopped(self, chunks: list[Chunk]) -> list[Chunk]:
         """Return the chunks, and the end after them if a stop sequence was complete."""

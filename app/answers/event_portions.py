@@ -38,7 +38,9 @@ def portions(batch: Batch) -> Iterator[Batch]:
 
 def _is_small(batch: Sequence[Event]) -> bool:
     """Return True for one portion, as nearly every batch is."""
-    return len(batch) <= MOST_EVENTS and sum(map(_length, batch)) <= MOST_CHARACTERS
+    if len(batch) > MOST_EVENTS:
+        return False
+    return sum([len(event.text) for event in batch if isinstance(event, PIECES)]) <= MOST_CHARACTERS
 
 
 def _pieces(event: Event) -> Iterator[Event]:

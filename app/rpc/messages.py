@@ -97,7 +97,8 @@ def parse_line(line: bytes) -> Message:
         return Malformed(len(line), "not_an_object")
     method = raw.get("method")
     if "id" not in raw and isinstance(method, str):  # as nearly every line
-        return Notification(method, _params(raw), len(line))
+        params = raw.get("params")
+        return Notification(method, params if isinstance(params, dict) else {}, len(line))
     message_id = raw.get("id")
     # A boolean is an int in Python: {"id": true} must not resolve call 1.
     if isinstance(message_id, bool) or not isinstance(message_id, int | str | None):

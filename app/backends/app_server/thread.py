@@ -19,6 +19,7 @@ from app.backend.events import (
     ModelRerouted,
     RawItem,
     ResponseCompleted,
+    TextDelta,
     Usage,
     UsageUpdated,
 )
@@ -135,24 +136,33 @@ class Thread:
         event: Event = addressed.event
         if self._early and not isinstance(event, RawItem):
             self._take_early(self.turn.turn_id or addressed.turn_id)
+        if not isinstance(event, TextDelta):  # nearly every one is, and stays as it is
+            told = self._told(addressed.turn_id, event)
+            if told is None:
+                return
+            if told is not event:
+                addressed = addressed._replace(event=told)
+        self._is_resuming = False
+        self.turn.deliver(addressed)
+
+    def _told(self, turn_id: TurnId, event: Event) -> Event | None:
+        """Take an event that is no piece of text; return what the turn is told of it, None for nothing."""
         match event:
             case RawItem():
-                if not self.is_asked or self._is_repeated(addressed.turn_id, event):
-                    return
+                if not self.is_asked or self._is_repeated(turn_id, event):
+                    return None
             case UsageUpdated(usage=total):
                 self._total = total
                 if self._is_resuming:
-                    return  # of the response before the results: it was told to a turn of its own
-                event = UsageUpdated(self._bounded(total - self._spent))
+                    # Of the response before the results: it was told to a turn of its own.
+                    return None
+                return UsageUpdated(self._bounded(total - self._spent))
             case ResponseCompleted(usage=usage):
-                event = self._response_ended(usage)
+                return self._response_ended(usage)
             case ModelRerouted():
                 # Another model's thoughts are of no use to the one that is asked next.
                 self.is_exact = False
-        self._is_resuming = False
-        # Most are pieces of text, and stay as they are.
-        is_same = event is addressed.event
-        self.turn.deliver(addressed if is_same else addressed._replace(event=event))
+        return event
 
     def _response_ended(self, usage: Usage | None) -> ResponseCompleted:
         if self.calls is not None:

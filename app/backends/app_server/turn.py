@@ -182,12 +182,16 @@ class Turn:
         if self.turn_id is None and not isinstance(event, RawItem):
             # The answer to turn/start may come later, or never; an interrupt needs the id all the same.
             self.turn_id = addressed.turn_id
+        is_open = self._error is None and self.state in OPEN_STATES
         if isinstance(event, TurnEnded):
             self.ended.set()
-        if self._error is not None or self.state not in OPEN_STATES:
+            if is_open:
+                self.state = _END_STATES[event.status]
+                self._put(addressed)
+                self._give_back()  # now, not when a slow client has read it all
             return
-        if isinstance(event, TurnEnded):
-            self.state = _END_STATES[event.status]
+        if not is_open:
+            return
         # codex also reports the items that were injected, under no turn; and a thread may have had turns before.
         is_ours = addressed.turn_id == self.turn_id
         if excess := self._excess(event, is_ours=is_ours):
@@ -197,8 +201,6 @@ class Turn:
         if is_ours:
             self._progress.note(event)
             self._heard_at = time.monotonic()
-        if isinstance(event, TurnEnded):
-            self._give_back()  # now, not when a slow client has read it all
 
     def _put(self, addressed: Addressed) -> None:
         self._queue.append(addressed)
@@ -208,8 +210,6 @@ class Turn:
 
     def _excess(self, event: Event, *, is_ours: bool) -> GatewayError | None:
         """Count what is bounded; return the error if an event goes beyond a bound, or can only be waited for."""
-        if isinstance(event, TurnEnded):
-            return None
         cost = held_bytes(event) if is_ours else EVENT_BYTES
         # One event may be larger than the bound, and others come in the same moment: it tells nothing of the reader.
         self._queued_bytes += cost
