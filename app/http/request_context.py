@@ -6,9 +6,9 @@ import re
 import secrets
 from collections.abc import Sequence
 
-from flask import Flask, Response, current_app, g, request
+from flask import Flask, Response, current_app, request
 
-from app.http.request_lifetime import CARRIER, current_lifetime
+from app.http.request_lifetime import CARRIER, current_lifetime, record_if_any
 from app.observability import logs
 from app.observability.requests import Listener, RequestRecord
 
@@ -36,8 +36,7 @@ def _begin_record() -> None:
 
 def current_record() -> RequestRecord:
     """Return the record of the request being served."""
-    record: RequestRecord | None = g.get("record")
-    return _begin() if record is None else record
+    return record_if_any() or _begin()
 
 
 def _begin() -> RequestRecord:
@@ -52,7 +51,7 @@ def _begin() -> RequestRecord:
         transport="websocket" if CARRIER in request.environ else None,
         listeners=[*current_app.extensions[_LISTENERS]],
     )
-    g.record = current_lifetime().record = record
+    current_lifetime().record = record
     return record
 
 
@@ -66,11 +65,11 @@ def _finish(response: Response) -> Response:
     if not record.is_streaming:
         record.response_bytes = response.calculate_content_length()
     # Not here but at close: a stream has only begun when this function runs.
-    response.call_on_close(record.write)
+    current_lifetime().on_close(record.write)
     return response
 
 
 def _request_id() -> dict[str, str]:
     """Return the id for log lines, wherever a request is being served."""
-    record: RequestRecord | None = g.get("record") if g else None
+    record = record_if_any()
     return {} if record is None else {"request_id": record.request_id}

@@ -11,16 +11,16 @@ import errno
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from contextvars import ContextVar
 from socket import SHUT_RDWR
 from typing import Any
 
-from flask import Flask, request
+from flask import Flask
 from gevent import getcurrent
 
 from app.http.disconnect import ClientDisconnected, DisconnectWatcher
 from app.observability.requests import RequestRecord
 
-_KEY = "gateway.lifetime"
 CARRIER = "gateway.carrier"
 """Where a request that came as a message has what carries it, which knows of its client's leaving."""
 
@@ -97,10 +97,22 @@ class RequestLifetime:
             callback()
 
 
+_CURRENT: ContextVar[RequestLifetime | None] = ContextVar("lifetime", default=None)
+"""As Flask keeps its request, but without a proxy before it: it is asked for dozens of times."""
+
+
 def current_lifetime() -> RequestLifetime:
     """Return the lifetime of the request being served."""
-    lifetime: RequestLifetime = request.environ[_KEY]
+    lifetime = _CURRENT.get()
+    if lifetime is None:
+        raise RuntimeError("no request is being served")
     return lifetime
+
+
+def record_if_any() -> RequestRecord | None:
+    """Return the record of the request being served; None where there is none, or no record yet."""
+    lifetime = _CURRENT.get()
+    return None if lifetime is None else lifetime.record
 
 
 def init_app(app: Flask, counters: Counter[str]) -> None:
@@ -117,8 +129,9 @@ class _LifetimeMiddleware:
         self._watcher = DisconnectWatcher()
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        lifetime = environ[_KEY] = RequestLifetime(environ, self._watcher, self._counters)
+        lifetime = RequestLifetime(environ, self._watcher, self._counters)
         lifetime.greenlet = getcurrent()
+        before = _CURRENT.set(lifetime)
         try:
             return _Body(self._app(environ, start_response), lifetime)
         except ClientDisconnected:
@@ -132,6 +145,7 @@ class _LifetimeMiddleware:
             lifetime.close()
             raise
         finally:
+            _CURRENT.reset(before)
             lifetime.greenlet = None
             # A stream goes on without its request; werkzeug left it here for middleware that we do not have.
             environ.pop("werkzeug.request", None)

@@ -52,7 +52,7 @@ class Site:
         self.environ: dict[str, Any] = {} if sock is None else {"gunicorn.socket": sock}
 
     def _serve(self, environ: dict[str, Any], _: Any) -> Iterable[bytes]:
-        lifetime = environ["gateway.lifetime"]
+        lifetime = request_lifetime.current_lifetime()
         lifetime.record = self.record
         lifetime.on_close(lambda: self.ended.append("first"))
         lifetime.on_close(lambda: self.ended.append("second"))
