@@ -63,7 +63,11 @@ def finished(frames: bytes) -> Response:
 
 
 def _stream(body: Iterator[bytes] | bytes) -> Response:
-    response = Response(body, content_type="text/event-stream; charset=utf-8")
+    response = Response(
+        body,
+        content_type="text/event-stream; charset=utf-8",
+        direct_passthrough=not isinstance(body, bytes),  # as it is: nothing has to be encoded
+    )
     response.headers["Cache-Control"] = "no-cache, no-transform"
     response.headers["X-Accel-Buffering"] = "no"
     return response
