@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import gevent
 
@@ -25,11 +25,12 @@ from app.errors import RequestSuspected
 from app.rpc.errors import ChannelClosed
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Beginning:
     """A turn that is being begun. `offered` are the bytes of its tools and its output schema.
 
-    `found` and `warmth` are what came of looking for a thread that was kept, or warm; None where nobody looked.
+    `lease` and `observer` are those of the attempt at hand. `found` and `warmth` are what came of looking for a thread
+    that was kept, or warm; None where nobody looked.
     """
 
     request: TurnRequest
@@ -52,16 +53,18 @@ class Beginning:
         return load_of(self.request.items[count:], self.offered, before)
 
     def attempt(
-        self, begin: Callable[[Beginning], Turn], refusals: tuple[type[Exception], ...]
-    ) -> Turn | Beginning:
-        """Return the turn, or after one of these errors what another attempt begins with."""
+        self, begin: Callable[[], Turn], refusals: tuple[type[Exception], ...]
+    ) -> Turn | None:
+        """Return the turn; None after one of these errors, and then all is ready for another attempt."""
         slot, follows_loss = self.lease.transfer(), self.lease.follows_loss
         # Each attempt empties its lease where it fails.
+        self.lease = Lease(slot, follows_loss=follows_loss)
         try:
-            return begin(replace(self, lease=Lease(slot, follows_loss=follows_loss)))
+            return begin()
         except refusals:
-            lease = Lease(slot, follows_loss=follows_loss)
-            return replace(self, lease=lease, observer=self.new_observer())
+            self.lease = Lease(slot, follows_loss=follows_loss)
+            self.observer = self.new_observer()
+            return None
 
 
 def load_of(items: Sequence[Item], offered: int, before: int = 0) -> Load:

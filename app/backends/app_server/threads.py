@@ -12,7 +12,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from functools import partial
 
 import gevent
@@ -130,31 +129,33 @@ class Threads:
         observer = new_observer()
         beginning = Beginning(request, terms, offered, asked, lease, new_observer, observer)
         if isinstance(found, Found):
-            return self._begin_fresh(replace(beginning, found=found))
+            return self._begin_fresh(beginning, found)
         thread, stand = found
-        begun = beginning.attempt(
-            lambda it: self._go_on(it, thread, stand.length),
+        if turn := beginning.attempt(
+            lambda: self._go_on(beginning, thread, stand.length),
             (CallRefused, CallTimeout, ProtocolError),
-        )
-        if isinstance(begun, Turn):
-            return begun
+        ):
+            return turn
         # It was not what it was taken for. Nothing was said yet, and a fresh one can be given everything.
         self._counters["kept_thread_lost"] += 1
         log.warning("kept_thread_lost", extra={"thread_id": thread.turn.thread_id})
-        return self._begin_fresh(replace(begun, found=Found.LOST))
+        return self._begin_fresh(beginning, Found.LOST)
 
-    def _begin_fresh(self, beginning: Beginning) -> Turn:
+    def _begin_fresh(self, beginning: Beginning, found: Found) -> Turn:
         """Begin a turn on a thread that holds nothing: on a warm one, or on one that is started for it."""
+        beginning.found = found
         asked = beginning.request, beginning.terms, beginning.offered
         warm = self.warm.take(*asked, time.monotonic())
         if isinstance(warm, Warmth):
-            return self._begin_empty(replace(beginning, warmth=warm))
-        begun = replace(beginning, warmth=Warmth.WARM).attempt(
-            lambda it: self._begin_empty(it, warm), (CallRefused, ProtocolError)
-        )
-        if isinstance(begun, Turn):
-            return begun
-        turn = self._begin_empty(replace(begun, warmth=Warmth.LOST))
+            beginning.warmth = warm
+            return self._begin_empty(beginning)
+        beginning.warmth = Warmth.WARM
+        if turn := beginning.attempt(
+            lambda: self._begin_empty(beginning, warm), (CallRefused, ProtocolError)
+        ):
+            return turn
+        beginning.warmth = Warmth.LOST
+        turn = self._begin_empty(beginning)
         self._counters["warm_thread_lost"] += 1  # for no fault of the request's
         log.warning("warm_thread_lost", extra={"thread_id": warm.thread_id})
         return turn
