@@ -126,8 +126,7 @@ class Threads:
         is_keeping = self.kept.limits.count and self._is_keeping
         asked = conversation.read(request.items, pause) if is_keeping else conversation.NOTHING
         found = Found.AGAIN if request.is_another_try else self.kept.take(terms, asked)
-        observer = new_observer()
-        beginning = Beginning(request, terms, offered, asked, lease, new_observer, observer)
+        beginning = Beginning(request, terms, offered, asked, lease, new_observer, new_observer())
         if isinstance(found, Found):
             return self._begin_fresh(beginning, found)
         thread, stand = found
@@ -144,8 +143,8 @@ class Threads:
     def _begin_fresh(self, beginning: Beginning, found: Found) -> Turn:
         """Begin a turn on a thread that holds nothing: on a warm one, or on one that is started for it."""
         beginning.found = found
-        asked = beginning.request, beginning.terms, beginning.offered
-        warm = self.warm.take(*asked, time.monotonic())
+        request, now = beginning.request, time.monotonic()
+        warm = self.warm.take(request, beginning.terms, beginning.offered, now)
         if isinstance(warm, Warmth):
             beginning.warmth = warm
             return self._begin_empty(beginning)
@@ -307,9 +306,10 @@ class Threads:
         self._tell_if_idle()
 
     def _tell_if_idle(self) -> None:
-        self._changed.set()
-        if not (self._threads or self._beginning):
-            self._idle.set()
+        if not self._beginning:  # else the last of them tells
+            self._changed.set()
+            if not self._threads:
+                self._idle.set()
 
     def _still_runs(self, turn: Turn) -> bool:
         """Ask codex whether a turn goes on. Blocks; where it gives no answer, the turn does not."""
