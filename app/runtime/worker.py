@@ -88,6 +88,11 @@ class Worker(GeventWorker):
         self._strangers: IdleConnections[ClientSocket] = IdleConnections()
         self._is_full = lambda: self.is_full  # one object for all requests
 
+    def init_process(self) -> None:
+        """Serve; from here on nothing changes the settings, which gunicorn looks up again and again."""
+        vars(self.cfg).update({name: it.get() for name, it in self.cfg.settings.items()})
+        super().init_process()
+
     def patch(self) -> None:
         """Patch the standard library, and nothing but it.
 
