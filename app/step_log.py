@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 log = logging.getLogger("codex_api.steps")
 
@@ -19,12 +19,16 @@ def is_logged() -> bool:
     return log.isEnabledFor(logging.DEBUG)
 
 
-@contextmanager
-def step(name: str, **fields: object) -> Iterator[None]:
+_UNLOGGED = nullcontext()
+
+
+def step(name: str, **fields: object) -> AbstractContextManager[None]:
     """Log what happens inside when it is over: how long it took, and the class of the exception that ended it."""
-    if not log.isEnabledFor(logging.DEBUG):
-        yield
-        return
+    return _step(name, fields) if log.isEnabledFor(logging.DEBUG) else _UNLOGGED
+
+
+@contextmanager
+def _step(name: str, fields: dict[str, object]) -> Iterator[None]:
     began, outcome = time.monotonic(), "complete"
     try:
         yield

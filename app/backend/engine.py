@@ -17,7 +17,7 @@ from app.backend.observer import NULL_OBSERVER, RequestObserver
 from app.backend.protocols import Backend, Turn
 from app.backend.request import Model, TurnRequest
 from app.errors import WorkerLost
-from app.step_log import passed, step
+from app.step_log import is_logged, passed, step
 
 
 class Admitted(AbstractContextManager["Admitted"]):
@@ -131,7 +131,8 @@ class Engine:
                     lease = Lease(slot, follows_loss=admitted.follows_loss)
                     turn = self.backend.open(request, lease, admitted.deadline, observer)
                 turns.append(turn)
-                passed("backend.opened", thread_id=turn.facts.thread_id)
+                if is_logged():
+                    passed("backend.opened", thread_id=turn.facts.thread_id)
         except BaseException:
             for turn in turns:
                 turn.lease.transfer()  # the slot stays with `admitted`

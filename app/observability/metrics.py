@@ -95,6 +95,8 @@ class Metrics:
         self._requests, self._tokens = cache(self.requests.labels), cache(self.tokens.labels)
         self._turns, self._turn_ms = cache(self.turns.labels), cache(self.turn_ms.labels)
         self._stream_ms = cache(self.stream_ms.labels)
+        self._kept_lookups = cache(self.kept_lookups.labels)
+        self._warm_lookups = cache(self.warm_lookups.labels)
         self._ttft_ms, self._queue_ms = (
             histogram.labels(backend) for histogram in (self.ttft_ms, self.queue_ms)
         )
@@ -289,6 +291,13 @@ class Metrics:
             return  # at the next reload, then
         except OSError:
             log.warning("metrics_not_folded", exc_info=True)
+
+    def turn_began(self, lookup: str, warmth: str) -> None:
+        """Count what came of looking for a thread to begin on; empty where nobody looked."""
+        if lookup:
+            self._kept_lookups(lookup).inc()
+        if warmth:
+            self._warm_lookups(warmth).inc()
 
     def turn_ended(self, state: TurnState, duration_ms: float) -> None:
         """Count one turn that was given back."""

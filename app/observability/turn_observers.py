@@ -30,10 +30,7 @@ class MetricsObserver(NullObserver):
 
     def began(self, facts: TurnFacts) -> None:
         """Count where it began."""
-        if facts.lookup:
-            self._metrics.kept_lookups.labels(facts.lookup).inc()
-        if facts.warmth:
-            self._metrics.warm_lookups.labels(facts.warmth).inc()
+        self._metrics.turn_began(facts.lookup, facts.warmth)
 
     def ended(self, facts: TurnFacts) -> None:
         """Count it, with its state and how long it took."""
