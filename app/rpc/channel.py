@@ -114,7 +114,7 @@ class Channel:
 
     `on_notification`, `on_request` and `on_oversized` (a line of more than `MAX_LINE_BYTES`, which is not read) run in
     the reader: they must not block. Lines for which `is_noise` is true are not even parsed. `on_close` runs once, after
-    every waiter has failed. `counters` counts what is odd but survived: unknown ids, malformed lines.
+    every waiter has failed. `turns` is how many run. `counters` counts what is odd but survived: unknown ids, malformed lines.
     """
 
     def __init__(
@@ -126,6 +126,7 @@ class Channel:
         on_close: Callable[[], None],
         on_oversized: Callable[[Oversized], None] = lambda _: None,
         is_noise: Callable[[bytes], bool] = lambda _: False,
+        turns: Callable[[], int] = lambda: 0,
     ) -> None:
         self._sock = sock
         self._on_notification = on_notification
@@ -133,6 +134,7 @@ class Channel:
         self._on_close = on_close
         self._on_oversized = on_oversized
         self._is_noise = is_noise
+        self._turns = turns
         self._ids = itertools.count(1)
         self._pending: dict[messages.MessageId, AsyncResult[Response | ErrorResponse]] = {}
         self._late: dict[messages.MessageId, LateResultHandler] = {}
@@ -276,7 +278,7 @@ class Channel:
         elif (readable := own._read_event) is not None:  # noqa: SLF001  (gevent's, which its close wakes)
             wait(readable)
         data: bytes = own.recv(most)
-        self._pace.note(time.monotonic(), is_all=len(data) < most)
+        self._pace.note(time.monotonic(), self._turns(), is_all=len(data) < most)
         return data
 
     def _dispatch(self, message: messages.Message) -> None:

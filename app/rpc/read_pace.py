@@ -1,7 +1,8 @@
 """Pace of reading a pipe: whether more is to gather in it before the next look. Pure: the clock is an argument.
 
 Each look costs more than the lines that it finds: the loop goes round, and whoever the lines are for is woken. So where
-they follow each other closely they are left to gather for a moment. The first of them is never late, nor is one alone.
+they follow each other closely, and are for many, they are left to gather for a moment. The first of them is never late,
+nor is one alone, nor one of a few turns: there is time enough for each of those.
 """
 
 from __future__ import annotations
@@ -11,9 +12,12 @@ import math
 GATHER_S = 0.001
 """How long they are left to gather."""
 
+MANY = 8
+"""So many turns at once are many."""
+
 
 class ReadPace:
-    """Pace of one reader. `is_close`: what was read last came close behind what was read before it."""
+    """Pace of one reader. `is_close`: what was read last was for many, and came close behind what was before it."""
 
     __slots__ = ("_read_at", "is_close")
 
@@ -21,7 +25,7 @@ class ReadPace:
         self.is_close = False
         self._read_at = -math.inf
 
-    def note(self, now: float, *, is_all: bool) -> None:
-        """Note what was read now (monotonic seconds); `is_all` says that nothing was left for another look."""
+    def note(self, now: float, turns: int, *, is_all: bool) -> None:
+        """Note what was read now (monotonic seconds), for so many turns; `is_all`: nothing is left for another look."""
         before, self._read_at = self._read_at, now
-        self.is_close = is_all and now - before < 2 * GATHER_S
+        self.is_close = is_all and turns >= MANY and now - before < 2 * GATHER_S

@@ -93,6 +93,7 @@ class Connection:
             on_close=self._on_close,
             on_oversized=self._on_oversized,
             is_noise=is_echo,
+            turns=lambda: len(self.threads),
         )
         self.threads = Threads(self.channel, number, rpc_timeout_s, self.counters)
         self._requests = ServerRequests(
