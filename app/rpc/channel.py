@@ -114,7 +114,7 @@ class Channel:
 
     `on_notification`, `on_request` and `on_oversized` (a line of more than `MAX_LINE_BYTES`, which is not read) run in
     the reader: they must not block. Lines for which `is_noise` is true are not even parsed. `on_close` runs once, after
-    every waiter has failed. `turns` is how many run. `counters` counts what is odd but survived: unknown ids, malformed lines.
+    every waiter has failed. `turns` is how many run. `counters` counts what is odd: unknown ids, malformed lines.
     """
 
     def __init__(
