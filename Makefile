@@ -10,7 +10,7 @@ WORKERS ?= 4
 PYTEST := $(BIN)/python -m pytest
 
 .PHONY: help run dev unit test test-per-request test-system test-langchain test-browser chaos cov fmt check bench clean
-.PHONY: run-environment dev-environment langchain-environment browser-environment neighbours-environment bench-environment
+.PHONY: run-environment dev-environment langchain-environment browser-environment neighbours-environment bench-environment otel-environment
 
 help:  ## List the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,7 +34,7 @@ test-per-request: dev-environment  ## The tests of what clients see, with a code
 		responses_failures.py responses_input.py responses_kept.py responses_tools.py retry.py \
 		structured_output.py timeouts.py tools.py usage.py)
 
-test-system: dev-environment neighbours-environment test-langchain test-browser  ## Tests with real neighbours; installs what they need; LangChain's and a browser's too
+test-system: dev-environment neighbours-environment otel-environment test-langchain test-browser  ## Tests with real neighbours; installs what they need; LangChain's and a browser's too
 	@(for tool in strace curl promtool shellcheck redis-server nginx caddy systemd-analyze ip npm; do command -v $$tool || exit; done) \
 		>/dev/null || (apt-get update -qq && apt-get install -y -qq --no-install-recommends \
 		strace curl prometheus shellcheck redis-server nginx-light caddy systemd iproute2 npm)
@@ -69,7 +69,7 @@ bench: bench-environment  ## The gateway against hand-written clients of the sam
 	.venv-bench/bin/python -m bench $(BENCH)
 
 clean:  ## Remove the virtual environments and every cache
-	rm -rf .venv .venv-langchain .venv-browser .venv-neighbours .venv-bench .venv-bench-peers .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage
+	rm -rf .venv .venv-langchain .venv-browser .venv-neighbours .venv-otel .venv-bench .venv-bench-peers .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 run-environment:
@@ -86,6 +86,9 @@ browser-environment:
 
 neighbours-environment:
 	$(ENVIRONMENT) .venv-neighbours requirements-neighbours.txt
+
+otel-environment:
+	$(ENVIRONMENT) .venv-otel requirements-otel.txt
 
 bench-environment:
 	$(ENVIRONMENT) .venv-bench requirements-bench.txt

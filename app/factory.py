@@ -44,6 +44,7 @@ from app.observability.gauges import Gauges
 from app.observability.loop_watch import LoopWatch
 from app.observability.metrics import Metrics
 from app.observability.recent import Recent
+from app.observability.span_recorder import SpanRecorder
 from app.observability.trace_buffer import TraceBuffer
 from app.observability.trace_files import folder_of
 from app.observability.usage_recorder import UsageRecorder
@@ -53,6 +54,7 @@ from app.runtime.worker_services import WorkerServices
 from app.settings import (
     BODIES_AT_ONCE,
     Settings,
+    SettingsError,
     advice,
     load_settings,
     read_environment,
@@ -81,7 +83,7 @@ def create_app(
     access = api.access_by_blueprint(protect_models=settings.protect_models)
     services.init_app(app, here)
     request_lifetime.init_app(app, here.counters)
-    request_context.init_app(app, [here.metrics, here.recent, here.usage])
+    request_context.init_app(app, [here.metrics, here.recent, here.usage], worker_services.spans)
     request_target.init_app(app, access)
     cors.init_app(app, settings.cors_origins)  # before auth: a preflight carries no key
     auth.init_app(app, _keys(settings), access)
@@ -118,6 +120,7 @@ def _services(settings: Settings, worker: WorkerServices) -> Services:
         on_replaced=lambda reason: metrics.replacements.labels(reason).inc(),
     )
     worker.traces = _traces(settings, metrics)
+    worker.spans = _spans(settings, metrics) if settings.otel else None
     worker.loop_watch = LoopWatch(metrics)
     worker.answer_store = _answer_store(settings, metrics)
     worker.usage = UsageRecorder(
@@ -176,6 +179,34 @@ def _traces(settings: Settings, metrics: Metrics) -> TraceBuffer:
         metrics.overflows.labels("trace").inc,
         is_on=settings.trace_buffer,
         has_content=settings.trace_content,
+    )
+
+
+def _spans(settings: Settings, metrics: Metrics) -> SpanRecorder:
+    try:
+        from app.observability.otlp import OtlpExporter  # noqa: PLC0415  (loaded only where it is used)
+    except ImportError:
+        raise SettingsError(
+            [
+                "PROXY_OTEL needs OpenTelemetry's packages: .venv/bin/pip install -r requirements-otel.txt."
+            ]
+        ) from None
+    exporter = OtlpExporter(
+        settings.otel_endpoint,
+        settings.otel_headers,
+        settings.otel_timeout_ms / 1000,
+        {
+            "service.name": settings.otel_service_name,
+            "service.version": VERSION,
+            "deployment.environment.name": settings.env,
+        },
+    )
+    results = {True: metrics.spans.labels("exported"), False: metrics.spans.labels("failed")}
+    return SpanRecorder(
+        exporter,
+        metrics.overflows.labels("otel").inc,
+        lambda is_sent, count: results[is_sent].inc(count),
+        is_split=settings.has_several_keys,
     )
 
 

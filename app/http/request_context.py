@@ -11,20 +11,25 @@ from flask import Flask, Response, current_app, request
 from app.http.request_lifetime import CARRIER, current_lifetime, record_if_any
 from app.observability import logs
 from app.observability.requests import Listener, RequestRecord
+from app.observability.span_recorder import SpanRecorder
 
 _API_VERSION = "2020-10-01"
 """What OpenAI calls the version of `/v1` in its own answers."""
 
 _LISTENERS = "request_listeners"
+_SPANS = "request_spans"
 _ACCEPTED_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
-def init_app(app: Flask, listeners: Sequence[Listener] = ()) -> None:
+def init_app(
+    app: Flask, listeners: Sequence[Listener] = (), spans: SpanRecorder | None = None
+) -> None:
     """Give every request a record, every response its headers, and write the canonical line at the very end.
 
-    `listeners` hear of every request.
+    `listeners` hear of every request. Where `spans` are recorded, each request to `/v1` has one.
     """
     app.extensions[_LISTENERS] = listeners
+    app.extensions[_SPANS] = spans
     app.before_request(_begin_record)
     app.after_request(_finish)
     logs.add_fields(_request_id)
@@ -51,6 +56,10 @@ def _begin() -> RequestRecord:
         transport="websocket" if CARRIER in request.environ else None,
         listeners=[*current_app.extensions[_LISTENERS]],
     )
+    spans: SpanRecorder | None = current_app.extensions[_SPANS]
+    if spans is not None and request.path.startswith("/v1/"):
+        record.span = spans.begin(request.headers.get("traceparent"), request.scheme)
+        record.listeners += [record.span] if record.span is not None else []
     current_lifetime().record = record
     return record
 

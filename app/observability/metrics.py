@@ -45,6 +45,7 @@ _OTHER_QUEUES = (
     "background_events",
     "connection",
     "log",
+    "otel",
     "streams",
     "trace",
     "usage",
@@ -146,6 +147,9 @@ class Metrics:
             "Client connections that this side ended.",
             ("reason",),
         )
+        self.spans = make(
+            "codex_spans_total", "Spans that were given to the exporter.", ("result",)
+        )
         self.evictions = make(
             "codex_cache_evictions_total",
             "Entries of a cache that have made room for others.",
@@ -233,6 +237,7 @@ class Metrics:
             (self.overflows, (*OVERFLOWS.values(), *_OTHER_QUEUES)),
             (self.replacements, REPLACEMENTS),
             (self.evictions, CACHES),
+            (self.spans, ("exported", "failed")),
             (self.kept_lookups, LOOKUPS),
             (self.kept_evictions, EVICTIONS),
             (self.warm_lookups, WARMTHS),

@@ -13,6 +13,7 @@ from app.answers.chunks import Cause
 from app.answers.summary import Summary
 from app.backend.request import Model
 from app.observability import labels
+from app.observability.traces import Trace
 
 log = logging.getLogger("codex_api.http")
 
@@ -25,6 +26,19 @@ class Listener(Protocol):
 
     def request_ended(self, record: RequestRecord) -> None:
         """The last byte is gone and the line is written."""
+
+
+class Span(Listener, Protocol):
+    """Place of a request in a trace of OpenTelemetry: see `app.observability.span_recorder`. Nothing of it blocks."""
+
+    def inner(self) -> Span:
+        """Return the place of a background answer of this request."""
+
+    def waited(self, began: float, ended: float) -> None:
+        """Note a wait, in monotonic seconds."""
+
+    def turn_ended(self, record: RequestRecord, trace: Trace) -> None:
+        """Take the finished trace of a turn."""
 
 
 @dataclass(slots=True)
@@ -67,6 +81,7 @@ class RequestRecord:
     is_streaming: bool = False
     is_written: bool = False
     known_models: Sequence[Model] = ()
+    span: Span | None = None
     started: float = field(default_factory=time.monotonic)
     listeners: list[Listener] = field(default_factory=list)
 
@@ -84,9 +99,11 @@ class RequestRecord:
         """Add bytes of the response's body that were handed to the server."""
         self.response_bytes = (self.response_bytes or 0) + count
 
-    def note_wait(self, seconds: float) -> None:
-        """Add time spent in admission: waiting for a slot, or for the child."""
-        self.queue_ms = round((self.queue_ms or 0.0) + seconds * 1000, 1)
+    def note_wait(self, began: float, ended: float) -> None:
+        """Add time spent in admission, waiting for a slot or for the child; in monotonic seconds."""
+        self.queue_ms = round((self.queue_ms or 0.0) + (ended - began) * 1000, 1)
+        if self.span is not None:
+            self.span.waited(began, ended)
 
     def note_answer(self, summary: Summary, reason: Callable[[Cause], str]) -> None:
         """Note what the request was answered with, and what that cost in tokens; `reason` words the end."""
@@ -129,6 +146,7 @@ _HIDDEN = {
     "looked_up_bytes",
     "is_written",
     "known_models",
+    "span",
     "started",
     "listeners",
 }

@@ -159,6 +159,16 @@ class Trace:
         self.document.update(duration_ms=self._ms(now), outcome=outcome)
 
     @property
+    def started(self) -> float:
+        """When the turn was asked for, in monotonic seconds."""
+        return self._started
+
+    @property
+    def call_count(self) -> int:
+        """How many calls the document shows."""
+        return len(self._calls)
+
+    @property
     def is_ordinary(self) -> bool:
         """True for a turn that was answered, as nearly all are."""
         return self.document.get("outcome") == COMPLETED and not self.document.get("error_code")

@@ -38,7 +38,7 @@ class MetricsObserver(NullObserver):
 
 
 class TracingObserver(MetricsObserver):
-    """Counts one turn, and keeps a trace of it."""
+    """Counts one turn, and keeps a trace of it: for the buffer, for spans, or for both."""
 
     def __init__(self, metrics: Metrics, record: RequestRecord, buffer: TraceBuffer) -> None:
         super().__init__(metrics)
@@ -91,7 +91,10 @@ class TracingObserver(MetricsObserver):
         document["error_code"] = document.get("error_code") or labels.loggable_code(
             record.error_code
         )
-        self._buffer.add(self._trace)
+        if self._buffer.is_on:
+            self._buffer.add(self._trace)
+        if record.span is not None:
+            record.span.turn_ended(record, self._trace)
 
 
 class HttpRequestObserver:
@@ -109,7 +112,7 @@ class HttpRequestObserver:
         try:
             yield
         finally:
-            self._record.note_wait(time.monotonic() - began)
+            self._record.note_wait(began, time.monotonic())
 
     def retried(self, facts: TurnFacts, error: GatewayError) -> None:
         """Log it: a stream has left its request context, so the line is given its id here."""
@@ -133,6 +136,6 @@ class HttpRequestObserver:
 
     def turn(self) -> TurnObserver:
         """Return the observer of one more turn."""
-        if self._traces.is_on:
+        if self._traces.is_on or self._record.span is not None:
             return TracingObserver(self._metrics, self._record, self._traces)
         return MetricsObserver(self._metrics)

@@ -15,6 +15,7 @@ from app.backend.engine import Engine
 from app.errors import Draining
 from app.http.background_answers import BackgroundAnswers
 from app.observability.loop_watch import LoopWatch
+from app.observability.span_recorder import SpanRecorder
 from app.observability.trace_buffer import TraceBuffer
 from app.observability.usage_recorder import UsageRecorder
 from app.process.lifecycle import LastExit
@@ -47,6 +48,7 @@ class WorkerServices:
         self.shared = SharedState.private()
         self.worker_generation = 0
         self.traces: TraceBuffer | None = None
+        self.spans: SpanRecorder | None = None
         self.loop_watch: LoopWatch | None = None
         self.answer_store: AnswerStore | None = None
         self.usage: UsageRecorder | None = None
@@ -72,6 +74,8 @@ class WorkerServices:
             gevent.spawn(self._demo.run)
         if self.traces is not None:
             self.traces.start()
+        if self.spans is not None:
+            self.spans.start()
         if self.loop_watch is not None:
             self.loop_watch.start()
         if self.answer_store is not None:
@@ -164,6 +168,8 @@ class WorkerServices:
         gevent.joinall(ends)
         if self.traces is not None:  # after the child, whose end ends turns
             self.traces.stop()
+        if self.spans is not None:
+            self.spans.stop()
         if self.loop_watch is not None:
             self.loop_watch.stop()
         if self.usage is not None:  # before the store, which it writes to

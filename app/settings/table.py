@@ -127,6 +127,11 @@ class Settings:
     few_roots: bool = _var("CODEX_FEW_ROOTS", "true", values.flag, "Trust only the few certificates that OpenAI's hosts need, once a handshake with each has proven them; false for the system's whole store.")
     trace_buffer: bool = _var("PROXY_TRACE_BUFFER", "true", values.flag, "Keep a trace of each of the last turns below CODEX_HOME, without content.")
     trace_content: bool = _var("PROXY_TRACE_CONTENT", "false", values.flag, "Write prompts, answers and tool arguments into the traces, too; refused where PROXY_ENV is prod.")
+    otel: bool = _var("PROXY_OTEL", "false", values.flag, "Send spans of requests and turns to an OpenTelemetry collector; needs the packages of requirements-otel.txt.")
+    otel_endpoint: str = _var("OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:4318", values.collector_url, "The collector that spans are sent to, over OTLP/HTTP, at /v1/traces below this address.")
+    otel_headers: Mapping[str, str] = _var("OTEL_EXPORTER_OTLP_HEADERS", "", values.headers, "Headers of what is sent there, such as its key: name=value,name=value.", secret=True)
+    otel_timeout_ms: int = _var("PROXY_OTEL_TIMEOUT_MS", "10000", values.milliseconds, "Longest time for a batch of spans to be taken, with all tries.")
+    otel_service_name: str = _var("OTEL_SERVICE_NAME", "codex-api", values.text, "What the service is called in spans.")
     log_level: str = _var("LOG_LEVEL", "info", values.one_of("debug", "info", "warning", "error"), "Least severe level that is logged.")
     log_format: str = _var("LOG_FORMAT", "auto", values.one_of("auto", "json", "text"), "What the lines of the log look like; auto is text at a terminal, and JSON elsewhere.")
     # fmt: on

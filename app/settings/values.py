@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 ROOT = Path(__file__).resolve().parents[2]
 """The checkout: relative paths in settings start here, wherever the service was started from."""
@@ -137,7 +137,16 @@ def upstream_url(value: str) -> str:
     """Take the address of a Responses API, or nothing; without a slash at the end."""
     if not value:
         return ""
-    expected = "an address like https://host/v1"
+    return _http_address(value, "https://host/v1", "CODEX_UPSTREAM_API_KEY is")
+
+
+def collector_url(value: str) -> str:
+    """Take the address of an OTLP collector; without a slash at the end."""
+    return _http_address(value, "http://host:4318", "OTEL_EXPORTER_OTLP_HEADERS are")
+
+
+def _http_address(value: str, example: str, for_keys: str) -> str:
+    expected = f"an address like {example}"
     try:
         parts = urlsplit(value)
         is_whole = bool(parts.hostname) and parts.port != 0
@@ -147,7 +156,7 @@ def upstream_url(value: str) -> str:
     if parts.scheme not in {"http", "https"} or not is_whole or set(value) & set(" \t?#"):
         raise ValueError(expected)
     if parts.username or parts.password:
-        raise ValueError("an address without a key in it (CODEX_UPSTREAM_API_KEY is for that)")
+        raise ValueError(f"an address without a key in it ({for_keys} for that)")
     return value.rstrip("/")
 
 
@@ -202,6 +211,23 @@ def named(what: str) -> Callable[[str], Mapping[str, str]]:
         return keys
 
     return parse
+
+
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_HEADER_VALUE = re.compile(r"[!-~]([ -~]*[!-~])?")
+
+
+def headers(value: str) -> Mapping[str, str]:
+    """Take HTTP headers as OpenTelemetry writes them: `name=value,name=value`, values percent-encoded where need be."""
+    expected = "name=value,name=value with names and values of HTTP headers"
+    found: dict[str, str] = {}
+    for entry in filter(None, (part.strip() for part in value.split(","))):
+        name, separator, encoded = entry.partition("=")
+        name, text = name.strip().lower(), unquote(encoded.strip())
+        if not separator or not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(text):
+            raise ValueError(expected)
+        found[name] = text
+    return found
 
 
 def origins(value: str) -> tuple[str, ...]:

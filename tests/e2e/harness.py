@@ -192,12 +192,13 @@ def start_gateway(
     *,
     app: str = "wsgi:app",
     starter: str = "",
+    python: str = sys.executable,
     **settings: str,
 ) -> Gateway:
     """Start gunicorn as the README says, with every setting given, so that no `.env` reaches a test.
 
     Its output goes to `gateway.log` in the folder; to `log_to` if that is given, for who writes this file instead.
-    `starter` are words of a shell that run before it, and end with `exec "$@"`.
+    `starter` are words of a shell that run before it, and end with `exec "$@"`. `python` is that of an environment.
     """
     home = folder / "codex-home"
     environment = {variable.metadata["name"]: "" for variable in VARIABLES}
@@ -226,7 +227,7 @@ def start_gateway(
         process = subprocess.Popen(
             [
                 *(["sh", "-c", starter, "sh"] if starter else []),
-                sys.executable,
+                python,
                 "-m",
                 "gunicorn",
                 "-c",

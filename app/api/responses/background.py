@@ -95,9 +95,16 @@ def respond_in_background(
 
 def _running(plan: AnswerPlan, wire: BackgroundWire, begun: StoredAnswer) -> BackgroundAnswer:
     here, record = services(), current_record()
+    span = None if record.span is None else record.span.inner()
     own = replace(
         record,
-        listeners=[BackgroundListener(here.metrics), here.recent, here.usage],
+        listeners=[
+            BackgroundListener(here.metrics),
+            here.recent,
+            here.usage,
+            *([span] if span else []),
+        ],
+        span=span,
         stream=None,
         is_background=True,
     )

@@ -107,8 +107,8 @@ def test_the_duration_is_from_the_start_to_the_writing() -> None:
 def test_waits_add_up_and_bytes_add_up() -> None:
     record = RequestRecord("req_1", "POST")
     assert (record.queue_ms, record.response_bytes) == (None, None)
-    record.note_wait(0.25)
-    record.note_wait(0.5)
+    record.note_wait(1.0, 1.25)
+    record.note_wait(2.0, 2.5)
     record.count_bytes(3)
     record.count_bytes(4)
     assert (record.queue_ms, record.response_bytes) == (750.0, 7)

@@ -96,11 +96,16 @@ DEFAULTS: dict[str, tuple[str, Any]] = {
     "CODEX_FEW_ROOTS": ("few_roots", True),
     "PROXY_TRACE_BUFFER": ("trace_buffer", True),
     "PROXY_TRACE_CONTENT": ("trace_content", False),
+    "PROXY_OTEL": ("otel", False),
+    "OTEL_EXPORTER_OTLP_ENDPOINT": ("otel_endpoint", "http://localhost:4318"),
+    "OTEL_EXPORTER_OTLP_HEADERS": ("otel_headers", {}),
+    "PROXY_OTEL_TIMEOUT_MS": ("otel_timeout_ms", 10_000),
+    "OTEL_SERVICE_NAME": ("otel_service_name", "codex-api"),
     "LOG_LEVEL": ("log_level", "info"),
     "LOG_FORMAT": ("log_format", "auto"),
 }
 
-FREE_TEXT = {"PROXY_DEFAULT_MODEL"}
+FREE_TEXT = {"OTEL_SERVICE_NAME", "PROXY_DEFAULT_MODEL"}
 
 DAY_MS = [name for name in DEFAULTS if name.endswith("_MS")]
 
@@ -226,12 +231,18 @@ VALID: list[tuple[str, str, Any]] = [
     ("CODEX_FEW_ROOTS", "no", False),
     ("PROXY_TRACE_BUFFER", "no", False),
     ("PROXY_TRACE_CONTENT", "yes", True),
+    ("PROXY_OTEL", "on", True),
+    ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://host:4318/otlp/", "https://host:4318/otlp"),
+    ("OTEL_EXPORTER_OTLP_HEADERS", "X-Key=a%20b, y = c=d,", {"x-key": "a b", "y": "c=d"}),
+    ("OTEL_SERVICE_NAME", "gateway", "gateway"),
     ("LOG_LEVEL", "WARNING", "warning"),
     ("LOG_FORMAT", "json", "json"),
 ]
 
 MS_SENTENCE = "a whole number from 1 to 86400000."
 ADDRESS_SENTENCE = "an address like https://host/v1."
+COLLECTOR_SENTENCE = "an address like http://host:4318."
+HEADERS_SENTENCE = "name=value,name=value with names and values of HTTP headers."
 SECRET_SENTENCE = "an address without a key in it (CODEX_UPSTREAM_API_KEY is for that)."
 NAMED_SENTENCE = "name=key,name=key with every name once."
 MODELS_SENTENCE = "name=model,name=model with every name once."
@@ -405,6 +416,17 @@ INVALID: list[tuple[str, str, str]] = [
     *(("CODEX_CA_CERTIFICATE", text, PEM_SENTENCE) for text in ("/nowhere/ca.pem", "/", __file__)),
     ("CODEX_FEW_ROOTS", "two", FLAG_SENTENCE),
     *((name, "perhaps", FLAG_SENTENCE) for name in ("PROXY_TRACE_BUFFER", "PROXY_TRACE_CONTENT")),
+    ("PROXY_OTEL", "perhaps", FLAG_SENTENCE),
+    ("OTEL_EXPORTER_OTLP_ENDPOINT", "canary:4318", COLLECTOR_SENTENCE),
+    (
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "http://me:canary@host",
+        "an address without a key in it (OTEL_EXPORTER_OTLP_HEADERS are for that).",
+    ),
+    *(
+        ("OTEL_EXPORTER_OTLP_HEADERS", text, HEADERS_SENTENCE)
+        for text in ("canary", "=canary", "a=", "a b=canary", "a=canary%0d%0ab: c", "a=%C3%A9")
+    ),
     ("LOG_LEVEL", "trace", "one of debug, info, warning, error."),
     ("LOG_FORMAT", "xml", "one of auto, json, text."),
 ]
