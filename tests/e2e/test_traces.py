@@ -328,7 +328,7 @@ def test_a_folder_that_cannot_be_written_harms_nothing(
     assert "home" not in answer.text
     (home / "trace-buffer").unlink()
     traces_of(gateway, id_of(gateway.post(ask(upstream.say("x")))))
-    assert len(gateway.events("traces_written_again")) == 1
+    (_,) = wait_until(lambda: gateway.events("traces_written_again"), "that is told")
     assert len(gateway.events("traces_not_written")) == 1
     assert gateway.events("unforeseen_error") == []
 
