@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -35,3 +36,18 @@ def running(script: Path) -> Iterator[dict[str, str]]:
     with started(script) as process:
         assert process.stdout is not None
         yield json.loads(process.stdout.readline())
+
+
+class Remote:
+    """The commands of such a script, called in its process. `facts` is the JSON line that it prints first."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        self._stdin, self._stdout = process.stdin, process.stdout
+        self.facts: dict[str, str] = json.loads(self._stdout.readline())
+
+    def __call__(self, command: str, **arguments: Any) -> Any:
+        self._stdin.write(json.dumps([command, arguments]) + "\n")
+        self._stdin.flush()
+        return json.loads(self._stdout.readline())

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
-from tests.separate_service import running, started
+from tests.separate_service import Remote, running, started
 
 BROWSERS = ("chromium", "google-chrome", "chromium-browser")
 DEADLINE_MS = 30_000
@@ -25,21 +22,6 @@ def service() -> Iterator[dict[str, str]]:
     """The address and the key of a running gateway, and prompts."""
     with running(Path(__file__).with_name("service.py")) as told:
         yield told
-
-
-class Remote:
-    """The commands of `console_service.py`, called in its process. `facts` are its address and its keys."""
-
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        self._stdin, self._stdout = process.stdin, process.stdout
-        self.facts: dict[str, str] = json.loads(self._stdout.readline())
-
-    def __call__(self, command: str, **arguments: Any) -> Any:
-        self._stdin.write(json.dumps([command, arguments]) + "\n")
-        self._stdin.flush()
-        return json.loads(self._stdout.readline())
 
 
 @pytest.fixture(scope="session")

@@ -38,7 +38,7 @@ class Service:
         self._gateway.wait_ready()
 
     def facts(self) -> dict[str, str]:
-        return {"url": self._gateway.url, "key": KEY, "admin": ADMIN_KEY}
+        return {"url": self._gateway.url, "key": KEY, "admin": ADMIN_KEY, "second": SECOND_KEY}
 
     def play(self, script: Any) -> str:
         return self._upstream.play(script)
