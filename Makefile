@@ -8,8 +8,10 @@ ABOUT_TO_SERVE := PYTHONDONTWRITEBYTECODE=1 exec $(BIN)/python scripts/first_run
 
 WORKERS ?= 4
 PYTEST := $(BIN)/python -m pytest
+CHROMIUM := (command -v chromium || command -v google-chrome) >/dev/null || (apt-get update -qq && \
+	apt-get install -y -qq --no-install-recommends chromium)
 
-.PHONY: help run dev unit test test-per-request test-system test-langchain test-browser chaos cov fmt check bench clean
+.PHONY: help run dev unit test test-per-request test-system test-langchain test-browser chaos cov fmt check bench pictures clean
 .PHONY: run-environment dev-environment langchain-environment browser-environment neighbours-environment bench-environment otel-environment
 
 help:  ## List the targets
@@ -44,8 +46,7 @@ test-langchain: dev-environment langchain-environment  ## LangChain's own tests,
 	.venv-langchain/bin/python -m pytest tests/langchain
 
 test-browser: dev-environment browser-environment  ## The page at / and the console in Chromium; installs it
-	@(command -v chromium || command -v google-chrome) >/dev/null || (apt-get update -qq && \
-		apt-get install -y -qq --no-install-recommends chromium)
+	@$(CHROMIUM)
 	.venv-browser/bin/python -m pytest tests/browser
 
 chaos: dev-environment  ## Storms of load and faults, ten thousand requests, many reloads; CHAOS_SEED, CHAOS_SECONDS
@@ -67,6 +68,10 @@ check: dev-environment  ## Style, types, spelling, layer contracts
 
 bench: bench-environment  ## The gateway against hand-written clients of the same child; BENCH="--full --plots plots"
 	.venv-bench/bin/python -m bench $(BENCH)
+
+pictures: dev-environment browser-environment  ## Make docs/pictures anew from running services
+	@$(CHROMIUM)
+	.venv-browser/bin/python -m scripts.pictures
 
 clean:  ## Remove the virtual environments and every cache
 	rm -rf .venv .venv-langchain .venv-browser .venv-neighbours .venv-otel .venv-bench .venv-bench-peers .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage
