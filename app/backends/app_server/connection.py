@@ -55,7 +55,7 @@ class Connection:
     Reports about the account's limits go into `account`; `on_event` is given the events of turns that tell of a failure
     or an end, and must not block.
     `login` says with which login the child was started;
-    `began` is when (monotonic seconds).
+    `began` is when (monotonic seconds). `is_renewing`: it was asked to renew its login, and has not answered.
     """
 
     def __init__(
@@ -75,7 +75,6 @@ class Connection:
         self._child = child
         self.login = login
         self.is_renewing = False
-        """True while it was asked to renew its login, and has not answered."""
         self.began = time.monotonic()
         self.user_agent = ""
         self.models: tuple[Model, ...] = ()
