@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import Any
+from uuid import uuid4
 
 import openai
 import pytest
@@ -308,6 +310,10 @@ def test_a_message_in_many_frames_and_with_the_handshake(
 # Who may open one, and when
 
 
+def lines_of(gateway: Gateway, request_id: str) -> list[dict[str, Any]]:
+    return [line for line in gateway.events("request") if line["request_id"] == request_id]
+
+
 def test_the_handshake_is_refused_as_any_request(gateway: Gateway) -> None:
     for key, status in (("wrong", 401), ("", 401)):
         with pytest.raises(InvalidStatus) as refused:
@@ -315,10 +321,11 @@ def test_the_handshake_is_refused_as_any_request(gateway: Gateway) -> None:
         assert refused.value.response.status_code == status
         assert b'"code":"invalid_api_key"' in (refused.value.response.body or b"")
     for wrong in ({"Sec-WebSocket-Version": "8"}, {"Sec-WebSocket-Key": "short"}):
-        with RawSocket(gateway, headers=wrong) as client:
+        headers = {**wrong, "X-Request-Id": uuid4().hex}
+        with RawSocket(gateway, headers=headers) as client:
             assert client.status == 400
-    refused_lines = [line for line in gateway.events("request") if line["status"] == 400]
-    assert refused_lines[-1]["error_code"] == "INVALID_WEBSOCKET"
+        (line,) = wait_until(partial(lines_of, gateway, headers["X-Request-Id"]), "it is logged")
+        assert line["error_code"] == "INVALID_WEBSOCKET"
 
 
 def test_any_other_get_is_what_it_was(gateway: Gateway) -> None:

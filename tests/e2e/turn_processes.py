@@ -19,8 +19,9 @@ def await_nobody(gateway: Gateway) -> None:
 
 
 def files_of(gateway: Gateway) -> list[str]:
-    found = (path.relative_to(gateway.home) for path in gateway.home.rglob("*"))
-    return sorted(str(path) for path in found if "trace" not in str(path))
+    """What is in CODEX_HOME, but for traces and the store, which are the gateway's own and written when they are."""
+    found = (str(path.relative_to(gateway.home)) for path in gateway.home.rglob("*"))
+    return sorted(path for path in found if "trace" not in path and "/answers-" not in path)
 
 
 def descriptors(gateway: Gateway) -> int:
