@@ -132,7 +132,7 @@ class Recent:
             code = labels.limited_code(record.error_code, record.limited_by)
             minute.errors[code] += 1
             self._last[code] = _Last(now, record.route, record.request_id)
-        if record.model is not None:
+        if record.model is not None and not record.is_handed_over:
             _count_answer(minute, record)
 
     def _minute(self, now: float) -> _Minute:

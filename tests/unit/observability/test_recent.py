@@ -64,6 +64,8 @@ ANSWERED = {"p50": 107.6, "p95": 107.6}
             },
         ),
         ({"model": "m", "is_background": True}, {"duration_ms": ANSWERED}),
+        # The request that began it ends in a moment, or with the stream that follows it: it is no answer of its own.
+        ({"model": "m", "is_handed_over": True}, {"requests": 1}),
     ],
 )
 def test_what_a_request_leaves(known: dict[str, Any], left: dict[str, Any]) -> None:
