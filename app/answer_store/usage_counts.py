@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from operator import itemgetter
 from typing import NamedTuple
 
 OTHER = "other"
@@ -130,8 +131,8 @@ _NOTHING = Counts()
 
 def in_order(rows: UsageRows) -> dict[RowName, Counts]:
     """Return rows with the newest day first, then by key and model: one more than are read at most."""
-    names = sorted(rows, key=lambda name: (name.key, name.model))
-    names.sort(key=lambda name: name.day, reverse=True)
+    names = sorted(rows)
+    names.sort(key=itemgetter(0), reverse=True)
     return {name: rows[name] for name in names[: MOST_ROWS_READ + 1]}
 
 

@@ -14,6 +14,7 @@ from app.answer_store.calls import Problem
 from app.answer_store.look import look_at
 from app.answer_store.redis_store import RedisStore
 from app.answer_store.stored_answer import HOLD_S, MOST_CHAIN_ANSWERS, Hooks, StoredAnswer
+from app.answer_store.usage_counts import Counts, RowName, UsageBatch, UsageQuery
 from app.errors import ContextLengthExceeded, StoreFailed
 from tests.e2e.harness import wait_until
 from tests.fakes.redis_server import PASSWORD, RedisServer
@@ -237,3 +238,16 @@ def test_only_who_works_on_it_says_how_it_ended(redis: RedisServer, make: MakeSt
     assert not one.hold("ann", "resp_1", "me")
     assert not one.settle(stored("resp_2"), "me")
     assert other.get("ann", "resp_2") is None
+
+
+def test_usage_is_added_once_and_read_with_the_newest_day_first(make: MakeStore) -> None:
+    one, other = make(), make()
+    days = ("2026-11-28", "2026-11-29", "2026-11-30")
+    names = [RowName(day, key, "m") for day in days for key in ("bob", "ann")]
+    batch = UsageBatch("w", 1, dict.fromkeys(names, Counts(1, 0, 7)), days[0], 90)
+    for store in (one, one, other):
+        store.add_usage(batch)
+    found = other.usage(UsageQuery(days[1], days[2]))
+    assert list(found) == [names[5], names[4], names[3], names[2]]
+    assert set(found.values()) == {Counts(1, 0, 7)}
+    assert list(one.usage(UsageQuery(days[0], days[2], key="bob"))) == names[4::-2]
