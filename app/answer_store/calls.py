@@ -47,9 +47,12 @@ class Calls:
         self._reading, self._writing = Outage(), Outage()
         self._limiter = LogRateLimiter()
 
-    def make(self, call: str, work: Callable[[], T]) -> T:
-        """Return what `work` does; it raises `Problem`. Raises `StoreFailed`. Blocks for `CALL_S` at most."""
-        if not self._outage(call).may_try():
+    def make(self, call: str, work: Callable[[], T], *, is_last: bool = False) -> T:
+        """Return what `work` does; it raises `Problem`. Raises `StoreFailed`. Blocks for `CALL_S` at most.
+
+        One that `is_last` waits for no pause of an outage.
+        """
+        if not is_last and not self._outage(call).may_try():
             self._hooks.on_call(call, "failed")
             raise _failed()
         try:

@@ -48,7 +48,7 @@ class NoStore:
         """Find nothing."""
         return False
 
-    def add_usage(self, batch: UsageBatch) -> int:
+    def add_usage(self, batch: UsageBatch, *, is_last: bool = False) -> int:
         """Add counts, which end with the worker; return how many requests found no row of their own."""
         before = self._usage.displaced
         self._usage.forget(batch.oldest)

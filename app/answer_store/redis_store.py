@@ -177,14 +177,14 @@ class RedisStore:
 
         return bool(self._calls.make("delete", work if is_id(id_) else _nothing))
 
-    def add_usage(self, batch: UsageBatch) -> int:
+    def add_usage(self, batch: UsageBatch, *, is_last: bool = False) -> int:
         """Add counts once; return how many requests found no row of their own. Raises `StoreFailed`. Blocks."""
 
         def work() -> int:
             with _problems():
                 return redis_usage.add(self._redis, batch)
 
-        return self._calls.make("add_usage", work)
+        return self._calls.make("add_usage", work, is_last=is_last)
 
     def usage(self, query: UsageQuery) -> dict[RowName, Counts]:
         """Return rows of usage, the newest day first. Raises `StoreFailed`. Blocks."""

@@ -131,9 +131,13 @@ class SqliteStore:
         """Return True while somebody works on an answer. Raises `StoreFailed`. Blocks."""
         return bool(self._calls.make("is_held", lambda: self._find(owner, self._file.is_held, id_)))
 
-    def add_usage(self, batch: UsageBatch) -> int:
+    def add_usage(self, batch: UsageBatch, *, is_last: bool = False) -> int:
         """Add counts once; return how many requests found no row of their own. Raises `StoreFailed`. Blocks."""
-        return self._calls.make("add_usage", lambda: self._run("", self._file.add_usage, batch))
+
+        def work() -> int:
+            return self._run("", self._file.add_usage, batch)
+
+        return self._calls.make("add_usage", work, is_last=is_last)
 
     def usage(self, query: UsageQuery) -> dict[RowName, Counts]:
         """Return rows of usage, the newest day first. Raises `StoreFailed`. Blocks."""

@@ -135,8 +135,11 @@ class AnswerStore(Protocol):
     def is_held(self, owner: str, id_: str) -> bool:
         """Return True while somebody works on an answer. Raises `StoreFailed`."""
 
-    def add_usage(self, batch: UsageBatch) -> int:
-        """Add counts once; return how many requests found no row of their own. Raises `StoreFailed`."""
+    def add_usage(self, batch: UsageBatch, *, is_last: bool = False) -> int:
+        """Add counts once; return how many requests found no row of their own. Raises `StoreFailed`.
+
+        `is_last`: also where the store has just failed, since nobody comes again.
+        """
 
     def usage(self, query: UsageQuery) -> dict[RowName, Counts]:
         """Return rows of usage, the newest day first: one more than `MOST_ROWS_READ` at most. Raises `StoreFailed`."""

@@ -64,7 +64,7 @@ class UsageRecorder:
         self._tally = Tally()
         self._unsure: UsageBatch | None = None  # not written, or not known to be
         self._lock = RLock()
-        self._wake, self._hurry = Event(), Event()
+        self._wake = Event()
         self._greenlet: gevent.Greenlet[[], None] | None = None
 
     @property
@@ -97,7 +97,7 @@ class UsageRecorder:
         if self._greenlet is not None:
             self._greenlet.kill(block=False)
         with gevent.Timeout(_STOP_S, False):  # type: ignore[arg-type]  # False: it ends the block without an error
-            self._try_to_write()
+            self._try_to_write(is_last=True)
         if lost := self._waiting():
             log.error("usage_lost", extra={"requests": lost})
 
@@ -121,24 +121,24 @@ class UsageRecorder:
             if not self._try_to_write():
                 self._wake.set()
 
-    def _try_to_write(self) -> bool:
+    def _try_to_write(self, *, is_last: bool = False) -> bool:
         try:
-            self._write()
+            self._write(is_last=is_last)
         except StoreFailed:  # logged and counted by the store
             return False
         return True
 
-    def _write(self) -> None:
+    def _write(self, *, is_last: bool = False) -> None:
         """Write what waits by now. Blocks; raises `StoreFailed`."""
         with self._lock:
             if self._unsure is not None:
-                self._add(self._unsure)
+                self._add(self._unsure, is_last=is_last)
             if self._tally.rows:
                 self._unsure = self._next_batch()
-                self._add(self._unsure)
+                self._add(self._unsure, is_last=is_last)
 
-    def _add(self, batch: UsageBatch) -> None:
-        displaced = self._store.add_usage(batch)
+    def _add(self, batch: UsageBatch, *, is_last: bool) -> None:
+        displaced = self._store.add_usage(batch, is_last=is_last)
         self._unsure = None
         if displaced:
             self._on_displaced(displaced)

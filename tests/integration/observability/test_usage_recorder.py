@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +42,12 @@ class Unsure(NoStore):
         self.added: list[UsageBatch] = []
         self._numbers: dict[str, int] = {}
 
-    def add_usage(self, batch: UsageBatch) -> int:
+    def add_usage(self, batch: UsageBatch, *, is_last: bool = False) -> int:
         is_new = self._numbers.get(batch.writer, 0) < batch.number
         if is_new and (self.is_done or not self.fails):
             self._numbers[batch.writer] = batch.number
             self.added.append(batch)
-            super().add_usage(batch)
+            super().add_usage(batch, is_last=is_last)
         if self.fails:
             self.fails -= 1
             raise StoreFailed("not now")
@@ -125,6 +127,29 @@ def test_a_stop_writes_what_waits(make: MakeStore) -> None:
     recorder.stop()
     assert make().usage(UsageQuery(TODAY, TODAY)) == {
         RowName(TODAY, "ann", "gpt-5.5"): Counts(1, 0, 3)
+    }
+
+
+def test_a_stop_writes_also_right_after_the_store_has_failed(
+    make: MakeStore, tmp_path: Path
+) -> None:
+    store = make()
+    recorder = UsageRecorder(store, 90, clock=Clock())
+    end(recorder, prompt_tokens=3)
+    recorder.read(1)
+    (path,) = (tmp_path / "gateway").glob("answers-*.sqlite")
+    end(recorder, prompt_tokens=4)
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("begin immediate")
+        with pytest.raises(StoreFailed):
+            recorder.read(1)
+        end(recorder, prompt_tokens=5)
+        other.execute("rollback")
+    with pytest.raises(StoreFailed):  # nobody asks it again so soon
+        recorder.read(1)
+    recorder.stop()
+    assert make().usage(UsageQuery(TODAY, TODAY)) == {
+        RowName(TODAY, "ann", "gpt-5.5"): Counts(3, 0, 12)
     }
 
 
