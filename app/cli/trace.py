@@ -37,7 +37,8 @@ def trace(request_id: str | None, *, as_json: bool) -> None:
         lines = list(chain.from_iterable(["", *timeline(document)] for document in found))[1:]
     else:
         give_up(
-            "There is no trace of this request. To list those there are: .venv/bin/flask --app wsgi codex trace"
+            "There is no trace of this request. A busy gateway writes those of answers up to half a minute late; GET "
+            "/internal/traces has them at once. To list those there are: .venv/bin/flask --app wsgi codex trace"
         )
     say(found, lines, as_json=as_json)
 

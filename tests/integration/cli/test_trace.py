@@ -66,6 +66,7 @@ def test_an_id_without_a_trace(operator: Operator, request_id: str) -> None:
     done = operator.types("trace", request_id)
     assert (done.returncode, done.stdout) == (1, "")
     assert "There is no trace of this request." in done.stderr
+    assert "GET /internal/traces has them at once." in done.stderr
 
 
 def test_a_folder_that_cannot_be_read(operator: Operator) -> None:
