@@ -176,7 +176,8 @@ class Recent:
 def _count_answer(minute: _Minute, record: RequestRecord) -> None:
     if record.ttft_ms is not None:
         minute.first_token.add(record.ttft_ms)
-    if record.error_code is None and record.duration_ms is not None:
+    is_whole = record.outcome == "completed" and record.error_code is None
+    if is_whole and record.duration_ms is not None:
         minute.duration.add(record.duration_ms)
     minute.input += record.prompt_tokens or 0
     minute.cached += record.cached_tokens or 0

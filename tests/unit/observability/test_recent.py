@@ -64,6 +64,8 @@ ANSWERED = {"p50": 107.6, "p95": 107.6}
             },
         ),
         ({"model": "m", "is_background": True}, {"duration_ms": ANSWERED}),
+        ({"model": "m", "outcome": "client_left"}, {"requests": 1}),
+        ({"model": "m", "is_background": True, "outcome": "cancelled"}, {}),
         # The request that began it ends in a moment, or with the stream that follows it: it is no answer of its own.
         ({"model": "m", "is_handed_over": True}, {"requests": 1}),
     ],
