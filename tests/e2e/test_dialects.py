@@ -168,6 +168,7 @@ def test_a_hundred_that_leave_and_a_hundred_that_stay_leave_nothing_behind(
     marker, held = upstream.say("a"), upstream.play(HELD)
     gateway.post(ask(marker))
     await_nobody(gateway)
+    assert gateway.get("/internal/usage").ok  # now the store is open
     files, open_before = files_of(gateway), descriptors(gateway)
     for round_ in range(ROUNDS):
         leaving = [send(gateway.port, held, ROUTES[at % 2], stream=True) for at in range(10)]
