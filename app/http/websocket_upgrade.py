@@ -74,6 +74,17 @@ def _accepted() -> str:
             f"Invalid 'Sec-WebSocket-Version': this gateway speaks version {_VERSION} of the WebSocket protocol.",
             code="INVALID_WEBSOCKET",
         )
+    if request.environ["SERVER_PROTOCOL"] == "HTTP/1.0":
+        raise InvalidRequest(
+            "A WebSocket is opened over HTTP/1.1 (RFC 6455, section 4.1), and this is HTTP/1.0: a proxy in between may "
+            "have to be told.",
+            code="INVALID_WEBSOCKET",
+        )
+    if request.content_length or "HTTP_TRANSFER_ENCODING" in request.environ:
+        raise InvalidRequest(
+            "The handshake of a WebSocket has no body: what follows it are frames.",
+            code="INVALID_WEBSOCKET",
+        )
     key = given.get("Sec-WebSocket-Key", "")
     if not _is_key(key):
         raise InvalidRequest(

@@ -328,6 +328,21 @@ def test_the_handshake_is_refused_as_any_request(gateway: Gateway) -> None:
         assert line["error_code"] == "INVALID_WEBSOCKET"
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"version": "1.0"},
+        {"headers": {"Content-Length": "5"}, "ahead": b"hello"},
+        {"headers": {"Transfer-Encoding": "chunked"}, "ahead": b"0\r\n\r\n"},
+    ],
+)
+def test_a_handshake_in_an_old_version_or_with_a_body_is_refused(
+    gateway: Gateway, wrong: dict[str, Any]
+) -> None:
+    with RawSocket(gateway, **wrong) as client:
+        assert client.status == 400
+
+
 def test_any_other_get_is_what_it_was(gateway: Gateway) -> None:
     plain = gateway.get(PATH)
     assert (plain.status_code, plain.json()["error"]["code"]) == (405, "method_not_supported")

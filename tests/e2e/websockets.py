@@ -111,13 +111,14 @@ class RawSocket:
         ahead: bytes = b"",
         room: int = 0,
         headers: Mapping[str, str] = MappingProxyType({}),
+        version: str = "1.1",
     ) -> None:
         self.socket = socket.socket()
         if room:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, room)
         self.socket.settimeout(DEADLINE_S)
         self.socket.connect(("127.0.0.1", gateway.port))
-        self.socket.sendall(handshake(headers) + ahead)
+        self.socket.sendall(handshake(headers, version) + ahead)
         self._file = self.socket.makefile("rb")
         self.head = b"".join(iter(self._file.readline, b"\r\n"))
 
@@ -171,7 +172,7 @@ class RawSocket:
         self.close()
 
 
-def handshake(headers: Mapping[str, str]) -> bytes:
+def handshake(headers: Mapping[str, str], version: str = "1.1") -> bytes:
     given = {
         "Host": "test",
         "Authorization": f"Bearer {KEY}",
@@ -182,7 +183,7 @@ def handshake(headers: Mapping[str, str]) -> bytes:
         **headers,
     }
     lines = [
-        f"GET {PATH} HTTP/1.1",
+        f"GET {PATH} HTTP/{version}",
         *(f"{name}: {value}" for name, value in given.items() if value),
     ]
     return ("\r\n".join(lines) + "\r\n\r\n").encode()
