@@ -134,11 +134,11 @@ class WebSocketConnection:
     def _take(self, events: Iterable[ProtocolEvent]) -> bool:
         """Take all that has come; return True if more may come."""
         for count, event in enumerate(events, 1):
-            if count % _EVENTS_AT_ONCE == 0:
-                self._sock.queue.wait((_LINE, self._sock.caller))
             self._take_one(event)
             if self.has_left:
                 break
+            if count % _EVENTS_AT_ONCE == 0:
+                self._sock.queue.wait((_LINE, self._sock.caller))
         return not self.has_left
 
     def _take_one(self, event: ProtocolEvent) -> None:

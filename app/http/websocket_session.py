@@ -140,6 +140,8 @@ class WebSocketSession(Iterator[bytes]):
                 return _LEFT
             if not connection.skip_rest(self._limits.message_bytes):
                 return _TOO_LONG
+            if self._socket.is_last():  # with old settings, and keys that may be gone
+                return _RESTARTS
 
     def _await_message(self, connection: WebSocketConnection) -> _End | None:
         """Block until there is a message, or return why none is waited for."""
@@ -169,6 +171,8 @@ class WebSocketSession(Iterator[bytes]):
         """Let the application answer a message. Raises `OSError` where the client does not take it."""
         self.stream_id = self.continues = None
         self._socket.queue.wait(self._socket.caller)  # as every request of the caller's does
+        if connection.has_left:
+            return
         head = _Head()
         environ = {
             **self._environ,

@@ -77,7 +77,8 @@ class ClientSocket(socket):
     `cut_reason` says why this side ended it: `silent`, `slow_head`, `slow_reader`; `caller` is the name of the key that
     its latest request came with, None for a stranger. `is_rested`: no other request came shortly before this one.
     `upgraded` is what speaks another protocol on it, whose `end()` must not block; `take_ahead` returns what was read
-    of that with the head, and `idle` has all connections of the worker that only wait.
+    of that with the head, and `idle` has all connections of the worker that only wait. `is_last` returns True where the
+    worker leaves, so that what is answered now is the last.
     """
 
     __slots__ = (
@@ -90,6 +91,7 @@ class ClientSocket(socket):
         "cut_reason",
         "deadlines",
         "idle",
+        "is_last",
         "is_rested",
         "queue",
         "take_ahead",
@@ -106,6 +108,7 @@ class ClientSocket(socket):
         self.idle: IdleConnections[Any] | None = None
         self.take_ahead: Callable[[], bytes] = bytes
         self.upgraded: Any = None
+        self.is_last: Callable[[], bool] = bool
         self._phase = Phase.BODY
         self._deadline = 0.0
         self._has_turn = False

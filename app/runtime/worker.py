@@ -87,6 +87,7 @@ class Worker(GeventWorker):
         self._idle: IdleConnections[ClientSocket] = IdleConnections()
         self._strangers: IdleConnections[ClientSocket] = IdleConnections()
         self._is_full = lambda: self.is_full  # one object for all requests
+        self._is_leaving = lambda: not self.alive
 
     def init_process(self) -> None:
         """Serve; from here on nothing changes the settings, which gunicorn looks up again and again."""
@@ -113,7 +114,7 @@ class Worker(GeventWorker):
     def handle(self, listener: Any, client: Any, addr: Any) -> None:
         """Serve one connection to its end."""
         self._idle.add(client, time.monotonic(), was_served=False)
-        client.idle = self._idle
+        client.idle, client.is_last = self._idle, self._is_leaving
         try:
             with suppress(OSError):  # the client has gone, which gunicorn will see, too
                 client.await_turn()  # what gunicorn makes for a connection costs more than to accept it

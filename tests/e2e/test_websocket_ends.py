@@ -167,10 +167,14 @@ def test_a_reload_lets_answers_end_and_closes_what_is_idle(
         wait_reloads(gateway, 1)
         with ThreadPoolExecutor(50) as pool:
             assert {code for code, _ in pool.map(code_of, opened[1:])} == {1012}
+        send(opened[0], input=upstream.say("later"))
         upstream.control.release(marker)
         assert events(opened[0])[-1]["type"] == "response.completed"
-        code, reason = code_of(opened[0])
-        assert (code, "Connect again" in reason) == (1012, True)
+        with pytest.raises(ConnectionClosed) as closed:
+            opened[0].recv(DEADLINE_S)  # what comes later is for the next worker
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 1012
+        assert "Connect again" in closed.value.rcvd.reason
         with dial(gateway) as client:
             assert whole(client, input=upstream.say("a"))
     finally:
