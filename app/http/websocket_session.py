@@ -146,7 +146,7 @@ class WebSocketSession(Iterator[bytes]):
     def _await_message(self, connection: WebSocketConnection) -> _End | None:
         """Block until there is a message, or return why none is waited for."""
         idle_until = time.monotonic() + self._limits.idle_s
-        self._socket.idle.add(self._socket, time.monotonic(), was_served=True)
+        self._socket.idle.add_upgraded(self._socket, time.monotonic())
         try:
             while True:
                 now = time.monotonic()

@@ -7,6 +7,7 @@ import signal
 import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -323,3 +324,24 @@ def test_handshakes_in_one_packet_with_what_follows(gateway: Gateway) -> None:
         assert client.status == 101
         assert client.closed_with() == 1002
     assert json.dumps(gateway.events("request")[-1]).count("maintenance") == 0
+
+
+def test_strangers_do_not_displace_one_that_is_idle(make_gateway: Any, upstream: Upstream) -> None:
+    gateway: Gateway = make_gateway(starter='ulimit -n 400; exec "$@"')
+    with dial(gateway) as client:
+        before = whole(client, input=upstream.say("a"), store=False)["id"]
+        opened = [ask_as_stranger(gateway) for _ in range(500)]
+        assert total(scrape(gateway), "codex_connections_cut_total", reason="made_room") > 0
+        assert whole(client, input=upstream.say("b"), store=False, previous_response_id=before)
+        for one in opened:
+            one.close()
+    await_nothing_left(gateway)
+
+
+def ask_as_stranger(gateway: Gateway) -> socket.socket:
+    """A connection that is kept open once it was refused, or was closed."""
+    client = socket.create_connection(("127.0.0.1", gateway.port), DEADLINE_S)
+    with suppress(OSError):
+        client.sendall(b"GET /v1/models HTTP/1.1\r\nHost: a\r\n\r\n")
+        client.recv(65536)
+    return client

@@ -12,6 +12,23 @@ def test_strangers_go_before_the_known_and_the_longest_waiting_first() -> None:
     assert len(waiting) == 0
 
 
+def test_upgraded_ones_go_only_where_nothing_else_waits() -> None:
+    waiting: IdleConnections[str] = IdleConnections()
+    waiting.add_upgraded("upgraded early", 1)
+    waiting.add_upgraded("upgraded late", 3)
+    waiting.add("stranger", 9, was_served=False)
+    waiting.add("known", 9, was_served=True)
+    assert waiting.take_longest(5, 5) is None, "the others may be taken in a moment"
+    taken = [waiting.take_longest(9, 9) for _ in range(3)]
+    assert taken == ["stranger", "known", "upgraded early"]
+    assert len(waiting) == 1
+    assert waiting.take_longest(9, 2) is None
+    assert waiting.take_since(3) == ["upgraded late"]
+    waiting.add_upgraded("again", 4)
+    waiting.remove("again")
+    assert len(waiting) == 0
+
+
 def test_one_that_asks_something_is_not_taken() -> None:
     waiting: IdleConnections[str] = IdleConnections()
     waiting.add("a", 1, was_served=True)
