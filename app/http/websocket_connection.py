@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from itertools import islice
 from typing import Any
 
 import gevent
@@ -28,6 +29,7 @@ _AHEAD_BYTES = 64 * 1024
 _AHEAD_PIECES = 256
 """What is read of messages that nobody takes yet."""
 
+_SHORT_BYTES = 1024
 _LINE = "frames"
 """Where the connections of one caller wait for the loop between so many events."""
 
@@ -102,6 +104,18 @@ class WebSocketConnection:
         self._ahead_bytes -= len(data)
         self._room.set()
         return data
+
+    def skip_short(self, is_one: Callable[[bytes], bool]) -> bool:
+        """Take the next message if it `is_one`, short, and there in one piece; return whether it was."""
+        match [*islice(self._pieces, 2)]:
+            case [bytes(piece), None] if len(piece) <= _SHORT_BYTES and is_one(piece):
+                pass
+            case _:
+                return False
+        self._is_within = True
+        while self.read(_SHORT_BYTES):
+            pass
+        return True
 
     def _await_piece(self) -> None:
         while not self._pieces:

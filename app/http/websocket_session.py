@@ -59,6 +59,7 @@ class SessionLimits:
 class WebSocketSession(Iterator[bytes]):
     """The body of the response that upgrades a connection: one empty item, then all the rest past gunicorn.
 
+    `is_silent` tells short messages that nobody answers: they are no requests.
     The message at hand says its `stream_id`, and which answer it `continues`. `carried` is its request.
     """
 
@@ -69,6 +70,7 @@ class WebSocketSession(Iterator[bytes]):
         lifetime: RequestLifetime,
         limits: SessionLimits,
         answers: ConnectionAnswers,
+        is_silent: Callable[[bytes], bool],
     ) -> None:
         self.answers = answers
         self.stream_id: str | None = None
@@ -77,6 +79,7 @@ class WebSocketSession(Iterator[bytes]):
         self._application = application
         self._lifetime = lifetime
         self._limits = limits
+        self._is_silent = is_silent
         self._ends_at = time.monotonic() + limits.age_s
         self._socket = environ["gunicorn.socket"]
         self._environ = {
@@ -134,7 +137,6 @@ class WebSocketSession(Iterator[bytes]):
             end = self._await_message(connection)
             if end is not None:
                 return end
-            connection.begin_message()
             self._answer(connection)
             if connection.has_left:
                 return _LEFT
@@ -171,8 +173,9 @@ class WebSocketSession(Iterator[bytes]):
         """Let the application answer a message. Raises `OSError` where the client does not take it."""
         self.stream_id = self.continues = None
         self._socket.queue.wait(self._socket.caller)  # as every request of the caller's does
-        if connection.has_left:
+        if connection.has_left or connection.skip_short(self._is_silent):
             return
+        connection.begin_message()
         head = _Head()
         environ = {
             **self._environ,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import binascii
 from base64 import b64decode
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 from flask import Response, current_app, request
@@ -24,10 +24,10 @@ _VERSION = "13"
 _KEY_BYTES = 16
 
 
-def upgrade() -> Response:
+def upgrade(is_silent: Callable[[bytes], bool]) -> Response:
     """Accept the handshake of the request at hand. Raises `InvalidRequest`, `WorkerBusy`, `OriginNotAllowed`.
 
-    From the response on, each message is a POST to the same path.
+    From the response on, each message is a POST to the same path, but for short ones that are `is_silent`.
     """
     here, record, lifetime = services(), current_record(), current_lifetime()
     bounds = here.websockets
@@ -46,6 +46,7 @@ def upgrade() -> Response:
             Reservation(bounds.answers, owner),
             here.metrics.overflows.labels("websocket_answers").inc,
         ),
+        is_silent,
     )
     response = _Upgrade(session, status=101, direct_passthrough=True)
     del response.headers["Content-Type"]
@@ -62,18 +63,7 @@ class _Upgrade(Response):
         return ClosingIterator(cast("Iterable[bytes]", self.response), self.close)
 
 
-def _accepted() -> str:
-    """Return what the client's key is answered with."""
-    given = request.headers
-    if not cors.allows_page(given.get("Origin"), request.host):
-        raise OriginNotAllowed(
-            "Pages of this origin may not open a WebSocket here (PROXY_CORS_ALLOWED_ORIGINS)."
-        )
-    if given.get("Sec-WebSocket-Version") != _VERSION:
-        raise InvalidRequest(
-            f"Invalid 'Sec-WebSocket-Version': this gateway speaks version {_VERSION} of the WebSocket protocol.",
-            code="INVALID_WEBSOCKET",
-        )
+def _check_request() -> None:
     if request.environ["SERVER_PROTOCOL"] == "HTTP/1.0":
         raise InvalidRequest(
             "A WebSocket is opened over HTTP/1.1 (RFC 6455, section 4.1), and this is HTTP/1.0: a proxy in between may "
@@ -83,6 +73,21 @@ def _accepted() -> str:
     if request.content_length or "HTTP_TRANSFER_ENCODING" in request.environ:
         raise InvalidRequest(
             "The handshake of a WebSocket has no body: what follows it are frames.",
+            code="INVALID_WEBSOCKET",
+        )
+
+
+def _accepted() -> str:
+    """Return what the client's key is answered with."""
+    _check_request()
+    given = request.headers
+    if not cors.allows_page(given.get("Origin"), request.host):
+        raise OriginNotAllowed(
+            "Pages of this origin may not open a WebSocket here (PROXY_CORS_ALLOWED_ORIGINS)."
+        )
+    if given.get("Sec-WebSocket-Version") != _VERSION:
+        raise InvalidRequest(
+            f"Invalid 'Sec-WebSocket-Version': this gateway speaks version {_VERSION} of the WebSocket protocol.",
             code="INVALID_WEBSOCKET",
         )
     key = given.get("Sec-WebSocket-Key", "")

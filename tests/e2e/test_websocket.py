@@ -390,8 +390,12 @@ def test_messages_count_against_the_limits_of_their_key(
     with dial(gateway) as client:
         for _ in range(2):
             whole(client, input=marker)
+            client.send(json.dumps({"type": "response.processed", "response_id": "resp_1"}))
         assert post(gateway, {"input": marker}).status_code == 200
+        client.send(json.dumps({"type": "response.processed", "response_id": "resp_1"}))
         (event,) = ask(client, input=marker)
+        with pytest.raises(TimeoutError):
+            client.recv(0.2)
     assert (event["status"], event["error"]["code"]) == (429, "rate_limit_exceeded")
     assert event["headers"]["x-ratelimit-remaining-requests"] == "0"
     assert int(event["headers"]["retry-after"]) > 0

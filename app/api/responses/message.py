@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import orjson
+
 from app.answers.chunks import Began, Cause, Cost, Ended
 from app.answers.field_errors import invalid_type, invalid_value, missing
 from app.answers.summary import Summary
@@ -36,6 +38,17 @@ class Message:
 
     body: ResponseBody
     generates: bool
+
+
+def is_acknowledgement(data: bytes) -> bool:
+    """Return True for a message that says that a response was read."""
+    if _ACKNOWLEDGED.encode() not in data:
+        return False
+    try:
+        message = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return False
+    return isinstance(message, dict) and message.get("type") == _ACKNOWLEDGED
 
 
 def parse_message(

@@ -15,7 +15,7 @@ from app.answers.plan import AnswerPlan, Prompt, RequestWords
 from app.api.responses import background, kept, listing
 from app.api.responses import described as documents
 from app.api.responses.compact import CompactionWire, compacting, parse_compaction
-from app.api.responses.message import parse_message, prepared
+from app.api.responses.message import is_acknowledgement, parse_message, prepared
 from app.api.responses.request import ResponseBody, ResponseRequest, parse_body, to_request
 from app.api.responses.resource import Heading
 from app.api.responses.wire import BackgroundWire, ResponsesWire
@@ -58,7 +58,7 @@ def create_response() -> Response:
 @described(documents.CONNECT)
 def connect() -> Response:
     """Open a WebSocket, on which each message is a request (OpenAI: WebSocket mode)."""
-    return upgrade()
+    return upgrade(is_acknowledgement)
 
 
 def _answer_message(session: WebSocketSession) -> Response:
