@@ -35,9 +35,6 @@ _RESERVED = 8
 _CHUNK_BYTES = select.PIPE_BUF
 """What a pipe takes whole or not at all, so that the lines of several processes do not tear each other."""
 
-_REST_S = 0.025
-"""How long the thread rests after it has written: each time that it wakes it takes the interpreter from the loop."""
-
 _FLUSH_S = 1.0
 _FLUSH_POLL_S = 0.002
 
@@ -149,7 +146,6 @@ class LineWriter:
                 if self._wake is wake:  # else it was closed meanwhile
                     self._failed += 0 if is_written else len(lines)
                     self._done_bytes += len(data)
-            _sleep(_REST_S)
 
     def _gather(self) -> list[bytes]:
         """Return what goes into one write: as many lines as a pipe takes whole, or a longer one alone."""
