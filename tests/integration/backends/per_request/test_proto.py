@@ -177,8 +177,9 @@ def test_the_real_one_asks_with_the_login_that_it_is_lent(
     accounts: Accounts,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    binary = older_codex()  # which may have to be downloaded
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")  # what it might ask outside fails
-    backend = run_of_accounts(older_codex(), 3600)
+    backend = run_of_accounts(binary, 3600)
     before = home.auth_file.read_bytes()
     assert answer(backend, "x") == "Hi"
     assert accounts.turns == ["access-0"]
