@@ -157,7 +157,9 @@ class Replicas:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
         gateway.process.wait(DEADLINE_S)
-        _, alive = psutil.wait_procs(family[1:], DEADLINE_S)  # until then the kernel takes connections
+        _, alive = psutil.wait_procs(
+            family[1:], DEADLINE_S
+        )  # until then the kernel takes connections
         assert alive == []
 
     def answerers(self, answers: list[requests.Response]) -> list[int]:
