@@ -56,6 +56,23 @@ def found(done: subprocess.CompletedProcess[str]) -> set[tuple[str, str, str]]:
     }
 
 
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[Upstream]:
+    """One of these tests' own: whoever compares reads all that it recorded, again and again."""
+    running = Upstream()
+    yield running
+    assert running.control.state()["errors"] == 0
+    running.close()
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory, upstream: Upstream) -> Iterator[Gateway]:
+    running = start_gateway(tmp_path_factory.mktemp("gateway"), upstream)
+    running.wait_ready()
+    yield running
+    assert running.stop() == 0
+
+
 @pytest.fixture
 def scripted(upstream: Upstream) -> Iterator[None]:
     """The answer to most of the built-in prompts, without the demo's pauses."""
@@ -76,10 +93,10 @@ def twin(tmp_path_factory: pytest.TempPathFactory, upstream: Upstream) -> Iterat
 
 @pytest.mark.usefixtures("scripted")
 def test_two_backends_are_alike_to_the_word(
-    gateway: Gateway, lend_gateway: Callable[..., Gateway], upstream: Upstream, tmp_path: Path
+    gateway: Gateway, make_gateway: Callable[..., Gateway], upstream: Upstream, tmp_path: Path
 ) -> None:
     """Every built-in conversation, with what the upstream was sent."""
-    twin = lend_gateway(PROXY_USE_APP_SERVER="false")
+    twin = make_gateway(PROXY_USE_APP_SERVER="false")
     page, data = tmp_path / "report.html", tmp_path / "report.json"
     recording = ["--upstream-a", upstream.url, "--upstream-b", upstream.url]
     files = ["--html", str(page), "--json", str(data)]
@@ -114,10 +131,10 @@ def test_what_is_built_in_to_be_refused_is_refused(gateway: Gateway, upstream: U
 
 
 def test_another_setting_is_a_difference_with_a_name(
-    gateway: Gateway, lend_gateway: Callable[..., Gateway], tmp_path: Path
+    gateway: Gateway, make_gateway: Callable[..., Gateway], tmp_path: Path
 ) -> None:
     """The demo's answer shows reasoning; an error does not depend on it."""
-    other = lend_gateway(PROXY_REASONING="off")
+    other = make_gateway(PROXY_REASONING="off")
     only = ["--only", "chat-past", "--only", "chat-max", "--only", "error-", "--json", "-"]
     done = runs(tmp_path, gateway.url, other.url, *only, "--repeat", "2", "--warm-up", "0")
     assert done.returncode == 1, done.stdout + done.stderr
@@ -138,11 +155,11 @@ def own(tmp_path: Path, *bodies: Any) -> list[str]:
 
 
 def test_many_clients_at_once_are_measured_on_each_side(
-    gateway: Gateway, lend_gateway: Callable[..., Gateway], upstream: Upstream, tmp_path: Path
+    gateway: Gateway, make_gateway: Callable[..., Gateway], upstream: Upstream, tmp_path: Path
 ) -> None:
     """Scripted upstreams answer at once, whatever they were told before."""
     upstream.control.script("hello.", {"failure": "bad_request"})
-    limited = lend_gateway(PROXY_RATE_LIMIT="6/hour")
+    limited = make_gateway(PROXY_RATE_LIMIT="6/hour")
     only = ["--only", "error-no-messages", "--json", "-", "--warm-up", "0"]
     load_of = ["--clients", "4", "--requests", "20", "--pause", "1"]
     recording = ["--upstream-a", upstream.url, "--upstream-b", upstream.url]
@@ -168,10 +185,10 @@ def test_words_and_upstream_bodies_are_differences_only_where_they_are_asked_for
 
 
 def test_what_the_upstream_is_sent_is_compared(
-    gateway: Gateway, lend_gateway: Callable[..., Gateway], upstream: Upstream, tmp_path: Path
+    gateway: Gateway, make_gateway: Callable[..., Gateway], upstream: Upstream, tmp_path: Path
 ) -> None:
     upstream.control.script("parity-words", {"items": [{"type": "message", "deltas": ["One."]}]})
-    other = lend_gateway(PROXY_REASONING="off")
+    other = make_gateway(PROXY_REASONING="off")
     recording = ["--upstream-a", upstream.url, "--upstream-b", upstream.url]
     done = runs(tmp_path, gateway.url, other.url, *own(tmp_path, ASK), *recording)
     upstream.control.drop("parity-words")

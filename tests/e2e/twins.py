@@ -241,7 +241,9 @@ def key_word(key: str) -> str:
 def _upstream_says(item: Message) -> Any:
     match item["type"]:
         case "message":
-            texts = (part.get("text", part["type"]) for part in item["content"])
+            # A client need not send a refusal back, and an upstream that holds the answer itself has it all the same.
+            parts = [part for part in item["content"] if part["type"] != "refusal"]
+            texts = (part.get("text", part["type"]) for part in parts)
             return item["role"], _squeezed("".join(texts))
         case "function_call":
             return "call", item["name"], _value(item["arguments"])
