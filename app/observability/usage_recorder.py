@@ -126,6 +126,11 @@ class UsageRecorder:
             self._write(is_last=is_last)
         except StoreFailed:  # logged and counted by the store
             return False
+        # A defect of ours: it may cost the counts that it met, and not those of all later requests.
+        except Exception:
+            lost = _requests_of(self._unsure.rows) if self._unsure is not None else 0
+            self._unsure = None
+            log.exception("usage_lost", extra={"requests": lost})
         return True
 
     def _write(self, *, is_last: bool = False) -> None:
@@ -152,12 +157,15 @@ class UsageRecorder:
         return UsageBatch(self._writer, self._number, tally.rows, oldest, self._kept_days)
 
     def _waiting(self) -> int:
-        rows = [*self._tally.rows.values()]
-        rows += self._unsure.rows.values() if self._unsure is not None else ()
-        return sum(counts.requests for counts in rows)
+        unsure = _requests_of(self._unsure.rows) if self._unsure is not None else 0
+        return _requests_of(self._tally.rows) + unsure
 
     def __repr__(self) -> str:
         return f"<UsageRecorder {self._waiting()} requests wait>"
+
+
+def _requests_of(rows: Mapping[RowName, Counts]) -> int:
+    return sum(counts.requests for counts in rows.values())
 
 
 def counts_of(record: RequestRecord) -> Counts:

@@ -202,6 +202,35 @@ def test_what_cannot_be_written_at_the_end_is_said(caplog: pytest.LogCaptureFixt
     assert vars(line)["requests"] == 2
 
 
+class Defective(NoStore):
+    """A store that has a defect, which the first batch meets."""
+
+    met = False
+
+    def add_usage(self, batch: UsageBatch, *, is_last: bool = False) -> int:
+        if not self.met:
+            self.met = True
+            raise KeyError("a defect")
+        return super().add_usage(batch, is_last=is_last)
+
+
+def test_a_defect_costs_what_it_met_and_not_what_follows(caplog: pytest.LogCaptureFixture) -> None:
+    store = Defective()
+    recorder = UsageRecorder(store, 90, clock=Clock(), gather_s=0)
+    recorder.start()
+    end(recorder)
+    with caplog.at_level(logging.ERROR), gevent.Timeout(10):
+        while not caplog.records:
+            gevent.sleep(0.001)
+        end(recorder)
+        while not store.usage(UsageQuery(TODAY, TODAY)):
+            gevent.sleep(0.001)
+    recorder.stop()
+    (line,) = [record for record in caplog.records if record.message == "usage_lost"]
+    assert (vars(line)["requests"], line.exc_info is not None) == (1, True)
+    assert [counts.requests for counts in store.usage(UsageQuery(TODAY, TODAY)).values()] == [1]
+
+
 def test_days_end_at_midnight_in_utc_and_go_when_they_are_old(make: MakeStore) -> None:
     clock = Clock()
     store = make()
