@@ -65,6 +65,7 @@ def _question_options(parser: argparse.ArgumentParser) -> None:
     add("--flood", type=int, default=20_000, help="deltas of the one long stream; 0: none")
     add("--sides", default="gateway,cold,warm,kept", help=f"of {','.join(measurements.SIDES)}")
     add("--whole", action="store_true", help="unpaced answers also as one object")
+    add("--control", type=Path, metavar="CHECKOUT", help="also the gateway of another checkout")
     add("--peers", action="store_true", help="also ChatMock and LiteLLM, which it installs")
     add("--websockets", action="store_true", help="between the children and the upstream")
     add("--without", default="", help=f"parts of the children's tuning: {','.join(untuned.PARTS)}")

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from bench.aims import Question, of_questions
 from bench.jobs import Job, digest
 from bench.measure import Series, added_first_ms, percentile
 from bench.sides import Side
@@ -39,16 +40,18 @@ def measure(sides: Sequence[Side], job: Job, rounds: int) -> dict[str, Any]:
     for _ in range(rounds):
         for side in present:
             series[side.name].add(*side.run(job))
-    return cell(series)
+    question = Question(job.concurrency, job.streamed, paced=bool(job.spread_s))
+    return cell(series, question)
 
 
-def cell(series: Mapping[str, Series]) -> dict[str, Any]:
-    """Return a cell's figures: each side's, its ratios to the floor, and the time that it adds to the first token."""
+def cell(series: Mapping[str, Series], question: Question) -> dict[str, Any]:
+    """Return a cell's figures: sides, ratios to the floor, the time that each adds to the first token, and aims."""
     floor = series.get(FLOOR)
     figures = {name: found.figures() for name, found in series.items()}
     return {
         "sides": figures,
         "ratios": ratios(figures),
+        "aims": of_questions(figures, question),
         "added_first_ms": {
             name: {
                 "of_medians": figures[name]["first_p50"] - figures[FLOOR]["first_p50"],

@@ -8,16 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bench.agent_loop import LoopJob, LoopReport, Round, script
+from bench.aims import of_loops
 from bench.cells import ratios
 from bench.measure import Spent, percentile
 from bench.sides import Side
 from scripted_upstream.client import Control
-
-KEPT = "kept"
-"""The side that drives one thread by hand: its cached share is what can be had."""
-
-MOST_POINTS_BELOW_KEPT = 3.0
-MOST_OF_THE_COLD_CPU = 0.65
 
 _COUNTED = ("bytes_received", "bytes_sent", "input_tokens", "cached_tokens")
 _WAYS = ("received", "sent")
@@ -135,10 +130,11 @@ def _run(
 def cell(series: Mapping[str, LoopSeries], *, has_curve: bool) -> dict[str, Any]:
     """Return a cell's figures: each side's, their ratios to the cold path, the aims, and the cost of each round."""
     figures = {name: found.figures() for name, found in series.items()}
+    compared = ratios(figures)
     return {
         "sides": figures,
-        "ratios": ratios(figures),
-        "aims": aims(figures),
+        "ratios": compared,
+        "aims": of_loops(figures, compared.get("gateway", {}).get("cpu_codex")),
         "curves": {name: found.curve() for name, found in series.items()} if has_curve else {},
         "answers": {name: len(found.rounds) for name, found in series.items()},
         "wrong": {name: found.wrong for name, found in series.items()},
@@ -147,21 +143,3 @@ def cell(series: Mapping[str, LoopSeries], *, has_curve: bool) -> dict[str, Any]
             f"{name}: {text}" for name, found in series.items() for text in found.examples
         ],
     }
-
-
-def aims(figures: Mapping[str, Mapping[str, float]]) -> list[dict[str, Any]]:
-    """Return the gateway's figures that have an aim: name, value, the most that it may be, and whether it is met."""
-    ours, kept = figures.get("gateway"), figures.get(KEPT)
-    found = []
-    if ours and kept:
-        points = (kept["cached_share"] - ours["cached_share"]) * 100
-        found.append(
-            ("cached share below the kept thread's, points", points, MOST_POINTS_BELOW_KEPT)
-        )
-    ratio = ratios(figures).get("gateway", {}).get("cpu_codex")
-    if ratio is not None:
-        found.append(("child's CPU against the cold path", ratio, MOST_OF_THE_COLD_CPU))
-    return [
-        {"name": name, "value": value, "most": most, "met": value <= most}
-        for name, value, most in found
-    ]

@@ -42,14 +42,19 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         if options.relay:
             place = stack.enter_context(relay.in_front(place))
         slots = str(max([_DEFAULT_SLOTS, *options.concurrency]))
-        running = stack.enter_context(sides.gateway(place, {"WORKER_MAX_CONCURRENCY": slots}))
+        settings = {"WORKER_MAX_CONCURRENCY": slots}
+        running = stack.enter_context(sides.gateway(place, settings))
         facts = machine(running.user_agent)
         started = [stack.enter_context(side) for side in _starts(options.sides, place, running)]
+        if options.control:
+            before = stack.enter_context(sides.gateway(place, settings, options.control))
+            side = sides.through_gateway(place, before, "control")
+            started.append(stack.enter_context(side))
         if options.peers:
             plain = Place(folder, child, url, pid)  # they have no way to be told of a private CA
             started += stack.enter_context(peers.running(plain, running.model))
         measured = _measure(options, started, Control(url), running.model)
-    said = vars(options) | {"json": None, "plots": None}
+    said = vars(options) | {"json": None, "plots": None, "control": bool(options.control)}
     return {"machine": facts, "options": said, **measured}
 
 

@@ -128,9 +128,11 @@ def upstream(home: Path) -> Iterator[tuple[str, int]]:
 
 
 @contextmanager
-def gateway(place: Place, settings: Mapping[str, str]) -> Iterator[Gateway]:
-    """Run the gateway as an operator would and wait until it is ready. Raises `StartError`."""
-    home = place.home("gateway")
+def gateway(
+    place: Place, settings: Mapping[str, str], checkout: Path = processes.ROOT
+) -> Iterator[Gateway]:
+    """Run a checkout's gateway as an operator would and wait until it is ready. Raises `StartError`."""
+    home = place.home("gateway" if checkout == processes.ROOT else "control")
     port, log = processes.free_port(), home.with_suffix(".log")
     keys = tuple(secrets.token_hex(16) for _ in range(KEYS))
     ours = {
@@ -148,7 +150,9 @@ def gateway(place: Place, settings: Mapping[str, str]) -> Iterator[Gateway]:
     defaults = {entry.metadata["name"]: entry.metadata["default"] for entry in VARIABLES}
     told = {name: text for name, text in defaults.items() if text} | ours | dict(settings)
     argv = [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "wsgi:app"]
-    with processes.service(argv, environment(home) | dict(place.more) | told, log) as process:
+    with processes.service(
+        argv, environment(home) | dict(place.more) | told, log, checkout
+    ) as process:
         ready = partial(processes.get, port, "/readyz", keys[0])
         status = processes.await_answer(process, ready, "The gateway", log)
         child = status["child"]
@@ -158,12 +162,12 @@ def gateway(place: Place, settings: Mapping[str, str]) -> Iterator[Gateway]:
 
 
 @contextmanager
-def through_gateway(place: Place, running: Gateway) -> Iterator[Side]:
+def through_gateway(place: Place, running: Gateway, name: str = "gateway") -> Iterator[Side]:
     """Run the HTTP load generator against a running gateway."""
     env = {**environment(place.folder), KEYS_VARIABLE: ",".join(running.keys)}
     with module(("bench.http_load", str(running.port)), env) as load:
         pids = {"self": running.worker_pid, "codex": running.child_pid}
-        yield Side("gateway", load, pids, place.upstream_pid)
+        yield Side(name, load, pids, place.upstream_pid)
 
 
 @contextmanager

@@ -64,7 +64,7 @@ def text(result: dict[str, Any]) -> str:
     if result["cells"]:
         lines += ["", _heading("questions", _COLUMNS)]
     for name, found in result["cells"].items():
-        lines += [*_rows(name, found, _COLUMNS), *_added(found)]
+        lines += [*_rows(name, found, _COLUMNS), *_added(found), *_aims(found)]
     if result["flood"]:
         lines += ["", _heading("one stream", _FLOOD_COLUMNS)]
         lines += _rows(f"{result['options']['flood']} deltas", result["flood"], _FLOOD_COLUMNS)
@@ -123,9 +123,10 @@ def _added(found: dict[str, Any]) -> Iterator[str]:
 
 
 def _aims(found: dict[str, Any]) -> Iterator[str]:
-    for aim in found["aims"]:
+    for aim in found.get("aims", ()):
         met = "pass" if aim["met"] else "FAIL"
-        yield f"{'':<16}{met}: {aim['name']}: {aim['value']:.2f}, at most {aim['most']:g}"
+        bound = f"at least {aim['least']:g}" if "least" in aim else f"at most {aim['most']:g}"
+        yield f"{'':<16}{met}: {aim['name']}: {aim['value']:.2f}, {bound}"
 
 
 def _quiet_line(result: dict[str, Any]) -> str:

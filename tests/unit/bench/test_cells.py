@@ -10,9 +10,12 @@ import pytest
 from bench import cells, loop_cells, table
 from bench.__main__ import exit_code, parse
 from bench.agent_loop import LoopReport, Round
+from bench.aims import Question, of_questions
 from bench.jobs import Report
 from bench.loop_cells import LoopSeries
 from bench.measure import Peak, Series, Spent, percentile
+
+ONE = Question(1, streamed=True, paced=False)
 
 
 def series(first_ms: list[float], codex_ms: float, wrong: int = 0) -> Series:
@@ -40,7 +43,7 @@ def test_a_percentile_is_a_value_that_was_measured(share: float, expected: float
 
 
 def test_a_cell_compares_every_side_with_the_cold_one() -> None:
-    found = cells.cell({"gateway": series([12, 14, 13], 8), "cold": series([10, 10, 10], 10)})
+    found = cells.cell({"gateway": series([12, 14, 13], 8), "cold": series([10, 10, 10], 10)}, ONE)
     assert found["sides"]["gateway"]["first_p50"] == 13
     assert found["ratios"] == {"gateway": found["ratios"]["gateway"]}
     assert found["ratios"]["gateway"]["first_p50"] == pytest.approx(1.3)
@@ -50,7 +53,7 @@ def test_a_cell_compares_every_side_with_the_cold_one() -> None:
 
 
 def test_without_the_cold_side_there_is_nothing_to_compare_with() -> None:
-    found = cells.cell({"gateway": series([12], 8)})
+    found = cells.cell({"gateway": series([12], 8)}, ONE)
     assert (found["ratios"], found["added_first_ms"]) == ({}, {})
 
 
@@ -89,6 +92,38 @@ def test_the_aims(ours: int, cpu: float, met: list[bool]) -> None:
     assert [aim["met"] for aim in found["aims"]] == met
 
 
+OURS = {"first_p50": 9.0, "total_p50": 12.0, "req_s": 100.0, "cpu_self": 3.0}
+WARM = {"first_p50": 6.5, "total_p50": 9.6, "req_s": 120.0, "cpu_self": 1.0}
+CONTROL = OURS | {"cpu_self": 4.5}
+
+
+@pytest.mark.parametrize(
+    ("question", "others", "expected"),
+    [
+        (ONE, {"warm": WARM}, [False, True]),
+        (Question(1, streamed=False, paced=False), {"warm": WARM}, [True]),
+        (Question(8, streamed=True, paced=False), {"warm": WARM, "control": CONTROL}, []),
+        (
+            Question(32, streamed=True, paced=False),
+            {"warm": WARM, "control": CONTROL},
+            [True, True],
+        ),
+        (Question(32, streamed=False, paced=False), {"control": CONTROL}, [False]),
+        (Question(64, streamed=True, paced=True), {"warm": WARM}, [True]),
+        (ONE, {"exec": {"total_p50": 170.0}, "chatmock": {"cpu_self": 2.9}}, [False, False]),
+        (ONE, {"exec": {"total_p50": 180.0}, "chatmock": {"cpu_self": 3.0}}, [True, True]),
+    ],
+)
+def test_the_aims_of_questions(
+    question: Question, others: dict[str, dict[str, float]], expected: list[bool]
+) -> None:
+    assert [aim["met"] for aim in of_questions({"gateway": OURS, **others}, question)] == expected
+
+
+def test_a_cell_without_the_gateway_has_no_aims() -> None:
+    assert of_questions({"warm": WARM}, ONE) == []
+
+
 def test_a_side_that_failed_altogether_has_no_figures_and_breaks_nothing() -> None:
     none = LoopSeries(wrong=1, examples=["no end in time"])
     none.counted = dict.fromkeys(("bytes_received", "bytes_sent"), 0)
@@ -108,7 +143,7 @@ def result() -> dict[str, Any]:
     return {
         "machine": machine,
         "options": vars(parse(["--quick"])),
-        "cells": {"c=1": cells.cell(sides)},
+        "cells": {"c=1": cells.cell(sides, ONE)},
         "flood": {},
         "loops": {"one, streamed": found},
     }
@@ -118,6 +153,7 @@ def test_the_table_names_every_cell_and_says_which_aims_are_missed() -> None:
     text = table.text(result())
     assert "c=1" in text
     assert "gateway adds +2.0 ms to cold's first token" in text
+    assert "codex exec" not in text
     assert "FAIL: cached share below the kept thread's, points: 4.00, at most 3" in text
     assert "All 14 answers were complete and right." in text
 
