@@ -6,13 +6,15 @@ it must not block and must not raise.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
+from app.backend.events import TextDelta
 from app.errors import GatewayError
-from app.rpc.channel import CallReport
+from app.rpc.calls import CallReport
 from app.rpc.messages import Notification
 
 KEPT = "kept"
@@ -67,6 +69,9 @@ class TurnObserver(Protocol):
     def notified(self, notification: Notification) -> None:
         """The process said something about this turn that the gateway knows."""
 
+    def said(self, pieces: Sequence[TextDelta], size: int) -> None:
+        """The process said pieces of text of this turn, in lines of so many bytes, of which nothing else is told."""
+
     def ended(self, facts: TurnFacts) -> None:
         """The turn is given back, with its final state."""
 
@@ -103,6 +108,9 @@ class NullObserver:
 
     def notified(self, notification: Notification) -> None:
         """Ignore the notification."""
+
+    def said(self, pieces: Sequence[TextDelta], size: int) -> None:
+        """Ignore the pieces."""
 
     def ended(self, facts: TurnFacts) -> None:
         """Ignore the end."""

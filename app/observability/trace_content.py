@@ -19,6 +19,9 @@ CALLS_BYTES = 4 * 1024
 ANSWER_CHARS = 4000
 REASONING_CHARS = 1000
 
+TEXT = "item/agentMessage/delta"
+"""Method of the event that brings a piece of text."""
+
 _TEXT_CHARS = 1000
 _DATA_URL_CHARS = 32
 _MAX_DEPTH = 16
@@ -94,7 +97,7 @@ class Content:
 
     def note_event(self, method: str, params: Mapping[str, Any]) -> None:
         """Keep what the model said, if this event says it. Items other than calls are deltas already, or encrypted."""
-        if method == "item/agentMessage/delta":
+        if method == TEXT:
             self._answer.add(params.get("delta"))
         elif method.startswith("item/reasoning/"):
             self._reasoning.add(params.get("delta"))

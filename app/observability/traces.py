@@ -11,14 +11,15 @@ calls it only counts.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
-from app.observability.trace_content import Content
-from app.rpc.channel import CallReport
+from app.backend.events import TextDelta
+from app.observability.trace_content import TEXT, Content
+from app.rpc.calls import CallReport
 from app.rpc.messages import Notification
 
 FORMAT = 1
@@ -142,17 +143,26 @@ class Trace:
         if self.content is not None:
             self.content.note_event(method, params)
         item = item_kind(params.get("item")) if method == _RAW_ITEM else None
-        kind = (method, item, params.get("turnId") if item else None)
+        self._add((method, item, params.get("turnId") if item else None), 1, notification.size, now)
+
+    def note_text(self, pieces: Sequence[TextDelta], size: int, now: float) -> None:
+        """Add pieces of text that came together, in lines of so many bytes."""
+        if self.content is not None:
+            for piece in pieces:
+                self.content.note_event(TEXT, {"delta": piece.text})
+        self._add((TEXT, None, None), len(pieces), size, now)
+
+    def _add(self, kind: tuple[str, str | None, Any], count: int, size: int, now: float) -> None:
         entry = self._entries.get(kind)
         if entry is None and len(self._entries) == MAX_EVENTS:
-            self._omitted["events"] += 1
-            self._omitted["bytes"] += notification.size
+            self._omitted["events"] += count
+            self._omitted["bytes"] += size
             return
         if entry is None:
             entry = self._entries[kind] = _Entry(now, now)
         entry.last = now
-        entry.count += 1
-        entry.size += notification.size
+        entry.count += count
+        entry.size += size
 
     def end(self, now: float, outcome: str = NOT_BEGUN) -> None:
         """Note when the turn ended, and how."""

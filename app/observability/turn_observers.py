@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from app.backend.events import TextDelta
 from app.backend.observer import NullObserver, TurnFacts, TurnObserver
 from app.errors import CodexOutdated, GatewayError
 from app.observability import labels
 from app.observability.metrics import Metrics
 from app.observability.requests import RequestRecord
 from app.observability.trace_buffer import TraceBuffer
-from app.rpc.channel import CallReport
+from app.rpc.calls import CallReport
 from app.rpc.messages import Notification
 
 log = logging.getLogger("codex_api.http")
@@ -62,6 +63,10 @@ class TracingObserver(MetricsObserver):
     def notified(self, notification: Notification) -> None:
         """Note the event."""
         self._trace.note_event(notification, time.monotonic())
+
+    def said(self, pieces: Sequence[TextDelta], size: int) -> None:
+        """Note the pieces."""
+        self._trace.note_text(pieces, size, time.monotonic())
 
     def ended(self, facts: TurnFacts) -> None:
         """Count it and note the outcome."""

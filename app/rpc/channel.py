@@ -10,22 +10,29 @@ from __future__ import annotations
 import itertools
 import logging
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, cast
 
 import gevent
 from gevent import getcurrent, socket
-from gevent.event import AsyncResult, Event
-from gevent.lock import RLock, Semaphore
+from gevent.event import AsyncResult
+from gevent.lock import Semaphore
 from gevent.socket import wait
 
 from app.alarms import Alarms
 from app.log_limiter import LogRateLimiter
 from app.pause import pause
 from app.rpc import messages
+from app.rpc.calls import (
+    Call,
+    CallObserver,
+    CallReport,
+    LateResultHandler,
+    ignore_call,
+    ignore_late_result,
+)
 from app.rpc.errors import CallRefused, CallTimeout, ChannelClosed, ChannelFull
 from app.rpc.messages import (
     ErrorResponse,
@@ -35,61 +42,22 @@ from app.rpc.messages import (
     Request,
     Response,
 )
+from app.rpc.outbox import Outbox
 from app.rpc.read_pace import GATHER_S, ReadPace
 from app.step_log import is_logged, passed
 
 log = logging.getLogger("codex_api.rpc")
 
-MAX_INFLIGHT = 64
-"""Calls awaiting an answer. app-server's ingress queue holds 128, and part of its overload answers never arrives."""
+MAX_INFLIGHT = 56
+"""Callers that await an answer, or two: app-server's ingress queue holds 128, and part of its overload answers never
+arrives."""
 
 MAX_LINE_BYTES = 16 * 1024 * 1024
 """Parsing one takes the whole worker some 20 ms. An answer of 128,000 tokens is below 1 MB."""
 
-MAX_OUTBOX_BYTES = 256 * 1024 * 1024
 _READ_BYTES = 64 * 1024
 _SKIPPED_BYTES = 1024 * 1024
 """Read at once of a line that is dropped: it holds up what the child says of other turns, and costs next to nothing."""
-
-
-@dataclass(slots=True)
-class CallReport:
-    """One call. Times are monotonic seconds, sizes are bytes of the whole line.
-
-    `status` is `ok`, `refused` (the child answered with an error), or `failed` (no answer came).
-    """
-
-    method: str
-    params: object
-    started: float = field(default_factory=time.monotonic)
-    ended: float = 0.0
-    sent: int = 0
-    received: int = 0
-    status: str = "failed"
-
-    def answered(self, answer: Response | ErrorResponse) -> None:
-        """Note the child's answer."""
-        self.received = answer.size
-        self.status = "ok" if isinstance(answer, Response) else "refused"
-
-    def include(self, part: CallReport) -> None:
-        """Add another report, of a part of this call."""
-        self.ended, self.status = part.ended, part.status
-        self.sent += part.sent
-        self.received += part.received
-
-
-CallObserver = Callable[[CallReport], None]
-LateResultHandler = Callable[[Any], None]
-"""Takes a result that came after its deadline."""
-
-
-def ignore_call(report: CallReport) -> None:
-    """Observe nothing."""
-
-
-def ignore_late_result(result: object) -> None:
-    """Make nothing of a result that came after its deadline."""
 
 
 def _end_report(report: CallReport, observer: CallObserver) -> None:
@@ -113,8 +81,9 @@ class Channel:
     """One conversation with one child. Safe to use from any greenlet of the worker.
 
     `on_notification`, `on_request` and `on_oversized` (a line of more than `MAX_LINE_BYTES`, which is not read) run in
-    the reader: they must not block. Lines for which `is_noise` is true are not even parsed. `on_close` runs once, after
-    every waiter has failed. `turns` is how many run. `counters` counts what is odd: unknown ids, malformed lines.
+    the reader: they must not block. So do `takes`, which is shown each line and returns True for one that is not to be
+    parsed, and `on_read`, after the lines of one read. `on_close` runs once, after every waiter has failed. `turns` is
+    how many run. `counters` counts what is odd: unknown ids, malformed lines.
     """
 
     def __init__(
@@ -125,7 +94,8 @@ class Channel:
         on_request: Callable[[Request], None],
         on_close: Callable[[], None],
         on_oversized: Callable[[Oversized], None] = lambda _: None,
-        is_noise: Callable[[bytes], bool] = lambda _: False,
+        takes: Callable[[bytes], bool] = lambda _: False,
+        on_read: Callable[[], None] = lambda: None,
         turns: Callable[[], int] = lambda: 0,
     ) -> None:
         self._sock = sock
@@ -133,13 +103,14 @@ class Channel:
         self._on_request = on_request
         self._on_close = on_close
         self._on_oversized = on_oversized
-        self._is_noise = is_noise
+        self._takes = takes
+        self._on_read = on_read
         self._turns = turns
         self._ids = itertools.count(1)
         self._pending: dict[messages.MessageId, AsyncResult[Response | ErrorResponse]] = {}
         self._late: dict[messages.MessageId, LateResultHandler] = {}
         self._slots = Semaphore(MAX_INFLIGHT)
-        self._outbox = _Outbox()
+        self._outbox = Outbox()
         self._alarms = Alarms()
         self._pace = ReadPace()
         self.received_bytes = 0
@@ -171,40 +142,71 @@ class Channel:
         it must not block. An urgent call waits for no slot: there must never be many of them.
         Raises `CallRefused`, `CallTimeout`, `ChannelClosed`, `ChannelFull`. Hold no lock while calling.
         """
-        report = CallReport(method, params)
-        alarm = self._alarms.set(timeout_s, partial(_time_out, getcurrent(), method, timeout_s))
+        calls = (Call(method, params, observer, on_late),)
+        return self.call_in_order(calls, timeout_s, is_urgent=is_urgent)[0]
+
+    def call_in_order(
+        self, calls: Sequence[Call], timeout_s: float, *, is_urgent: bool = False
+    ) -> list[Any]:
+        """Send one or two requests in one write; block until the result of each, in their order. See `call`.
+
+        The child takes them in this order, and the second whatever became of the first: a result of the second is late
+        once the first was refused.
+        """
+        reports = [CallReport(call.method, call.params) for call in calls]
+        names = " and ".join(call.method for call in calls)
+        alarm = self._alarms.set(timeout_s, partial(_time_out, getcurrent(), names, timeout_s))
         try:
             if is_urgent:
-                return self._call(method, params, report, on_late)
+                return self._call(calls, reports)
             with self._slots:
-                return self._call(method, params, report, on_late)
+                return self._call(calls, reports)
         finally:
             alarm.cancel()
-            _end_report(report, observer)
+            for call, report in zip(calls, reports, strict=True):
+                _end_report(report, call.observer)
 
-    def _call(
-        self, method: str, params: object, report: CallReport, on_late: LateResultHandler
-    ) -> Any:
-        message_id = next(self._ids)
-        line = b"".join(_with_pauses(messages.encode_request(message_id, method, params)))
-        report.sent = len(line)
-        waiter: AsyncResult[Response | ErrorResponse] = AsyncResult()
-        self._pending[message_id] = waiter
+    def _call(self, calls: Sequence[Call], reports: Sequence[CallReport]) -> list[Any]:
+        lines: list[bytes] = []
+        waiters: dict[messages.MessageId, AsyncResult[Response | ErrorResponse]] = {}
+        for call, report in zip(calls, reports, strict=True):
+            message_id: messages.MessageId = next(self._ids)
+            pieces = messages.encode_request(message_id, call.method, call.params)
+            lines.append(b"".join(_with_pauses(pieces)))
+            report.sent = len(lines[-1])
+            waiters[message_id] = AsyncResult()
+        self._enqueue(b"".join(lines))
+        self._pending.update(waiters)  # the writer only runs once this greenlet waits
+        results: list[Any] = []
         try:
-            self._enqueue(line)
-            answer = cast("Response | ErrorResponse", waiter.get())
+            for waiter, report in zip(waiters.values(), reports, strict=True):
+                results.append(_result(self._await(waiter), report))
+        finally:
+            unused = zip(calls, waiters.items(), strict=True)
+            for call, (message_id, waiter) in list(unused)[len(results) :]:
+                self._leave(call, message_id, waiter)
+        return results
+
+    def _leave(
+        self,
+        call: Call,
+        message_id: messages.MessageId,
+        waiter: AsyncResult[Response | ErrorResponse],
+    ) -> None:
+        """Have a call's result given to its `on_late`, as nobody waits for it any more."""
+        if self._pending.pop(message_id, None) is not None:
+            self._late[message_id] = call.on_late
+        elif waiter.successful() and isinstance(waiter.value, Response):
+            call.on_late(waiter.value.result)
+
+    def _await(self, waiter: AsyncResult[Response | ErrorResponse]) -> Response | ErrorResponse:
+        try:
+            return cast("Response | ErrorResponse", waiter.get())
         except CallTimeout:
             if not waiter.ready():
-                self._late[message_id] = on_late
                 raise
             # It has come, and only the loop was too busy to hand it on: what it tells of would be lost.
-            answer = cast("Response | ErrorResponse", waiter.get())
-        finally:
-            self._pending.pop(message_id, None)
-        report.answered(answer)
-        if isinstance(answer, ErrorResponse):
-            raise CallRefused(method, answer.code, answer.message)
-        return answer.result
+            return cast("Response | ErrorResponse", waiter.get())
 
     def notify(self, method: str) -> None:
         """Send a notification without parameters. Raises `ChannelClosed`."""
@@ -262,8 +264,9 @@ class Channel:
                 for line in splitter.feed(data):
                     if isinstance(line, Oversized):
                         self._dispatch(line)
-                    elif not self._is_noise(line):
+                    elif not self._takes(line):
                         self._dispatch(messages.parse_line(line))
+                self._on_read()
         except OSError:
             self.counters["read_failed"] += 1
         finally:
@@ -337,6 +340,14 @@ class Channel:
         return f"<Channel {state} pending={len(self._pending)} outbox={self._outbox.size}B>"
 
 
+def _result(answer: Response | ErrorResponse, report: CallReport) -> Any:
+    """Return the result of a call. Raises `CallRefused`."""
+    report.answered(answer)
+    if isinstance(answer, ErrorResponse):
+        raise CallRefused(report.method, answer.code, answer.message)
+    return answer.result
+
+
 def _time_out(caller: Any, method: str, timeout_s: float) -> None:
     """Raise in the greenlet of a caller that its time is over."""
     caller.throw(CallTimeout(f"{method} got no answer in {timeout_s:g} s"))
@@ -348,52 +359,3 @@ def _with_pauses(pieces: Iterator[bytes]) -> Iterator[bytes]:
         if number > 1:  # a short line has one piece and its end
             pause()
         yield piece
-
-
-class _Outbox:
-    """Whole lines on their way to the peer: put in by any greenlet, taken out by the one writer. Only `wait` blocks."""
-
-    def __init__(self) -> None:
-        self._lock = RLock()  # guards everything below; held for no I/O
-        self._lines: deque[bytes] = deque()
-        self._has_lines = Event()
-        self._is_closed = False
-        self.size = 0
-        """Bytes that wait."""
-
-    @property
-    def is_closed(self) -> bool:
-        """True once nothing more is taken."""
-        return self._is_closed
-
-    def put(self, line: bytes) -> bool:
-        """Add a line; False if it would be more than `MAX_OUTBOX_BYTES`. Not to be called once closed."""
-        with self._lock:
-            if self.size + len(line) > MAX_OUTBOX_BYTES:
-                return False
-            self._lines.append(line)
-            self.size += len(line)
-        self._has_lines.set()
-        return True
-
-    def take(self) -> list[bytes]:
-        """Return everything that waits."""
-        with self._lock:
-            batch = list(self._lines)
-            self._lines.clear()
-            self.size = 0
-            self._has_lines.clear()
-        return batch
-
-    def wait(self) -> None:
-        """Block until there is a line, or the outbox is closed."""
-        self._has_lines.wait()
-
-    def close(self) -> bool:
-        """Take no more lines and wake the writer; True the first time."""
-        with self._lock:
-            if self._is_closed:
-                return False
-            self._is_closed = True
-        self._has_lines.set()
-        return True

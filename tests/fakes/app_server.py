@@ -102,7 +102,8 @@ class AppServer:
             elif kind == "line":
                 write(value)
             else:
-                write(json.dumps(named(spoken(kind, value, message["id"]), thread)) + "\n")
+                said = named(spoken(kind, value, message["id"]), thread)
+                write(json.dumps(said, separators=(",", ":")) + "\n")
 
 
 def spoken(kind: str, value: Any, call_id: Any) -> Any:

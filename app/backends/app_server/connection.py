@@ -16,7 +16,7 @@ from contextlib import suppress
 from gevent.pool import Group
 
 from app.backend.account import AccountLimits
-from app.backend.events import Event, MessageBegan, Retrying, TurnEnded
+from app.backend.events import Event, MessageBegan, Retrying, TextDelta, TurnEnded
 from app.backend.request import Model
 from app.backends.app_server import protocol
 from app.backends.app_server.idle_work import Work
@@ -29,6 +29,7 @@ from app.backends.app_server.parse_events import (
     parse_event,
 )
 from app.backends.app_server.server_requests import PARKED_S, ServerRequests
+from app.backends.app_server.text_runs import TextRun, TextRuns
 from app.backends.app_server.threads import Threads
 from app.backends.app_server.turn import Turn, too_large
 from app.codex.account import UPDATED, parse_windows, with_reset
@@ -38,7 +39,7 @@ from app.process.child import Child
 from app.process.memory import cpu_seconds, waited_seconds
 from app.rpc.channel import Channel
 from app.rpc.errors import CallRefused, RpcError
-from app.rpc.messages import Notification, Oversized
+from app.rpc.messages import Notification, Oversized, Request
 
 log = logging.getLogger("codex_api.codex")
 
@@ -84,19 +85,24 @@ class Connection:
         self._account = account or AccountLimits()
         self._on_event = on_event
         self._background = Group()
+        self._runs = TextRuns(self._on_run, lambda it: self.threads.get(it) is not None)
         # Its reader begins only when this greenlet yields, and by then everything below exists.
-        self.channel = Channel(
-            child.socket,
-            on_notification=self._on_notification,
-            on_request=lambda request: self._requests.handle(request, self.channel),
-            on_close=self._on_close,
-            on_oversized=self._on_oversized,
-            is_noise=is_echo,
-            turns=lambda: len(self.threads),
-        )
+        self.channel = self._listen(child)
         self.threads = Threads(self.channel, number, rpc_timeout_s, self.counters)
         self._requests = ServerRequests(
             self.threads.get_any, self.threads.cleanup, self.counters, parked_s
+        )
+
+    def _listen(self, child: Child) -> Channel:
+        return Channel(
+            child.socket,
+            on_notification=self._on_notification,
+            on_request=self._on_request,
+            on_close=self._on_close,
+            on_oversized=self._on_oversized,
+            takes=lambda line: self._runs.takes(line) or is_echo(line),
+            on_read=self._runs.flush,
+            turns=lambda: len(self.threads),
         )
 
     @property
@@ -196,9 +202,26 @@ class Connection:
             self._on_event_of_no_turn(addressed)
             return
         event = addressed.event
+        if isinstance(event, TextDelta):
+            self._runs.learn(addressed, event)
+        self._runs.flush_one(addressed.thread_id)
         if not isinstance(event, MessageBegan):  # its first piece tells an observer as much
             thread.turn.observer.notified(notification)
         thread.deliver(self._heard(addressed) if isinstance(event, _TELLING) else addressed)
+
+    def _on_run(self, run: TextRun) -> None:
+        """Give a turn the pieces that came together."""
+        thread = self.threads.get(run.thread_id)
+        if thread is None:
+            for piece in run.pieces:
+                self._on_event_of_no_turn(Addressed(run.thread_id, run.turn_id, piece))
+            return
+        thread.turn.observer.said(run.pieces, run.size)
+        thread.deliver_text(run.turn_id, run.pieces)
+
+    def _on_request(self, request: Request) -> None:
+        self._runs.flush()
+        self._requests.handle(request, self.channel)
 
     def _heard(self, addressed: Addressed) -> Addressed:
         """Tell of a failure or an end; return it, an end with when the account's limit starts again."""
@@ -219,6 +242,7 @@ class Connection:
             log.warning("upstream_websocket_failed")
 
     def _on_unreadable(self, notification: Notification, error: ProtocolError) -> None:
+        self._runs.flush()
         self.counters["protocol_error"] += 1
         log.warning("codex_protocol_error", extra={"field": error.field})
         turn = self._turn_of(ThreadId(str(notification.params.get("threadId"))))
@@ -240,6 +264,7 @@ class Connection:
 
     def _on_oversized(self, line: Oversized) -> None:
         """End the turn that has said too much at once. What the child repeats of a history is not missed."""
+        self._runs.flush()
         address = parse_address(line.head)
         turn = None if address is None else self._turn_of(address.thread_id)
         if address is None or turn is None or turn.turn_id != address.turn_id:

@@ -34,6 +34,7 @@ HELD_BYTES = 512 << 20
 stays below the limit at which a child is replaced (`WORKER_MEMORY_LIMIT_BYTES`)."""
 
 _IMAGE = "input_image"
+_PLAIN = frozenset({"message", "function_call", "function_call_output"})
 _FRAME_BYTES = 100  # of an item's JSON beside its texts, about
 
 
@@ -80,6 +81,13 @@ class Load:
         """True if the child takes its time over the whole, when it writes it to the upstream."""
         is_long = self.before > _HEAVY_BYTES or len(self.pieces) > 1
         return self.is_offer_heavy or is_long or any(p.is_heavy for p in self.pieces)
+
+    @property
+    def is_plain(self) -> bool:
+        """True if the child reads it in a moment and does not refuse it: texts, calls and their results."""
+        if len(self.pieces) != 1 or self.is_heavy:
+            return False
+        return all(item.get("type") in _PLAIN for item in self.pieces[0].items)
 
     @property
     def held_bytes(self) -> int:

@@ -13,15 +13,19 @@ from app.backends.app_server import protocol
 from app.backends.app_server.heavy_calls import ANSWER_S, HeavyCalls
 from app.backends.app_server.history import Load
 from app.backends.app_server.parse_events import ThreadId, TurnId
+from app.backends.app_server.thread import Thread
 from app.codex.upstream_websockets import NO_WEBSOCKETS
-from app.rpc.channel import (
+from app.rpc.calls import (
+    Call,
     CallObserver,
     CallReport,
-    Channel,
     LateResultHandler,
     ignore_call,
     ignore_late_result,
 )
+from app.rpc.channel import Channel
+
+_INJECT = "thread/inject_items"
 
 
 class ThreadCalls:
@@ -57,31 +61,47 @@ class ThreadCalls:
         """Give a thread the items of a load, piece by piece. The observer sees one call."""
         if not load.pieces:
             return
-        method = "thread/inject_items"
         items = [item for piece in load.pieces for item in piece.items]
-        whole = CallReport(method, protocol.inject_items_params(thread_id, items))
+        whole = CallReport(_INJECT, protocol.inject_items_params(thread_id, items))
         try:
             for piece in load.pieces:
                 params = protocol.inject_items_params(thread_id, piece.items)
                 is_heavy = piece.is_heavy or load.is_offer_heavy
-                self._call(method, params, whole.include, heavy_of=owner if is_heavy else None)
+                self._call(_INJECT, params, whole.include, heavy_of=owner if is_heavy else None)
         finally:
             observer(whole)
 
-    def begin_turn(
+    def ask(
         self,
-        thread_id: ThreadId,
+        thread: Thread,
         request: TurnRequest,
         load: Load,
         owner: str,
         observer: CallObserver,
         on_late: LateResultHandler,
     ) -> TurnId:
-        """Begin a turn. `on_late` is given a result that came after the deadline."""
-        params = protocol.turn_start_params(thread_id, request)
+        """Give a thread what is new, and begin a turn on it; in one write where that is safe (`Load.is_plain`).
+
+        `on_late` is given the result of a turn that was begun in vain: after its deadline, or although codex has
+        refused the items.
+        """
+        thread_id = thread.turn.thread_id
+        asked = Call(
+            "turn/start", protocol.turn_start_params(thread_id, request), observer, on_late
+        )
+        if load.is_plain:
+            items = load.pieces[0].items
+            given = Call(_INJECT, protocol.inject_items_params(thread_id, items), observer)
+            thread.is_asked = True
+            return protocol.parse_turn_id(
+                self._channel.call_in_order((given, asked), self._timeout_s)[1]
+            )
+        self.inject(thread_id, load, owner, observer)
+        # Before turn/start: the first event may overtake its answer.
+        thread.is_asked = True
         heavy_of = owner if load.is_heavy else None
         return protocol.parse_turn_id(
-            self._call("turn/start", params, observer, on_late, heavy_of=heavy_of)
+            self._call(asked.method, asked.params, observer, on_late, heavy_of=heavy_of)
         )
 
     def interrupt(

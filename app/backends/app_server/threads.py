@@ -225,16 +225,9 @@ class Threads:
     def _ask(self, thread: Thread, beginning: Beginning, load: Load) -> Turn:
         """Give a thread what is new, and begin its turn."""
         owner, called = beginning.terms.owner, beginning.observer.called
-        # Before turn/start: the first event may overtake its answer.
+        on_late = partial(self._roll_back_turn, thread.turn.thread_id)
         with self._running(thread) as turn:
-            self.calls.inject(turn.thread_id, load, owner, called)
-            thread.is_asked = True
-            on_late = partial(self._roll_back_turn, turn.thread_id)
-            turn.begin(
-                self.calls.begin_turn(
-                    turn.thread_id, beginning.request, load, owner, called, on_late
-                )
-            )
+            turn.begin(self.calls.ask(thread, beginning.request, load, owner, called, on_late))
             return turn
 
     def _give_results(

@@ -7,7 +7,7 @@ lost child, a deadline, a client that left) decides its outcome. `close` is what
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -42,7 +42,8 @@ from app.errors import (
 from app.step_log import passed
 
 QUEUE_BYTES = 2 * 1024 * 1024
-"""Unread text that one turn may hold, and one event more. Beyond it the client does not read: the turn is cut off."""
+"""Unread text that one turn may hold, and one event, or what one read of the pipe brings, more. Beyond it the client
+does not read: the turn is cut off."""
 
 MAX_RESPONSES = 4
 """Most upstream responses in one turn: codex asks again by itself after a call of a tool that was not offered."""
@@ -146,7 +147,7 @@ class Turn:
         self.is_end_lost = False
         """True once the turn was taken for over without a word of codex's."""
         self.ended = Flag()  # codex said turn/completed, or the child is gone
-        self._queue: list[Addressed] = []
+        self._queue: list[tuple[TurnId, Event]] = []
         self._queued_bytes = self._longest_queued = 0
         self._responses = 0
         self._said = self._said_events = 0
@@ -187,7 +188,7 @@ class Turn:
             self.ended.set()
             if is_open:
                 self.state = _END_STATES[event.status]
-                self._put(addressed)
+                self._put(addressed.turn_id, (event,))
                 self._give_back()  # now, not when a slow client has read it all
             return
         if not is_open:
@@ -197,31 +198,53 @@ class Turn:
         if excess := self._excess(event, is_ours=is_ours):
             self.fail(excess)
             return
-        self._put(addressed)
+        self._take_in(addressed.turn_id, (event,), is_ours=is_ours)
+
+    def deliver_text(self, turn_id: TurnId, pieces: Sequence[TextDelta]) -> None:
+        """Queue pieces of text that came together, as `deliver` queues each: if they are too much, then all of them."""
+        if self.turn_id is None:
+            self.turn_id = turn_id
+        if self._error is not None or self.state not in OPEN_STATES:
+            return
+        is_ours = turn_id == self.turn_id
+        lengths = [len(piece.text) for piece in pieces] if is_ours else [0]
+        excess = self._overflow(sum(lengths), max(lengths), len(pieces))
+        self._take_in(turn_id, pieces, is_ours=is_ours)
+        if excess:
+            self.fail(excess)
+
+    def _take_in(self, turn_id: TurnId, events: Sequence[Event], *, is_ours: bool) -> None:
+        self._put(turn_id, events)
         if is_ours:
-            self._progress.note(event)
+            self._progress.note(events[-1])
             self._heard_at = time.monotonic()
 
-    def _put(self, addressed: Addressed) -> None:
-        self._queue.append(addressed)
-        may_wait = self._gathers and isinstance(addressed.event, PIECES)
+    def _put(self, turn_id: TurnId, events: Sequence[Event]) -> None:
+        """Queue events that are all pieces of text, or a single one of any kind."""
+        self._queue += [(turn_id, event) for event in events]
+        may_wait = self._gathers and isinstance(events[0], PIECES)
         if not may_wait or self._queued_bytes > GATHERED_BYTES:
             self._wake.set()
 
-    def _excess(self, event: Event, *, is_ours: bool) -> GatewayError | None:
-        """Count what is bounded; return the error if an event goes beyond a bound, or can only be waited for."""
-        cost = held_bytes(event) if is_ours else EVENT_BYTES
+    def _overflow(self, characters: int, longest: int, events: int = 1) -> GatewayError | None:
+        """Count events that came together, and what they say; return the error if that goes beyond a bound."""
         # One event may be larger than the bound, and others come in the same moment: it tells nothing of the reader.
-        self._queued_bytes += cost
-        self._longest_queued = max(self._longest_queued, cost)
+        self._queued_bytes += characters + EVENT_BYTES * events
+        self._longest_queued = max(self._longest_queued, longest + EVENT_BYTES)
         if self._queued_bytes - self._longest_queued > QUEUE_BYTES:
             return SlowReader("The client reads too slowly; its answer was cut off.")
-        self._said += cost - EVENT_BYTES
-        self._said_events += 1
+        self._said += characters
+        self._said_events += events
         if self._said > ANSWER_CHARACTERS or self._said_events > ANSWER_EVENTS:
             return too_large()
-        if isinstance(event, TextDelta):  # as nearly every one
-            return None
+        return None
+
+    def _excess(self, event: Event, *, is_ours: bool) -> GatewayError | None:
+        """Return the error if an event goes beyond a bound, or can only be waited for."""
+        characters = held_bytes(event) - EVENT_BYTES if is_ours else 0
+        overflow = self._overflow(characters, characters)
+        if overflow is not None or isinstance(event, TextDelta):
+            return overflow
         if isinstance(event, Retrying):
             return UpstreamBrokeOff("The upstream cannot be reached.")
         if isinstance(event, ResponseCompleted):
@@ -289,7 +312,7 @@ class Turn:
             self._set_alarm(timeout_s)
             self._wake.wait()
         ours = self.turn_id  # known by now: an event that may come earlier than it brings it along
-        batch = [event for _, turn_id, event in self._queue if turn_id == ours]
+        batch = [event for turn_id, event in self._queue if turn_id == ours]
         self._queue.clear()
         self._queued_bytes = self._longest_queued = 0
         if batch and self.first_event_at is None:

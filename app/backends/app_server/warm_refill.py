@@ -17,7 +17,7 @@ from app.backends.app_server.thread_ends import ThreadEnds
 from app.backends.app_server.warm_threads import NO_TOOLS, Kind, WarmThread, WarmThreads
 from app.budget import SharedBudget
 from app.errors import GatewayError
-from app.rpc.channel import CallReport
+from app.rpc.calls import CallReport
 from app.rpc.errors import RpcError
 
 _EXPIRY_S = 30.0

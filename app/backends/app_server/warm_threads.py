@@ -22,7 +22,7 @@ from app.backend.request import TurnRequest
 from app.backends.app_server.parse_events import ThreadId
 from app.backends.app_server.thread import Terms
 from app.budget import Reservation
-from app.rpc.channel import CallReport
+from app.rpc.calls import CallReport
 
 MOST_LISTS = 16
 """Lists of tools that are remembered, and none; the key that has most forgets what it asked for longest ago."""

@@ -18,13 +18,16 @@ import pytest
 from gevent import socket
 from gevent.event import Event
 
-from app.rpc.channel import MAX_INFLIGHT, MAX_LINE_BYTES, MAX_OUTBOX_BYTES, Channel
+from app.rpc.calls import Call, CallReport
+from app.rpc.channel import MAX_INFLIGHT, MAX_LINE_BYTES, Channel
 from app.rpc.errors import CallRefused, CallTimeout, ChannelClosed, ChannelFull
 from app.rpc.messages import Notification, Oversized, Request
+from app.rpc.outbox import MAX_OUTBOX_BYTES
 from tests.fakes.waiting import DEADLINE_S, deadline, eventually, in_background, outcome, result
 
 READ_BYTES = 64 * 1024
 SHORT_S = 0.05
+ENCODED_S = 2.0  # enough to write 8 MB as JSON, on any machine
 CANARY = "canary-in-the-line"
 NOISE = b"noise"
 
@@ -81,7 +84,7 @@ class Bench:
             on_request=self.requests.append,
             on_close=self._close,
             on_oversized=self.oversized.append,
-            is_noise=lambda line: NOISE in line,
+            takes=lambda line: NOISE in line,
         )
 
     def _hear(self, notification: Notification) -> None:
@@ -230,7 +233,7 @@ def test_an_answer_that_has_come_is_in_time_however_late_it_is_seen(
 
 def test_a_deadline_never_tears_the_line_that_is_being_written(bench: Bench, peer: Peer) -> None:
     text = "x" * (8 << 20)  # more than a socket takes at once
-    big = bench.call("big", text, SHORT_S)
+    big = bench.call("big", text, ENCODED_S)
     with deadline():
         socket.wait_read(peer.sock.fileno())  # the writer has begun, and nobody reads on
     behind = bench.call("behind", "y" * 1000, SHORT_S)
@@ -244,17 +247,84 @@ def test_a_deadline_never_tears_the_line_that_is_being_written(bench: Bench, pee
     assert result(after) == "ok"
 
 
-def test_at_most_64_calls_are_in_flight(bench: Bench, peer: Peer) -> None:
+# Calls that go out together
+
+
+class Pair:
+    """Two calls in one write, and what came of the second after nobody waited for it."""
+
+    def __init__(self, bench: Bench, timeout_s: float = DEADLINE_S) -> None:
+        self.late: list[object] = []
+        self.reports: list[tuple[str, str]] = []
+        calls = [
+            Call(name, name.upper(), self._note, on_late=self.late.append)
+            for name in ("one", "two")
+        ]
+        self.calling = in_background(bench.channel.call_in_order, calls, timeout_s)
+
+    def _note(self, report: CallReport) -> None:
+        self.reports.append((report.method, report.status))
+
+
+def test_two_calls_in_one_write_return_both_results(bench: Bench, peer: Peer) -> None:
+    pair = Pair(bench)
+    one, two = peer.read(), peer.read()
+    assert (one["method"], two["method"]) == ("one", "two")
+    assert (one["params"], two["params"]) == ("ONE", "TWO")
+    peer.send({"id": two["id"], "result": 2}, {"id": one["id"], "result": 1})  # in any order
+    assert result(pair.calling) == [1, 2]
+    assert pair.reports == [("one", "ok"), ("two", "ok")]
+    assert pair.late == []
+
+
+@pytest.mark.parametrize("order", ["together", "second first", "second later"])
+def test_once_the_first_is_refused_the_seconds_result_is_late(
+    bench: Bench, peer: Peer, order: str
+) -> None:
+    pair = Pair(bench)
+    one, two = peer.read(), peer.read()
+    refusal = {"id": one["id"], "error": {"code": -1, "message": "no"}}
+    accepted = {"id": two["id"], "result": "begun"}
+    if order == "together":
+        peer.send(refusal, accepted)
+    elif order == "second first":
+        peer.send(accepted, refusal)
+    else:
+        peer.send(refusal)
+    assert isinstance(result(pair.calling), CallRefused)
+    if order == "second later":
+        peer.send(accepted)
+    eventually(lambda: pair.late == ["begun"])
+    assert pair.reports[0] == ("one", "refused")
+
+
+def test_a_deadline_covers_both(bench: Bench, peer: Peer) -> None:
+    pair = Pair(bench, SHORT_S)
+    one, two = peer.read(), peer.read()
+    peer.reply(one)
+    assert isinstance(result(pair.calling), CallTimeout)
+    assert pair.reports == [("one", "ok"), ("two", "failed")]
+    peer.reply(two, "begun")
+    eventually(lambda: pair.late == ["begun"])
+
+
+def test_what_cannot_be_sent_is_not_waited_for(bench: Bench) -> None:
+    bench.channel.close()
+    pair = Pair(bench)
+    assert isinstance(result(pair.calling), ChannelClosed)
+    assert pair.late == []
+
+
+def test_so_many_calls_are_in_flight_at_most(bench: Bench, peer: Peer) -> None:
     calls = [bench.call("m", n) for n in range(MAX_INFLIGHT + 1)]
     first = [peer.read() for _ in range(MAX_INFLIGHT)]
-    assert MAX_INFLIGHT == 64
-    assert [request["params"] for request in first] == list(range(64))
+    assert [request["params"] for request in first] == list(range(MAX_INFLIGHT))
     peer.reply(first[40])
     assert result(calls[40]) == "ok"
     last = peer.read()
-    assert last["params"] == 64
+    assert last["params"] == MAX_INFLIGHT
     peer.send(*({"id": one["id"], "result": "ok"} for one in [*first, last]))
-    assert [result(call) for call in calls] == ["ok"] * 65
+    assert [result(call) for call in calls] == ["ok"] * len(calls)
 
 
 def test_the_deadline_covers_the_wait_for_a_place(bench: Bench, peer: Peer) -> None:

@@ -10,7 +10,7 @@ from app.cli.trace import table, timeline
 from app.observability.trace_content import Content
 from app.observability.trace_files import Stored, summary
 from app.observability.traces import Trace
-from app.rpc.channel import CallReport
+from app.rpc.calls import CallReport
 from app.rpc.messages import Notification
 
 IDS = {"threadId": "th", "turnId": "tu"}

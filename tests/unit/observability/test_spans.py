@@ -18,7 +18,7 @@ from app.observability.spans import (
     spans_of,
 )
 from app.observability.traces import MAX_CALLS, Trace
-from app.rpc.channel import CallReport
+from app.rpc.calls import CallReport
 
 IDS = SpanIds("t", "request", "caller", "https")
 USAGE = {"input": 10, "cached_input": 4, "output": 5, "reasoning_output": 2}

@@ -17,7 +17,7 @@ from app.observability.traces import (
     Trace,
     call_fields,
 )
-from app.rpc.channel import CallReport
+from app.rpc.calls import CallReport
 from app.rpc.messages import Notification
 
 CANARY = "canary-7f3a"

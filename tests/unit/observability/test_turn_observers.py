@@ -19,7 +19,7 @@ from app.observability.requests import RequestRecord
 from app.observability.trace_buffer import TraceBuffer
 from app.observability.traces import NOT_BEGUN, Trace
 from app.observability.turn_observers import HttpRequestObserver, TracingObserver
-from app.rpc.channel import CallReport
+from app.rpc.calls import CallReport
 from app.rpc.messages import Notification
 
 THREAD, TURN = ThreadId("thread-1"), TurnId("turn-1")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import sqlite3
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -195,16 +196,31 @@ def test_a_turn_without_an_id_is_a_protocol_error_and_its_thread_is_given_back(
     assert stage.given_back == 0  # the slot is still whose it was
 
 
+REFUSED_ITEMS = {"thread/inject_items": [[{"error": {"code": -32600, "message": "sk-secret"}}]]}
+IMAGE = {"type": "input_image", "image_url": "data:,"}
+
+
 def test_refused_items_are_the_callers_fault(make: Make) -> None:
-    stage = make({"thread/inject_items": [[{"error": {"code": -32600, "message": "sk-secret"}}]]})
+    stage = make(REFUSED_ITEMS)
     stage.shake_hands()
-    error = stage.begin_in_vain()
+    shown = {"type": "message", "role": "user", "content": [IMAGE]}
+    error = stage.begin_in_vain(replace(REQUEST, items=(shown,)))
     assert isinstance(error, InvalidRequest)
     assert (error.status, error.part) == (400, RequestPart.PROMPT)
     assert "sk-secret" not in error.message
     stage.await_unsubscribed()
     assert stage.heard("turn/start") == []
     assert stage.given_back == 0  # the slot is still whose it was
+
+
+def test_a_turn_that_was_asked_for_with_refused_items_is_interrupted(make: Make) -> None:
+    stage = make(REFUSED_ITEMS)
+    stage.shake_hands()
+    assert isinstance(stage.begin_in_vain(), InvalidRequest)
+    assert len(stage.heard("turn/start")) == 1
+    (interrupted,) = stage.await_heard("turn/interrupt")
+    assert interrupted == {"threadId": "thread-1", "turnId": "turn-of-thread-1"}
+    stage.await_unsubscribed(2)
 
 
 @pytest.mark.parametrize("method", ["thread/start", "thread/inject_items", "turn/start"])

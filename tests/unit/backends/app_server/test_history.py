@@ -51,6 +51,28 @@ def test_a_piece_is_heavy_by_bytes_by_number_or_by_images(items: list[Any], is_h
     assert piece.is_heavy is is_heavy
 
 
+CALL = {"type": "function_call", "name": "f", "call_id": "c", "arguments": "{}"}
+RESULT = {"type": "function_call_output", "call_id": "c", "output": "1"}
+
+
+@pytest.mark.parametrize(
+    ("items", "offered", "is_plain"),
+    [
+        ([item(), CALL, RESULT], 0, True),
+        ([], 0, False),
+        ([item("a", IMAGE)], 0, False),
+        ([HALF], 0, False),
+        ([HALF] * 3, 0, False),
+        ([item()], 1 << 20, False),
+        ([item(), {"type": "reasoning", "summary": []}], 0, False),
+    ],
+)
+def test_what_may_be_sent_with_the_question_in_one_write(
+    items: list[Any], offered: int, is_plain: bool
+) -> None:
+    assert Load(tuple(in_pieces(items)), offered).is_plain is is_plain
+
+
 @pytest.mark.parametrize(
     ("items", "offered", "is_suspect"),
     [

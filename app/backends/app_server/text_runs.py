@@ -1,0 +1,124 @@
+"""Runs of pieces of text: what one read from the child brings of a message, given to its turn at once. Pure.
+
+Nearly every line of the child brings one more piece of a message, and lines of one message differ in nothing else. How
+they begin is learned from the first, which is parsed like any other line; of the next ones only the piece is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import orjson
+
+from app.backend.events import TextDelta
+from app.backends.app_server.parse_events import Addressed, ThreadId, TurnId
+
+_PIECE = b',"delta":'
+_STAMP, _END = b'},"emittedAtMs":', b"}"
+"""What stands before a piece, and after it: the time, which older versions leave out. Quotation marks inside of a text
+are escaped, so that none can be taken for these."""
+
+_MOST_HEAD_BYTES = 512
+_SPARE_HEADS = 64
+"""Known heads beyond two for each open turn. Those of turns that are over are then forgotten."""
+
+
+@dataclass(slots=True)
+class TextRun:
+    """Pieces of one message that came together; `size` is that of their lines, in bytes."""
+
+    thread_id: ThreadId
+    turn_id: TurnId
+    item_id: str
+    pieces: list[TextDelta] = field(default_factory=list)
+    size: int = 0
+
+
+class TextRuns:
+    """Runs of all turns of a child. `deliver` is given each, and keeps its `pieces`; it must not block.
+
+    Whoever delivers anything else of a turn calls `flush_one` before, or `flush`: nothing may overtake a piece.
+    """
+
+    def __init__(
+        self, deliver: Callable[[TextRun], None], is_open: Callable[[ThreadId], bool]
+    ) -> None:
+        self._deliver = deliver
+        self._is_open = is_open
+        self._known: dict[bytes, TextRun] = {}
+        self._waiting: dict[ThreadId, TextRun] = {}
+        self._open_count = 0
+        self._head = self._rest = b""  # of the line that was looked at last, if it is not known
+
+    def __len__(self) -> int:
+        """Return how many messages are known by their heads."""
+        return len(self._known)
+
+    def takes(self, line: bytes) -> bool:
+        """Take a line that brings a piece of a known message; False for every other, which is to be parsed."""
+        at = line.find(_PIECE, 0, _MOST_HEAD_BYTES)
+        self._head = head = line[:at] if at > 0 else b""
+        run = self._known.get(head)
+        if run is None:
+            self._rest = line[at + len(_PIECE) :] if head else b""
+            return False
+        text = _text(line[at + len(_PIECE) :])
+        if text is None:
+            self._head = b""
+            return False
+        waiting = self._waiting.get(run.thread_id)
+        if waiting is not run:
+            if waiting is not None:  # of the message before it
+                self._hand_over(waiting)
+            self._waiting[run.thread_id] = run
+        run.pieces.append(TextDelta(run.item_id, text))
+        run.size += len(line)
+        return True
+
+    def learn(self, addressed: Addressed, piece: TextDelta) -> None:
+        """Learn how the line begins that was looked at last, and brought this piece of this turn."""
+        if not self._head or _text(self._rest) != piece.text:
+            return
+        if len(self._known) > _SPARE_HEADS + 2 * self._open_count:
+            self._forget_ended()
+        self._known[self._head] = TextRun(addressed.thread_id, addressed.turn_id, piece.item_id)
+
+    def _forget_ended(self) -> None:
+        self._known = {
+            head: run for head, run in self._known.items() if self._is_open(run.thread_id)
+        }
+        self._open_count = len(self._known)
+
+    def flush_one(self, thread_id: ThreadId) -> None:
+        """Deliver what waits of one thread."""
+        run = self._waiting.pop(thread_id, None)
+        if run is not None:
+            self._hand_over(run)
+
+    def flush(self) -> None:
+        """Deliver everything that waits."""
+        while self._waiting:
+            self._hand_over(self._waiting.popitem()[1])
+
+    def _hand_over(self, run: TextRun) -> None:
+        delivered = TextRun(run.thread_id, run.turn_id, run.item_id, run.pieces, run.size)
+        run.pieces, run.size = [], 0
+        self._deliver(delivered)
+
+
+def _text(rest: bytes) -> str | None:
+    """Return the piece of a line, given what follows its name; None where that is not a string and the line's end."""
+    end = rest.rfind(_STAMP)
+    if end < 0:
+        end = len(rest) - 2 * len(_END)
+        is_end = rest.endswith(2 * _END)
+    else:
+        is_end = rest.endswith(_END) and rest[end + len(_STAMP) : -len(_END)].isdigit()
+    if not is_end:
+        return None
+    try:
+        piece = orjson.loads(rest[:end])
+    except orjson.JSONDecodeError:
+        return None
+    return piece if isinstance(piece, str) else None
