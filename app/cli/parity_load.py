@@ -1,9 +1,9 @@
 """Load of `codex parity`: many clients at once on one side, how many answers came in a second and how long each took.
 
 A time is that of one short question, from before it is sent until its whole answer has been read. Each client has one
-connection, kept open, as an SDK's client has. The sides take turns, so that what else the machine does meets both.
-Models' own speed is part of every figure; scripted upstreams are told to answer at once, so that it is the service that
-is measured.
+connection, kept open, as an SDK's client has, and does little beside (`repeated_request`). The sides take turns, so
+that what else the machine does meets both. Models' own speed is part of every figure; scripted upstreams are told to
+answer at once, so that it is the service that is measured.
 """
 
 from __future__ import annotations
@@ -15,14 +15,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import count
 from statistics import median, quantiles
-from typing import Any
 
-from app.cli.exit_codes import CheckFailed
-from app.cli.gateway_client import GatewayClient
 from app.cli.parity_replay import Side, scripted
+from app.cli.repeated_request import Ask, RepeatedRequest
 
 _PATH = "/v1/chat/completions"
-_OK = 200
 _QUESTION = "Say hello."
 _AT_ONCE = {
     "marker": "hello.",  # of the question
@@ -76,21 +73,20 @@ def measure_load(sides: tuple[Side, Side], model: str, plan: LoadPlan) -> Load:
         pool = stack.enter_context(ThreadPoolExecutor(plan.clients))
         for side in sides:
             stack.enter_context(scripted(side.upstream, _AT_ONCE))
-        clients = [
-            [stack.enter_context(side.gateway.keeping_connection()) for _ in range(plan.clients)]
-            for side in sides
-        ]
+        clients = []
+        for side in sides:
+            question = RepeatedRequest(side.gateway, _PATH, body)
+            clients.append([stack.enter_context(question.client()) for _ in range(plan.clients)])
         for number in range(rounds := min(_ROUNDS, plan.requests)):
             share = plan.requests // rounds + (number < plan.requests % rounds)
             for which in ((0, 1), (1, 0))[number % 2]:
-                _ask(pool, clients[which], body, share, plan.pause_s, taken[which])
+                _ask(pool, clients[which], share, plan.pause_s, taken[which])
     return Load(plan, *map(_figures, taken))
 
 
 def _ask(
     pool: Executor,
-    clients: Sequence[GatewayClient],
-    body: Any,
+    clients: Sequence[Ask],
     requests: int,
     pause_s: float,
     taken: _Taken,
@@ -98,27 +94,24 @@ def _ask(
     """Let all clients ask until so many requests were sent."""
     numbers = count()
 
-    def ask(client: GatewayClient) -> list[float | None]:
+    def ask(client: Ask) -> list[float | None]:
         times: list[float | None] = []
         while next(numbers) < requests:
             time.sleep(pause_s)
-            times.append(_time_of(client, body))
+            times.append(_time_of(client))
         return times
 
-    began = time.monotonic()
+    began = time.perf_counter()
     for times in pool.map(ask, clients):
         taken.ms += times
-    taken.seconds += time.monotonic() - began
+    taken.seconds += time.perf_counter() - began
 
 
-def _time_of(client: GatewayClient, body: Any) -> float | None:
+def _time_of(ask: Ask) -> float | None:
     """Return how long one whole answer takes, in milliseconds; None where there is none."""
-    began = time.monotonic()
-    try:
-        answer = client.send(_PATH, body)
-    except CheckFailed:
-        return None
-    return (time.monotonic() - began) * 1000 if answer.status == _OK else None
+    began = time.perf_counter()
+    is_answered = ask()
+    return (time.perf_counter() - began) * 1000 if is_answered else None
 
 
 def _figures(taken: _Taken) -> LoadFigures:
