@@ -158,6 +158,6 @@ class Backend(Protocol):
         """Begin a turn, waiting for a ready process until `deadline` (monotonic seconds). Blocks.
 
         The lease is the turn's once there is one; on failure its slot is still the caller's. Raises `WorkerLost` where
-        the process went away before the turn had begun (it may be opened anew), `WorkerUnavailable`, `Draining`,
-        `UpstreamError`, and `InvalidRequest` for what codex refuses.
+        the process went away before the turn had begun (it may be opened anew), `WorkerUnavailable`, `WorkerBusy`,
+        `Draining`, `UpstreamError`, and `InvalidRequest` for what codex refuses.
         """

@@ -21,14 +21,14 @@ from app.backends.app_server.renewal import Renewal
 from app.backends.app_server.rpc_errors import mapped
 from app.backends.per_request.app_server_dialect import AppServerDialect
 from app.backends.per_request.dialect import Dialect
-from app.backends.per_request.pool import Pool, TooLate
+from app.backends.per_request.pool import NoPlace, Pool, TooLate
 from app.backends.per_request.process import Process
 from app.backends.per_request.readiness import Readiness
 from app.backends.per_request.starter import Starter, StartFailed
 from app.backends.per_request.tending import Tending
 from app.codex.launch import Launcher
 from app.codex.login import Login
-from app.errors import Draining, GatewayError, WorkerUnavailable
+from app.errors import Draining, GatewayError, WorkerBusy, WorkerUnavailable
 from app.process.lifecycle import BackoffPolicy
 
 log = logging.getLogger("codex_api.codex")
@@ -214,6 +214,10 @@ class PerRequestBackend:
             except StartFailed as failure:
                 self._tending.note_failure(failure.why)
                 continue  # once a probe has found that one can be started
+            except NoPlace:
+                raise WorkerBusy(
+                    "Other requests' codex processes were started all the time; send fewer at once, or try again."
+                ) from None
             except TooLate:
                 raise self._unavailable() from None
             if not self.login.is_used or process.connection.login is not None:

@@ -29,6 +29,10 @@ class TooLate(Exception):
     """The time of a request was over before it had a process."""
 
 
+class NoPlace(TooLate):
+    """The same, and its own start had not begun: there were as many processes, or starts, as there may be."""
+
+
 class Pool:
     """At most `most` processes have a turn, `spare` wait for one, and one more is there for the pool's own purposes.
 
@@ -59,21 +63,27 @@ class Pool:
     def start_within(self, deadline: float) -> Process:
         """Start a process for a turn. Blocks until `deadline` (monotonic seconds).
 
-        Raises `TooLate` then, `StartFailed`, and `UpstreamAuth` where its login cannot be renewed.
+        Raises `TooLate` or `NoPlace` then, `StartFailed`, and `UpstreamAuth` where its login cannot be renewed.
         """
         with gevent.Timeout(max(0.0, deadline - time.monotonic()), TooLate):
             return self.start(is_for_turn=True)
 
     def start(self, *, is_for_turn: bool = False) -> Process:
         """Start a process, as soon as there is room for it. Blocks; raises as `Starter.start`."""
+        try:
+            self._take_place()
+        except TooLate:
+            raise NoPlace from None
+        starting = partial(self._start, is_for_turn=is_for_turn)
+        return run_shielded(self._starting, starting, self.put_back)
+
+    def _take_place(self) -> None:
         self._room.acquire()
         try:
             self._starts.acquire()
         except BaseException:
             self._room.release()
             raise
-        starting = partial(self._start, is_for_turn=is_for_turn)
-        return run_shielded(self._starting, starting, self.put_back)
 
     def _start(self, *, is_for_turn: bool) -> Process:
         """Start a process on room that was taken for it, which is given back with its end."""

@@ -19,7 +19,7 @@ from app.backends.per_request.backend import PerRequestBackend
 from app.codex.config import Upstream, UpstreamKind
 from app.codex.home import Home
 from app.codex.launch import Launcher
-from app.errors import Draining, UpstreamAuth, WorkerUnavailable
+from app.errors import Draining, UpstreamAuth, WorkerBusy, WorkerUnavailable
 from app.process.child import ChildSpec
 from scripted_upstream.client import Control
 from tests.fakes import single_turns
@@ -103,7 +103,7 @@ def test_there_are_no_more_than_may_be_and_who_waits_too_long_is_told(
     await_nobody(backend)
     with deadline():
         turns = [begin(backend, marker), begin(backend, marker)]  # one is the backend's own
-        with pytest.raises(WorkerUnavailable):
+        with pytest.raises(WorkerBusy):
             begin(backend, marker, within_s=0.1)
     assert len(backend.health().pids) == 2
     turns[0].close()
@@ -112,6 +112,15 @@ def test_there_are_no_more_than_may_be_and_who_waits_too_long_is_told(
     for turn in turns:
         turn.close()
     control.release(marker)
+
+
+def test_a_start_that_takes_too_long_is_no_matter_of_load(run: Run, launcher: Launcher) -> None:
+    """No process shakes hands within a thousandth of a second."""
+    backend = run(launcher)
+    assert backend.wait_ready(DEADLINE_S)
+    await_nobody(backend)
+    with deadline(), pytest.raises(WorkerUnavailable):
+        begin(backend, "hello", within_s=0.001)
 
 
 def test_a_draining_backend_begins_no_more(run: Run, launcher: Launcher) -> None:
