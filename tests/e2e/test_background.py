@@ -12,7 +12,7 @@ import pytest
 import requests
 
 from tests.e2e.background import PENDING, begin, cancel, ended, get, held, shown, told
-from tests.e2e.harness import DEADLINE_S, MODEL, Gateway, Upstream, wait_until
+from tests.e2e.harness import DEADLINE_S, IS_SHARED, MODEL, Gateway, Upstream, wait_until
 from tests.e2e.responses_api import (
     EVENTS,
     LOOK,
@@ -273,7 +273,8 @@ def test_only_a_background_response_can_be_cancelled(gateway: Gateway, upstream:
 def test_what_waits_is_queued_and_can_be_cancelled(
     lend_gateway: Callable[..., Gateway], upstream: Upstream
 ) -> None:
-    gateway = lend_gateway(WORKER_MAX_CONCURRENCY="1", WORKER_QUEUE_TIMEOUT_MS="200")
+    patience_ms = "200" if IS_SHARED else "5000"  # which has to do for a start, too
+    gateway = lend_gateway(WORKER_MAX_CONCURRENCY="1", WORKER_QUEUE_TIMEOUT_MS=patience_ms)
     running, waiting = held(upstream), held(upstream)
     first = begin(gateway, running)["id"]
     upstream.control.wait("held", running)

@@ -29,6 +29,13 @@ def signal_group(gateway: Gateway, number: int) -> None:
     os.killpg(gateway.process.pid, number)
 
 
+def of_turn(gateway: Gateway) -> list[psutil.Process]:
+    """The codex processes while a turn runs: the child of all turns, or the turn's own."""
+    processes = gateway.codex_processes()
+    assert processes
+    return processes
+
+
 @on_each_route
 def test_term_ends_a_long_stream_cleanly_and_leaves_nothing(
     make_gateway: Any, upstream: Upstream, route: Route
@@ -85,6 +92,7 @@ def test_who_still_waits_for_a_turn_when_the_grace_is_over_is_told(
     assert gateway.process.wait(DEADLINE_S) == 0
 
 
+@pytest.mark.app_server  # the one child is killed before anybody asks
 def test_who_waits_for_a_child_that_does_not_come_is_told(
     make_gateway: Any, upstream: Upstream
 ) -> None:
@@ -132,51 +140,52 @@ def test_a_binary_that_hangs_before_it_is_the_child_is_not_left_behind(
 
 def test_a_worker_whose_master_was_killed_drains(make_gateway: Any, upstream: Upstream) -> None:
     gateway: Gateway = make_gateway()
-    child, (worker,) = gateway.child(), gateway.workers()
+    (worker,) = gateway.workers()
     marker = held(upstream)
     with ThreadPoolExecutor(1) as pool:
         answer = pool.submit(stream_frames, gateway, ask(marker))
         upstream.control.wait("held", marker)
+        codex = of_turn(gateway)
         gateway.process.kill()
         wait_until(lambda: gateway.events("drain_began"), "the drain began")
         upstream.control.release(marker)
         _, frames = answer.result()
     assert frames[-2]["choices"][0]["finish_reason"] == "stop"
     wait_until(lambda: not worker.is_running(), "the worker has gone")
-    wait_until(lambda: not child.is_running(), "its child, too")
+    wait_until(lambda: not any(map(psutil.Process.is_running, codex)), "its child, too")
 
 
 @on_each_route
 def test_ctrl_c_drains(make_gateway: Any, upstream: Upstream, route: Route) -> None:
     gateway: Gateway = make_gateway()
-    child = gateway.child()
     marker = held(upstream)
     with ThreadPoolExecutor(1) as pool:
         answer = pool.submit(route.stream, gateway, route.ask(marker))
         upstream.control.wait("held", marker)
+        codex = of_turn(gateway)
         signal_group(gateway, signal.SIGINT)
         wait_until(lambda: gateway.events("drain_began"), "the drain began")
         upstream.control.release(marker)
         told = answer.result()
     assert told.is_whole
     assert gateway.process.wait(DEADLINE_S) == 0
-    assert not child.is_running()
+    assert not any(map(psutil.Process.is_running, codex))
 
 
 def test_a_second_ctrl_c_does_not_wait(make_gateway: Any, upstream: Upstream) -> None:
     gateway: Gateway = make_gateway(WORKER_SHUTDOWN_GRACE_MS="600000")
-    child = gateway.child()
     marker = held(upstream)
     with ThreadPoolExecutor(1) as pool:
         answer = pool.submit(stream_frames, gateway, ask(marker))
         upstream.control.wait("held", marker)
+        codex = of_turn(gateway)
         signal_group(gateway, signal.SIGINT)
         wait_until(lambda: gateway.events("drain_began"), "the drain began")
         signal_group(gateway, signal.SIGINT)
         assert gateway.process.wait(DEADLINE_S) == 0
         _, frames = answer.result(DEADLINE_S)
     assert frames[-2]["error"]["retryable"] is True
-    wait_until(lambda: not child.is_running(), "the child is gone")
+    wait_until(lambda: not any(map(psutil.Process.is_running, codex)), "the child is gone")
 
 
 @on_each_route
