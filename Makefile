@@ -31,10 +31,12 @@ test: dev-environment  ## Every test that needs no account and no system package
 
 test-per-request: dev-environment  ## The tests of what clients see, with a codex process for each turn
 	TEST_USE_APP_SERVER=false $(PYTEST) -n $(WORKERS) -m "not system and not chaos and not app_server" $(addprefix \
-		tests/e2e/test_,admission.py chat_in_other_words.py compaction.py completions.py compressed_bodies.py errors.py \
-		exactness.py frames.py images.py open_responses.py parameters.py refusals.py responses.py \
-		responses_failures.py responses_input.py responses_kept.py responses_tools.py retry.py \
-		structured_output.py timeouts.py tools.py usage.py)
+		tests/e2e/test_,admission.py background.py background_ends.py browsers.py chat_in_other_words.py compaction.py completions.py \
+		compressed_bodies.py concurrency.py described.py drain.py early_refusals.py endless.py errors.py exactness.py fairness.py \
+		frames.py heavy_requests.py hostile_clients.py images.py known_clients.py known_responses_clients.py limits.py \
+		open_responses.py parameters.py refusals.py responses.py responses_failures.py responses_input.py \
+		responses_kept.py responses_tools.py retry.py sdk.py stream_readers.py structured_output.py timeouts.py \
+		tools.py usage.py vanished.py websocket_ends.py)
 
 test-system: dev-environment neighbours-environment otel-environment test-langchain test-browser  ## Tests with real neighbours; installs what they need; LangChain's and a browser's too
 	@(for tool in strace curl promtool shellcheck redis-server nginx caddy systemd-analyze ip npm; do command -v $$tool || exit; done) \

@@ -20,6 +20,7 @@ CHAT = "/v1/chat/completions"
 CHUNKED = {"Content_Type": "application/json", "Transfer_Encoding": "chunked"}
 
 
+@pytest.mark.app_server  # a turn that starts a process wants several descriptors for it
 def test_connections_that_take_every_descriptor_make_room_for_others(
     make_gateway: Any, upstream: Upstream
 ) -> None:

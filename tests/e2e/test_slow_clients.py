@@ -373,6 +373,7 @@ def test_where_connections_run_out_the_longest_idle_make_room(make_gateway: Any)
     assert f"Bearer {KEY}" not in gateway.log_path.read_text()
 
 
+@pytest.mark.app_server  # turns want descriptors for processes of their own
 def test_where_few_files_may_be_open_each_request_is_answered(
     make_gateway: Any, upstream: Upstream
 ) -> None:
@@ -397,6 +398,7 @@ def test_where_few_files_may_be_open_each_request_is_answered(
     assert refused["problems"][0].startswith("Only 64 files may be open")
 
 
+@pytest.mark.app_server  # the same
 def test_strangers_that_find_no_room_are_told_and_hold_up_nobody(
     make_gateway: Any, upstream: Upstream
 ) -> None:
