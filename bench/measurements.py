@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         place = Place(folder, child, url, pid, websockets=options.websockets)
         if options.relay:
             place = stack.enter_context(relay.in_front(place))
-        slots = str(max([_DEFAULT_SLOTS, *options.concurrency]))
+        slots = str(max([_DEFAULT_SLOTS, *(2 * clients for clients in options.concurrency)]))
         settings = {"WORKER_MAX_CONCURRENCY": slots}
         running = stack.enter_context(sides.gateway(place, settings))
         facts = machine(running.user_agent)
