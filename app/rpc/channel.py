@@ -11,7 +11,7 @@ import itertools
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, cast
 
@@ -261,12 +261,7 @@ class Channel:
                 self.received_bytes += len(data)
                 if is_logged():
                     passed("rpc.received", received_bytes=len(data))
-                for line in splitter.feed(data):
-                    if isinstance(line, Oversized):
-                        self._dispatch(line)
-                    elif not self._takes(line):
-                        self._dispatch(messages.parse_line(line))
-                self._on_read()
+                self._take(splitter.feed(data))
         except OSError:
             self.counters["read_failed"] += 1
         finally:
@@ -284,6 +279,24 @@ class Channel:
         self._pace.note(time.monotonic(), self._turns(), is_all=len(data) < most)
         return data
 
+    def _take(self, lines: Iterable[bytes | Oversized]) -> None:
+        """Handle the lines of one read. One bad line must not end the conversation of every other request."""
+        for line in lines:
+            if isinstance(line, Oversized):
+                self._dispatch(line)
+                continue
+            try:
+                is_taken = self._takes(line)
+            except Exception as error:  # noqa: BLE001
+                self._note_failure(error, "line")
+                continue
+            if not is_taken:
+                self._dispatch(messages.parse_line(line))
+        try:
+            self._on_read()
+        except Exception as error:  # noqa: BLE001
+            self._note_failure(error, "read")
+
     def _dispatch(self, message: messages.Message) -> None:
         try:
             match message:
@@ -298,10 +311,12 @@ class Channel:
                 case Oversized():
                     self.counters["oversized"] += 1
                     self._on_oversized(message)
-        # One bad message must not end the conversation of every other request.
-        except Exception:
-            self.counters["dispatch_failed"] += 1
-            log.exception("rpc_dispatch_failed", extra={"kind": type(message).__name__})
+        except Exception as error:  # noqa: BLE001
+            self._note_failure(error, type(message).__name__)
+
+    def _note_failure(self, error: Exception, kind: str) -> None:
+        self.counters["dispatch_failed"] += 1
+        log.error("rpc_dispatch_failed", extra={"kind": kind}, exc_info=error)
 
     def _note_malformed(self, message: Malformed) -> None:
         self.counters["malformed"] += 1

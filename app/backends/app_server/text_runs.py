@@ -21,7 +21,7 @@ are escaped, so that none can be taken for these."""
 
 _MOST_HEAD_BYTES = 512
 _SPARE_HEADS = 64
-"""Known heads beyond two for each open turn. Those of turns that are over are then forgotten."""
+"""Known heads beyond two for each turn that was open the last time that those of ended turns were forgotten."""
 
 
 @dataclass(slots=True)
@@ -47,6 +47,9 @@ class TextRuns:
         self._deliver = deliver
         self._is_open = is_open
         self._known: dict[bytes, TextRun] = {}
+        self._heads: dict[
+            ThreadId, bytes
+        ] = {}  # of each thread the latest: its messages come one after another
         self._waiting: dict[ThreadId, TextRun] = {}
         self._open_count = 0
         self._head = self._rest = b""  # of the line that was looked at last, if it is not known
@@ -82,12 +85,14 @@ class TextRuns:
             return
         if len(self._known) > _SPARE_HEADS + 2 * self._open_count:
             self._forget_ended()
-        self._known[self._head] = TextRun(addressed.thread_id, addressed.turn_id, piece.item_id)
+        thread_id = addressed.thread_id
+        self._known.pop(self._heads.get(thread_id, b""), None)
+        self._heads[thread_id] = self._head
+        self._known[self._head] = TextRun(thread_id, addressed.turn_id, piece.item_id)
 
     def _forget_ended(self) -> None:
-        self._known = {
-            head: run for head, run in self._known.items() if self._is_open(run.thread_id)
-        }
+        self._heads = {it: head for it, head in self._heads.items() if self._is_open(it)}
+        self._known = {head: self._known[head] for head in self._heads.values()}
         self._open_count = len(self._known)
 
     def flush_one(self, thread_id: ThreadId) -> None:

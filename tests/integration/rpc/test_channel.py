@@ -30,6 +30,7 @@ SHORT_S = 0.05
 ENCODED_S = 2.0  # enough to write 8 MB as JSON, on any machine
 CANARY = "canary-in-the-line"
 NOISE = b"noise"
+BAD_LINE = b"cannot be looked at"
 
 
 class Peer:
@@ -78,18 +79,28 @@ class Bench:
         self.closed = Event()
         self.act_on_notification: Callable[[Notification], None] = lambda _: None
         self.act_on_close: Callable[[], None] = lambda: None
+        self.act_on_read: Callable[[], None] = lambda: None
         self.channel = Channel(
             self.ours,
             on_notification=self._hear,
             on_request=self.requests.append,
             on_close=self._close,
             on_oversized=self.oversized.append,
-            takes=lambda line: NOISE in line,
+            takes=self._take,
+            on_read=self._end_read,
         )
 
     def _hear(self, notification: Notification) -> None:
         self.notifications.append(notification)
         self.act_on_notification(notification)
+
+    def _take(self, line: bytes) -> bool:
+        if BAD_LINE in line:
+            raise ValueError
+        return NOISE in line
+
+    def _end_read(self) -> None:
+        self.act_on_read()
 
     def _close(self) -> None:
         self.closings += 1
@@ -557,6 +568,25 @@ def test_a_handler_that_raises_does_not_end_the_conversation(
     assert bench.channel.counters == {"dispatch_failed": 1}
     (record,) = [one for one in caplog.records if one.getMessage() == "rpc_dispatch_failed"]
     assert vars(record)["kind"] == "Notification"
+
+
+def test_neither_does_one_that_looks_at_lines_or_at_the_end_of_a_read(
+    bench: Bench, peer: Peer, caplog: pytest.LogCaptureFixture
+) -> None:
+    reads: list[int] = []
+
+    def raise_once() -> None:
+        reads.append(1)
+        if len(reads) == 1:
+            raise ValueError
+
+    bench.act_on_read = raise_once
+    peer.send_bytes(BAD_LINE + b"\n")
+    eventually(lambda: bench.channel.counters["dispatch_failed"] == 2)
+    peer.say("good")
+    bench.hear("good")
+    kinds = [vars(one)["kind"] for one in caplog.records if one.msg == "rpc_dispatch_failed"]
+    assert kinds == ["line", "read"]
 
 
 def test_a_burst_does_not_starve_another_greenlet(bench: Bench, peer: Peer) -> None:

@@ -153,6 +153,13 @@ def parse_turn(thread: str) -> Any:
     return f"turn of {thread}"
 
 
+def test_a_turn_of_very_many_messages_takes_the_room_of_one(reader: Reader) -> None:
+    for number in range(1000):
+        reader.read(line("a", item=f"i{number}"), line("b", item=f"i{number}"))
+    assert len(reader.runs) == 1
+    assert (reader.parsed, len(reader.told)) == (1000, 2000)
+
+
 def test_turns_that_are_over_are_forgotten(reader: Reader) -> None:
     for number in range(1000):
         reader.read(line("a", f"over-{number}"), line("b", f"over-{number}"))
