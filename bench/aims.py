@@ -13,7 +13,7 @@ Figures = Mapping[str, Mapping[str, float]]
 """By side and column, as `Series.figures` and `LoopSeries.figures` have them."""
 
 _GATEWAY = "gateway"
-_CONTROL_CLIENTS = 32
+_MANY_CLIENTS = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +50,17 @@ def of_questions(figures: Figures, question: Question) -> list[dict[str, Any]]:
 def _of_questions(ours: Mapping[str, float], figures: Figures, question: Question) -> Iterator[Aim]:
     if warm := figures.get("warm"):
         yield from _over_warm(ours, warm, question)
-    if (control := figures.get("control")) and question.clients == _CONTROL_CLIENTS:
+    if (control := figures.get("control")) and question.clients == _MANY_CLIENTS:
         ratio = ours["cpu_self"] / control["cpu_self"]
         yield Aim("CPU against the control", ratio, 0.75 if question.streamed else 0.6)
     if question.paced:
         return
-    if process := figures.get("exec"):
+    if (process := figures.get("plain-exec")) and question.clients == 1:
         latency = process["total_p50"] / ours["total_p50"]
-        yield Aim("codex exec's time against the gateway's", latency, 15, is_least=True)
+        yield Aim("plain codex exec's time against the gateway's", latency, 15, is_least=True)
+    if (naive := figures.get("naive")) and question.clients == _MANY_CLIENTS:
+        share = ours["req_s"] / naive["req_s"]
+        yield Aim("answers a second against the naive client", share, 3, is_least=True)
     if chatmock := figures.get("chatmock"):
         ratio = ours["cpu_self"] / chatmock["cpu_self"]
         yield Aim("own CPU against ChatMock's", ratio, 1.0)
@@ -74,7 +77,7 @@ def _over_warm(
         if question.streamed:
             yield Aim("first token over the warm client's, ms", first, 2)
         yield Aim("total over the warm client's, ms", total, 2.5)
-    elif question.clients == _CONTROL_CLIENTS:
+    elif question.clients == _MANY_CLIENTS:
         share = ours["req_s"] / warm["req_s"]
         yield Aim("answers a second against the warm client", share, 0.8, is_least=True)
 

@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,18 @@ from app.backends.app_server import protocol
 from app.codex.config import Upstream, UpstreamKind
 from app.codex.home import Home
 from app.codex.launch import Launcher
+from app.process.child import ChildSpec
 from bench.jobs import AnswerError
 
 UPSTREAM_KEY_VARIABLE = "BENCH_UPSTREAM_KEY"
 WEBSOCKETS_VARIABLE = "BENCH_WEBSOCKETS"
 """Set where the child is to speak to the upstream over WebSockets."""
+
+PLAIN_VARIABLE = "BENCH_PLAIN"
+"""Set where codex is to have its own defaults, and be told of nothing but the upstream."""
+
+_UPSTREAM_KEYS = ("model_provider", "cli_auth_credentials_store")
+_TUNING = ("TOKIO_WORKER_THREADS", "_RJEM_MALLOC_CONF", "SSL_CERT_FILE")
 
 _READ_BYTES = 256 * 1024
 _STREAM_IDLE_MS = 300_000  # what the gateway gives its child by default
@@ -150,10 +158,22 @@ def launcher(root: str, upstream_url: str, binary: str) -> Launcher:
     return Launcher(Home(Path(root)), Path(binary), upstream, key, _STREAM_IDLE_MS)
 
 
+def prepared(launching: Launcher) -> ChildSpec:
+    """Prepare a CODEX_HOME; return how codex is started there, with its own defaults if that was asked for."""
+    spec = launching.prepare()
+    if PLAIN_VARIABLE not in os.environ:
+        return spec
+    binary, command, *options = spec.argv
+    pairs = zip(options[::2], options[1::2], strict=True)
+    kept = [each for pair in pairs if pair[1].startswith(_UPSTREAM_KEYS) for each in pair]
+    env = {name: value for name, value in spec.env.items() if name not in _TUNING}
+    return replace(spec, argv=(binary, command, *kept), env=env)
+
+
 @contextmanager
 def child(launching: Launcher) -> Iterator[tuple[Pipe, int]]:
     """Run a child and shake hands; yield the pipe and the child's process id. Blocks at both ends."""
-    spec = launching.prepare()
+    spec = prepared(launching)
     ours, theirs = socket.socketpair()
     process = subprocess.Popen(
         spec.argv,

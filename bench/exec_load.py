@@ -1,7 +1,7 @@
 """Side of `codex exec`: `python -m bench.exec_load HOME UPSTREAM_URL BINARY`; a process for each question.
 
-It has the configuration of the gateway's child. `codex exec --json` tells no deltas: its first text is the whole
-message, and there are no pieces to count.
+It has the configuration of the gateway's child, or codex's own defaults (`codex_pipe.PLAIN_VARIABLE`). `--json` tells no
+deltas: its first text is the whole message, and there are no pieces to count.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from gevent import subprocess
 
 from app.process.child import ChildSpec
 from bench import jobs
-from bench.codex_pipe import launcher
+from bench.codex_pipe import launcher, prepared
 from bench.jobs import Answer, AnswerError, Job
 
 _OPTIONS = ("--json", "--ephemeral", "--skip-git-repo-check", "--sandbox", "read-only")
@@ -62,7 +62,7 @@ class ExecClient:
 def main() -> None:
     """Prepare a CODEX_HOME, do jobs."""
     root, upstream_url, binary = sys.argv[1:]
-    spec = launcher(root, upstream_url, binary).prepare()
+    spec = prepared(launcher(root, upstream_url, binary))
     jobs.tell({"ready": True})
     jobs.serve({"questions": jobs.questions(lambda job: ExecClient(spec, job), deltas_told=False)})
 

@@ -19,7 +19,7 @@ from bench.agent_loop import LoopJob
 from bench.sides import Place, Side
 from scripted_upstream.client import Control
 
-SIDES = ("gateway", "cold", "warm", "kept", "exec")
+SIDES = ("gateway", "cold", "warm", "kept", "naive", "exec", "plain-exec")
 
 _WARM_UP = 10
 _DEFAULT_SLOTS = 64
@@ -62,8 +62,8 @@ def _starts(names: Sequence[str], place: Place, running: sides.Gateway) -> Itera
     for name in names:
         if name == "gateway":
             yield sides.through_gateway(place, running)
-        elif name == "exec":
-            yield sides.by_exec(place)
+        elif name in ("exec", "plain-exec"):
+            yield sides.by_exec(place, name)
         else:
             yield sides.directly(place, name)
 

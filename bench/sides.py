@@ -16,7 +16,7 @@ from typing import Any
 from app.settings import VARIABLES
 from bench import processes
 from bench.agent_loop import LoopJob, LoopReport, Round
-from bench.codex_pipe import UPSTREAM_KEY_VARIABLE, WEBSOCKETS_VARIABLE
+from bench.codex_pipe import PLAIN_VARIABLE, UPSTREAM_KEY_VARIABLE, WEBSOCKETS_VARIABLE
 from bench.http_load import KEYS_VARIABLE
 from bench.jobs import Job, Report
 from bench.measure import Spent, cpu_ms, machine_cpu_ms, parent_of, reaped_cpu_ms, watching
@@ -28,6 +28,7 @@ CACHE_LIFETIME_S = 600.0
 
 _EXEC_REQUESTS = 20
 _EXEC_CLIENTS = 32  # each is a process of 100 MB
+_PLAIN = {PLAIN_VARIABLE: "1"}
 _SETTLE_S = 0.1  # threads are still being unloaded: that belongs to this job, not to the next
 
 
@@ -171,26 +172,30 @@ def through_gateway(place: Place, running: Gateway, name: str = "gateway") -> It
 
 
 @contextmanager
-def directly(place: Place, threads: str) -> Iterator[Side]:
-    """Run the hand-written client with a child of its own; threads are cold, warm or kept."""
-    home = place.home(threads)
+def directly(place: Place, name: str) -> Iterator[Side]:
+    """Run the hand-written client with a child of its own: threads are cold, warm or kept.
+
+    The naive one has cold threads, and a child with codex's own defaults.
+    """
+    home = place.home(name)
+    threads, more = ("cold", _PLAIN) if name == "naive" else (name, {})
     arguments = ("bench.direct_load", threads, str(home), place.upstream_url, str(place.binary))
-    with module(arguments, _with_key(place, home)) as load:
+    with module(arguments, _with_key(place, home) | more) as load:
         pids = {"self": load.pid, "codex": first_line(load)["child_pid"]}
-        yield Side(
-            threads, load, pids, place.upstream_pid, most_loops=0 if threads == "warm" else 16
-        )
+        most_loops = 0 if name in ("warm", "naive") else 16
+        yield Side(name, load, pids, place.upstream_pid, most_loops=most_loops)
 
 
 @contextmanager
-def by_exec(place: Place) -> Iterator[Side]:
-    """Run `codex exec` for each question."""
-    home = place.home("exec")
+def by_exec(place: Place, name: str) -> Iterator[Side]:
+    """Run `codex exec` for each question; the plain one with its own defaults."""
+    home = place.home(name)
+    more = _PLAIN if name == "plain-exec" else {}
     arguments = ("bench.exec_load", str(home), place.upstream_url, str(place.binary))
-    with module(arguments, _with_key(place, home)) as load:
+    with module(arguments, _with_key(place, home) | more) as load:
         first_line(load)
         yield Side(
-            "exec",
+            name,
             load,
             {"self": load.pid},
             place.upstream_pid,

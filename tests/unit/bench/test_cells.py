@@ -110,8 +110,10 @@ CONTROL = OURS | {"cpu_self": 4.5}
         ),
         (Question(32, streamed=False, paced=False), {"control": CONTROL}, [False]),
         (Question(64, streamed=True, paced=True), {"warm": WARM}, [True]),
-        (ONE, {"exec": {"total_p50": 170.0}, "chatmock": {"cpu_self": 2.9}}, [False, False]),
-        (ONE, {"exec": {"total_p50": 180.0}, "chatmock": {"cpu_self": 3.0}}, [True, True]),
+        (Question(32, streamed=True, paced=False), {"naive": {"req_s": 30.0}}, [True]),
+        (Question(32, streamed=True, paced=False), {"naive": {"req_s": 40.0}}, [False]),
+        (ONE, {"plain-exec": {"total_p50": 170.0}, "chatmock": {"cpu_self": 2.9}}, [False, False]),
+        (ONE, {"plain-exec": {"total_p50": 180.0}, "chatmock": {"cpu_self": 3.0}}, [True, True]),
     ],
 )
 def test_the_aims_of_questions(
@@ -153,7 +155,7 @@ def test_the_table_names_every_cell_and_says_which_aims_are_missed() -> None:
     text = table.text(result())
     assert "c=1" in text
     assert "gateway adds +2.0 ms to cold's first token" in text
-    assert "codex exec" not in text
+    assert "plain codex exec" not in text
     assert "FAIL: cached share below the kept thread's, points: 4.00, at most 3" in text
     assert "All 14 answers were complete and right." in text
 
