@@ -290,7 +290,7 @@ class KeyLimited(RateLimited):
 
 
 class WorkerBusy(GatewayError):
-    """Every turn slot is taken and the queue is full or did not move in time."""
+    """Every turn slot, or place to start a process, is taken, and the queue is full or did not move in time."""
 
     status = 429
     type = "rate_limit_error"

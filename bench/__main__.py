@@ -99,6 +99,8 @@ def _check(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None
     counts = (options.requests, options.rounds, options.deltas, options.loop_rounds)
     if min(*counts, *options.concurrency) < 1:
         parser.error("every count must be at least 1")
+    if options.control and not (options.control / "gunicorn.conf.py").is_file():
+        parser.error("--control: no checkout of the gateway")
     unknown = set(options.sides) - set(measurements.SIDES)
     if unknown:
         parser.error(f"--sides: unknown: {', '.join(sorted(unknown))}")

@@ -51,19 +51,18 @@ def _of_questions(ours: Mapping[str, float], figures: Figures, question: Questio
     if warm := figures.get("warm"):
         yield from _over_warm(ours, warm, question)
     if (control := figures.get("control")) and question.clients == _MANY_CLIENTS:
-        ratio = ours["cpu_self"] / control["cpu_self"]
-        yield Aim("CPU against the control", ratio, 0.75 if question.streamed else 0.6)
+        bound = 0.75 if question.streamed else 0.6
+        yield from _ratio("CPU against the control", ours["cpu_self"], control["cpu_self"], bound)
     if question.paced:
         return
     if (process := figures.get("plain-exec")) and question.clients == 1:
-        latency = process["total_p50"] / ours["total_p50"]
-        yield Aim("plain codex exec's time against the gateway's", latency, 15, is_least=True)
+        times = process["total_p50"], ours["total_p50"]
+        yield from _ratio("plain codex exec's time against ours", *times, 15, is_least=True)
     if (naive := figures.get("naive")) and question.clients == _MANY_CLIENTS:
-        share = ours["req_s"] / naive["req_s"]
-        yield Aim("answers a second against the naive client", share, 3, is_least=True)
+        rates = ours["req_s"], naive["req_s"]
+        yield from _ratio("answers a second against the naive client", *rates, 3, is_least=True)
     if chatmock := figures.get("chatmock"):
-        ratio = ours["cpu_self"] / chatmock["cpu_self"]
-        yield Aim("own CPU against ChatMock's", ratio, 1.0)
+        yield from _ratio("own CPU against ChatMock's", ours["cpu_self"], chatmock["cpu_self"], 1)
 
 
 def _over_warm(
@@ -78,8 +77,16 @@ def _over_warm(
             yield Aim("first token over the warm client's, ms", first, 2)
         yield Aim("total over the warm client's, ms", total, 2.5)
     elif question.clients == _MANY_CLIENTS:
-        share = ours["req_s"] / warm["req_s"]
-        yield Aim("answers a second against the warm client", share, 0.8, is_least=True)
+        rates = ours["req_s"], warm["req_s"]
+        yield from _ratio("answers a second against the warm client", *rates, 0.8, is_least=True)
+
+
+def _ratio(
+    name: str, ours: float, theirs: float, bound: float, *, is_least: bool = False
+) -> Iterator[Aim]:
+    """Yield the aim of a ratio; nothing where the other side has no answer to divide by."""
+    if theirs:
+        yield Aim(name, ours / theirs, bound, is_least=is_least)
 
 
 def of_loops(figures: Figures, cpu_ratio: float | None) -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
 """Side of `codex exec`: `python -m bench.exec_load HOME UPSTREAM_URL BINARY`; a process for each question.
 
-It has the configuration of the gateway's child, or codex's own defaults (`codex_pipe.PLAIN_VARIABLE`). `--json` tells no
-deltas: its first text is the whole message, and there are no pieces to count.
+It has the configuration of the gateway's child, or codex's own defaults (`codex_pipe.PLAIN_VARIABLE`). `--json` tells
+no deltas: its first text is the whole message, and there are no pieces to count.
 """
 
 from __future__ import annotations

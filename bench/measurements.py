@@ -47,7 +47,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         facts = machine(running.user_agent)
         started = [stack.enter_context(side) for side in _starts(options.sides, place, running)]
         if options.control:
-            before = stack.enter_context(sides.gateway(place, settings, options.control))
+            before = stack.enter_context(sides.gateway(place, settings, "control", options.control))
             side = sides.through_gateway(place, before, "control")
             started.append(stack.enter_context(side))
         if options.peers:

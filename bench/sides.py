@@ -130,10 +130,13 @@ def upstream(home: Path) -> Iterator[tuple[str, int]]:
 
 @contextmanager
 def gateway(
-    place: Place, settings: Mapping[str, str], checkout: Path = processes.ROOT
+    place: Place,
+    settings: Mapping[str, str],
+    name: str = "gateway",
+    checkout: Path = processes.ROOT,
 ) -> Iterator[Gateway]:
     """Run a checkout's gateway as an operator would and wait until it is ready. Raises `StartError`."""
-    home = place.home("gateway" if checkout == processes.ROOT else "control")
+    home = place.home(name)
     port, log = processes.free_port(), home.with_suffix(".log")
     keys = tuple(secrets.token_hex(16) for _ in range(KEYS))
     ours = {

@@ -14,7 +14,7 @@ from app.rpc.messages import ErrorResponse, Response
 class CallReport:
     """One call. Times are monotonic seconds, sizes are bytes of the whole line.
 
-    `status` is `ok`, `refused` (the child answered with an error), or `failed` (no answer came).
+    `status` is `ok`, `refused` (the child answered with an error), or `failed` (no answer came, or nobody waited).
     """
 
     method: str
@@ -26,7 +26,8 @@ class CallReport:
     status: str = "failed"
 
     def answered(self, answer: Response | ErrorResponse) -> None:
-        """Note the child's answer."""
+        """Note the child's answer, of which the caller learns now."""
+        self.ended = time.monotonic()
         self.received = answer.size
         self.status = "ok" if isinstance(answer, Response) else "refused"
 
@@ -39,7 +40,7 @@ class CallReport:
 
 CallObserver = Callable[[CallReport], None]
 LateResultHandler = Callable[[Any], None]
-"""Takes a result that came after its deadline."""
+"""Takes a result for which nobody waits: the deadline was over, or the call before it was refused."""
 
 
 def ignore_call(report: CallReport) -> None:

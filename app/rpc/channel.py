@@ -13,7 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import gevent
 from gevent import getcurrent, socket
@@ -49,8 +49,8 @@ from app.step_log import is_logged, passed
 log = logging.getLogger("codex_api.rpc")
 
 MAX_INFLIGHT = 56
-"""Callers that await an answer, or two: app-server's ingress queue holds 128, and part of its overload answers never
-arrives."""
+"""Callers that wait, each for one answer or two: app-server's ingress queue holds 128, and part of its overload answers
+never arrives."""
 
 MAX_LINE_BYTES = 16 * 1024 * 1024
 """Parsing one takes the whole worker some 20 ms. An answer of 128,000 tokens is below 1 MB."""
@@ -60,9 +60,12 @@ _SKIPPED_BYTES = 1024 * 1024
 """Read at once of a line that is dropped: it holds up what the child says of other turns, and costs next to nothing."""
 
 
+_Waiter: TypeAlias = "AsyncResult[Response | ErrorResponse]"
+
+
 def _end_report(report: CallReport, observer: CallObserver) -> None:
     """Give the report of a call to `observer` when the call is over, however it ended."""
-    report.ended = time.monotonic()
+    report.ended = report.ended or time.monotonic()
     if is_logged():
         params = report.params
         passed(
@@ -107,7 +110,7 @@ class Channel:
         self._on_read = on_read
         self._turns = turns
         self._ids = itertools.count(1)
-        self._pending: dict[messages.MessageId, AsyncResult[Response | ErrorResponse]] = {}
+        self._pending: dict[messages.MessageId, _Waiter] = {}
         self._late: dict[messages.MessageId, LateResultHandler] = {}
         self._slots = Semaphore(MAX_INFLIGHT)
         self._outbox = Outbox()
@@ -138,9 +141,9 @@ class Channel:
     ) -> Any:
         """Send one request and block until its result; the deadline covers the wait for a slot as well.
 
-        `observer` is told what became of it; `on_late` is given a result that comes after the deadline, in the reader:
-        it must not block. An urgent call waits for no slot: there must never be many of them.
-        Raises `CallRefused`, `CallTimeout`, `ChannelClosed`, `ChannelFull`. Hold no lock while calling.
+        `observer` is told what became of it, `on_late` is given a result for which nobody waits: see `Call`. An urgent
+        call waits for no slot: there must never be many of them. Hold no lock while calling.
+        Raises `CallRefused`, `CallTimeout`, `ChannelClosed`, `ChannelFull`.
         """
         calls = (Call(method, params, observer, on_late),)
         return self.call_in_order(calls, timeout_s, is_urgent=is_urgent)[0]
@@ -168,7 +171,7 @@ class Channel:
 
     def _call(self, calls: Sequence[Call], reports: Sequence[CallReport]) -> list[Any]:
         lines: list[bytes] = []
-        waiters: dict[messages.MessageId, AsyncResult[Response | ErrorResponse]] = {}
+        waiters: dict[messages.MessageId, _Waiter] = {}
         for call, report in zip(calls, reports, strict=True):
             message_id: messages.MessageId = next(self._ids)
             pieces = messages.encode_request(message_id, call.method, call.params)
@@ -179,34 +182,42 @@ class Channel:
         self._pending.update(waiters)  # the writer only runs once this greenlet waits
         results: list[Any] = []
         try:
-            for waiter, report in zip(waiters.values(), reports, strict=True):
-                results.append(_result(self._await(waiter), report))
+            self._await_all(waiters.values(), reports, results)
         finally:
             unused = zip(calls, waiters.items(), strict=True)
             for call, (message_id, waiter) in list(unused)[len(results) :]:
                 self._leave(call, message_id, waiter)
         return results
 
-    def _leave(
-        self,
-        call: Call,
-        message_id: messages.MessageId,
-        waiter: AsyncResult[Response | ErrorResponse],
+    def _await_all(
+        self, waiters: Iterable[_Waiter], reports: Sequence[CallReport], results: list[Any]
     ) -> None:
+        """Add to `results` what the child answers. Raises `CallTimeout` for one that has not come by the deadline."""
+        over: CallTimeout | None = None  # the alarm rings once, for all of them
+        for waiter, report in zip(waiters, reports, strict=True):
+            try:
+                answer = waiter.get(block=over is None)
+            except CallTimeout as error:
+                if not waiter.ready():
+                    raise
+                # It has come, and only the loop was too busy to hand it on: what it tells of would be lost.
+                over, answer = error, waiter.get()
+            except gevent.Timeout:
+                if over is None:  # the caller's own
+                    raise
+                raise over from None
+            results.append(_result(cast("Response | ErrorResponse", answer), report))
+
+    def _leave(self, call: Call, message_id: messages.MessageId, waiter: _Waiter) -> None:
         """Have a call's result given to its `on_late`, as nobody waits for it any more."""
         if self._pending.pop(message_id, None) is not None:
             self._late[message_id] = call.on_late
         elif waiter.successful() and isinstance(waiter.value, Response):
-            call.on_late(waiter.value.result)
-
-    def _await(self, waiter: AsyncResult[Response | ErrorResponse]) -> Response | ErrorResponse:
-        try:
-            return cast("Response | ErrorResponse", waiter.get())
-        except CallTimeout:
-            if not waiter.ready():
-                raise
-            # It has come, and only the loop was too busy to hand it on: what it tells of would be lost.
-            return cast("Response | ErrorResponse", waiter.get())
+            try:
+                call.on_late(waiter.value.result)
+            # Of a result that makes no sense the caller, who has an error of its own, need not know.
+            except Exception as error:  # noqa: BLE001
+                self._note_failure(error, "late result")
 
     def notify(self, method: str) -> None:
         """Send a notification without parameters. Raises `ChannelClosed`."""
@@ -280,13 +291,14 @@ class Channel:
         return data
 
     def _take(self, lines: Iterable[bytes | Oversized]) -> None:
-        """Handle the lines of one read. One bad line must not end the conversation of every other request."""
+        """Handle the lines of one read."""
         for line in lines:
             if isinstance(line, Oversized):
                 self._dispatch(line)
                 continue
             try:
                 is_taken = self._takes(line)
+            # One bad line must not end the conversation of every other request.
             except Exception as error:  # noqa: BLE001
                 self._note_failure(error, "line")
                 continue
@@ -294,6 +306,7 @@ class Channel:
                 self._dispatch(messages.parse_line(line))
         try:
             self._on_read()
+        # As above.
         except Exception as error:  # noqa: BLE001
             self._note_failure(error, "read")
 
@@ -311,6 +324,7 @@ class Channel:
                 case Oversized():
                     self.counters["oversized"] += 1
                     self._on_oversized(message)
+        # As above.
         except Exception as error:  # noqa: BLE001
             self._note_failure(error, type(message).__name__)
 

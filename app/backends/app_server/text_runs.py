@@ -66,9 +66,9 @@ class TextRuns:
         if run is None:
             self._rest = line[at + len(_PIECE) :] if head else b""
             return False
+        self._head = self._rest = b""
         text = _text(line[at + len(_PIECE) :])
         if text is None:
-            self._head = b""
             return False
         waiting = self._waiting.get(run.thread_id)
         if waiting is not run:
@@ -81,14 +81,16 @@ class TextRuns:
 
     def learn(self, addressed: Addressed, piece: TextDelta) -> None:
         """Learn how the line begins that was looked at last, and brought this piece of this turn."""
-        if not self._head or _text(self._rest) != piece.text:
+        head, rest = self._head, self._rest
+        self._head = self._rest = b""
+        if not head or _text(rest) != piece.text:
             return
         if len(self._known) > _SPARE_HEADS + 2 * self._open_count:
             self._forget_ended()
         thread_id = addressed.thread_id
         self._known.pop(self._heads.get(thread_id, b""), None)
-        self._heads[thread_id] = self._head
-        self._known[self._head] = TextRun(thread_id, addressed.turn_id, piece.item_id)
+        self._heads[thread_id] = head
+        self._known[head] = TextRun(thread_id, addressed.turn_id, piece.item_id)
 
     def _forget_ended(self) -> None:
         self._heads = {it: head for it, head in self._heads.items() if self._is_open(it)}

@@ -20,6 +20,9 @@ from app.rpc.errors import CallRefused, CallTimeout, ChannelClosed, RpcError
 log = logging.getLogger("codex_api.codex")
 
 _ATTEMPTS = 20
+_ATTEMPTS_UNSEEN = 5
+"""The same for a turn whose events nobody follows, so that it is not known when it is over."""
+
 _PAUSE_S = 0.1
 SLOT_GRACE_S = 0.05
 """How long an interrupted turn keeps its slot. codex stops at once, and then sometimes waits 100 ms before it says so;
@@ -76,9 +79,26 @@ class ThreadEnds:
         log.error("turn_not_interrupted", extra={"thread_id": turn.thread_id})
 
     def roll_back(self, thread_id: ThreadId, turn_id: TurnId | None = None) -> None:
-        """End what began after its deadline. Does not block."""
+        """End what began for nobody: after its deadline, or with items that codex has refused. Does not block."""
         self._counters["began_too_late"] += 1
-        self._greenlets.spawn(self._unload, thread_id, turn_id)
+        self._greenlets.spawn(self._roll_back, thread_id, turn_id)
+
+    def _roll_back(self, thread_id: ThreadId, turn_id: TurnId | None) -> None:
+        self._unloading.add(thread_id)
+        if turn_id is not None:
+            self._interrupt_unseen(thread_id, turn_id)
+        self._unload(thread_id, None)
+
+    def _interrupt_unseen(self, thread_id: ThreadId, turn_id: TurnId) -> None:
+        for _ in range(_ATTEMPTS_UNSEEN):
+            try:
+                self._calls.interrupt(thread_id, turn_id)
+            except CallRefused:  # it is over, or too early to be interrupted
+                gevent.sleep(_PAUSE_S)
+            except RpcError:
+                return
+            else:
+                return
 
     def unload(self, threads: Iterable[Thread]) -> None:
         """Unload threads that were kept, one after the other. Does not block."""

@@ -207,6 +207,7 @@ class PerRequestBackend:
 
     def _take(self, deadline: float) -> Process:
         """Return a process for one turn. Blocks."""
+        began = time.monotonic()
         while True:
             self._await_ready(deadline)
             try:
@@ -215,8 +216,12 @@ class PerRequestBackend:
                 self._tending.note_failure(failure.why)
                 continue  # once a probe has found that one can be started
             except NoPlace:
+                if (
+                    self.pool.last_start < began and not self.pool.is_full
+                ):  # no start has ended well
+                    raise self._unavailable() from None
                 raise WorkerBusy(
-                    "Other requests' codex processes were started all the time; send fewer at once, or try again."
+                    "No place to start a codex process became free in time; send fewer requests at once, or try again."
                 ) from None
             except TooLate:
                 raise self._unavailable() from None

@@ -58,6 +58,11 @@ class Pool:
         """What was odd but survived, in all processes so far."""
         return sum((one.counters for one in self._starter.processes), self._ended)
 
+    @property
+    def is_full(self) -> bool:
+        """True if there are as many processes as there may be."""
+        return self._room.locked()
+
     # Starting
 
     def start_within(self, deadline: float) -> Process:

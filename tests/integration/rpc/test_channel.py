@@ -66,6 +66,14 @@ class Peer:
         self.send({"id": request["id"], "result": value})
 
 
+def be_busy(_told: Notification) -> None:
+    """Hold up the loop before it hands on what has come, until a short deadline is over."""
+    loop = gevent.get_hub().loop
+    loop.run_callback(time.sleep, 4 * SHORT_S)
+    for _ in range(2000):  # after a thousand it looks at its timers
+        loop.run_callback(lambda: None)
+
+
 class Bench:
     """A channel, its peer, and everything that the channel told us."""
 
@@ -227,13 +235,6 @@ def test_an_answer_that_has_come_is_in_time_however_late_it_is_seen(
 ) -> None:
     late: list[object] = []
 
-    def be_busy(_told: Notification) -> None:
-        """Hold up the loop before it hands on what has come, until the deadline is over."""
-        loop = gevent.get_hub().loop
-        loop.run_callback(time.sleep, 4 * SHORT_S)
-        for _ in range(2000):  # after a thousand it looks at its timers
-            loop.run_callback(lambda: None)
-
     bench.act_on_notification = be_busy
     calling = in_background(partial(bench.channel.call, on_late=late.append), "m", None, SHORT_S)
     request = peer.read()
@@ -264,17 +265,26 @@ def test_a_deadline_never_tears_the_line_that_is_being_written(bench: Bench, pee
 class Pair:
     """Two calls in one write, and what came of the second after nobody waited for it."""
 
-    def __init__(self, bench: Bench, timeout_s: float = DEADLINE_S) -> None:
+    def __init__(
+        self,
+        bench: Bench,
+        timeout_s: float = DEADLINE_S,
+        on_late: Callable[[object], None] | None = None,
+    ) -> None:
         self.late: list[object] = []
-        self.reports: list[tuple[str, str]] = []
+        self._reports: list[CallReport] = []
         calls = [
-            Call(name, name.upper(), self._note, on_late=self.late.append)
+            Call(name, name.upper(), self._reports.append, on_late=on_late or self.late.append)
             for name in ("one", "two")
         ]
         self.calling = in_background(bench.channel.call_in_order, calls, timeout_s)
 
-    def _note(self, report: CallReport) -> None:
-        self.reports.append((report.method, report.status))
+    @property
+    def reports(self) -> list[tuple[str, str]]:
+        return [(report.method, report.status) for report in self._reports]
+
+    def ended(self, method: str) -> float:
+        return max((one.ended for one in self._reports if one.method == method), default=0.0)
 
 
 def test_two_calls_in_one_write_return_both_results(bench: Bench, peer: Peer) -> None:
@@ -319,6 +329,46 @@ def test_a_deadline_covers_both(bench: Bench, peer: Peer) -> None:
     eventually(lambda: pair.late == ["begun"])
 
 
+def test_a_deadline_that_the_first_answer_outran_still_bounds_the_second(
+    bench: Bench, peer: Peer
+) -> None:
+    bench.act_on_notification = be_busy
+    pair = Pair(bench, SHORT_S)
+    one = peer.read()
+    peer.read()
+    peer.send({"method": "busy", "params": {}}, {"id": one["id"], "result": "ok"})
+    assert isinstance(result(pair.calling), CallTimeout)
+    assert pair.reports == [("one", "ok"), ("two", "failed")]
+
+
+def test_a_late_result_that_cannot_be_used_hides_no_refusal(
+    bench: Bench, peer: Peer, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(_result: object) -> None:
+        raise ValueError
+
+    pair = Pair(bench, on_late=refuse)
+    one, two = peer.read(), peer.read()
+    peer.send(
+        {"id": two["id"], "result": 2}, {"id": one["id"], "error": {"code": -1, "message": "no"}}
+    )
+    assert isinstance(result(pair.calling), CallRefused)
+    assert "rpc_dispatch_failed" in caplog.messages
+
+
+def test_each_call_ends_with_its_own_answer(bench: Bench, peer: Peer) -> None:
+    pair = Pair(bench)
+    one, two = peer.read(), peer.read()
+    peer.reply(one)
+    peer.say("behind it")
+    bench.hear("behind it")
+    gevent.sleep(0)  # the caller has been woken
+    seen = time.monotonic()
+    peer.reply(two)
+    result(pair.calling)
+    assert pair.ended("one") <= seen <= pair.ended("two")
+
+
 def test_what_cannot_be_sent_is_not_waited_for(bench: Bench) -> None:
     bench.channel.close()
     pair = Pair(bench)
@@ -327,6 +377,7 @@ def test_what_cannot_be_sent_is_not_waited_for(bench: Bench) -> None:
 
 
 def test_so_many_calls_are_in_flight_at_most(bench: Bench, peer: Peer) -> None:
+    assert 2 * MAX_INFLIGHT < 128  # what codex's queue holds; each may be a pair
     calls = [bench.call("m", n) for n in range(MAX_INFLIGHT + 1)]
     first = [peer.read() for _ in range(MAX_INFLIGHT)]
     assert [request["params"] for request in first] == list(range(MAX_INFLIGHT))

@@ -111,6 +111,7 @@ CONTROL = OURS | {"cpu_self": 4.5}
         (Question(32, streamed=False, paced=False), {"control": CONTROL}, [False]),
         (Question(64, streamed=True, paced=True), {"warm": WARM}, [True]),
         (Question(32, streamed=True, paced=False), {"naive": {"req_s": 30.0}}, [True]),
+        (Question(32, streamed=True, paced=False), {"naive": {"req_s": 0.0}}, []),
         (Question(32, streamed=True, paced=False), {"naive": {"req_s": 40.0}}, [False]),
         (ONE, {"plain-exec": {"total_p50": 170.0}, "chatmock": {"cpu_self": 2.9}}, [False, False]),
         (ONE, {"plain-exec": {"total_p50": 180.0}, "chatmock": {"cpu_self": 3.0}}, [True, True]),
@@ -169,7 +170,13 @@ def test_only_wrong_answers_make_a_run_fail() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--rounds", "0"], ["--concurrency", "1,0"], ["--sides", "gateway,lukewarm"]]
+    "arguments",
+    [
+        ["--rounds", "0"],
+        ["--concurrency", "1,0"],
+        ["--sides", "gateway,lukewarm"],
+        ["--control", "/nowhere"],
+    ],
 )
 def test_options_that_make_no_sense_are_refused(arguments: list[str]) -> None:
     with pytest.raises(SystemExit):

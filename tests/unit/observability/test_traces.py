@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
+from app.backend.events import TextDelta
 from app.backends.app_server.parse_events import PARSERS
 from app.observability.trace_content import Content
 from app.observability.traces import (
@@ -282,6 +283,18 @@ def test_a_long_answer_is_one_short_entry() -> None:
         made.note_event(event(DELTA, 240), STARTED + number)
     assert [entry["count"] for entry in made.finished()["events"]] == [10_000]
     assert len(encode(made)) < 1000
+
+
+@pytest.mark.parametrize("content", [False, True])
+def test_pieces_that_came_together_count_like_single_ones(content: bool) -> None:
+    together, single = trace(content=content), trace(content=content)
+    for made in (together, single):
+        made.note_event(event(DELTA, 240, delta="a"), STARTED + 1)
+    together.note_text([TextDelta("i", "b"), TextDelta("i", "c")], 480, STARTED + 2)
+    for text in "bc":
+        single.note_event(event(DELTA, 240, delta=text), STARTED + 2)
+    assert together.finished() == single.finished()
+    assert together.finished()["events"][0]["count"] == 3
 
 
 LONG_TEXTS = [

@@ -10,7 +10,14 @@ from typing import Any
 
 import pytest
 
-from app.backend.events import Event, RawItem, ResponseCompleted, TurnEnded, TurnStatus
+from app.backend.events import (
+    Event,
+    RawItem,
+    ResponseCompleted,
+    TextDelta,
+    TurnEnded,
+    TurnStatus,
+)
 from app.backend.observer import TurnState
 from app.backends.app_server.parse_events import ProtocolError
 from app.backends.app_server.server_request_policy import ANSWERS
@@ -221,6 +228,57 @@ def test_a_turn_that_was_asked_for_with_refused_items_is_interrupted(make: Make)
     (interrupted,) = stage.await_heard("turn/interrupt")
     assert interrupted == {"threadId": "thread-1", "turnId": "turn-of-thread-1"}
     stage.await_unsubscribed(2)
+
+
+def test_such_a_turn_is_interrupted_again_where_that_came_too_early(make: Make) -> None:
+    stage = make({**REFUSED_ITEMS, "turn/interrupt": [[NOTHING_TO_INTERRUPT], [STANDARD]]})
+    stage.shake_hands()
+    assert isinstance(stage.begin_in_vain(), InvalidRequest)
+    stage.await_heard("turn/interrupt", 2)
+    stage.await_unsubscribed(2)
+
+
+OF_TURN = {"threadId": "thread-1", "turnId": "turn-of-thread-1"}
+
+
+def lines(*messages: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the step that writes all of these at once, so that one read brings them."""
+    compact = (json.dumps(one, separators=(",", ":")) for one in messages)
+    return [STANDARD, {"line": "".join(f"{line}\n" for line in compact)}]
+
+
+def piece(text: str, **params: Any) -> dict[str, Any]:
+    params = {**OF_TURN, "itemId": "item-1", "delta": text} | params
+    return {"method": "item/agentMessage/delta", "params": params}
+
+
+END = {"status": "completed", "id": OF_TURN["turnId"]}
+DONE = {"method": "turn/completed", "params": {"threadId": "thread-1", "turn": END}}
+THOUGHT = {**OF_TURN, "itemId": "r", "delta": "hm", "summaryIndex": 0}
+ASKED = {"threadId": "thread-1", "turnId": "turn-of-thread-1", "callId": "c", "tool": "f"}
+
+
+@pytest.mark.parametrize(
+    ("between", "expected"),
+    [
+        ([], "abcd"),
+        ([{"method": "item/reasoning/summaryTextDelta", "params": THOUGHT}], "ab|cd"),
+        ([piece("x", turnId="another")], "abcd"),
+        ([piece("y", itemId="item-2"), piece("z", itemId="item-2")], "abyzcd"),
+        ([{"method": "item/agentMessage/delta", "params": {"threadId": 1}}], "abcd"),
+        ([{"method": "item/tool/call", "id": "ask", "params": ASKED}], "abcd"),
+    ],
+)
+def test_pieces_of_one_read_keep_their_place_among_everything_else(
+    make: Make, between: list[dict[str, Any]], expected: str
+) -> None:
+    pieces = [piece(text) for text in "abcd"]
+    stage = make({"turn/start": [lines(*pieces[:2], *between, *pieces[2:], DONE)]})
+    stage.shake_hands()
+    events = follow(stage.begin())
+    said = [event.text if isinstance(event, TextDelta) else "|" for event in events]
+    assert "".join(said).rstrip("|") == expected
+    assert isinstance(events[-1], TurnEnded)
 
 
 @pytest.mark.parametrize("method", ["thread/start", "thread/inject_items", "turn/start"])

@@ -74,6 +74,9 @@ class Playbook:
         for event in events:
             self.turn.deliver(Addressed(THREAD, turn_id, event))
 
+    def deliver_together(self, *pieces: TextDelta, turn_id: TurnId = OURS) -> None:
+        self.turn.deliver_text(turn_id, pieces)
+
     def follow(self, pace: Pace = PATIENT) -> Iterator[list[Event]]:
         return self.turn.follow(pace)
 
@@ -313,6 +316,51 @@ def test_a_client_that_does_not_read_ends_its_turn(book: Playbook, kind: Any) ->
     error = step(batches)
     assert isinstance(error, SlowReader)
     assert not error.retryable
+
+
+def test_pieces_that_come_together_are_what_they_are_one_by_one(book: Playbook) -> None:
+    book.deliver_together(said("a"), said("b"))
+    book.deliver_together(said("not ours"), said("neither"), turn_id=FOREIGN)
+    book.deliver_together(said("c"))
+    batches = book.follow()
+    assert step(batches) == [said("a"), said("b"), said("c")]
+    book.turn.fail(Draining("soon"))
+    book.deliver_together(said("late"))
+    assert isinstance(step(batches), Draining)
+
+
+def test_pieces_that_come_together_before_the_turn_has_its_id_bring_it() -> None:
+    book = Playbook()
+    book.deliver_together(said("a"))
+    assert book.turn.turn_id == OURS
+
+
+@pytest.mark.parametrize("text", ["x" * (QUEUE_BYTES // 64), ""])
+def test_a_client_that_does_not_read_what_comes_together_ends_its_turn(
+    book: Playbook, text: str
+) -> None:
+    delivered = 0
+    while book.state() is TurnState.RUNNING:
+        book.deliver_together(*[said(text)] * 16)
+        delivered += 16
+        assert delivered < QUEUE_BYTES
+    batches = book.follow()
+    assert len(step(batches)) == delivered
+    assert isinstance(step(batches), SlowReader)
+
+
+@pytest.mark.parametrize("text", ["x" * 50_000, ""])
+def test_an_answer_without_an_end_that_comes_in_runs_is_cut_off(book: Playbook, text: str) -> None:
+    count = 0
+    while book.state() is TurnState.RUNNING:
+        book.deliver_together(*[said(text)] * 20)
+        count += 20
+        assert count <= ANSWER_EVENTS + 20
+        if book.state() is TurnState.RUNNING:
+            book.turn.take(0)
+    book.turn.take(0)  # what came before
+    with pytest.raises(AnswerTooLarge):
+        book.turn.take(0)
 
 
 def test_a_long_event_may_come_between_short_ones_that_are_not_taken_yet(book: Playbook) -> None:
