@@ -30,8 +30,9 @@ MORE_THREADS = 4
 CHILD_THREADS = 48
 """At rest. Under load codex fills a pool by need, which it gives up after ten seconds, with its memory."""
 
-HOME_MIB = 8
-"""What CODEX_HOME may take: databases, catalogs and the files of the metrics, none of which grows with requests."""
+HOME_MIB = 12
+"""What CODEX_HOME may take: databases, catalogs and the files of the metrics, none of which grows with requests. SQLite
+writes each log of a database up to 4 MiB before it begins again at its start; that of the answers has use by key."""
 
 SETTINGS = {
     "WORKER_KEPT_THREADS": os.environ.get("CHAOS_KEPT_THREADS", ""),
