@@ -216,9 +216,7 @@ class PerRequestBackend:
                 self._tending.note_failure(failure.why)
                 continue  # once a probe has found that one can be started
             except NoPlace:
-                if (
-                    self.pool.last_start < began and not self.pool.is_full
-                ):  # no start has ended well
+                if self.pool.last_start < began and self.pool.is_starting:  # in vain
                     raise self._unavailable() from None
                 raise WorkerBusy(
                     "No place to start a codex process became free in time; send fewer requests at once, or try again."

@@ -59,9 +59,9 @@ class Pool:
         return sum((one.counters for one in self._starter.processes), self._ended)
 
     @property
-    def is_full(self) -> bool:
-        """True if there are as many processes as there may be."""
-        return self._room.locked()
+    def is_starting(self) -> bool:
+        """True if as many processes are being started as may be at once."""
+        return self._starts.locked()
 
     # Starting
 

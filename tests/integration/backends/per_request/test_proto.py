@@ -6,6 +6,7 @@ Its words are those of 0.42; that the real one speaks them is tested by `tests/e
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -33,6 +34,7 @@ from app.errors import (
     InvalidRequest,
     UpstreamAuth,
     UpstreamError,
+    WorkerBusy,
     WorkerLost,
     WorkerTimeout,
     WorkerUnavailable,
@@ -250,10 +252,28 @@ def test_no_more_than_the_pool_has_room_for(run_proto: Run) -> None:
     backend = run_proto(most=1)
     with deadline():
         turns = [begin(backend, say("silence")) for _ in range(2)]  # and one for the pool itself
-        with pytest.raises(WorkerUnavailable):
+        with pytest.raises(WorkerBusy):
             backend.open(say("x"), Lease(), time.monotonic() + 0.2, NULL_OBSERVER)
         for turn in turns:
             turn.close()
+    await_nobody(backend)
+
+
+def test_a_crowd_before_a_codex_that_hangs_is_not_told_that_it_is_one(
+    run_proto: Run, tmp_path: Path
+) -> None:
+    path = tmp_path / "codex"
+    backend = run_proto(binary=write_proto_codex(path))
+    assert backend.wait_ready(DEADLINE_S)
+    await_nobody(backend)
+    write_proto_codex(path, habit="hangs")
+    starts = max(2, os.cpu_count() or 1)  # at once; those behind them do not begin theirs
+    until = time.monotonic() + 0.3
+    asking = [
+        in_background(backend.open, say("x"), Lease(), until, NULL_OBSERVER)
+        for _ in range(2 * starts)
+    ]
+    assert [type(result(one)) for one in asking] == [WorkerUnavailable] * len(asking)
     await_nobody(backend)
 
 
