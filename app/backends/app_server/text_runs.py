@@ -47,9 +47,8 @@ class TextRuns:
         self._deliver = deliver
         self._is_open = is_open
         self._known: dict[bytes, TextRun] = {}
-        self._heads: dict[
-            ThreadId, bytes
-        ] = {}  # of each thread the latest: its messages come one after another
+        # Of each thread the latest: its messages come one after another.
+        self._heads: dict[ThreadId, bytes] = {}
         self._waiting: dict[ThreadId, TextRun] = {}
         self._open_count = 0
         self._head = self._rest = b""  # of the line that was looked at last, if it is not known

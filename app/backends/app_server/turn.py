@@ -201,7 +201,7 @@ class Turn:
         self._take_in(addressed.turn_id, (event,), is_ours=is_ours)
 
     def deliver_text(self, turn_id: TurnId, pieces: Sequence[TextDelta]) -> None:
-        """Queue pieces of text that came together, as `deliver` queues each: if they are too much, then all of them."""
+        """Queue pieces of text that came together, as `deliver` queues each; bounds are looked at behind the last."""
         if self.turn_id is None:
             self.turn_id = turn_id
         if self._error is not None or self.state not in OPEN_STATES:
