@@ -306,7 +306,7 @@ class Channel:
                 self._dispatch(messages.parse_line(line))
         try:
             self._on_read()
-        # As above.
+        # Nor must a defect at the end of a read.
         except Exception as error:  # noqa: BLE001
             self._note_failure(error, "read")
 
@@ -324,7 +324,7 @@ class Channel:
                 case Oversized():
                     self.counters["oversized"] += 1
                     self._on_oversized(message)
-        # As above.
+        # One bad message must not end the conversation of every other request.
         except Exception as error:  # noqa: BLE001
             self._note_failure(error, type(message).__name__)
 
