@@ -24,8 +24,11 @@ trap 'rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM
 if [ "$(head -c 8 "$source")" = Salted__ ]; then
     [ -s "${BACKUP_PASSPHRASE_FILE-}" ] || fail "It is encrypted: BACKUP_PASSPHRASE_FILE must name the passphrase's file."
+    undecipherable="It cannot be decrypted: another passphrase, or damaged."
     openssl enc -d -aes-256-cbc -pbkdf2 -iter 600000 -pass "file:$BACKUP_PASSPHRASE_FILE" \
-        -in "$source" -out "$work/backup" 2>/dev/null || fail "It cannot be decrypted: another passphrase, or damaged."
+        -in "$source" -out "$work/backup" 2>/dev/null || fail "$undecipherable"
+    # With a wrong passphrase openssl finds one file in 256 well padded; what comes out is no archive.
+    gzip -t "$work/backup" 2>/dev/null || fail "$undecipherable"
     source="$work/backup"
 fi
 mkdir "$work/out"

@@ -91,6 +91,19 @@ def test_a_login_is_taken_along_encrypted_alone(home: Path, tmp_path: Path) -> N
     assert answers(restored) == 1000
 
 
+def test_what_was_deciphered_to_no_archive_is_said_to_be_undecipherable(tmp_path: Path) -> None:
+    """As one wrong passphrase in 256 does: the padding looks right by chance."""
+    file, restored, secret = tmp_path / "backup", tmp_path / "restored", tmp_path / "passphrase"
+    secret.write_text("correct horse battery staple\n")
+    subprocess.run(
+        f"openssl enc -aes-256-cbc -pbkdf2 -iter 600000 -salt -pass file:{secret} -out {file}".split(),
+        input=b"neither an archive nor secret",
+        check=True,
+    )
+    code, said = run("restore.sh", restored, file, BACKUP_PASSPHRASE_FILE=str(secret))
+    assert (code, "cannot be decrypted" in said, restored.exists()) == (1, True, False)
+
+
 def test_nothing_is_overwritten(home: Path, tmp_path: Path) -> None:
     file = tmp_path / "backup"
     assert run("backup.sh", home, file)[0] == 0
