@@ -9,7 +9,6 @@ No lock: nothing here yields between reading and changing.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from typing import Self
 
@@ -29,9 +28,8 @@ class Budget:
 
     def reserve(self, amount: int = 1) -> Reservation:
         """Take `amount` until the reservation is released. Raises the refusal if there is not as much left."""
-        reservation = Reservation(self, "")
-        reservation.grow(amount)
-        return reservation
+        self.take("", amount)
+        return Reservation(self, "", amount)
 
     def take(self, _owner: str, amount: int) -> None:
         """Count `amount` as used, whoever asks; for `Reservation`. Raises the refusal."""
@@ -57,11 +55,11 @@ class Shares:
         self.used = 0
         self._is_split = is_split
         self._floor = floor
-        self._of: Counter[str] = Counter()
+        self._of: dict[str, int] = {}
 
     def of(self, owner: str) -> int:
         """Return what an owner has."""
-        return self._of[owner]
+        return self._of.get(owner, 0)
 
     def by_owner(self) -> dict[str, int]:
         """Return what each owner has; one that has nothing is not there."""
@@ -69,7 +67,7 @@ class Shares:
 
     def may_have(self, owner: str, amount: int) -> bool:
         """Return True if that much more is within the owner's share, whether or not it is free now."""
-        has = self._of[owner]
+        has = self._of.get(owner, 0)
         left_by_others = self.limit - (self.used - has)
         if not self._is_split:
             return has + amount <= self.limit
@@ -78,9 +76,11 @@ class Shares:
     def add(self, owner: str, amount: int) -> None:
         """Count that much more as the owner's; less, if it is negative."""
         self.used += amount
-        self._of[owner] += amount
-        if not self._of[owner]:
-            del self._of[owner]
+        has = self._of.get(owner, 0) + amount
+        if has:
+            self._of[owner] = has
+        else:
+            self._of.pop(owner, None)
 
 
 class SharedBudget:
@@ -103,9 +103,8 @@ class SharedBudget:
 
     def reserve(self, owner: str, amount: int = 1) -> Reservation:
         """Take `amount` until the reservation is released. Raises the refusal."""
-        reservation = Reservation(self, owner)
-        reservation.grow(amount)
-        return reservation
+        self.take(owner, amount)
+        return Reservation(self, owner, amount)
 
     def take(self, owner: str, amount: int) -> None:
         """Count `amount` as used; for `Reservation` and for subclasses. Raises the refusal."""
@@ -123,13 +122,14 @@ class SharedBudget:
 class Reservation:
     """A part of a budget, held until `release` or the end of a `with` block, whichever comes first.
 
-    `owner` is whose share it is of, if the budget has shares. Small: an open stream has several of them.
+    `owner` is whose share it is of, if the budget has shares; `amount` was taken for it already. Small: an open stream
+    has several of them.
     """
 
     __slots__ = ("_budget", "_owner", "amount")
 
-    def __init__(self, budget: Budget | SharedBudget, owner: str) -> None:
-        self.amount = 0
+    def __init__(self, budget: Budget | SharedBudget, owner: str, amount: int = 0) -> None:
+        self.amount = amount
         self._budget = budget
         self._owner = owner
 

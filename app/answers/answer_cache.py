@@ -97,7 +97,8 @@ class AnswerCache:
                 if recalled is not None or work > MOST_CHARACTERS:
                     pause()
                     work = 0
-        return Recalled(tuple(found), conversation.digest(), is_changed)
+        told = tuple(found if is_changed else items)
+        return Recalled(told, conversation.digest(), is_changed)
 
     def _recall(self, key: _Key, block: Sequence[Item]) -> list[Item] | None:
         alternatives = self._kept.get(key[0].key, key)

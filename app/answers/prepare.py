@@ -38,10 +38,12 @@ class Preparation:
                 prompt.past_images,
                 pixels=prompt.pixels,
             )
-            request = replace(prompt.request, items=items).opened_with(prompt.instructions)
+            request = prompt.request
+            if items is not request.items:
+                request = replace(request, items=items)
             return replace(
                 prompt,
-                request=request,
+                request=request.opened_with(prompt.instructions),
                 mark=recalled.mark,
                 is_recalled=prompt.is_recalled or recalled.is_changed,
             )

@@ -38,6 +38,8 @@ class TurnRequest:
 
         They stand in the same place in every round of a conversation that asks for them.
         """
+        if not instructions:
+            return self
         place = next((at for at, item in enumerate(self.items) if not _is_developers(item)), None)
         before = self.items[:place]
         return replace(self, items=(*before, *instructions, *self.items[len(before) :]))
@@ -82,8 +84,13 @@ def estimate_tokens(items: Iterable[Item]) -> int:
 
 def characters(value: Any) -> int:
     """Return how many characters the texts in a JSON value have. Linear in its values, whatever their length."""
-    if isinstance(value, str):
-        return len(value)
-    if isinstance(value, Mapping):
-        return sum(map(characters, value.values()))
-    return sum(map(characters, value)) if isinstance(value, list | tuple) else 0
+    found, waiting = 0, [value]
+    while waiting:
+        entry = waiting.pop()
+        if isinstance(entry, str):
+            found += len(entry)
+        elif isinstance(entry, dict):
+            waiting += entry.values()
+        elif isinstance(entry, list | tuple):
+            waiting += entry
+    return found

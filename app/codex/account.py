@@ -7,7 +7,6 @@ limit is used; a model's own (another `limitId`) is not.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -27,8 +26,8 @@ def parse_windows(params: object) -> dict[str, AccountWindow]:
 
     What is not known is left out: the account's limits are worth no failure.
     """
-    limits = params.get("rateLimits") if isinstance(params, Mapping) else None
-    if not isinstance(limits, Mapping) or limits.get("limitId") not in _MAIN:
+    limits = params.get("rateLimits") if isinstance(params, dict) else None
+    if not isinstance(limits, dict) or limits.get("limitId") not in _MAIN:
         return {}
     windows = {name: parse_window(limits.get(name)) for name in WINDOWS}
     return {name: window for name, window in windows.items() if window is not None}
@@ -48,7 +47,7 @@ def with_reset(ended: TurnEnded, account: AccountLimits, now: float) -> TurnEnde
 
 def parse_window(raw: object) -> AccountWindow | None:
     """Return one window; None where codex does not say how full it is."""
-    if not isinstance(raw, Mapping):
+    if not isinstance(raw, dict):
         return None
     used = _whole(raw.get("usedPercent"))
     if used is None:

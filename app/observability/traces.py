@@ -120,12 +120,12 @@ class Trace:
         self._entries: dict[tuple[str, str | None, Any], _Entry] = {}
         self._at = at
         self._calls: list[_Call] = []
-        self._omitted: Counter[str] = Counter()
+        self._omitted = {"calls": 0, "events": 0, "bytes": 0}
         self.document: dict[str, Any] = {"request_id": request_id, "worker_pid": worker_pid}
 
     def note_call(self, report: CallReport) -> None:
         """Add one call that is over."""
-        if isinstance(report.params, Mapping):
+        if isinstance(report.params, dict):
             self.document.update(call_fields(report.method, report.params))
             if self.content is not None:
                 self.content.note_call(report.method, report.params)
@@ -201,7 +201,7 @@ class Trace:
             "at": datetime.fromtimestamp(self._at, UTC).isoformat(timespec="milliseconds"),
             "first_event_ms": first,
             "calls": [self._shown(*call) for call in self._calls],
-            "omitted": {name: self._omitted[name] for name in ("calls", "events", "bytes")},
+            "omitted": self._omitted.copy(),
             "events": events,
         }
         if self.content is not None:
@@ -226,7 +226,7 @@ class Trace:
 
 def item_kind(item: Any) -> str:
     """Return the type of an item, a message's with its role; `other` for what the upstream made up."""
-    if not isinstance(item, Mapping):
+    if not isinstance(item, dict):
         return "other"
     kind, role = str(item.get("type")), str(item.get("role"))
     if kind == "message" and role in _ROLES:

@@ -7,7 +7,6 @@ from typing import TypeVar, cast
 
 from gevent import Greenlet
 from gevent.pool import Group
-from gevent.util import wrap_errors
 
 T = TypeVar("T")
 
@@ -18,7 +17,13 @@ def run_shielded(group: Group, work: Callable[[], T], undo: Callable[[T], None])
     A call to the child cannot be taken back: what it was about to begin comes into being all the same. If the caller is
     cut short, the work goes on, and `undo` is called with what comes of it; it must not block.
     """
-    shielded: Callable[[], T | BaseException] = wrap_errors((BaseException,), work)
+
+    def shielded() -> T | BaseException:
+        try:
+            return work()
+        except BaseException as error:  # noqa: BLE001  (raised where the result is waited for)
+            return error
+
     working = group.spawn(shielded)
 
     def take_back(done: Greenlet[[], T | BaseException]) -> None:

@@ -11,7 +11,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from functools import partial
 
 import gevent
@@ -162,15 +162,17 @@ class Threads:
     def _begin_empty(self, beginning: Beginning, warm: WarmThread | None = None) -> Turn:
         request, terms, observer = beginning.request, beginning.terms, beginning.observer
         load = beginning.load()
-        with suspecting(load), ExitStack() as undoing:
-            if warm is not None:
-                undoing.callback(self.ends.unload_warm, [warm])
-            held = self.histories.reserve(terms.owner, load.held_bytes)
-            undoing.callback(held.release)
-            late = self._roll_back_start
-            start = partial(self.calls.start, request, load, terms.owner, observer.called, late)
-            thread_id = warm.take() if warm is not None else start()
-            undoing.pop_all()  # from now on it is the thread's
+        with suspecting(load):
+            held = None
+            try:
+                held = self.histories.reserve(terms.owner, load.held_bytes)
+                thread_id = warm.take() if warm is not None else self._start(beginning, load)
+            except BaseException:
+                if warm is not None:
+                    self.ends.unload_warm([warm])
+                if held is not None:
+                    held.release()
+                raise
             if warm is not None and warm.report is not None:
                 observer.called(warm.report)
             turn = self._turn(thread_id, beginning)
@@ -178,6 +180,10 @@ class Threads:
             thread = Thread(turn, terms, calls=calls, counters=self._counters)
             thread.hold(beginning.asked, held, load, is_exact=not request.is_final)
             return self._ask(thread, beginning, load)
+
+    def _start(self, beginning: Beginning, load: Load) -> ThreadId:
+        request, owner, called = beginning.request, beginning.terms.owner, beginning.observer.called
+        return self.calls.start(request, load, owner, called, self._roll_back_start)
 
     def _go_on(self, beginning: Beginning, thread: Thread, count: int) -> Turn:
         """Begin a turn on a kept thread, which holds so many items of the request."""
