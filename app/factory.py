@@ -33,6 +33,7 @@ from app.http import (
 from app.http.auth import Access
 from app.http.background_answers import BackgroundAnswers
 from app.http.body_budget import BLOCK_BYTES, BodyBudget
+from app.http.flask_app import GatewayFlask
 from app.http.open_streams import OpenStreams
 from app.http.open_websockets import OpenWebSockets
 from app.http.services import Options, Services
@@ -73,7 +74,7 @@ def create_app(
     `choose_backend` makes another backend than the one of the settings. Raises `SettingsError` with every problem.
     """
     settings = settings or _load_settings()
-    app = Flask(__name__, static_folder=None)
+    app = GatewayFlask(__name__)
     # No redirect for a trailing or doubled slash: clients lose their Authorization header on one.
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
