@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from enum import Enum
 from functools import partial
 
-from flask import Flask, request
+from flask import Flask
 from werkzeug.routing import Rule
 
 from app.bearer import caller_name, refusal
 from app.errors import InvalidApiKey
-from app.http.request_context import current_record
+from app.http.request_context import current_record, current_request
 
 
 class Access(Enum):
@@ -41,6 +41,7 @@ def init_app(app: Flask, keys: Mapping[Access, Keys], access: Mapping[str, Acces
     }
 
     def check() -> None:
+        request = current_request()
         rule = request.url_rule
         needed = access.get(request.blueprint or "", Access.KEY)
         kind = Access.KEY if needed is Access.PUBLIC else needed

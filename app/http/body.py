@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import orjson
-from flask import request
+from flask import Request
 from gevent import Timeout
 from gunicorn.http.errors import ParseException
 
@@ -29,7 +29,7 @@ from app.http.body_budget import BLOCK_BYTES
 from app.http.compressed_body import Bounds, decompress
 from app.http.content_codings import Coding, codings_of
 from app.http.long_work import run
-from app.http.request_context import current_record
+from app.http.request_context import current_record, current_request
 from app.http.request_lifetime import current_lifetime
 from app.http.services import services
 from app.json_cost import MOST_VALUES, ValueCount
@@ -47,10 +47,10 @@ def read_request(parse: Callable[[dict[str, Any]], Parsed]) -> Parsed:
     that is no object. The limits hold for chunked bodies too, which declare no length, and for what a compressed one
     becomes.
     """
+    request = current_request()
     codings = codings_of(request.headers.get("Content-Encoding", ""))
-    _check_content_type()
-    options = services().options
-    raw = _read(codings, options.max_body_bytes, options.body_timeout_s)
+    _check_content_type(request.mimetype)
+    raw = _read(request, codings)
     current_record().request_bytes = len(raw)
     return run(_parse, raw, parse)
 
@@ -80,20 +80,21 @@ _NO_MEMORY = "Not enough memory"
 """So orjson says it, as a mistake in the text."""
 
 
-def _check_content_type() -> None:
-    if request.mimetype != "application/json" and not request.mimetype.endswith("+json"):
-        declared = f"'{request.mimetype[:80]}'" if request.mimetype else "no Content-Type"
+def _check_content_type(given: str) -> None:
+    if given != "application/json" and not given.endswith("+json"):
+        declared = f"'{given[:80]}'" if given else "no Content-Type"
         raise UnsupportedContentType(
             f"This endpoint accepts only 'application/json', but your request declared {declared}. "
             "Add the header 'Content-Type: application/json'."
         )
 
 
-def _read(codings: Sequence[Coding], limit: int, timeout_s: float) -> bytes:
-    declared = request.content_length
+def _read(request: Request, codings: Sequence[Coding]) -> bytes:
+    here, record, declared = services(), current_record(), request.content_length
+    limit, timeout_s = here.options.max_body_bytes, here.options.body_timeout_s
     if declared is not None and declared > limit:
         raise _too_large(limit)
-    budget, record = services().bodies, current_record()
+    budget = here.bodies
     owner = record.key_name or ""
     memory = budget.memory.reserve(
         owner, 0
@@ -112,7 +113,7 @@ def _read(codings: Sequence[Coding], limit: int, timeout_s: float) -> bytes:
         raise InvalidRequest("The body ended before its declared length.", code="INCOMPLETE_BODY")
     if codings:
         record.compressed_bytes = size
-        off_loop = services().off_loop.run_of(owner)
+        off_loop = here.off_loop.run_of(owner)
         blocks = decompress(blocks, codings, Bounds(limit, memory, check), off_loop)
     return b"".join(blocks)
 

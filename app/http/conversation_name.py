@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from hashlib import blake2b
 
-from flask import request
+from app.http.request_context import current_request
 
 HEADERS = (
     "Session-Id",
@@ -23,7 +23,8 @@ def conversation_name(named: tuple[str, ...] = ()) -> str | None:
 
     None where there is no name.
     """
-    in_headers = ((name, request.headers.get(name)) for name in HEADERS)
+    headers = current_request().headers
+    in_headers = ((name, headers.get(name)) for name in HEADERS)
     names = (*named, *(f"{name}={value}" for name, value in in_headers if value))
     if not names:
         return None

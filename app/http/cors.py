@@ -12,8 +12,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from flask import Flask, Response, current_app, request
+from flask import Flask, Request, Response, current_app
 from werkzeug.datastructures import Headers
+
+from app.http.request_context import current_request
 
 ANY = "*"
 
@@ -83,30 +85,32 @@ class _Policy:
 
     def answer_preflight(self) -> Response | None:
         """Answer for every path, known or not: a script shall be able to read the answer to what follows."""
+        request = current_request()
         given = request.headers
         is_preflight = "Origin" in given and "Access-Control-Request-Method" in given
         if request.method != "OPTIONS" or not is_preflight or not SHARED.match(request.path):
             return None
         response = Response(status=204)
         response.vary.update(("Access-Control-Request-Method", "Access-Control-Request-Headers"))
-        if self._allowed_origin():
+        if self._allowed_origin(request):
             # A public page may reach into a private network only where its origin was named.
             response.headers.extend(_grants(given, private_network=not self._is_open))
         return response
 
     def share(self, response: Response) -> Response:
         """Say who may read the answer, and which of its headers."""
+        request = current_request()
         if not SHARED.match(request.path):
             return response
         if not self._is_open:
             # Keeps caches from giving one origin's answer to another; also where none was sent, or a foreign one.
             response.vary.add("Origin")
-        if origin := self._allowed_origin():
+        if origin := self._allowed_origin(request):
             response.headers["Access-Control-Allow-Origin"] = origin
             response.headers["Access-Control-Expose-Headers"] = _EXPOSED
         return response
 
-    def _allowed_origin(self) -> str | None:
+    def _allowed_origin(self, request: Request) -> str | None:
         if self._is_open:
             return ANY
         origin = request.headers.get("Origin", "")

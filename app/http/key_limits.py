@@ -13,14 +13,14 @@ from collections.abc import Collection, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
-from flask import Flask, Response, g, request
+from flask import Flask, Response, g
 
 from app.backend.account import AccountLimits
 from app.budget import Budget, SharedBudget, Shares
 from app.errors import KeyLimited, WorkerBusy
 from app.http.auth import Access
 from app.http.rate_limit_headers import Decision, account_headers, rate_headers, refusal
-from app.http.request_context import current_record
+from app.http.request_context import current_record, current_request
 from app.http.request_lifetime import current_lifetime
 
 if TYPE_CHECKING:
@@ -105,6 +105,7 @@ def init_app(
         if name is None:
             return
         limits.take_place(name)
+        request = current_request()
         if request.method == "POST" and request.endpoint not in starts_nothing:
             limits.enter(name)
 
@@ -122,6 +123,7 @@ def init_app(
 
 def _caller(access: Mapping[str, Access]) -> str | None:
     """Return the name of the key, on a route that client keys open; None on others, and for a caller without one."""
+    request = current_request()
     if (
         request.url_rule is None
         or access.get(request.blueprint or "", Access.KEY) is not Access.KEY

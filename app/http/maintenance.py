@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import time
 
-from flask import Flask, request
+from flask import Flask
 
 from app.http.maintenance_flag import MaintenanceFlag
+from app.http.request_context import current_request
 
 
 def init_app(app: Flask, flag: MaintenanceFlag) -> None:
     """Refuse what begins during maintenance. Call it after auth, and before what counts the requests of a caller."""
 
     def check() -> None:
+        request = current_request()
         rule = request.url_rule
         if rule is None or request.method == "OPTIONS" or not rule.rule.startswith("/v1/"):
             return

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from flask import Flask, Response, current_app, request
+from flask import Flask, Request, Response, current_app, request
 
-from app.http.request_lifetime import CARRIER, current_lifetime, record_if_any
+from app.http.request_lifetime import CARRIER, current_lifetime, lifetime_if_any, record_if_any
 from app.observability import logs
 from app.observability.requests import Listener, RequestRecord
 from app.observability.span_recorder import SpanRecorder
@@ -18,6 +18,9 @@ _API_VERSION = "2020-10-01"
 
 _LISTENERS = "request_listeners"
 _SPANS = "request_spans"
+current_request: Callable[[], Request] = request._get_current_object  # type: ignore[attr-defined]  # noqa: SLF001
+"""Return the request being served. Flask's `request` looks it up anew for each of its members."""
+
 _ACCEPTED_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
@@ -41,10 +44,14 @@ def _begin_record() -> None:
 
 def current_record() -> RequestRecord:
     """Return the record of the request being served."""
-    return record_if_any() or _begin()
+    lifetime = lifetime_if_any()
+    if lifetime is None or lifetime.record is None:
+        return _begin()
+    return lifetime.record
 
 
 def _begin() -> RequestRecord:
+    request, extensions = current_request(), current_app.extensions
     offered = request.headers.get("X-Request-Id", "")
     request_id = offered if _ACCEPTED_ID.fullmatch(offered) else f"req_{secrets.token_hex(16)}"
     rule = request.url_rule
@@ -54,9 +61,9 @@ def _begin() -> RequestRecord:
         route=rule.rule if rule is not None else "unmatched",
         request_bytes=request.content_length,
         transport="websocket" if CARRIER in request.environ else None,
-        listeners=[*current_app.extensions[_LISTENERS]],
+        listeners=[*extensions[_LISTENERS]],
     )
-    spans: SpanRecorder | None = current_app.extensions[_SPANS]
+    spans: SpanRecorder | None = extensions[_SPANS]
     if spans is not None and request.path.startswith("/v1/"):
         record.span = spans.begin(request.headers.get("traceparent"), request.scheme)
         record.listeners += [record.span] if record.span is not None else []
@@ -68,7 +75,7 @@ def _finish(response: Response) -> Response:
     record = current_record()
     record.status = response.status_code
     response.headers["X-Request-Id"] = record.request_id
-    if request.path.startswith("/v1/"):
+    if current_request().path.startswith("/v1/"):
         response.headers["openai-version"] = _API_VERSION
         response.headers["openai-processing-ms"] = str(record.age_ms())
     if not record.is_streaming:

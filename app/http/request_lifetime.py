@@ -101,6 +101,10 @@ _CURRENT: ContextVar[RequestLifetime | None] = ContextVar("lifetime", default=No
 """As Flask keeps its request, but without a proxy before it: it is asked for dozens of times."""
 
 
+lifetime_if_any: Callable[[], RequestLifetime | None] = _CURRENT.get
+"""Return the lifetime of the request being served; None where there is none."""
+
+
 def current_lifetime() -> RequestLifetime:
     """Return the lifetime of the request being served."""
     lifetime = _CURRENT.get()

@@ -10,11 +10,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from flask import Flask, request
+from flask import Flask
 
 from app.errors import UnknownUrl
 from app.http.auth import Access
-from app.http.request_context import current_record
+from app.http.request_context import current_record, current_request
 
 _ORIGIN = re.compile(r"https?://[^/?#]*", re.IGNORECASE)
 _FOR_CLIENTS = (Access.KEY, Access.PUBLIC)
@@ -27,6 +27,7 @@ def init_app(app: Flask, access: Mapping[str, Access]) -> None:
     """Refuse other spellings of a route's path. Call it after the request has its record, and before all else."""
 
     def check() -> None:
+        request = current_request()
         rule = request.url_rule
         if rule is None:
             return

@@ -54,10 +54,10 @@ def resolve_model(words: RequestWords, name: str | None, effort: str | None = No
 
     Blocks while the backend starts. Raises `ModelNotFound`, `InvalidRequest`, `WorkerUnavailable`.
     """
-    record = current_record()
-    record.backend = services().engine.backend.kind
-    models, names = services().engine.models(), services().model_names
-    resolved = resolve(models, names, words.fields, name, effort)
+    record, here = current_record(), services()
+    record.backend = here.engine.backend.kind
+    models = here.engine.models()
+    resolved = resolve(models, here.model_names, words.fields, name, effort)
     record.model, record.known_models = resolved.model.id, models
     return resolved
 

@@ -78,7 +78,10 @@ def init_app(app: Flask, services: Services) -> None:
     app.extensions[_EXTENSION] = services
 
 
+_application: Callable[[], Flask] = current_app._get_current_object  # type: ignore[attr-defined]  # noqa: SLF001
+
+
 def services() -> Services:
     """Return the services of the application that serves the current request."""
-    found: Services = current_app.extensions[_EXTENSION]
+    found: Services = _application().extensions[_EXTENSION]
     return found

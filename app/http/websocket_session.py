@@ -15,12 +15,12 @@ from http import HTTPStatus
 from typing import Any, TypeAlias
 
 import orjson
-from flask import request
 from wsproto.frame_protocol import CloseReason
 
 from app.answer_store.connection_answers import ConnectionAnswers
 from app.errors import GatewayError, InvalidRequest
 from app.http.cors import EXPOSED
+from app.http.request_context import current_request
 from app.http.request_lifetime import CARRIER, RequestLifetime
 from app.http.websocket_connection import WebSocketConnection
 from app.http.websocket_frames import error_event, in_stream, text_frame
@@ -232,5 +232,5 @@ def _too_old(age_s: float) -> bytes:
 
 def current_session() -> WebSocketSession | None:
     """Return the session that carries the request being served, None where that has a connection of its own."""
-    session: WebSocketSession | None = request.environ.get(CARRIER)
+    session: WebSocketSession | None = current_request().environ.get(CARRIER)
     return session
