@@ -105,7 +105,7 @@ def _read(request: Request, codings: Sequence[Coding]) -> bytes:
     read: Callable[[int], bytes] = request.environ["wsgi.input"].read
     check = _value_check()
     with Timeout(timeout_s, too_late), budget.arriving.reserve(owner):
-        blocks = read_blocks(read, limit, memory, None if codings else check)
+        blocks = read_blocks(read, limit, memory, None if codings else check, declared)
     size = sum(map(len, blocks))
     if size > limit:
         raise _too_large(limit)
@@ -123,16 +123,19 @@ def read_blocks(
     limit: int,
     memory: Reservation,
     check: Callable[[bytes], None] | None = None,
+    declared: int | None = None,
 ) -> deque[bytes]:
     """Return the blocks of a body, or just more than `limit` bytes of it. `memory` grows by what was read. Blocks.
 
-    While it waits for a block, what that may take is set aside. `check` looks at each. Raises what it raises,
-    `WorkerBusy` if there is not as much left, `BodyTimeout` where `read` times out, or `InvalidRequest` where it fails.
+    While it waits for a block, what that may take is set aside. `check` looks at each. After as many bytes as were
+    `declared` there are no more. Raises what `check` raises, `WorkerBusy` if there is not as much left, `BodyTimeout`
+    where `read` times out, or `InvalidRequest` where it fails.
     """
     blocks: deque[bytes] = deque()
     left = limit + 1
+    end = None if declared is None else left - declared
     try:
-        while left > 0:
+        while left > 0 and left != end:
             size = min(left, BLOCK_BYTES)
             memory.grow(size)
             block = b""

@@ -67,6 +67,24 @@ def test_a_short_body_sets_little_aside() -> None:
     assert not read_blocks(arrive, 900, memory.reserve("key", 0))
 
 
+@pytest.mark.parametrize("declared", [5, BLOCK_BYTES, BLOCK_BYTES + 1])
+def test_what_was_declared_is_read_and_nothing_is_waited_for_after_it(declared: int) -> None:
+    memory = BodyBudget(1 << 20, 10).memory
+    connection = io.BytesIO(bytes(declared))
+
+    def arrive(size: int) -> bytes:
+        assert connection.tell() < declared, "it would block"
+        return connection.read(size)
+
+    blocks = read_blocks(arrive, 1 << 19, memory.reserve("key", 0), declared=declared)
+    assert sum(map(len, blocks)) == memory.shares.used == declared
+
+
+def test_a_body_that_ends_before_what_was_declared_is_as_long_as_it_is() -> None:
+    reserved = BodyBudget(1 << 20, 10).memory.reserve("key", 0)
+    assert [*read_blocks(io.BytesIO(b"half").read, 1 << 19, reserved, declared=8)] == [b"half"]
+
+
 def test_only_so_many_arrive_at_once() -> None:
     budget = BodyBudget(1_000_000, 2)
     with budget.arriving.reserve("key"):
