@@ -12,6 +12,7 @@ from app.answers.answer import Answer
 from app.answers.chunks import Chunk, without_discarded
 from app.answers.summary import Summary
 from app.http import long_work
+from app.http.own_response import OwnResponse
 from app.http.request_context import current_record
 from app.http.wire import Wire
 
@@ -38,7 +39,7 @@ def respond(
     finally:
         current_record().note_answer(answer.summary(), wire.reason)
         answer.close()
-    return Response(body, content_type="application/json")
+    return OwnResponse(body, content_type="application/json")
 
 
 def _whole(wire: Wire, chunks: list[Chunk], summary: Summary) -> dict[str, Any]:

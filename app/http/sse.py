@@ -17,6 +17,7 @@ from app.answers.chunks import Chunk, Cost, is_from_model, without_discarded
 from app.errors import GatewayError
 from app.http.defects import unforeseen
 from app.http.frames import frame as event_frame
+from app.http.own_response import OwnResponse
 from app.http.request_context import current_record
 from app.http.services import services
 from app.http.wire import Payload, Wire
@@ -63,7 +64,7 @@ def finished(frames: bytes) -> Response:
 
 
 def _stream(body: Iterator[bytes] | bytes) -> Response:
-    response = Response(
+    response = OwnResponse(
         body,
         content_type="text/event-stream; charset=utf-8",
         direct_passthrough=not isinstance(body, bytes),  # as it is: nothing has to be encoded
