@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 
 log = logging.getLogger("codex_api.steps")
 
 
-def is_logged() -> bool:
-    """Return whether steps are logged: for a step that is passed very often, whose fields would cost something."""
-    return log.isEnabledFor(logging.DEBUG)
+is_logged: Callable[[], bool] = partial(log.isEnabledFor, logging.DEBUG)
+"""Return whether steps are logged: for a step that is passed very often, whose fields would cost something."""
 
 
 _UNLOGGED = nullcontext()

@@ -21,6 +21,7 @@ import struct
 import zlib
 from dataclasses import dataclass
 from enum import Enum, IntEnum
+from functools import lru_cache
 
 from app.http.maintenance_flag import Maintenance, Source
 
@@ -106,6 +107,7 @@ def encode_maintenance(flag: Maintenance) -> bytes:
     return _CHECKSUM.pack(zlib.crc32(body)) + body
 
 
+@lru_cache(maxsize=4)  # each request asks for it, and it hardly ever changes
 def decode_maintenance(data: bytes) -> Maintenance | None:
     """Return the flag that `data` begins with; None if there is none, or only a part of one."""
     body = _checked(data, _MAINTENANCE.size)
