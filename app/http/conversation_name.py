@@ -18,14 +18,20 @@ HEADERS = (
 )
 
 
+_VARIABLES = [(name, f"HTTP_{name.upper().replace('-', '_')}") for name in HEADERS]
+"""Their names in WSGI."""
+
+
 def conversation_name(named: tuple[str, ...] = ()) -> str | None:
     """Return a digest of the names that the request at hand gives its conversation; `named` has those of its body.
 
     None where there is no name.
     """
-    headers = current_request().headers
-    in_headers = ((name, headers.get(name)) for name in HEADERS)
-    names = (*named, *(f"{name}={value}" for name, value in in_headers if value))
+    environ = current_request().environ
+    names = [*named]
+    for name, variable in _VARIABLES:
+        if value := environ.get(variable):
+            names.append(f"{name}={value}")
     if not names:
         return None
     text = "\0".join(names)

@@ -86,9 +86,10 @@ class _Policy:
     def answer_preflight(self) -> Response | None:
         """Answer for every path, known or not: a script shall be able to read the answer to what follows."""
         request = current_request()
+        if request.method != "OPTIONS" or not SHARED.match(request.path):
+            return None
         given = request.headers
-        is_preflight = "Origin" in given and "Access-Control-Request-Method" in given
-        if request.method != "OPTIONS" or not is_preflight or not SHARED.match(request.path):
+        if "Origin" not in given or "Access-Control-Request-Method" not in given:
             return None
         response = Response(status=204)
         response.vary.update(("Access-Control-Request-Method", "Access-Control-Request-Headers"))

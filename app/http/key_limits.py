@@ -39,6 +39,11 @@ class KeyLimits:
         self._max_concurrency = max_concurrency
         self._in_progress: dict[str, Budget] = {}
 
+    @property
+    def decision(self) -> Decision | None:
+        """What was decided about the request being served, where its windows were looked at."""
+        return None if self._store is None else g.get("rate_decision")
+
     def take_place(self, name: str) -> None:
         """Let a request of a key be in progress until its end, or raise `WorkerBusy`."""
         current_lifetime().on_close(self._places.reserve(name).release)
@@ -50,9 +55,12 @@ class KeyLimits:
             self._reserve(name)
         except KeyLimited:
             record.limited_by = "key_concurrency"
-            g.rate_decision = self._store.peek(name) if self._store else None
+            if self._store is not None:
+                g.rate_decision = self._store.peek(name)
             raise
-        g.rate_decision = decision = self._store.hit(name) if self._store else None
+        if self._store is None:
+            return
+        g.rate_decision = decision = self._store.hit(name)
         if decision is not None and not decision.is_allowed:
             record.limited_by = "key_rate"
             raise refusal(decision, name)
@@ -110,8 +118,7 @@ def init_app(
             limits.enter(name)
 
     def add_headers(response: Response) -> Response:
-        decision: Decision | None = g.get("rate_decision")
-        if decision is not None:
+        if (decision := limits.decision) is not None:
             response.headers.extend(rate_headers(decision))
         if _caller(access) is not None:
             response.headers.extend(account_headers(account.windows(time.time())))

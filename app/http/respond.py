@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +25,6 @@ from app.http.request_lifetime import current_lifetime
 from app.http.services import services
 from app.http.websocket_session import current_session
 from app.http.wire import Wire
-from app.observability.requests import RequestRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,25 +87,21 @@ def _begin(plan: AnswerPlan, *, is_stream: bool) -> Answer:
     here, record = services(), current_record()
     if not is_stream:
         return answering.begin(here, record, plan, is_whole=True)
-    with _noting_full_streams(record):
-        here.open_streams.check(
-            record.key_name or ""
-        )  # a stream that waits for a slot has no place yet
+    try:
+        # A stream that waits for a slot has no place yet.
+        here.open_streams.check(record.key_name or "")
+    except WorkerBusy:
+        record.full_queue = "streams"
+        raise
     return answering.begin(here, record, plan, take_place=take_stream)
 
 
 def take_stream() -> None:
     """Take a place among the open streams until the request is over. Raises `WorkerBusy`."""
     here, record = services(), current_record()
-    with _noting_full_streams(record):
-        place = here.open_streams.reserve(record.key_name or "")
-        current_lifetime().on_close(place.release)
-
-
-@contextmanager
-def _noting_full_streams(record: RequestRecord) -> Iterator[None]:
     try:
-        yield
+        place = here.open_streams.reserve(record.key_name or "")
     except WorkerBusy:
         record.full_queue = "streams"
         raise
+    current_lifetime().on_close(place.release)
