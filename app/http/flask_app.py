@@ -7,7 +7,7 @@ request is answered here at once; all else is Flask's own.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 from flask import Flask, Request
@@ -16,8 +16,18 @@ from werkzeug.routing import Map, MapAdapter
 from werkzeug.sansio.utils import get_host
 
 
+class _Request(Request):
+    """A request that keeps what its blueprint is, once there is a route: Flask and our hooks ask seven times."""
+
+    @cached_property
+    def blueprint(self) -> str | None:
+        return super().blueprint
+
+
 class GatewayFlask(Flask):
     """See the module."""
+
+    request_class = _Request
 
     def __init__(self, name: str) -> None:
         super().__init__(name, static_folder=None)

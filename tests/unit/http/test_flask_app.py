@@ -1,7 +1,8 @@
 from typing import Any
 
 import pytest
-from flask import Flask, session, url_for
+from flask import Blueprint, Flask, session, url_for
+from flask.globals import request_ctx
 from werkzeug.exceptions import HTTPException
 from werkzeug.test import EnvironBuilder
 
@@ -14,10 +15,13 @@ def served_by(app: Flask) -> Flask:
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
 
-    @app.get("/v1/things/<name>")
-    def thing(name: str) -> str:
-        return url_for("thing", name=name, _external=True)
+    things = Blueprint("things", __name__)
 
+    @things.get("/v1/things/<name>")
+    def thing(name: str) -> str:
+        return url_for(".thing", name=name, _external=True)
+
+    app.register_blueprint(things)
     return app
 
 
@@ -36,8 +40,9 @@ def answered(app: Flask, given: dict[str, Any]) -> tuple[Any, ...]:
         if adapter is None:
             return found, request.host
         seen = [getattr(adapter, name) for name in OF_AN_ADAPTER]
-        made = "" if found else url_for("thing", name="b", _external=True)
-        return found, request.host, request.view_args, made, adapter.query_args, *seen
+        made = "" if found else url_for("things.thing", name="b", _external=True)
+        route = request.view_args, request.endpoint, request.blueprint, request.blueprints
+        return found, request.host, route, made, adapter.query_args, *seen
 
 
 @pytest.mark.parametrize(
@@ -78,10 +83,10 @@ def test_the_host_of_one_request_is_not_that_of_the_next() -> None:
 
 def test_there_is_one_session_that_cannot_be_written() -> None:
     app = GatewayFlask("test")
-    seen = []
+    seen: list[Any] = []
     for _ in range(2):
         with app.test_request_context():
-            seen.append(session._get_current_object())
+            seen.append(request_ctx.session)
             with pytest.raises(RuntimeError, match="no secret key"):
                 session["a"] = 1
     assert seen[0] is seen[1]
