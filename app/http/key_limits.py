@@ -121,7 +121,8 @@ def init_app(
         if (decision := limits.decision) is not None:
             response.headers.extend(rate_headers(decision))
         if _caller(access) is not None:
-            response.headers.extend(account_headers(account.windows(time.time())))
+            for name, value in account_headers(account.windows(time.time())).items():
+                response.headers.add(name, value)
         return response
 
     app.before_request(check)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import re
-import secrets
 from collections.abc import Callable, Sequence
 
 from flask import Flask, Request, Response, current_app, request
@@ -53,7 +53,7 @@ def current_record() -> RequestRecord:
 def _begin() -> RequestRecord:
     request, extensions = current_request(), current_app.extensions
     offered = request.headers.get("X-Request-Id", "")
-    request_id = offered if _ACCEPTED_ID.fullmatch(offered) else f"req_{secrets.token_hex(16)}"
+    request_id = offered if _ACCEPTED_ID.fullmatch(offered) else f"req_{os.urandom(16).hex()}"
     rule = request.url_rule
     record = RequestRecord(
         request_id,

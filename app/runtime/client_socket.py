@@ -184,7 +184,7 @@ class ClientSocket(socket):
 
     def _kind(self, begun: bytes) -> Phase:
         """Return which line a read waits in: first bytes tell health checks, before anything is parsed."""
-        begins = self._phase in {Phase.SILENT, Phase.IDLE}
+        begins = self._phase in (Phase.SILENT, Phase.IDLE)
         if begins and self.is_rested and first_bytes.begins_health_check(begun):
             return Phase.HEALTH_CHECK
         return self._phase

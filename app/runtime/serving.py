@@ -190,7 +190,8 @@ class ServingWorker(Worker):
 
     def caller_of(self, authorization: str) -> str | None:
         """Return the name of the key, of whatever kind, that the application knows."""
-        name: str | None = cast("Any", self.wsgi).extensions["caller_of"](authorization)
+        application: Any = self.wsgi
+        name: str | None = application.extensions["caller_of"](authorization)
         return name
 
     @property
@@ -205,7 +206,7 @@ class ServingWorker(Worker):
 
     @property
     def _free(self) -> int:
-        return min(pool.free_count() for pool in self._pools)
+        return min(map(Pool.free_count, self._pools))
 
     def _make_enough_room(self) -> None:
         """End what only waits where nothing is accepted any more, for which `handle` is then not called."""
