@@ -45,12 +45,13 @@ def init_app(app: Flask, keys: Mapping[Access, Keys], access: Mapping[str, Acces
         rule = request.url_rule
         needed = access.get(request.blueprint or "", Access.KEY)
         kind = Access.KEY if needed is Access.PUBLIC else needed
-        name = caller_name(encoded[kind], request.headers.get("Authorization", ""))
+        authorization = request.environ.get("HTTP_AUTHORIZATION", "")
+        name = caller_name(encoded[kind], authorization)
         current_record().key_name = name
         if rule is None or request.method == "OPTIONS":
             return  # 404, 405 and preflights say nothing that a key protects
         if name is None and needed is not Access.PUBLIC:
-            raise InvalidApiKey(refusal(request.headers.get("Authorization", "")))
+            raise InvalidApiKey(refusal(authorization))
 
     app.before_request(check)
     # For the worker, before there is a request: whatever kind of key it is, its caller is no stranger.

@@ -48,11 +48,9 @@ def read_request(parse: Callable[[dict[str, Any]], Parsed]) -> Parsed:
     becomes.
     """
     request = current_request()
-    codings = codings_of(request.headers.get("Content-Encoding", ""))
+    codings = codings_of(request.environ.get("HTTP_CONTENT_ENCODING", ""))
     _check_content_type(request.mimetype)
-    raw = _read(request, codings)
-    current_record().request_bytes = len(raw)
-    return run(_parse, raw, parse)
+    return run(_parse, _read(request, codings), parse)
 
 
 def read_json_object() -> dict[str, Any]:
@@ -115,7 +113,9 @@ def _read(request: Request, codings: Sequence[Coding]) -> bytes:
         record.compressed_bytes = size
         off_loop = here.off_loop.run_of(owner)
         blocks = decompress(blocks, codings, Bounds(limit, memory, check), off_loop)
-    return b"".join(blocks)
+    raw = b"".join(blocks)
+    record.request_bytes = len(raw)
+    return raw
 
 
 def read_blocks(

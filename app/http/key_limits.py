@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
-from flask import Flask, Response, g
+from flask import Flask, Request, Response, g
 
 from app.backend.account import AccountLimits
 from app.budget import Budget, SharedBudget, Shares
@@ -109,18 +109,18 @@ def init_app(
     """
 
     def check() -> None:
-        name = _caller(access)
+        request = current_request()
+        name = _caller(access, request)
         if name is None:
             return
         limits.take_place(name)
-        request = current_request()
         if request.method == "POST" and request.endpoint not in starts_nothing:
             limits.enter(name)
 
     def add_headers(response: Response) -> Response:
         if (decision := limits.decision) is not None:
             response.headers.extend(rate_headers(decision))
-        if _caller(access) is not None:
+        if _caller(access, current_request()) is not None:
             for name, value in account_headers(account.windows(time.time())).items():
                 response.headers.add(name, value)
         return response
@@ -129,9 +129,8 @@ def init_app(
     app.after_request(add_headers)
 
 
-def _caller(access: Mapping[str, Access]) -> str | None:
+def _caller(access: Mapping[str, Access], request: Request) -> str | None:
     """Return the name of the key, on a route that client keys open; None on others, and for a caller without one."""
-    request = current_request()
     if (
         request.url_rule is None
         or access.get(request.blueprint or "", Access.KEY) is not Access.KEY

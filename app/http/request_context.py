@@ -21,6 +21,9 @@ _SPANS = "request_spans"
 current_request: Callable[[], Request] = request._get_current_object  # type: ignore[attr-defined]  # noqa: SLF001
 """Return the request being served. Flask's `request` looks it up anew for each of its members."""
 
+current_application: Callable[[], Flask] = current_app._get_current_object  # type: ignore[attr-defined]  # noqa: SLF001
+"""Return the application that serves it; as above."""
+
 _ACCEPTED_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
@@ -51,8 +54,8 @@ def current_record() -> RequestRecord:
 
 
 def _begin() -> RequestRecord:
-    request, extensions = current_request(), current_app.extensions
-    offered = request.headers.get("X-Request-Id", "")
+    request, extensions = current_request(), current_application().extensions
+    offered = request.environ.get("HTTP_X_REQUEST_ID", "")
     request_id = offered if _ACCEPTED_ID.fullmatch(offered) else f"req_{os.urandom(16).hex()}"
     rule = request.url_rule
     record = RequestRecord(

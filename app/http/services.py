@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from flask import Flask, current_app
+from flask import Flask
 
 from app.answer_store.stored_answer import AnswerStore
 from app.answers.model_names import Names
@@ -19,6 +19,7 @@ from app.http.body_budget import BodyBudget
 from app.http.maintenance_flag import MaintenanceFlag
 from app.http.open_streams import OpenStreams
 from app.http.open_websockets import OpenWebSockets
+from app.http.request_context import current_application
 from app.observability.gauges import Gauges
 from app.observability.metrics import Metrics
 from app.observability.recent import Recent
@@ -78,10 +79,7 @@ def init_app(app: Flask, services: Services) -> None:
     app.extensions[_EXTENSION] = services
 
 
-_application: Callable[[], Flask] = current_app._get_current_object  # type: ignore[attr-defined]  # noqa: SLF001
-
-
 def services() -> Services:
     """Return the services of the application that serves the current request."""
-    found: Services = _application().extensions[_EXTENSION]
+    found: Services = current_application().extensions[_EXTENSION]
     return found
