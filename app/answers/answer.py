@@ -169,7 +169,9 @@ class Answer:
 
     def _portions(self, index: int, batch: Batch) -> Iterator[Batch]:
         """Yield a batch of a choice, or as much of it as is wanted, and let others run in between."""
-        for number, portion in enumerate(portions(batch)):
+        for number, portion in enumerate(
+            portions(batch, keeps_runs=self._choices[index].takes_runs)
+        ):
             if number:
                 pause()
             if self._choices[index].is_complete:

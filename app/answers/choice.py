@@ -33,6 +33,7 @@ from app.backend.events import (
     ReasoningDelta,
     ResponseCompleted,
     TextDelta,
+    TextRun,
     TurnEnded,
     Usage,
     UsageUpdated,
@@ -123,11 +124,18 @@ class Choice:
         """Text is held back while it is not certain that the answer will stand."""
         return self._constraints.holds_text
 
+    @property
+    def takes_runs(self) -> bool:
+        """Pieces of text that came together may be fed as one event."""
+        return self._text.is_plain
+
     def feed(self, event: Event) -> list[Chunk]:
         """Return what `event` adds. Raises `GatewayError` for a failed end, `RetryWithInstruction`."""
         if self.is_complete:
             return []
         match event:
+            case TextRun():
+                return self._on_run(event)
             case TextDelta(item_id=item_id, text=text):
                 return self._on_text(item_id, text)
             case ReasoningDelta():
@@ -136,11 +144,18 @@ class Choice:
                 return self._text.begin_message(item_id, phase)
             case RawItem(item=item):
                 return self._on_item(item)
-            case ResponseCompleted() | UsageUpdated() | ModelRerouted():
+            case ResponseCompleted() | UsageUpdated() | ModelRerouted() | TurnEnded():
                 return self._on_news(event)
-            case TurnEnded():
-                return self._on_end(event)
         return []
+
+    def _on_run(self, run: TextRun) -> list[Chunk]:
+        """Take pieces as a whole where each only goes through, as nearly always, else one by one."""
+        limit = self._constraints.max_tokens
+        if limit is None or self._text.pieces + len(run.texts) <= limit:
+            whole = self._text.say_run(run.item_id, run.texts)
+            if whole is not None:
+                return [whole]
+        return [chunk for piece in run.pieces() for chunk in self.feed(piece)]
 
     def _on_text(self, item_id: str, text: str) -> list[Chunk]:
         limit = self._constraints.max_tokens
@@ -195,7 +210,11 @@ class Choice:
 
     # News, and ends
 
-    def _on_news(self, event: ResponseCompleted | UsageUpdated | ModelRerouted) -> list[Chunk]:
+    def _on_news(
+        self, event: ResponseCompleted | UsageUpdated | ModelRerouted | TurnEnded
+    ) -> list[Chunk]:
+        if isinstance(event, TurnEnded):
+            return self._on_end(event)
         if isinstance(event, ModelRerouted):
             self.rerouted_to = event.model
             return [Rerouted(self.index, event.model)]

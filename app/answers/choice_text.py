@@ -7,7 +7,7 @@ goes out exactly as it came: never merged with another, never compared with one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from app.answers.chunks import (
@@ -18,6 +18,7 @@ from app.answers.chunks import (
     ReasoningText,
     Refusal,
     Text,
+    TextPieces,
     Working,
     in_pieces,
 )
@@ -36,7 +37,7 @@ _NO_STOP = StopFilter(())
 class ChoiceText:
     """Text of one turn. Once `is_stopped`, a stop sequence was complete and nothing more goes out.
 
-    `pieces` counts what came, `refused` is True once there was a refusal.
+    `pieces` counts what came, `refused` is True once there was a refusal. `is_plain`: pieces go out as they come.
     """
 
     # There is one for every open stream.
@@ -47,13 +48,13 @@ class ChoiceText:
         "_held",
         "_holds",
         "_index",
-        "_is_plain",
         "_message",
         "_open",
         "_stop",
         "_thought",
         "_thought_part",
         "_working",
+        "is_plain",
         "pieces",
         "refused",
     )
@@ -67,7 +68,7 @@ class ChoiceText:
         is_fenced = constraints.output.is_checked and not constraints.checks_output
         self._fence = FenceFilter() if is_fenced else None
         self._holds = constraints.holds_text
-        self._is_plain = not (constraints.stops or is_fenced or self._holds)
+        self.is_plain = constraints.passes_text
         self._held: list[Chunk] = []  # while it is not certain that the answer will stand
         self._open: ItemKind | None = None  # at most one item is open at a time
         self._message: Message | None = None  # the latest
@@ -116,9 +117,21 @@ class ChoiceText:
         message.delivered.add(text)
         if not message.has_content:
             return self._say(message, text)
-        if self._is_plain and text and self._open is ItemKind.MESSAGE:  # as nearly every piece
+        if self.is_plain and text and self._open is ItemKind.MESSAGE:  # as nearly every piece
             return [Text(self._index, text)]
         return self._pass(message, text)
+
+    def say_run(self, item_id: str, texts: Sequence[str]) -> TextPieces | None:
+        """Take pieces that only go through; None where that is not certain: each is then to be said by itself."""
+        message = self._message
+        if message is None or message.item_id != item_id or not message.has_content:
+            return None
+        if not self.is_plain or self._open is not ItemKind.MESSAGE or "" in texts:
+            return None
+        self.pieces += len(texts)
+        text = "".join(texts)
+        message.delivered.add(text)
+        return TextPieces(self._index, text, texts)
 
     def _say(self, message: Message, text: str) -> list[Chunk]:
         if message.has_content:

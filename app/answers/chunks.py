@@ -14,7 +14,7 @@ others: there is one for each token.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias
@@ -66,6 +66,13 @@ class Text:
 
     index: int
     text: str
+
+
+@dataclass(slots=True)
+class TextPieces(Text):
+    """Pieces of a message's text that came together: `text` is all of them. `singly` makes one `Text` of each."""
+
+    texts: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +197,16 @@ def without_discarded(chunks: Sequence[Chunk]) -> list[Chunk]:
         for place, chunk in enumerate(chunks)
         if isinstance(chunk, Began | Cost) or place > begins.get(chunk.index, -1)
     ]
+
+
+def singly(chunks: Iterable[Chunk]) -> Iterator[Chunk]:
+    """Yield the chunks with every piece of text by itself, for what tells of one piece at a time."""
+    for chunk in chunks:
+        if isinstance(chunk, TextPieces):
+            for text in chunk.texts:
+                yield Text(chunk.index, text)
+        else:
+            yield chunk
 
 
 def in_pieces(text: str) -> Iterator[str]:

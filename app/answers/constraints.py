@@ -48,6 +48,11 @@ class AnswerConstraints:
         return bool(self.stops) or self.max_tokens is not None
 
     @property
+    def passes_text(self) -> bool:
+        """True if text goes out as it comes: nothing is looked for in it, and nothing of it held back."""
+        return not (self.stops or self.output.is_checked or self.holds_text)
+
+    @property
     def holds_text(self) -> bool:
         """Text is held back while it is not certain that the answer will stand."""
         return self.requires_tool or self.checks_output

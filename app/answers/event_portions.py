@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
 
-from app.backend.events import PIECES, Event
+from app.backend.events import PIECES, Event, TextRun
 from app.errors import GatewayError
 
 MOST_EVENTS = 128
@@ -18,38 +19,60 @@ MOST_CHARACTERS = 64 * 1024
 Batch = Sequence[Event] | GatewayError
 
 
-def portions(batch: Batch) -> Iterator[Batch]:
-    """Yield the events of a batch in their order, a few at a time; an error as it is."""
-    if isinstance(batch, GatewayError) or (batch and _is_small(batch)):
+def portions(batch: Batch, *, keeps_runs: bool) -> Iterator[Batch]:
+    """Yield the events of a batch in their order, a few at a time; an error as it is.
+
+    Each piece of a run counts as an event, and becomes one unless `keeps_runs`.
+    """
+    if isinstance(batch, GatewayError):
         yield batch
         return
+    events = batch if keeps_runs else [piece for event in batch for piece in _singly(event)]
+    count, size = _measure(events)
+    if events and count <= MOST_EVENTS and size <= MOST_CHARACTERS:  # as nearly every batch is
+        yield events
+        return
     portion: list[Event] = []
-    size = 0
-    for event in batch:
-        for piece in _pieces(event):
-            portion.append(piece)
-            size += _length(piece)
-            if size >= MOST_CHARACTERS or len(portion) >= MOST_EVENTS:
-                yield portion
-                portion, size = [], 0
+    count = size = 0
+    for part in chain.from_iterable(map(_parts, events)):
+        more, length = _measure((part,))
+        if size >= MOST_CHARACTERS or count + more > MOST_EVENTS:
+            yield portion
+            portion, count, size = [], 0, 0
+        portion.append(part)
+        count, size = count + more, size + length
     if portion:
         yield portion
 
 
-def _is_small(batch: Sequence[Event]) -> bool:
-    """Return True for one portion, as nearly every batch is."""
-    if len(batch) > MOST_EVENTS:
-        return False
-    return sum([len(event.text) for event in batch if isinstance(event, PIECES)]) <= MOST_CHARACTERS
+def _singly(event: Event) -> Sequence[Event]:
+    return event.pieces() if isinstance(event, TextRun) else (event,)
 
 
-def _pieces(event: Event) -> Iterator[Event]:
-    if not isinstance(event, PIECES) or len(event.text) <= MOST_CHARACTERS:
+def _parts(event: Event) -> Iterator[Event]:
+    """Yield an event in parts of which each is small enough for a portion."""
+    count, size = _measure((event,))
+    if size > MOST_CHARACTERS and isinstance(event, TextRun):
+        for piece in event.pieces():
+            yield from _parts(piece)
+    elif size > MOST_CHARACTERS and isinstance(event, PIECES):
+        for start in range(0, size, MOST_CHARACTERS):
+            yield replace(event, text=event.text[start : start + MOST_CHARACTERS])
+    elif count > MOST_EVENTS and isinstance(event, TextRun):
+        for start in range(0, count, MOST_EVENTS):
+            yield replace(event, texts=event.texts[start : start + MOST_EVENTS])
+    else:
         yield event
-        return
-    for start in range(0, len(event.text), MOST_CHARACTERS):
-        yield replace(event, text=event.text[start : start + MOST_CHARACTERS])
 
 
-def _length(event: Event) -> int:
-    return len(event.text) if isinstance(event, PIECES) else 0
+def _measure(events: Sequence[Event]) -> tuple[int, int]:
+    """Return how many events these count as, and the characters of their texts."""
+    count = size = 0
+    for event in events:
+        if isinstance(event, TextRun):
+            count += len(event.texts)
+            size += sum([len(text) for text in event.texts])
+        else:
+            count += 1
+            size += len(event.text) if isinstance(event, PIECES) else 0
+    return count, size

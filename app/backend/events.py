@@ -6,7 +6,7 @@ not frozen like the others: there is one for each token, and a frozen dataclass 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, TypeAlias
@@ -91,6 +91,18 @@ class TextDelta:
 
     item_id: str
     text: str
+
+
+@dataclass(slots=True)
+class TextRun:
+    """Pieces of one message that came together, each exactly as the upstream sent it; at least one."""
+
+    item_id: str
+    texts: Sequence[str]
+
+    def pieces(self) -> list[TextDelta]:
+        """Return each piece as an event of its own."""
+        return [TextDelta(self.item_id, text) for text in self.texts]
 
 
 @dataclass(slots=True)
@@ -185,7 +197,9 @@ class TurnEnded:
 
 EVENT_BYTES = 128
 PIECES = (TextDelta, ReasoningDelta)
-"""Events of text, of which there are many."""
+"""Events of one piece of text, of which there are many."""
+
+TEXTS = (*PIECES, TextRun)
 
 
 def held_bytes(event: Event) -> int:
@@ -201,6 +215,7 @@ def held_bytes(event: Event) -> int:
 Event: TypeAlias = (
     MessageBegan
     | TextDelta
+    | TextRun
     | ReasoningDelta
     | ModelRerouted
     | UsageUpdated

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
-from app.backend.events import TextDelta
 from app.errors import GatewayError
 from app.rpc.calls import CallReport
 from app.rpc.messages import Notification
@@ -69,7 +68,7 @@ class TurnObserver(Protocol):
     def notified(self, notification: Notification) -> None:
         """The process said something about this turn that the gateway knows."""
 
-    def said(self, pieces: Sequence[TextDelta], size: int) -> None:
+    def said(self, texts: Sequence[str], size: int) -> None:
         """The process said pieces of text of this turn, in lines of so many bytes, of which nothing else is told."""
 
     def ended(self, facts: TurnFacts) -> None:
@@ -109,7 +108,7 @@ class NullObserver:
     def notified(self, notification: Notification) -> None:
         """Ignore the notification."""
 
-    def said(self, pieces: Sequence[TextDelta], size: int) -> None:
+    def said(self, texts: Sequence[str], size: int) -> None:
         """Ignore the pieces."""
 
     def ended(self, facts: TurnFacts) -> None:

@@ -17,7 +17,6 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
-from app.backend.events import TextDelta
 from app.observability.trace_content import TEXT, Content
 from app.rpc.calls import CallReport
 from app.rpc.messages import Notification
@@ -145,12 +144,12 @@ class Trace:
         item = item_kind(params.get("item")) if method == _RAW_ITEM else None
         self._add((method, item, params.get("turnId") if item else None), 1, notification.size, now)
 
-    def note_text(self, pieces: Sequence[TextDelta], size: int, now: float) -> None:
+    def note_text(self, texts: Sequence[str], size: int, now: float) -> None:
         """Add pieces of text that came together, in lines of so many bytes."""
         if self.content is not None:
-            for piece in pieces:
-                self.content.note_event(TEXT, {"delta": piece.text})
-        self._add((TEXT, None, None), len(pieces), size, now)
+            for text in texts:
+                self.content.note_event(TEXT, {"delta": text})
+        self._add((TEXT, None, None), len(texts), size, now)
 
     def _add(self, kind: tuple[str, str | None, Any], count: int, size: int, now: float) -> None:
         entry = self._entries.get(kind)

@@ -10,7 +10,6 @@ import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
-from app.backend.events import TextDelta
 from app.backend.observer import NullObserver, TurnFacts, TurnObserver
 from app.errors import CodexOutdated, GatewayError
 from app.observability import labels
@@ -64,9 +63,9 @@ class TracingObserver(MetricsObserver):
         """Note the event."""
         self._trace.note_event(notification, time.monotonic())
 
-    def said(self, pieces: Sequence[TextDelta], size: int) -> None:
+    def said(self, texts: Sequence[str], size: int) -> None:
         """Note the pieces."""
-        self._trace.note_text(pieces, size, time.monotonic())
+        self._trace.note_text(texts, size, time.monotonic())
 
     def ended(self, facts: TurnFacts) -> None:
         """Count it and note the outcome."""

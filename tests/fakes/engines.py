@@ -6,7 +6,7 @@ from typing import cast
 
 from app.backend.admission import Admission
 from app.backend.engine import Engine
-from app.backend.events import Event, TextDelta
+from app.backend.events import Event, TextDelta, TextRun
 from app.backend.observer import NULL_OBSERVER, RequestObserver
 from app.backend.protocols import Pace
 from app.backend.request import TurnRequest
@@ -64,4 +64,10 @@ def follow(turn: Turn) -> list[Event]:
 
 
 def texts(events: list[Event]) -> list[str]:
-    return [event.text for event in events if isinstance(event, TextDelta)]
+    found: list[str] = []
+    for event in events:
+        if isinstance(event, TextRun):
+            found += event.texts
+        elif isinstance(event, TextDelta):
+            found.append(event.text)
+    return found

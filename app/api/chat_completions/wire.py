@@ -25,6 +25,7 @@ from app.answers.chunks import (
     Refusal,
     Restarted,
     Text,
+    TextPieces,
     Working,
     in_pieces,
 )
@@ -36,6 +37,7 @@ _ROLE = {"role": "assistant"}
 _ROLES: Mapping[type[Chunk], dict[str, Any]] = MappingProxyType(
     {
         Text: {**_ROLE, "content": ""},
+        TextPieces: {**_ROLE, "content": ""},
         CallBegan: {**_ROLE, "content": None},
         Refusal: {**_ROLE, "content": None},
         # Whether text will follow, nobody knows; also not where it happens to be there by now.
@@ -47,7 +49,7 @@ _ROLES: Mapping[type[Chunk], dict[str, Any]] = MappingProxyType(
 """First delta of a choice, by the first chunk that tells what comes: SDKs take any string for the beginning of text."""
 
 _MEMBERS: Mapping[type[Chunk], bytes] = MappingProxyType(
-    {Text: b"content", ReasoningText: b"reasoning_content"}
+    {Text: b"content", TextPieces: b"content", ReasoningText: b"reasoning_content"}
 )
 """The member of a delta that has the text."""
 
@@ -101,9 +103,10 @@ class ChatWire(ChoicesWire):
     ) -> Iterable[bytes]:
         match chunk:
             case Text() | ReasoningText():
-                return (self._text(chunk.index, _MEMBERS[type(chunk)], chunk.text),)
+                texts = chunk.texts if isinstance(chunk, TextPieces) else (chunk.text,)
+                return self._texts(chunk.index, _MEMBERS[type(chunk)], texts)
             case Refusal(index=index, text=text):
-                return [self._text(index, b"refusal", piece) for piece in in_pieces(text)]
+                return self._texts(index, b"refusal", in_pieces(text))
             case CallBegan(index=index) | CallArguments(index=index):
                 return [self._object([_choice(index, part, None)]) for part in self._call(chunk)]
             case Began(index=index):
@@ -122,12 +125,14 @@ class ChatWire(ChoicesWire):
     def _silence(self, index: int) -> dict[str, Any]:
         return _choice(index, {}, None)
 
-    def _text(self, index: int, member: bytes, text: str) -> bytes:
+    def _texts(self, index: int, member: bytes, texts: Iterable[str]) -> Iterator[bytes]:
+        """Yield an object for each text."""
         opening = self._openings.get((index, member))
         if opening is None:
             opening = b'%b%d,"delta":{"%b":' % (self._opening, index, member)
             self._openings[index, member] = opening
-        return opening + orjson.dumps(text) + self._closing
+        for text in texts:
+            yield opening + orjson.dumps(text) + self._closing
 
     def _call(self, chunk: CallBegan | CallArguments) -> Iterator[dict[str, Any]]:
         """Yield the deltas of a call: who it is once, then its arguments."""

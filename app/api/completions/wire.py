@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from app.answers.chunks import Began, Chunk, Cost, Ended, Refusal, Text, in_pieces
+from app.answers.chunks import Began, Chunk, Cost, Ended, Refusal, Text, TextPieces, in_pieces
 from app.answers.summary import Summary
 from app.api.choices_wire import ChoicesWire, Envelope, render_usage
 
@@ -30,6 +30,8 @@ class CompletionWire(ChoicesWire):
                 self._open.append(index)
                 if echo := self._echoes[index]:
                     return self._whole_text(index, echo)
+            case TextPieces(index=index, texts=texts):
+                return (self._object([_choice(index, text, None)]) for text in texts)
             case Text(index=index, text=text):
                 return (self._object([_choice(index, text, None)]),)
             case Refusal(index=index, text=text):

@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from app.answers.chunks import Began, Cause, Chunk, Cost, Ended, Text
+from app.answers.chunks import Began, Cause, Chunk, Cost, Ended, Text, singly
 from app.answers.summary import Summary
 from app.api.responses.open_items import TEXT_DELTA, Event
 from app.api.responses.output import Output
@@ -66,7 +66,7 @@ class ResponsesWire:
         self, chunks: Sequence[Chunk], summary: Callable[[], Summary]
     ) -> Iterator[Payload]:
         """Yield the events of each chunk."""
-        for chunk in chunks:
+        for chunk in singly(chunks):
             if isinstance(chunk, Text) and self.output.take_more(chunk.text):
                 yield TEXT_DELTA, self._more(chunk.text)
                 continue

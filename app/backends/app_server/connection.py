@@ -16,7 +16,7 @@ from contextlib import suppress
 from gevent.pool import Group
 
 from app.backend.account import AccountLimits
-from app.backend.events import Event, MessageBegan, Retrying, TextDelta, TurnEnded
+from app.backend.events import Event, MessageBegan, Retrying, TextDelta, TextRun, TurnEnded
 from app.backend.request import Model
 from app.backends.app_server import protocol
 from app.backends.app_server.idle_work import Work
@@ -24,12 +24,12 @@ from app.backends.app_server.parse_events import (
     Addressed,
     ProtocolError,
     ThreadId,
-    is_echo,
+    TurnId,
     parse_address,
     parse_event,
 )
 from app.backends.app_server.server_requests import PARKED_S, ServerRequests
-from app.backends.app_server.text_runs import TextRun, TextRuns
+from app.backends.app_server.text_runs import TextRuns
 from app.backends.app_server.threads import Threads
 from app.backends.app_server.turn import Turn, too_large
 from app.codex.account import UPDATED, parse_windows, with_reset
@@ -100,7 +100,7 @@ class Connection:
             on_request=self._on_request,
             on_close=self._on_close,
             on_oversized=self._on_oversized,
-            takes=lambda line: self._runs.takes(line) or is_echo(line),
+            takes=self._runs.takes,
             on_read=self._runs.flush,
             turns=lambda: len(self.threads),
         )
@@ -209,15 +209,15 @@ class Connection:
             thread.turn.observer.notified(notification)
         thread.deliver(self._heard(addressed) if isinstance(event, _TELLING) else addressed)
 
-    def _on_run(self, run: TextRun) -> None:
+    def _on_run(self, thread_id: ThreadId, turn_id: TurnId, run: TextRun, size: int) -> None:
         """Give a turn the pieces that came together."""
-        thread = self.threads.get(run.thread_id)
+        thread = self.threads.get(thread_id)
         if thread is None:
-            for piece in run.pieces:
-                self._on_event_of_no_turn(Addressed(run.thread_id, run.turn_id, piece))
+            for _ in run.texts:
+                self._on_event_of_no_turn(Addressed(thread_id, turn_id, run))
             return
-        thread.turn.observer.said(run.pieces, run.size)
-        thread.deliver_text(run.turn_id, run.pieces)
+        thread.turn.observer.said(run.texts, size)
+        thread.deliver_text(turn_id, run)
 
     def _on_request(self, request: Request) -> None:
         self._runs.flush()

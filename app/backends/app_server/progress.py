@@ -16,6 +16,7 @@ from app.backend.events import (
     ReasoningDelta,
     ResponseCompleted,
     TextDelta,
+    TextRun,
 )
 from app.backend.request import Item
 
@@ -40,7 +41,7 @@ class Progress:
     def note(self, event: Event) -> None:
         """Take the next event."""
         match event:
-            case TextDelta() | ReasoningDelta() | MessageBegan():
+            case TextRun() | TextDelta() | ReasoningDelta() | MessageBegan():
                 self._last, self._is_complete = _Last.PIECE, False
             case RawItem(item=item):
                 self._last = _Last.MESSAGE if _is_answer(item) else _Last.OTHER

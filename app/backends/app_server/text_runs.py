@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 import orjson
 
-from app.backend.events import TextDelta
-from app.backends.app_server.parse_events import Addressed, ThreadId, TurnId
+from app.backend.events import TextDelta, TextRun
+from app.backends.app_server.parse_events import Addressed, ThreadId, TurnId, is_echo
 
 _PIECE = b',"delta":'
 _STAMP, _END = b'},"emittedAtMs":', b"}"
@@ -25,31 +25,33 @@ _SPARE_HEADS = 64
 
 
 @dataclass(slots=True)
-class TextRun:
-    """Pieces of one message that came together; `size` is that of their lines, in bytes."""
+class _Message:
+    """A message that is known, and what waits of it; `size` is that of the lines, in bytes."""
 
     thread_id: ThreadId
     turn_id: TurnId
     item_id: str
-    pieces: list[TextDelta] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
     size: int = 0
 
 
 class TextRuns:
-    """Runs of all turns of a child. `deliver` is given each, and keeps its `pieces`; it must not block.
+    """Runs of all turns of a child. `deliver` is given each, and the size of its lines in bytes; it must not block.
 
     Whoever delivers anything else of a turn calls `flush_one` before, or `flush`: nothing may overtake a piece.
     """
 
     def __init__(
-        self, deliver: Callable[[TextRun], None], is_open: Callable[[ThreadId], bool]
+        self,
+        deliver: Callable[[ThreadId, TurnId, TextRun, int], None],
+        is_open: Callable[[ThreadId], bool],
     ) -> None:
         self._deliver = deliver
         self._is_open = is_open
-        self._known: dict[bytes, TextRun] = {}
+        self._known: dict[bytes, _Message] = {}
         # Of each thread the latest: its messages come one after another.
         self._heads: dict[ThreadId, bytes] = {}
-        self._waiting: dict[ThreadId, TextRun] = {}
+        self._waiting: dict[ThreadId, _Message] = {}
         self._open_count = 0
         self._head = self._rest = b""  # of the line that was looked at last, if it is not known
 
@@ -58,24 +60,25 @@ class TextRuns:
         return len(self._known)
 
     def takes(self, line: bytes) -> bool:
-        """Take a line that brings a piece of a known message; False for every other, which is to be parsed."""
+        """Take a line that brings a piece of a known message, or an echo, which says nothing; False for every other.
+
+        Such a line is to be parsed.
+        """
         at = line.find(_PIECE, 0, _MOST_HEAD_BYTES)
         self._head = head = line[:at] if at > 0 else b""
-        run = self._known.get(head)
-        if run is None:
+        message = self._known.get(head)
+        if message is None:
             self._rest = line[at + len(_PIECE) :] if head else b""
-            return False
+            return is_echo(line)
         self._head = self._rest = b""
         text = _text(line[at + len(_PIECE) :])
         if text is None:
             return False
-        waiting = self._waiting.get(run.thread_id)
-        if waiting is not run:
-            if waiting is not None:  # of the message before it
-                self._hand_over(waiting)
-            self._waiting[run.thread_id] = run
-        run.pieces.append(TextDelta(run.item_id, text))
-        run.size += len(line)
+        if not message.texts:
+            self.flush_one(message.thread_id)  # what waits is of the message before it
+            self._waiting[message.thread_id] = message
+        message.texts.append(text)
+        message.size += len(line)
         return True
 
     def learn(self, addressed: Addressed, piece: TextDelta) -> None:
@@ -89,7 +92,7 @@ class TextRuns:
         thread_id = addressed.thread_id
         self._known.pop(self._heads.get(thread_id, b""), None)
         self._heads[thread_id] = head
-        self._known[head] = TextRun(thread_id, addressed.turn_id, piece.item_id)
+        self._known[head] = _Message(thread_id, addressed.turn_id, piece.item_id)
 
     def _forget_ended(self) -> None:
         self._heads = {it: head for it, head in self._heads.items() if self._is_open(it)}
@@ -98,19 +101,19 @@ class TextRuns:
 
     def flush_one(self, thread_id: ThreadId) -> None:
         """Deliver what waits of one thread."""
-        run = self._waiting.pop(thread_id, None)
-        if run is not None:
-            self._hand_over(run)
+        message = self._waiting.pop(thread_id, None)
+        if message is not None:
+            self._hand_over(message)
 
     def flush(self) -> None:
         """Deliver everything that waits."""
         while self._waiting:
             self._hand_over(self._waiting.popitem()[1])
 
-    def _hand_over(self, run: TextRun) -> None:
-        delivered = TextRun(run.thread_id, run.turn_id, run.item_id, run.pieces, run.size)
-        run.pieces, run.size = [], 0
-        self._deliver(delivered)
+    def _hand_over(self, message: _Message) -> None:
+        run, size = TextRun(message.item_id, message.texts), message.size
+        message.texts, message.size = [], 0
+        self._deliver(message.thread_id, message.turn_id, run, size)
 
 
 def _text(rest: bytes) -> str | None:

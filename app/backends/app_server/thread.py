@@ -20,6 +20,7 @@ from app.backend.events import (
     RawItem,
     ResponseCompleted,
     TextDelta,
+    TextRun,
     Usage,
     UsageUpdated,
 )
@@ -145,12 +146,12 @@ class Thread:
         self._is_resuming = False
         self.turn.deliver(addressed)
 
-    def deliver_text(self, turn_id: TurnId, pieces: Sequence[TextDelta]) -> None:
+    def deliver_text(self, turn_id: TurnId, run: TextRun) -> None:
         """Give the turn pieces of text that came together."""
         if self._early:
             self._take_early(self.turn.turn_id or turn_id)
         self._is_resuming = False
-        self.turn.deliver_text(turn_id, pieces)
+        self.turn.deliver_text(turn_id, run)
 
     def _told(self, turn_id: TurnId, event: Event) -> Event | None:
         """Take an event that is no piece of text; return what the turn is told of it, None for nothing."""

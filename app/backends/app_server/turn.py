@@ -7,7 +7,7 @@ lost child, a deadline, a client that left) decides its outcome. `close` is what
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -16,12 +16,13 @@ from gevent.event import Event as Flag
 
 from app.backend.events import (
     EVENT_BYTES,
-    PIECES,
+    TEXTS,
     Event,
     RawItem,
     ResponseCompleted,
     Retrying,
     TextDelta,
+    TextRun,
     TurnEnded,
     TurnStatus,
     held_bytes,
@@ -188,7 +189,7 @@ class Turn:
             self.ended.set()
             if is_open:
                 self.state = _END_STATES[event.status]
-                self._put(addressed.turn_id, (event,))
+                self._put(addressed.turn_id, event)
                 self._give_back()  # now, not when a slow client has read it all
             return
         if not is_open:
@@ -198,31 +199,30 @@ class Turn:
         if excess := self._excess(event, is_ours=is_ours):
             self.fail(excess)
             return
-        self._take_in(addressed.turn_id, (event,), is_ours=is_ours)
+        self._take_in(addressed.turn_id, event, is_ours=is_ours)
 
-    def deliver_text(self, turn_id: TurnId, pieces: Sequence[TextDelta]) -> None:
-        """Queue pieces of text that came together, as `deliver` queues each; bounds are looked at behind the last."""
+    def deliver_text(self, turn_id: TurnId, run: TextRun) -> None:
+        """Queue pieces of text that came together and count as so many events; bounds are looked at behind the last."""
         if self.turn_id is None:
             self.turn_id = turn_id
         if self._error is not None or self.state not in OPEN_STATES:
             return
         is_ours = turn_id == self.turn_id
-        lengths = [len(piece.text) for piece in pieces] if is_ours else [0]
-        excess = self._overflow(sum(lengths), max(lengths), len(pieces))
-        self._take_in(turn_id, pieces, is_ours=is_ours)
+        lengths = [len(text) for text in run.texts] if is_ours else [0]
+        excess = self._overflow(sum(lengths), max(lengths), len(run.texts))
+        self._take_in(turn_id, run, is_ours=is_ours)
         if excess:
             self.fail(excess)
 
-    def _take_in(self, turn_id: TurnId, events: Sequence[Event], *, is_ours: bool) -> None:
-        self._put(turn_id, events)
+    def _take_in(self, turn_id: TurnId, event: Event, *, is_ours: bool) -> None:
+        self._put(turn_id, event)
         if is_ours:
-            self._progress.note(events[-1])
+            self._progress.note(event)
             self._heard_at = time.monotonic()
 
-    def _put(self, turn_id: TurnId, events: Sequence[Event]) -> None:
-        """Queue events that are all pieces of text, or a single one of any kind."""
-        self._queue += [(turn_id, event) for event in events]
-        may_wait = self._gathers and isinstance(events[0], PIECES)
+    def _put(self, turn_id: TurnId, event: Event) -> None:
+        self._queue.append((turn_id, event))
+        may_wait = self._gathers and isinstance(event, TEXTS)
         if not may_wait or self._queued_bytes > GATHERED_BYTES:
             self._wake.set()
 

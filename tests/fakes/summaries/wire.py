@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from app.answers.chunks import Cause, Chunk, Ended, Text
+from app.answers.chunks import Cause, Chunk, Ended, Text, singly
 from app.answers.summary import Summary
 from app.errors import GatewayError
 from app.http.wire import Payload
@@ -31,7 +31,7 @@ class SummaryWire:
         self, chunks: Sequence[Chunk], summary: Callable[[], Summary]
     ) -> Iterator[Payload]:
         """Yield a message for each piece, and one for the end."""
-        for chunk in chunks:
+        for chunk in singly(chunks):
             match chunk:
                 case Text(text=text):
                     yield "summary.piece", orjson.dumps({"piece": text})

@@ -7,7 +7,6 @@ from typing import Any
 import orjson
 import pytest
 
-from app.backend.events import TextDelta
 from app.backends.app_server.parse_events import PARSERS
 from app.observability.trace_content import Content
 from app.observability.traces import (
@@ -290,7 +289,7 @@ def test_pieces_that_came_together_count_like_single_ones(content: bool) -> None
     together, single = trace(content=content), trace(content=content)
     for made in (together, single):
         made.note_event(event(DELTA, 240, delta="a"), STARTED + 1)
-    together.note_text([TextDelta("i", "b"), TextDelta("i", "c")], 480, STARTED + 2)
+    together.note_text(["b", "c"], 480, STARTED + 2)
     for text in "bc":
         single.note_event(event(DELTA, 240, delta=text), STARTED + 2)
     assert together.finished() == single.finished()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from app.backend.admission import Slot
-from app.backend.events import Event, TextDelta
+from app.backend.events import Event
 from app.backend.lease import Lease
 from app.backend.protocols import Pace
 from app.backend.request import TurnRequest
@@ -113,10 +113,6 @@ Make = Callable[..., Stage]
 def follow(turn: Turn) -> list[Event]:
     with deadline():
         return [event for batch in turn.follow(PATIENT) for event in batch]
-
-
-def texts(events: list[Event]) -> list[str]:
-    return [event.text for event in events if isinstance(event, TextDelta)]
 
 
 def tool_call(call_id: str, thread: Any = "$thread") -> dict[str, Any]:

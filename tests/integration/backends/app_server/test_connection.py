@@ -14,7 +14,6 @@ from app.backend.events import (
     Event,
     RawItem,
     ResponseCompleted,
-    TextDelta,
     TurnEnded,
     TurnStatus,
 )
@@ -33,6 +32,7 @@ from app.errors import (
 from app.rpc.errors import CallRefused, CallTimeout, ChannelClosed
 from tests.fakes import app_server
 from tests.fakes.app_server import completed, delta
+from tests.fakes.engines import texts
 from tests.fakes.waiting import DEADLINE_S, deadline, eventually, in_background, outcome, result
 from tests.integration.backends.app_server.stage import (
     LADDER,
@@ -49,7 +49,6 @@ from tests.integration.backends.app_server.stage import (
     Stage,
     follow,
     raw_call,
-    texts,
     tool_call,
 )
 
@@ -276,7 +275,7 @@ def test_pieces_of_one_read_keep_their_place_among_everything_else(
     stage = make({"turn/start": [lines(*pieces[:2], *between, *pieces[2:], DONE)]})
     stage.shake_hands()
     events = follow(stage.begin())
-    said = [event.text if isinstance(event, TextDelta) else "|" for event in events]
+    said = ["".join(texts([event])) or "|" for event in events]
     assert "".join(said).rstrip("|") == expected
     assert isinstance(events[-1], TurnEnded)
 

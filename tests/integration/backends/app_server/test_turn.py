@@ -16,6 +16,7 @@ from app.backend.events import (
     ResponseCompleted,
     Retrying,
     TextDelta,
+    TextRun,
     TurnEnded,
     TurnFailure,
     TurnStatus,
@@ -56,6 +57,10 @@ def said(text: str) -> TextDelta:
     return TextDelta("item-1", text)
 
 
+def run(*texts: str) -> TextRun:
+    return TextRun("item-1", texts)
+
+
 class Playbook:
     """A turn, its reader's side and its consumer's side."""
 
@@ -74,8 +79,8 @@ class Playbook:
         for event in events:
             self.turn.deliver(Addressed(THREAD, turn_id, event))
 
-    def deliver_together(self, *pieces: TextDelta, turn_id: TurnId = OURS) -> None:
-        self.turn.deliver_text(turn_id, pieces)
+    def deliver_together(self, *texts: str, turn_id: TurnId = OURS) -> None:
+        self.turn.deliver_text(turn_id, run(*texts))
 
     def follow(self, pace: Pace = PATIENT) -> Iterator[list[Event]]:
         return self.turn.follow(pace)
@@ -318,20 +323,20 @@ def test_a_client_that_does_not_read_ends_its_turn(book: Playbook, kind: Any) ->
     assert not error.retryable
 
 
-def test_pieces_that_come_together_are_what_they_are_one_by_one(book: Playbook) -> None:
-    book.deliver_together(said("a"), said("b"))
-    book.deliver_together(said("not ours"), said("neither"), turn_id=FOREIGN)
-    book.deliver_together(said("c"))
+def test_pieces_that_come_together_are_one_event(book: Playbook) -> None:
+    book.deliver_together("a", "b")
+    book.deliver_together("not ours", "neither", turn_id=FOREIGN)
+    book.deliver_together("c")
     batches = book.follow()
-    assert step(batches) == [said("a"), said("b"), said("c")]
+    assert step(batches) == [run("a", "b"), run("c")]
     book.turn.fail(Draining("soon"))
-    book.deliver_together(said("late"))
+    book.deliver_together("late")
     assert isinstance(step(batches), Draining)
 
 
 def test_pieces_that_come_together_before_the_turn_has_its_id_bring_it() -> None:
     book = Playbook()
-    book.deliver_together(said("a"))
+    book.deliver_together("a")
     assert book.turn.turn_id == OURS
 
 
@@ -341,11 +346,11 @@ def test_a_client_that_does_not_read_what_comes_together_ends_its_turn(
 ) -> None:
     delivered = 0
     while book.state() is TurnState.RUNNING:
-        book.deliver_together(*[said(text)] * 16)
+        book.deliver_together(*[text] * 16)
         delivered += 16
         assert delivered < QUEUE_BYTES
     batches = book.follow()
-    assert len(step(batches)) == delivered
+    assert sum(len(event.texts) for event in step(batches)) == delivered
     assert isinstance(step(batches), SlowReader)
 
 
@@ -353,7 +358,7 @@ def test_a_client_that_does_not_read_what_comes_together_ends_its_turn(
 def test_an_answer_without_an_end_that_comes_in_runs_is_cut_off(book: Playbook, text: str) -> None:
     count = 0
     while book.state() is TurnState.RUNNING:
-        book.deliver_together(*[said(text)] * 20)
+        book.deliver_together(*[text] * 20)
         count += 20
         assert count <= ANSWER_EVENTS + 20
         if book.state() is TurnState.RUNNING:

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.backend.events import TextDelta
-from app.backends.app_server.parse_events import Addressed, ThreadId, parse_event
-from app.backends.app_server.text_runs import TextRun, TextRuns
+from app.backend.events import TextDelta, TextRun
+from app.backends.app_server.parse_events import Addressed, ThreadId, TurnId, parse_event
+from app.backends.app_server.text_runs import TextRuns
 
 DELTA = "item/agentMessage/delta"
 STAMPED = {"emittedAtMs": 1_796_088_534_400}
@@ -33,9 +33,9 @@ class Reader:
         self.sizes: list[int] = []
         self.parsed = 0
 
-    def _note(self, run: TextRun) -> None:
-        self.sizes.append(run.size)
-        self.told += [(run.thread_id, run.turn_id, it.item_id, it.text) for it in run.pieces]
+    def _note(self, thread_id: ThreadId, turn_id: TurnId, run: TextRun, size: int) -> None:
+        self.sizes.append(size)
+        self.told += [(thread_id, turn_id, run.item_id, text) for text in run.texts]
 
     def read(self, *lines: bytes) -> None:
         for one in lines:
