@@ -17,10 +17,6 @@ MAX_TOKENS = 2**40
 """Most tokens that are believed: more than any context window, and a number that every JSON reader knows exactly."""
 
 
-def _bounded(tokens: int) -> int:
-    return min(max(tokens, 0), MAX_TOKENS)
-
-
 @dataclass(frozen=True, slots=True)
 class Usage:
     """Tokens, as the upstream counted them.
@@ -57,11 +53,11 @@ class Usage:
 
     def bounded(self) -> Usage:
         """Return the usage itself where its figures can be true, else the nearest that can: nobody checks upstream."""
-        given, said = _bounded(self.input), _bounded(self.output)
-        cached = min(_bounded(self.cached_input), given)
-        written = min(_bounded(self.cache_write_input), given)
-        reasoned = min(_bounded(self.reasoning_output), said)
-        total = _bounded(self.total)
+        figures = (self.input, self.output, self.total)
+        given, said, total = [min(max(tokens, 0), MAX_TOKENS) for tokens in figures]
+        cached = min(max(self.cached_input, 0), given)
+        written = min(max(self.cache_write_input, 0), given)
+        reasoned = min(max(self.reasoning_output, 0), said)
         nearest = Usage(given, cached, said, reasoned, max(total, given + said), written)
         return self if nearest == self else nearest
 

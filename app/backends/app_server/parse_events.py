@@ -221,14 +221,17 @@ _USAGE_FIELDS = (
     "outputTokens",
     "reasoningOutputTokens",
     "totalTokens",
+    "cacheWriteInputTokens",
 )
-_CACHE_WRITES = "cacheWriteInputTokens"  # not in older versions
+_CACHE_WRITES = _USAGE_FIELDS[-1]  # not in older versions
 
 
 def _usage(raw: dict[str, Any], where: str) -> Usage:
-    given, cached, output, reasoned, total = (_tokens(raw, name, where) for name in _USAGE_FIELDS)
-    written = _tokens(raw, _CACHE_WRITES, where) if _CACHE_WRITES in raw else 0
-    return Usage(given, cached, output, reasoned, total, written)
+    fields = _USAGE_FIELDS if _CACHE_WRITES in raw else _USAGE_FIELDS[:-1]
+    figures: list[Any] = [raw.get(name) for name in fields]
+    if {*map(type, figures)} != {int}:  # hardly ever
+        figures = [_tokens(raw, name, where) for name in fields]
+    return Usage(*figures)
 
 
 def _tokens(raw: dict[str, Any], name: str, where: str) -> int:

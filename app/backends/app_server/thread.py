@@ -19,7 +19,6 @@ from app.backend.events import (
     ModelRerouted,
     RawItem,
     ResponseCompleted,
-    TextDelta,
     TextRun,
     Usage,
     UsageUpdated,
@@ -134,17 +133,14 @@ class Thread:
 
         codex reports a thread's running total: the turn's usage is how much it grew.
         """
-        event: Event = addressed.event
+        turn_id, event = addressed.turn_id, addressed.event
         if self._early and not isinstance(event, RawItem):
-            self._take_early(self.turn.turn_id or addressed.turn_id)
-        if not isinstance(event, TextDelta):  # nearly every one is, and stays as it is
-            told = self._told(addressed.turn_id, event)
-            if told is None:
-                return
-            if told is not event:
-                addressed = addressed._replace(event=told)
+            self._take_early(self.turn.turn_id or turn_id)
+        told = self._told(turn_id, event)
+        if told is None:
+            return
         self._is_resuming = False
-        self.turn.deliver(addressed)
+        self.turn.deliver(turn_id, told)
 
     def deliver_text(self, turn_id: TurnId, run: TextRun) -> None:
         """Give the turn pieces of text that came together."""
@@ -154,7 +150,7 @@ class Thread:
         self.turn.deliver_text(turn_id, run)
 
     def _told(self, turn_id: TurnId, event: Event) -> Event | None:
-        """Take an event that is no piece of text; return what the turn is told of it, None for nothing."""
+        """Take an event; return what the turn is told of it, None for nothing."""
         match event:
             case RawItem():
                 if not self.is_asked or self._is_repeated(turn_id, event):

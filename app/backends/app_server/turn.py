@@ -30,7 +30,7 @@ from app.backend.events import (
 from app.backend.lease import Lease
 from app.backend.observer import NULL_OBSERVER, TurnFacts, TurnObserver, TurnState
 from app.backend.protocols import Pace
-from app.backends.app_server.parse_events import Addressed, ThreadId, TurnId
+from app.backends.app_server.parse_events import ThreadId, TurnId
 from app.backends.app_server.progress import Progress
 from app.errors import (
     AnswerTooLarge,
@@ -178,28 +178,27 @@ class Turn:
 
     # The reader's side: never blocks
 
-    def deliver(self, addressed: Addressed) -> None:
+    def deliver(self, turn_id: TurnId, event: Event) -> None:
         """Queue one event. A turn that was ended by us takes no more, but still learns that codex ended it."""
-        event = addressed.event
         if self.turn_id is None and not isinstance(event, RawItem):
             # The answer to turn/start may come later, or never; an interrupt needs the id all the same.
-            self.turn_id = addressed.turn_id
+            self.turn_id = turn_id
         is_open = self._error is None and self.state in OPEN_STATES
         if isinstance(event, TurnEnded):
             self.ended.set()
             if is_open:
                 self.state = _END_STATES[event.status]
-                self._put(addressed.turn_id, event)
+                self._put(turn_id, event)
                 self._give_back()  # now, not when a slow client has read it all
             return
         if not is_open:
             return
         # codex also reports the items that were injected, under no turn; and a thread may have had turns before.
-        is_ours = addressed.turn_id == self.turn_id
+        is_ours = turn_id == self.turn_id
         if excess := self._excess(event, is_ours=is_ours):
             self.fail(excess)
             return
-        self._take_in(addressed.turn_id, event, is_ours=is_ours)
+        self._take_in(turn_id, event, is_ours=is_ours)
 
     def deliver_text(self, turn_id: TurnId, run: TextRun) -> None:
         """Queue pieces of text that came together and count as so many events; bounds are looked at behind the last."""

@@ -14,7 +14,7 @@ from app.answers.turn_set import Batch, TurnSet
 from app.backend.events import Event, TextDelta, TurnEnded, TurnStatus
 from app.backend.observer import TurnState
 from app.backend.protocols import Pace
-from app.backends.app_server.parse_events import Addressed, ThreadId, TurnId
+from app.backends.app_server.parse_events import ThreadId, TurnId
 from app.backends.app_server.turn import Turn
 from app.errors import Draining, GatewayError, SlowReader, WorkerLost, WorkerTimeout
 from tests.fakes.waiting import DEADLINE_S, deadline, eventually, in_background, outcome, result
@@ -62,7 +62,7 @@ class Playbook:
 def tell(turn: Turn, *events: Event) -> None:
     assert turn.turn_id is not None
     for event in events:
-        turn.deliver(Addressed(turn.thread_id, turn.turn_id, event))
+        turn.deliver(turn.turn_id, event)
 
 
 def read(batches: Iterator[Batch]) -> dict[int, list[Event]]:

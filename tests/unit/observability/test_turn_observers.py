@@ -11,7 +11,7 @@ import pytest
 
 from app.backend.events import TextDelta, TurnEnded, TurnStatus
 from app.backend.observer import TurnFacts
-from app.backends.app_server.parse_events import Addressed, ThreadId, TurnId
+from app.backends.app_server.parse_events import ThreadId, TurnId
 from app.backends.app_server.turn import Turn
 from app.errors import SlowReader, UpstreamError, WorkerTimeout
 from app.observability.metrics import Metrics
@@ -59,7 +59,7 @@ class Story:
     def tell(self, turn: Turn, event: Any) -> None:
         params = {"threadId": THREAD, "turnId": TURN, "delta": "x", "itemId": "i"}
         self.observer.notified(Notification("item/agentMessage/delta", params, 100))
-        turn.deliver(Addressed(THREAD, TURN, event))
+        turn.deliver(TURN, event)
 
     def end(self, facts: TurnFacts) -> dict[str, Any]:
         """The thread is unsubscribed: nothing was handed over before."""

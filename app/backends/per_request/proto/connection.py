@@ -20,7 +20,7 @@ from app.backend.events import TurnEnded
 from app.backend.lease import Lease
 from app.backend.observer import TurnObserver
 from app.backend.request import Model, TurnRequest
-from app.backends.app_server.parse_events import Addressed, ProtocolError, ThreadId, TurnId
+from app.backends.app_server.parse_events import ProtocolError, ThreadId, TurnId
 from app.backends.app_server.turn import Turn, too_large
 from app.backends.app_server.watchdog import HealthLimits, HealthProblem
 from app.backends.per_request.dialect import Surroundings
@@ -198,7 +198,7 @@ class ProtoConnection:
                 if isinstance(event, TurnEnded)
                 else event
             )
-            self._turn.deliver(Addressed(ThreadId(self._session), TurnId(_ASK), told))
+            self._turn.deliver(TurnId(_ASK), told)
 
     # Ending
 

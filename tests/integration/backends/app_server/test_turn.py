@@ -25,7 +25,7 @@ from app.backend.events import (
 )
 from app.backend.observer import TurnState
 from app.backend.protocols import Pace
-from app.backends.app_server.parse_events import Addressed, ThreadId, TurnId
+from app.backends.app_server.parse_events import ThreadId, TurnId
 from app.backends.app_server.turn import (
     ANSWER_EVENTS,
     GATHERED_BYTES,
@@ -77,7 +77,7 @@ class Playbook:
 
     def deliver(self, *events: Event, turn_id: TurnId = OURS) -> None:
         for event in events:
-            self.turn.deliver(Addressed(THREAD, turn_id, event))
+            self.turn.deliver(turn_id, event)
 
     def deliver_together(self, *texts: str, turn_id: TurnId = OURS) -> None:
         self.turn.deliver_text(turn_id, run(*texts))
