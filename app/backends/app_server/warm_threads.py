@@ -15,7 +15,7 @@ from collections import Counter, OrderedDict, deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 from app.backend.observer import WARM
 from app.backend.request import TurnRequest
@@ -55,8 +55,7 @@ class WarmLimits:
     quiet_s: float = 3600.0
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
+class Kind(NamedTuple):
     """What a thread is started with, and cannot be changed by its turn: tools of a key, or none, which is nobody's."""
 
     owner: str = ""
