@@ -19,10 +19,12 @@ from app.answers.chunks import (
     ItemEnded,
     Restarted,
     Text,
+    TextPieces,
     Working,
     is_from_model,
 )
 from app.answers.constraints import AnswerConstraints
+from app.answers.event_portions import MOST_EVENTS
 from app.answers.model_names import Resolved
 from app.answers.output_format import JSON_OBJECT
 from app.answers.plan import AnswerPlan, Prompt, RequestWords
@@ -32,6 +34,7 @@ from app.backend.events import (
     Event,
     RawItem,
     TextDelta,
+    TextRun,
     TurnEnded,
     TurnFailure,
     TurnStatus,
@@ -219,6 +222,35 @@ def test_an_answer_is_begun_said_ended_and_paid() -> None:
         "continued": False,
         "cached_tokens": usage.cached_input,
     }
+
+
+def test_a_run_that_is_left_in_its_middle_is_given_back() -> None:
+    texts = [str(number) for number in range(3 * MOST_EVENTS)]
+    stage = Stage(ScriptedBackend([[said("a"), TextRun("m", texts), DONE]]))
+    answer = stage.answer()
+    heard: list[Chunk] = []
+    for chunks in answer:
+        heard += shown(chunks or ())
+        if len(heard) > 2:  # more of it is there, and its client leaves
+            break
+    answer.close()
+    some = texts[:MOST_EVENTS]
+    assert heard == [Began(0), Text(0, "a"), TextPieces(0, "".join(some), some)]
+    assert (stage.admission.running, stage.kept.answers) == (0, [])
+
+
+def test_a_limit_within_a_run_ends_the_turn_there() -> None:
+    batch: list[Event] = [said("a"), TextRun("m", ["b", "c", "d"]), TextRun("m", ["e"])]
+    stage = Stage(ScriptedBackend([batch]), AnswerConstraints(max_tokens=3))
+    chunks, error = read(stage.answer(), commit=True)
+    assert chunks[:-1] == [
+        Began(0),
+        *(Text(0, text) for text in "abc"),
+        Ended(0, Cause.TOKEN_LIMIT),
+    ]
+    assert isinstance(chunks[-1], Cost)
+    assert chunks[-1].usage.output == 3
+    assert (error, stage.admission.running) == (None, 0)
 
 
 def test_a_quiet_time_is_told_apart_from_events_that_show_nothing() -> None:
