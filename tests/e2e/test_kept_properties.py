@@ -1,174 +1,126 @@
 """Whatever clients do with their conversations, a gateway that keeps threads says what one that keeps none says.
 
-So does one that has threads ready, and one that speaks to the upstream over WebSockets.
+So does one that has threads ready, and one that speaks to the upstream over WebSockets. And it goes on with the threads
+that it has: where a model of them is certain, each round that has to go on does, and none that must not.
 
 `KEPT_EXAMPLES` is how many programs are tried, and `KEPT_SEED` decides them (see `docs/chaos.md`).
 """
 
 from __future__ import annotations
 
-import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
-from typing import Any
+from random import Random
+from typing import Any, NoReturn
 from uuid import uuid4
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, note, seed, settings
-from hypothesis import strategies as st
 
+from tests.e2e import kept_model
 from tests.e2e.harness import KEY, PIXEL, Gateway, Upstream
-from tests.e2e.talk import TOOL, Message, call, said
-from tests.e2e.twins import Conversation, Round, canary, key_word
+from tests.e2e.kept_draws import ALWAYS, DISTURBANCES, TERMS, RoundDraw
+from tests.e2e.kept_model import KeptModel
+from tests.e2e.talk import TOOL, Message
+from tests.e2e.twins import Conversation, Round, canary, instructed
 
 OTHER_KEY = "another-key-of-thirty-characters"
 KEYS = [KEY, OTHER_KEY]
 EXAMPLES = int(os.environ.get("KEPT_EXAMPLES", "12"))
 SEED = int(os.environ.get("KEPT_SEED", "1"))
-OTHER_TOOL = {"type": "function", "function": {"name": "see", "parameters": {"type": "object"}}}
+CHANGES = ["fork", "fork at the end", "edit", "shorten", "condense", "begin", "key", "terms"]
+"""What a client does with a conversation before it goes on; the round itself is calm then."""
 
-
-def nothing(_: Message) -> None:
-    """The answer comes back as it was."""
-
-
-def stripped(message: Message) -> None:
-    message["content"] = (message["content"] or "").strip() or None
-
-
-def as_parts(message: Message) -> None:
-    if message["content"]:
-        message["content"] = [{"type": "text", "text": message["content"]}]
-
-
-def bare(message: Message) -> None:
-    for name in ("refusal", "annotations", "reasoning_content"):
-        message.pop(name, None)
-
-
-def arguments_anew(message: Message) -> None:
-    for made in message.get("tool_calls", ()):
-        try:
-            value = json.loads(made["function"]["arguments"])
-        except ValueError:
-            continue
-        made["function"]["arguments"] = json.dumps(value, indent=1, sort_keys=True)
-
-
-DELTAS = st.lists(
-    st.sampled_from(["a", "It ", " is", "\n", "  ", "é", "漢", "STOP", "\U0001f680", "x" * 300]),
-    max_size=6,
-)
-ARGUMENTS = st.sampled_from(
-    ["{}", '{"b": 2, "a": [1, {"c": null}]}', '{"n": 1e3, "u": "\\u00e9"}', "[1]", '"x"']
-)
-BAD_ARGUMENTS = st.sampled_from(['{"a":', "", "NaN", '{"a":' * 300 + "1" + "}" * 300])
-CALL_IDS = st.sampled_from(["call_0", "call_1", "c" * 64, "c" * 80, "x y", "é"])
-USAGES = st.fixed_dictionaries(
-    {
-        "input_tokens": st.integers(0, 300_000) | st.sampled_from([10**6, 10**12, -1]),
-        "cached_tokens": st.integers(0, 300_000),
-        "output_tokens": st.integers(0, 9_000),
-        "reasoning_tokens": st.integers(0, 9_000),
-    }
-)
-OPTIONS = st.fixed_dictionaries(
-    {},
-    optional={
-        "model": st.sampled_from(["gpt-5.5", "gpt-5.6-sol"]),
-        "reasoning_effort": st.sampled_from(["low", "high"]),
-        "verbosity": st.just("low"),
-        "user": st.sampled_from(["a", "b"]),
-        "stop": st.sampled_from(["STOP", ["é", "no"]]),
-        "max_tokens": st.integers(1, 5),
-        "n": st.just(2),
-        "parallel_tool_calls": st.booleans(),
-    },
-)
-# Most requests are plain: what is kept is to be found now and then.
-OPTIONS = st.one_of(*[st.just({})] * 4, OPTIONS)
-FORM = {"name": "form", "schema": {"type": "object", "properties": {"a": {}}}}
-NAMED = {"type": "function", "function": {"name": "look"}}
-ALWAYS = st.sampled_from(
-    [
-        *[{}] * 8,
-        {"tool_choice": "required"},
-        {"tool_choice": NAMED},
-        {"response_format": {"type": "json_object"}},
-        {"response_format": {"type": "json_schema", "json_schema": FORM}},
-    ]
-)
-KINDS = {
-    "": ["text", "text", "calls", "both", "odd"],
-    "tool_choice": ["calls", "calls", "both", "text", "odd"],
-    # Of several messages the client gets the last one alone, and the model all of them.
-    "response_format": ["json", "json", "text"],
-}
-"""Of answers, by the name of what is asked for in each round."""
-OFFERED = st.sampled_from([*[[TOOL]] * 9, [], [TOOL, OTHER_TOOL]])
-ECHOES = st.sampled_from([nothing, nothing, stripped, as_parts, bare, arguments_anew])
-STEPS = st.sampled_from(
-    ["ask"] * 12 + ["fork", "edit", "shorten", "condense", "begin", "key", "key"]
-)
+Sides = list[tuple[Gateway, Upstream]]
 
 
 class Program:
-    """Draws what happens next, and lets both gateways do it."""
+    """Draws what happens next, and lets both gateways do it. A step is drawn by itself, so that any can be left out."""
 
-    def __init__(self, data: st.DataObject, sides: list[tuple[Gateway, Upstream]]) -> None:
-        self._data, self._sides = data, sides
+    def __init__(self, sides: Sides, name: str) -> None:
+        self._sides, self._name = sides, name
+        self._random = Random(name)
+        self.length = self._random.randint(6, 16)
+        self._model = KeptModel()
         self._open = [(self._new(), KEY)]
-        self.markers: list[str] = []
-        self.continued: Counter[bool] = Counter()
+        self._markers: list[str] = []
+        self.rounds: Counter[str] = Counter()
+        """By what the model says of them: that they go on, that they do not, or neither."""
+        self.met: Counter[str] = Counter()
+        """Changes and disturbances of conversations whose next round would have gone on."""
 
-    def step(self) -> None:
-        name = self._draw(STEPS)
-        at = self._draw(st.integers(0, len(self._open) - 1))
+    def run(self, steps: list[int]) -> None:
+        for step in steps:
+            self._random = Random(f"{self._name}/{step}")
+            self._step()
+        for _, upstream in self._sides:
+            for marker in self._markers:
+                upstream.control.drop(marker)
+
+    def _step(self) -> None:
+        happens = self._random.choices(["", "change", "disturbance"], [5, 2, 2])[0]
+        change = self._random.choice(CHANGES) if happens == "change" else ""
+        disturbance = self._random.choice(DISTURBANCES) if happens == "disturbance" else ""
+        at = self._random.randrange(len(self._open))
+        conversation, key = self._open[at]
+        options = conversation.terms | conversation.always
+        asked = kept_model.asked(key, options, conversation.twins[0].messages)
+        if happens and self._model.holds(asked):
+            self.met[change or disturbance] += 1
+        conversation, key = self._change(change, at)
+        self._ask(conversation, key, disturbance, change or disturbance or "calm")
+
+    def _change(self, name: str, at: int) -> tuple[Conversation, str]:
+        """Change a conversation, or begin another; return the one that is to go on, and its key."""
         conversation, key = self._open[at]
         starts = conversation.starts()
         match name:
             case "begin":
-                self._open.append((self._new(), self._draw(st.sampled_from(KEYS))))
+                self._open.append((self._new(), self._random.choice(KEYS)))
+                return self._open[-1]
             case "key":
                 (key,) = set(KEYS) - {key}
                 self._open[at] = (conversation, key)
-            case "fork" if starts:
-                length = self._draw(st.sampled_from([*starts, conversation.length]))
-                self._open.append((conversation.copy(length), key))
+            case "terms":
+                conversation.terms = conversation.terms | self._random.choice(TERMS)
+            case "fork" | "fork at the end":
+                ends = starts[1:] if name == "fork" else []
+                end = self._random.choice(ends or [conversation.length])
+                self._open.append((conversation.copy(end), key))
+                return self._open[-1]
             case "edit" if starts:
-                place, text = self._draw(st.sampled_from(starts)), f"edited {canary()}"
+                place, text = self._random.choice(starts), f"edited {canary()}"
                 conversation.change(lambda it: it[place].update(content=text))
-            case "shorten" | "condense" if len(starts) > 2:
+            case "shorten" | "condense" if len(starts) > 1:
                 summary = {"role": "assistant", "content": f"(in short) {canary()}"}
                 put = [summary] if name == "condense" else []
                 conversation.change(
                     lambda it: it.__setitem__(slice(starts[0] + 1, starts[-1]), put)
                 )
-        self._ask(conversation, key)
+        return conversation, key
 
     def _new(self) -> Conversation:
         conversation = Conversation(self._sides)
-        conversation.always = self._draw(ALWAYS)
+        conversation.always = self._random.choice(ALWAYS)
+        conversation.terms = {"tools": [TOOL], **self._random.choice([{}, {}, *TERMS])}
         if conversation.always:
             system = {"role": "system", "content": canary()}
             conversation.change(lambda it: it.append(system))
         return conversation
 
-    def _ask(self, conversation: Conversation, key: str) -> None:
+    def _ask(self, conversation: Conversation, key: str, disturbance: str, name: str) -> None:
         marker = f"marker-{uuid4().hex}"
-        self.markers.append(marker)
+        self._markers.append(marker)
         text = f"[{marker}] {canary()}"
         results = self._answer_calls(conversation, text)
-        if not results or self._draw(st.booleans()):
+        if not results or self._random.random() < 0.5:
             content: Any = text
-            if self._draw(st.integers(0, 9)) == 0:
+            if self._random.random() < 0.1:
                 image = {"type": "image_url", "image_url": {"url": PIXEL}}
                 content = [{"type": "text", "text": text}, image]
             conversation.change(lambda it: it.append({"role": "user", "content": content}))
-        this = self._round(key, conversation.always)
-        note(f"{marker} {this}")
-        self.continued.update(conversation.play(this, marker))
+        draw = RoundDraw(self._random, key, conversation.always, disturbance)
+        self._play(conversation, draw.round(conversation.terms), marker, name)
 
     def _answer_calls(self, conversation: Conversation, text: str) -> int:
         """Let the calls have results, in their order or not."""
@@ -178,10 +130,10 @@ class Program:
             open_calls += 1
         if not open_calls:
             return 0
-        more = self._draw(st.sampled_from(["", "", " " * 9, "long " * 8_000, "\n\u00e9\x00"]))
-        is_empty = open_calls > 1 and self._draw(st.booleans())
-        as_list = self._draw(st.booleans())
-        turned = self._draw(st.integers(0, 4)) == 0
+        more = self._random.choice(["", "", " " * 9, "long " * 8_000, "\n\u00e9\x00"])
+        is_empty = open_calls > 1 and self._random.random() < 0.5
+        as_list = self._random.random() < 0.5
+        turned = self._random.random() < 0.2
 
         def give(messages: list[Message]) -> None:
             last = messages[-open_calls:]
@@ -194,88 +146,48 @@ class Program:
         conversation.change(give)
         return open_calls
 
-    def _round(self, key: str, always: dict[str, Any]) -> Round:
-        options = {**self._draw(OPTIONS), **always}
-        script = [self._response(key, always)]
-        makes_more = sum(item.pop("makes_more", False) for item in script[0]["items"]) > 0
-        if tools := self._draw(OFFERED):
-            options["tools"] = tools
-            if self._draw(st.integers(0, 9)) == 0 and any(
-                item["type"] == "function_call" for item in script[0]["items"]
-            ):
-                options["tool_choice"] = "required"
-        else:
-            options.pop("tool_choice", None)
-        if makes_more or not tools:  # codex answers what was not offered, and asks again
-            script.append({"items": [said(f"after all {canary()}")], "usage": self._draw(USAGES)})
-            options.pop("n", None)  # each choice would have the next response
-        stream = self._draw(st.booleans())
-        leaves = self._draw(st.integers(0, 9)) == 0 and stream
-        return Round(
-            script,
-            options,
-            key,
-            self._draw(ECHOES),
-            picked=self._draw(st.integers(0, options.get("n", 1) - 1)),
-            times=2 if len(script) == 1 and self._draw(st.integers(0, 5)) == 0 else 1,
-            stream=stream,
-            leaves_after=self._draw(st.integers(1, 6)) if leaves else None,
-        )
+    def _play(self, conversation: Conversation, this: Round, marker: str, name: str) -> None:
+        """Ask, and hold what the gateway went on with against the model."""
+        asked = kept_model.asked(this.key, this.options, conversation.twins[0].messages)
+        turns = this.times * this.options.get("n", 1)
+        least, most = self._model.bounds(asked, turns)
+        is_plain = kept_model.is_plain(this.script[0]["items"], this.options)
+        # Of several choices, and of a question that is asked twice, not every turn is told of.
+        is_told = "n" not in this.options and (is_plain or not instructed(this))
+        went_on = conversation.play(this, marker)
+        count = None if went_on is None else sum(went_on)
+        if count is not None:
+            assert (least if is_told else 0) <= count <= most, (name, least, count, most, this)
+        verdict = {(0, 0): "must not", (turns, turns): "must"}.get((least, most), "may")
+        self.rounds[verdict if is_told and count is not None else "may"] += 1
+        self._model.went_on(asked, turns, count if is_told else None)
+        if "failure" not in this.script[0] and this.leaves_after is None:
+            self._model.keep(asked, this.script[0], this.options, turns)
 
-    def _response(self, key: str, always: dict[str, Any]) -> dict[str, Any]:
-        if self._draw(st.integers(0, 11)) == 0:
-            names = ["rate_limited", "failed_invalid_prompt", "invalid_prompt"]
-            return {"items": [], "failure": {"name": self._draw(st.sampled_from(names))}}
-        items: list[Message] = []
-        if self._draw(st.booleans()):
-            thought = f"thought-of-{key_word(key)}"
-            sealed = {"sealed": thought} if self._draw(st.booleans()) else {}
-            items.append({"type": "reasoning", "summary_deltas": [thought], **sealed})
-        kind = self._draw(st.sampled_from(KINDS["".join(always)]))
-        if kind == "json":
-            items.append(said('{"a": "', canary(), '"}'))
-        if kind in {"text", "both", "odd"}:
-            items.append(said(canary(), *self._draw(DELTAS)))
-        if kind in {"calls", "both"}:
-            ids = [f"call-of-{canary()}{number}" for number in range(self._draw(st.integers(1, 3)))]
-            if self._draw(st.integers(0, 5)) == 0:  # also such as were there before
-                ids = self._draw(st.lists(CALL_IDS, min_size=1, max_size=3, unique=True))
-            items += [call(one, self._draw(ARGUMENTS)) for one in ids]
-        if kind == "odd":
-            items += self._odd()
-        response: dict[str, Any] = {"items": items}
-        response["usage"] = self._draw(
-            USAGES
-        )  # else it would tell how long the model's thoughts are
-        return response
 
-    def _odd(self) -> list[Message]:
-        more = {"makes_more": True}
-        found: list[Message] = self._draw(
-            st.sampled_from(
-                [
-                    [said(canary(), phase="final_answer")],
-                    [{**call("call_0"), **more}, {**call("call_0", '{"a": 1}'), **more}],
-                    [{**call("call_9"), "name": "unknown", **more}],
-                    [call("call_3"), said(canary())],
-                    [{**call("call_5", self._draw(BAD_ARGUMENTS)), **more}],
-                    [{"type": "message", "deltas": [], "refusal": "no"}],
-                    [said(canary(), phase="commentary"), said(canary(), phase="final_answer")],
-                    [{"type": "web_search_call", "id": "ws_1", "status": "completed"}],
-                    [{"type": "of_tomorrow", "id": "x_1", "text": "no canary"}],
-                ]
-            )
-        )
-        return found
+def failure(sides: Sides, name: str, steps: list[int]) -> AssertionError | None:
+    """Return why that program fails with these steps alone; None if it does not."""
+    try:
+        Program(sides, name).run(steps)
+    except AssertionError as error:
+        return error
+    return None
 
-    def _draw(self, strategy: st.SearchStrategy[Any]) -> Any:
-        return self._data.draw(strategy)
+
+def fail(sides: Sides, name: str, steps: list[int], error: AssertionError) -> NoReturn:
+    """Raise the error of a program, with as few of its steps as it fails with."""
+    for step in reversed(steps):
+        fewer = [one for one in steps if one != step]
+        if found := failure(sides, name, fewer):
+            steps, error = fewer, found
+    error.add_note(f"program {name}, steps {steps}")
+    raise error
 
 
 @pytest.fixture(params=["false", "auto", "true"], ids=["http", "mixed", "websockets"])
 def sides(
     lend_gateway: Callable[..., Gateway], upstream: Upstream, request: pytest.FixtureRequest
-) -> Iterator[list[tuple[Gateway, Upstream]]]:
+) -> Iterator[Sides]:
     more = {"PROXY_API_KEYS": f"other={OTHER_KEY}", "WORKER_REQUEST_TIMEOUT_MS": "20000"}
     other = Upstream()
     with_all = {"CODEX_UPSTREAM_WEBSOCKETS": request.param}
@@ -289,26 +201,16 @@ def sides(
 
 
 @pytest.mark.timeout(60 + 10 * EXAMPLES)
-def test_conversations_are_answered_alike(sides: list[tuple[Gateway, Upstream]]) -> None:
-    continued: Counter[bool] = Counter()
-
-    @seed(SEED)
-    @settings(
-        max_examples=EXAMPLES,
-        deadline=None,
-        database=None,
-        phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )
-    @given(data=st.data())
-    def run(data: st.DataObject) -> None:
-        program = Program(data, sides)
-        for _ in range(data.draw(st.integers(4, 16))):
-            program.step()
-        for _, upstream in sides:
-            for marker in program.markers:
-                upstream.control.drop(marker)
-        continued.update(program.continued)
-
-    run()
-    assert continued[True] > continued.total() / 20, continued
+def test_conversations_are_answered_alike(sides: Sides) -> None:
+    rounds, met = Counter[str](), Counter[str]()
+    for number in range(EXAMPLES):
+        program = Program(sides, f"{SEED}/{number}")
+        steps = list(range(program.length))
+        try:
+            program.run(steps)
+        except AssertionError as error:
+            fail(sides, f"{SEED}/{number}", steps, error)
+        rounds, met = rounds + program.rounds, met + program.met
+    assert rounds["must"] > rounds.total() / 4, rounds
+    assert met.total() > EXAMPLES, met
+    assert EXAMPLES < 50 or met.keys() == {*CHANGES, *DISTURBANCES}, met

@@ -66,14 +66,16 @@ class Conversation:
         self.keys: set[str] = set()
         """Under which something of it was answered."""
         self.always: dict[str, Any] = {}
-        """Options of every round."""
+        """Instructions of every round."""
+        self.terms: dict[str, Any] = {}
+        """Other options of every round, until they change."""
 
     def copy(self, length: int) -> Conversation:
         """A fork behind so many messages."""
         other = Conversation([(twin.gateway, twin.upstream) for twin in self.twins])
         for ours, theirs in zip(self.twins, other.twins, strict=True):
             theirs.messages = deepcopy(ours.messages[:length])
-        other.keys, other.always = set(self.keys), self.always
+        other.keys, other.always, other.terms = set(self.keys), self.always, self.terms
         return other
 
     def change(self, change: Callable[[list[Message]], object]) -> None:
@@ -89,8 +91,11 @@ class Conversation:
         messages = self.twins[0].messages
         return [at for at, message in enumerate(messages) if message["role"] == "user"]
 
-    def play(self, this: Round, marker: str) -> list[bool]:
-        """Ask both, compare them, take the answer into the conversation; return what the keeping one went on with."""
+    def play(self, this: Round, marker: str) -> list[bool] | None:
+        """Ask both, compare them, take the answer into the conversation; return what the keeping one went on with.
+
+        None if that was not told: the answer failed, or the client left.
+        """
         kept, fresh = (self._ask(twin, this, marker) for twin in self.twins)
         went_on = [one.get("continued", False) for one in kept]
         assert this.key in self.keys or not any(went_on)
@@ -100,7 +105,7 @@ class Conversation:
         if this.leaves_after is not None or kept[0]["status"] != 200:
             instead = said_by_client()
             self.change(lambda messages: messages.append(instead))
-            return []
+            return None
         for twin, found in zip(self.twins, (kept, fresh), strict=True):
             take_answer(twin, this, found[-1]["choices"][this.picked])
         self.keys.add(this.key)
