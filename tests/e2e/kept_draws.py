@@ -34,11 +34,10 @@ TERMS: list[dict[str, Any]] = [
     {"reasoning_effort": "low"},
     {"reasoning_effort": "high"},
     {"verbosity": "low"},
-    {"user": "a"},
-    {"user": "b"},
     {"tools": []},
     {"tools": [TOOL, OTHER_TOOL]},
 ]
+NAMES: list[dict[str, Any]] = [{"user": "a"}, {"user": "b"}]
 CUTS: list[dict[str, Any]] = [
     {"stop": "STOP"},
     {"stop": ["é", "no"]},
@@ -144,7 +143,7 @@ class RoundDraw:
 
     def _more(self) -> dict[str, Any]:
         more: dict[str, Any] = {}
-        for name, choices in (("cut", CUTS), ("terms", TERMS)):
+        for name, choices in (("cut", CUTS), ("terms", TERMS), ("name", NAMES)):
             for _ in range(3 if self._disturbance == "wild" else 1):
                 more |= self._random.choice(choices) if self._is(name) else {}
         return more

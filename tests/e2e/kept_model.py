@@ -122,10 +122,12 @@ class KeptModel:
 
 def asked(key: str, options: dict[str, Any], messages: Sequence[dict[str, Any]]) -> Asked:
     """Return what the model knows of a request."""
-    settings = _written({name: options[name] for name in _TERMS if options.get(name)})
+    settings = {name: options[name] for name in _TERMS if options.get(name)}
+    if isinstance(named := options.get("tool_choice"), dict):  # the only one that is offered then
+        settings["tools"] = named
     told = {name: options[name] for name in _INSTRUCTIONS if name in options}
     instructions: list[Token] = [("told", _written(told))] if told else []
-    return Asked((key, settings, options.get("user")), instructions + _story(messages))
+    return Asked((key, _written(settings), options.get("user")), instructions + _story(messages))
 
 
 def _story(messages: Sequence[dict[str, Any]]) -> list[Token]:

@@ -8,6 +8,7 @@ that it has: where a model of them is certain, each round that has to go on does
 
 from __future__ import annotations
 
+import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -19,7 +20,7 @@ import pytest
 
 from tests.e2e import kept_model
 from tests.e2e.harness import KEY, PIXEL, Gateway, Upstream
-from tests.e2e.kept_draws import ALWAYS, DISTURBANCES, TERMS, RoundDraw
+from tests.e2e.kept_draws import ALWAYS, DISTURBANCES, NAMES, TERMS, RoundDraw
 from tests.e2e.kept_model import KeptModel
 from tests.e2e.talk import TOOL, Message
 from tests.e2e.twins import Conversation, Round, canary, instructed
@@ -28,7 +29,10 @@ OTHER_KEY = "another-key-of-thirty-characters"
 KEYS = [KEY, OTHER_KEY]
 EXAMPLES = int(os.environ.get("KEPT_EXAMPLES", "12"))
 SEED = int(os.environ.get("KEPT_SEED", "1"))
-CHANGES = ["fork", "fork at the end", "edit", "shorten", "condense", "begin", "key", "terms"]
+CHANGES = [
+    *["fork", "fork at the end", "edit", "edit", "shorten", "condense", "begin", "key"],
+    *["terms", "name"],
+]
 """What a client does with a conversation before it goes on; the round itself is calm then."""
 
 Sides = list[tuple[Gateway, Upstream]]
@@ -42,7 +46,7 @@ class Program:
         self._random = Random(name)
         self.length = self._random.randint(6, 16)
         self._model = KeptModel()
-        self._open = [(self._new(), KEY)]
+        self._open, self._at = [(self._new(), KEY)], 0
         self._markers: list[str] = []
         self.rounds: Counter[str] = Counter()
         """By what the model says of them: that they go on, that they do not, or neither."""
@@ -61,54 +65,63 @@ class Program:
         happens = self._random.choices(["", "change", "disturbance"], [5, 2, 2])[0]
         change = self._random.choice(CHANGES) if happens == "change" else ""
         disturbance = self._random.choice(DISTURBANCES) if happens == "disturbance" else ""
-        at = self._random.randrange(len(self._open))
-        conversation, key = self._open[at]
+        if self._random.random() < 0.5:  # else another round of the same conversation
+            self._at = self._random.randrange(len(self._open))
+        conversation, key = self._open[self._at]
         options = conversation.terms | conversation.always
         asked = kept_model.asked(key, options, conversation.twins[0].messages)
         if happens and self._model.holds(asked):
             self.met[change or disturbance] += 1
-        conversation, key = self._change(change, at)
-        self._ask(conversation, key, disturbance, change or disturbance or "calm")
+        self._change(change)
+        self._ask(disturbance, change or disturbance or "calm")
 
-    def _change(self, name: str, at: int) -> tuple[Conversation, str]:
-        """Change a conversation, or begin another; return the one that is to go on, and its key."""
-        conversation, key = self._open[at]
+    def _change(self, name: str) -> None:
+        """Change the conversation, or let another one be the next to go on."""
+        conversation, key = self._open[self._at]
         starts = conversation.starts()
         match name:
             case "begin":
                 self._open.append((self._new(), self._random.choice(KEYS)))
-                return self._open[-1]
+                self._at = len(self._open) - 1
             case "key":
                 (key,) = set(KEYS) - {key}
-                self._open[at] = (conversation, key)
-            case "terms":
-                conversation.terms = conversation.terms | self._random.choice(TERMS)
+                self._open[self._at] = (conversation, key)
+            case "terms" | "name":
+                more = self._random.choice(TERMS if name == "terms" else NAMES)
+                conversation.terms = conversation.terms | more
             case "fork" | "fork at the end":
                 ends = starts[1:] if name == "fork" else []
                 end = self._random.choice(ends or [conversation.length])
                 self._open.append((conversation.copy(end), key))
-                return self._open[-1]
+                self._at = len(self._open) - 1
             case "edit" if starts:
-                place, text = self._random.choice(starts), f"edited {canary()}"
-                conversation.change(lambda it: it[place].update(content=text))
+                place, text = self._place(conversation), f"edited {canary()}"
+                conversation.change(lambda it: edit(it[place], text))
             case "shorten" | "condense" if len(starts) > 1:
                 summary = {"role": "assistant", "content": f"(in short) {canary()}"}
                 put = [summary] if name == "condense" else []
                 conversation.change(
                     lambda it: it.__setitem__(slice(starts[0] + 1, starts[-1]), put)
                 )
-        return conversation, key
+
+    def _place(self, conversation: Conversation) -> int:
+        """Return where a message stands, of any role alike, but for the results that are still to come."""
+        messages = conversation.twins[0].messages
+        past = messages[: len(messages) - conversation.open_calls()]
+        role = self._random.choice(sorted({message["role"] for message in past}))
+        return self._random.choice([at for at, one in enumerate(past) if one["role"] == role])
 
     def _new(self) -> Conversation:
         conversation = Conversation(self._sides)
         conversation.always = self._random.choice(ALWAYS)
-        conversation.terms = {"tools": [TOOL], **self._random.choice([{}, {}, *TERMS])}
+        conversation.terms = {"tools": [TOOL], **self._random.choice([{}, *TERMS, *NAMES])}
         if conversation.always:
             system = {"role": "system", "content": canary()}
             conversation.change(lambda it: it.append(system))
         return conversation
 
-    def _ask(self, conversation: Conversation, key: str, disturbance: str, name: str) -> None:
+    def _ask(self, disturbance: str, name: str) -> None:
+        conversation, key = self._open[self._at]
         marker = f"marker-{uuid4().hex}"
         self._markers.append(marker)
         text = f"[{marker}] {canary()}"
@@ -124,11 +137,7 @@ class Program:
 
     def _answer_calls(self, conversation: Conversation, text: str) -> int:
         """Let the calls have results, in their order or not."""
-        messages = conversation.twins[0].messages
-        open_calls = 0
-        while open_calls < len(messages) and messages[-1 - open_calls]["role"] == "tool":
-            open_calls += 1
-        if not open_calls:
+        if not (open_calls := conversation.open_calls()):
             return 0
         more = self._random.choice(["", "", " " * 9, "long " * 8_000, "\n\u00e9\x00"])
         is_empty = open_calls > 1 and self._random.random() < 0.5
@@ -163,6 +172,14 @@ class Program:
         self._model.went_on(asked, turns, count if is_told else None)
         if "failure" not in this.script[0] and this.leaves_after is None:
             self._model.keep(asked, this.script[0], this.options, turns)
+
+
+def edit(message: Message, text: str) -> None:
+    """Let a message say something else."""
+    if calls := message.get("tool_calls"):
+        calls[0]["function"]["arguments"] = json.dumps({"edited": text})
+    else:
+        message["content"] = text
 
 
 def failure(sides: Sides, name: str, steps: list[int]) -> AssertionError | None:

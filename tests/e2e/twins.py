@@ -91,6 +91,13 @@ class Conversation:
         messages = self.twins[0].messages
         return [at for at, message in enumerate(messages) if message["role"] == "user"]
 
+    def open_calls(self) -> int:
+        """How many results its client has still to give: they stand at the end."""
+        roles = [message["role"] for message in self.twins[0].messages]
+        return len(roles) - max(
+            (at for at, role in enumerate(roles, 1) if role != "tool"), default=0
+        )
+
     def play(self, this: Round, marker: str) -> list[bool] | None:
         """Ask both, compare them, take the answer into the conversation; return what the keeping one went on with.
 
