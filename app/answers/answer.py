@@ -169,13 +169,14 @@ class Answer:
 
     def _portions(self, index: int, batch: Batch) -> Iterator[Batch]:
         """Yield a batch of a choice, or as much of it as is wanted, and let others run in between."""
-        for number, portion in enumerate(
-            portions(batch, keeps_runs=self._choices[index].takes_runs)
-        ):
+        choice, turn = self._choices[index], self._turns.turns[index]
+        for number, portion in enumerate(portions(batch, keeps_runs=choice.takes_runs)):
             if number:
                 pause()
-            if self._choices[index].is_complete:
+            if choice.is_complete:
                 return  # what follows was on its way when it ended
+            if self._turns.turns[index] is not turn:
+                return  # what follows was said by a turn that was given up
             yield portion
 
     def _feed(self, index: int, batch: Batch, chunks: list[Chunk]) -> None:

@@ -67,6 +67,8 @@ class TurnSet:
             try:
                 for batch in turn.follow(self._pace, self.started):
                     yield 0, batch
+                    if turn is not self.turns[0]:
+                        break  # what was on its way is nobody's any more
             except GatewayError as error:
                 if turn is self.turns[0]:
                     yield 0, error

@@ -205,6 +205,8 @@ def held_bytes(event: Event) -> int:
     """
     if isinstance(event, PIECES):
         return EVENT_BYTES + len(event.text)
+    if isinstance(event, TextRun):
+        return sum(EVENT_BYTES + len(text) for text in event.texts)
     return EVENT_BYTES + (characters(event.item) if isinstance(event, RawItem) else 0)
 
 

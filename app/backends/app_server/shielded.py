@@ -35,6 +35,12 @@ def run_shielded(group: Group, work: Callable[[], T], undo: Callable[[T], None])
     except BaseException:
         working.rawlink(take_back)
         raise
-    if isinstance(result, BaseException):
-        raise result
-    return result
+    try:
+        if isinstance(result, BaseException):
+            raise result
+        return result
+    finally:
+        del (
+            result,
+            working,
+        )  # an error holds this frame: it must not hold the error and the request in turn

@@ -168,10 +168,10 @@ class Threads:
                 held = self.histories.reserve(terms.owner, load.held_bytes)
                 thread_id = warm.take() if warm is not None else self._start(beginning, load)
             except BaseException:
-                if warm is not None:
-                    self.ends.unload_warm([warm])
                 if held is not None:
                     held.release()
+                if warm is not None:
+                    self.ends.unload_warm([warm])
                 raise
             if warm is not None and warm.report is not None:
                 observer.called(warm.report)

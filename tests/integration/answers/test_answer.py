@@ -11,6 +11,7 @@ from app.answers.answer import Answer
 from app.answers.choice import Choice
 from app.answers.chunks import (
     Began,
+    CallBegan,
     Cause,
     Chunk,
     Cost,
@@ -22,6 +23,7 @@ from app.answers.chunks import (
     TextPieces,
     Working,
     is_from_model,
+    without_discarded,
 )
 from app.answers.constraints import AnswerConstraints
 from app.answers.event_portions import MOST_EVENTS
@@ -32,6 +34,7 @@ from app.backend.admission import Admission, SlotRequest
 from app.backend.engine import Engine
 from app.backend.events import (
     Event,
+    MessageBegan,
     RawItem,
     TextDelta,
     TextRun,
@@ -271,6 +274,31 @@ def test_a_turn_that_broke_off_unseen_is_tried_once_more(*, commit: bool) -> Non
     assert chunks[:3] == [Began(0), Restarted(0), Text(0, "b")]
     assert [type(one) for one in stage.tries.errors] == [UpstreamBrokeOff]
     assert stage.admission.running == 0
+
+
+MANY = [f"{number} " for number in range(MOST_EVENTS + 72)]
+"""Pieces of more than one portion."""
+
+
+def test_what_a_turn_said_after_it_was_given_up_reaches_nobody() -> None:
+    """One batch brings pieces, codex' own new beginning, and far more than a portion of the next message."""
+    later = [TextDelta("n", text) for text in MANY]
+    first: list[Event] = [*map(said, MANY[:100]), MessageBegan("n", None), *later, DONE]
+    stage = Stage(ScriptedBackend([first, [said("late")]], [[said("good"), DONE]]))
+    chunks, error = read(stage.answer(), commit=False)
+    assert error is None
+    assert [one.text for one in without_discarded(chunks) if isinstance(one, Text)] == ["good"]
+    assert len(stage.backend.asked) == 2
+
+
+def test_what_follows_a_missed_task_in_its_batch_is_not_taken_for_another_try() -> None:
+    constraints = AnswerConstraints(stops=("STOP",), requires_tool=True, offers_tools=True)
+    call = RawItem({"type": "function_call", "name": "f", "call_id": "c", "arguments": "{}"})
+    first: list[Event] = [said("x"), said("STOP"), *map(said, MANY), DONE]
+    stage = Stage(ScriptedBackend([first], [[call, DONE]]), constraints)
+    chunks, error = read(stage.answer(), commit=False)
+    assert error is None
+    assert [one.name for one in chunks if isinstance(one, CallBegan)] == ["f"]
 
 
 def test_a_turn_that_breaks_off_again_is_not_tried_a_third_time() -> None:

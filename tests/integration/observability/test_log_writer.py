@@ -247,7 +247,7 @@ for number in range(4):
     logger.info("waits")
 logging.config.dictConfig(logs.log_config("info"))
 logger.info("goes on")
-sys.stderr.write("x")
+print("x", end="", file=sys.stderr, flush=True)
 sys.stdin.read()
 writer().flush()
 logs.tell_of_lost_lines()
