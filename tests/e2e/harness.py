@@ -154,15 +154,17 @@ class Gateway:
 
 def wait_until(condition: Callable[[], Any], what: str, timeout_s: float = DEADLINE_S) -> Any:
     """Poll an outside condition (a process table, a log, a port) until it holds; never a fixed sleep."""
-    deadline = time.monotonic() + timeout_s
+    deadline, error = time.monotonic() + timeout_s, ""
     while True:
+        # Looked at once more behind the deadline: the machine may have stood still in the look before.
+        is_late = time.monotonic() > deadline
         try:
             if value := condition():
                 return value
-        except (requests.ConnectionError, psutil.NoSuchProcess, ValueError):
-            pass
-        if time.monotonic() > deadline:
-            pytest.fail(f"not within {timeout_s} s: {what}")
+        except (requests.ConnectionError, psutil.NoSuchProcess, ValueError) as failure:
+            error = f" ({failure!r})"
+        if is_late:
+            pytest.fail(f"not within {timeout_s} s: {what}{error}")
         threading.Event().wait(0.01)
 
 
