@@ -196,6 +196,7 @@ PIECES = (TextDelta, ReasoningDelta)
 """Events of one piece of text, of which there are many."""
 
 TEXTS = (*PIECES, TextRun)
+"""Events of text, of one piece or of several."""
 
 
 def held_bytes(event: Event) -> int:

@@ -154,10 +154,10 @@ class Gateway:
 
 def wait_until(condition: Callable[[], Any], what: str, timeout_s: float = DEADLINE_S) -> Any:
     """Poll an outside condition (a process table, a log, a port) until it holds; never a fixed sleep."""
-    deadline, error = time.monotonic() + timeout_s, ""
+    deadline = time.monotonic() + timeout_s
     while True:
         # Looked at once more behind the deadline: the machine may have stood still in the look before.
-        is_late = time.monotonic() > deadline
+        is_late, error = time.monotonic() > deadline, ""
         try:
             if value := condition():
                 return value
