@@ -171,7 +171,7 @@ def test_a_crowd_at_once(make_gateway: Any, upstream: Upstream) -> None:
     for connection in connections:
         connection.close()
     wait_until(lambda: child(gateway)["running"] == 0, "every slot is free")
-    wait_until(lambda: upstream.control.state()["open_connections"] == 0, "the upstream is let go")
+    upstream.control.wait("peer_closed", marker, count=CROWD)
     wait_until(lambda: len(lines(gateway)) == CROWD, "every line is written")
     assert {line["outcome"] for line in lines(gateway)} == {"client_left"}
     assert gateway.post(ask(upstream.say("x"))).status_code == 200

@@ -27,15 +27,21 @@ from app.rpc.channel import Channel
 
 _INJECT = "thread/inject_items"
 
+INTERRUPT_S = 2.0
+"""How long an interrupt may take: codex may leave one unanswered, so that it is better asked again than waited for."""
+
 
 class ThreadCalls:
-    """See the module. `owner` is always the name of the key in whose name a call is made."""
+    """See the module. `owner` is always the name of the key in whose name a call is made.
+
+    `timeout_s` is how long codex has for one call, of whatever kind.
+    """
 
     def __init__(self, channel: Channel, rpc_timeout_s: float) -> None:
         self.heavy = HeavyCalls()
         self.websockets = NO_WEBSOCKETS
         self._channel = channel
-        self._timeout_s = rpc_timeout_s
+        self.timeout_s = rpc_timeout_s
 
     def start(
         self,
@@ -94,7 +100,7 @@ class ThreadCalls:
             given = Call(_INJECT, protocol.inject_items_params(thread_id, items), observer)
             thread.is_asked = True
             return protocol.parse_turn_id(
-                self._channel.call_in_order((given, asked), self._timeout_s)[1]
+                self._channel.call_in_order((given, asked), self.timeout_s)[1]
             )
         self.inject(thread_id, load, owner, observer)
         # Before turn/start: the first event may overtake its answer.
@@ -107,14 +113,15 @@ class ThreadCalls:
     def interrupt(
         self, thread_id: ThreadId, turn_id: TurnId, observer: CallObserver = ignore_call
     ) -> None:
-        """Ask for the end of a turn."""
-        self._call("turn/interrupt", protocol.interrupt_params(thread_id, turn_id), observer)
+        """Ask for the end of a turn. Blocks for at most INTERRUPT_S, until codex has ended it."""
+        params = protocol.interrupt_params(thread_id, turn_id)
+        self._channel.call("turn/interrupt", params, min(INTERRUPT_S, self.timeout_s), observer)
 
     def unload(self, thread_id: ThreadId, observer: CallObserver = ignore_call) -> None:
         """Give up a thread: codex then unloads it."""
         self._call("thread/unsubscribe", protocol.unsubscribe_params(thread_id), observer)
 
-    def is_active(self, thread_id: ThreadId, observer: CallObserver) -> bool:
+    def is_active(self, thread_id: ThreadId, observer: CallObserver = ignore_call) -> bool:
         """Return True if a turn runs on a thread."""
         return protocol.is_active(
             self._call("thread/read", protocol.read_params(thread_id), observer)
@@ -130,7 +137,7 @@ class ThreadCalls:
         heavy_of: str | None = None,
     ) -> object:
         if heavy_of is None:
-            return self._channel.call(method, params, self._timeout_s, observer, on_late=on_late)
+            return self._channel.call(method, params, self.timeout_s, observer, on_late=on_late)
         with self.heavy.one(heavy_of):
-            timeout_s = max(ANSWER_S, self._timeout_s)
+            timeout_s = max(ANSWER_S, self.timeout_s)
             return self._channel.call(method, params, timeout_s, observer, on_late=on_late)

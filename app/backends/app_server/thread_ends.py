@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 import gevent
+from gevent import Greenlet
 from gevent.pool import Group
 
 from app.backends.app_server.parse_events import ProtocolError, ThreadId, TurnId
@@ -19,11 +20,13 @@ from app.rpc.errors import CallRefused, CallTimeout, ChannelClosed, RpcError
 
 log = logging.getLogger("codex_api.codex")
 
-_ATTEMPTS = 20
-_ATTEMPTS_UNSEEN = 5
-"""The same for a turn whose events nobody follows, so that it is not known when it is over."""
+_PAUSES_S = (0.1,) * 20 + (1.0,) * 10
+"""How long to wait for the end of a turn whose interrupt was refused, before each next try."""
 
-_PAUSE_S = 0.1
+_TRIES_UNANSWERED = 3
+_TRIES_UNASKED = 5
+"""How often a turn whose events nobody follows is interrupted before codex is asked whether it runs at all."""
+
 SLOT_GRACE_S = 0.05
 """How long an interrupted turn keeps its slot. codex stops at once, and then sometimes waits 100 ms before it says so;
 a client that comes next should not wait for that. A refused interrupt keeps the slot: then the turn really runs on."""
@@ -58,25 +61,38 @@ class ThreadEnds:
             turn.lease.turn_finished()
 
     def _interrupt(self, turn: Turn, turn_id: TurnId) -> None:
-        """Ask until codex says that the turn is over: an early request is refused while the turn runs on."""
         slot_grace = gevent.spawn_later(SLOT_GRACE_S, turn.lease.turn_finished)
         try:
-            for _ in range(_ATTEMPTS):
-                try:
-                    self._calls.interrupt(turn.thread_id, turn_id, turn.observer.called)
-                except CallRefused:
-                    self._counters["interrupt_refused"] += 1
-                    slot_grace.kill(block=False)
-                    if turn.is_end_lost:
-                        return
-                except CallTimeout:
-                    break  # asking again would only keep the slot; the thread is still given back
-                if turn.ended.wait(_PAUSE_S):
-                    return
+            if self._is_ended(turn, turn_id, slot_grace):
+                return
         finally:
             slot_grace.kill(block=False)
         self._counters["interrupt_failed"] += 1
         log.error("turn_not_interrupted", extra={"thread_id": turn.thread_id})
+
+    def _is_ended(self, turn: Turn, turn_id: TurnId, slot_grace: Greenlet[..., None]) -> bool:
+        """Ask until the turn is over: an early request is refused while the turn runs on.
+
+        One that was accepted is not repeated: codex accepts it when the turn is over. One that came as the turn ended
+        by itself is never answered.
+        """
+        unanswered = 0
+        for pause_s in _PAUSES_S:
+            try:
+                self._calls.interrupt(turn.thread_id, turn_id, turn.observer.called)
+            except CallRefused:
+                self._counters["interrupt_refused"] += 1
+                slot_grace.kill(block=False)
+                if turn.is_end_lost or turn.ended.wait(pause_s):
+                    return True
+            except CallTimeout:
+                turn.lease.turn_finished()  # to ask again needs no slot
+                unanswered += 1
+                if turn.ended.is_set() or unanswered == _TRIES_UNANSWERED:
+                    break
+            else:
+                return turn.ended.wait(self._calls.timeout_s)
+        return turn.ended.is_set()
 
     def roll_back(self, thread_id: ThreadId, turn_id: TurnId | None = None) -> None:
         """End what began for nobody: after its deadline, or with items that codex has refused. Does not block."""
@@ -90,15 +106,16 @@ class ThreadEnds:
         self._unload(thread_id, None)
 
     def _interrupt_unseen(self, thread_id: ThreadId, turn_id: TurnId) -> None:
-        for _ in range(_ATTEMPTS_UNSEEN):
-            try:
-                self._calls.interrupt(thread_id, turn_id)
-            except CallRefused:  # it is over, or too early to be interrupted
-                gevent.sleep(_PAUSE_S)
-            except RpcError:
-                return
-            else:
-                return
+        with suppress(RpcError, ProtocolError):
+            for tries, pause_s in enumerate(_PAUSES_S, 1):
+                try:
+                    self._calls.interrupt(thread_id, turn_id)
+                except CallRefused:  # it is over, or too early to be interrupted
+                    if tries >= _TRIES_UNASKED and not self._calls.is_active(thread_id):
+                        return
+                    gevent.sleep(pause_s)
+                else:
+                    return
 
     def unload(self, threads: Iterable[Thread]) -> None:
         """Unload threads that were kept, one after the other. Does not block."""

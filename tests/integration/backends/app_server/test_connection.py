@@ -562,13 +562,34 @@ def test_a_turn_that_ends_while_its_interrupt_is_refused_is_over(make: Make) -> 
     assert len(stage.heard("turn/interrupt")) == 1
 
 
-def test_a_turn_that_cannot_be_interrupted_is_given_back_all_the_same(make: Make) -> None:
-    stage = make({"turn/interrupt": [[{"result": {}}]]})
+def test_an_accepted_interrupt_is_not_repeated_and_the_thread_given_back_all_the_same(
+    make: Make,
+) -> None:
+    stage = make({"turn/interrupt": [[{"result": {}}]]}, rpc_timeout_s=1.0)
     stage.shake_hands()
     stage.begin().close()
     stage.await_unsubscribed()
-    assert stage.generation.counters["interrupt_failed"] == 1
+    assert len(stage.heard("turn/interrupt")) == 1
+    assert stage.generation.counters == {"interrupt_failed": 1}
     assert stage.given_back == 1
+
+
+def test_an_interrupt_without_an_answer_is_repeated(make: Make) -> None:
+    stage = make({"turn/interrupt": [[], [STANDARD]]}, rpc_timeout_s=1.0)
+    stage.shake_hands()
+    stage.begin().close()
+    stage.await_unsubscribed()
+    assert len(stage.heard("turn/interrupt")) == 2
+    assert stage.generation.counters == {}
+
+
+def test_an_interrupt_that_the_end_overtook_has_no_answer_and_has_not_failed(make: Make) -> None:
+    stage = make({"turn/interrupt": [[completed()]]}, rpc_timeout_s=1.0)
+    stage.shake_hands()
+    stage.begin().close()
+    stage.await_unsubscribed()
+    assert len(stage.heard("turn/interrupt")) == 1
+    assert stage.generation.counters == {}
 
 
 def test_a_turn_that_we_end_is_interrupted_when_it_is_closed(make: Make) -> None:
@@ -616,6 +637,29 @@ def test_a_turn_that_begins_too_late_is_interrupted(make: Make) -> None:
     (interrupted,) = stage.await_heard("turn/interrupt")
     assert interrupted == {"threadId": "thread-1", "turnId": "turn-of-thread-1"}
     stage.await_unsubscribed(2)
+
+
+@pytest.mark.parametrize(("status", "tries"), [("active", 8), ("idle", 5)])
+def test_a_turn_that_begins_too_late_is_interrupted_until_it_is_over(
+    make: Make, status: str, tries: int
+) -> None:
+    refused = [NOTHING_TO_INTERRUPT]
+    answer = late(6, turn={"id": "turn-of-thread-1"})
+    stage = make(
+        {
+            "turn/start": [[]],
+            "thread/loaded/list": [answer],
+            "turn/interrupt": [*[refused] * 7, [STANDARD]],
+            "thread/read": [[{"result": {"thread": {"status": {"type": status}}}}]],
+        },
+        rpc_timeout_s=1.0,
+    )
+    generation = stage.shake_hands()
+    assert isinstance(stage.begin_in_vain(), WorkerUnavailable)
+    stage.await_unsubscribed()
+    generation.channel.call("thread/loaded/list", {}, DEADLINE_S)
+    stage.await_unsubscribed(2)
+    assert len(stage.heard("turn/interrupt")) == tries
 
 
 def test_a_refused_unsubscription_is_counted_and_gives_back(make: Make) -> None:
@@ -676,11 +720,14 @@ def test_the_exit_code_of_the_scenario_is_the_childs(make: Make) -> None:
     assert stage.child.wait(DEADLINE_S) == -signal.SIGKILL
 
 
-def test_an_interrupt_without_an_answer_still_unsubscribes(make: Make) -> None:
+def test_an_interrupt_that_is_never_answered_still_unsubscribes(make: Make) -> None:
     stage = make({"turn/interrupt": [[]]}, rpc_timeout_s=1.0)
     stage.shake_hands()
     stage.begin().close()
     stage.await_unsubscribed()
+    assert len(stage.heard("turn/interrupt")) == 3
+    assert stage.generation.counters == {"interrupt_failed": 1}
+    assert stage.given_back == 1
 
 
 def test_an_end_that_makes_no_sense_is_an_end(make: Make) -> None:
