@@ -162,6 +162,8 @@ def test_an_upstream_that_is_away_delays_nothing_and_is_found_later(
         "CODEX_UPSTREAM_URL": f"http://127.0.0.1:{port}/v1",
         "CODEX_UPSTREAM_MODELS": "auto",
         "WORKER_PROBE_INTERVAL_MS": "50",
+        # A child that is killed because the machine stood still is not replaced: its successor knows the models.
+        "WORKER_PROBE_TIMEOUT_MS": "60000",
         "PROXY_MODEL_ALIASES": f"coder={QWEN}",
     }
     gateway = make_gateway(**settings)

@@ -29,6 +29,7 @@ from app.backends.app_server.warm_threads import Demand, WarmThreads
 from app.backends.app_server.watchdog import HealthProblem, Watchdog
 from app.codex.auth_file import LoginMark
 from app.codex.binary import pinned_version
+from app.codex.catalog import Offer
 from app.codex.few_roots import CHECK_EVERY_S
 from app.codex.home import LoginReadOnly
 from app.codex.launch import Launcher
@@ -192,12 +193,12 @@ class AppServerBackend:
             fields = {"codex_version": found, "tested": pinned_version()}
             log.warning("codex_version_differs", extra=fields)
 
-    def _watch_models(self, connection: Connection) -> None:
-        """Read the upstream's list of models now and then; replace a child that offers another one. Blocks."""
+    def _watch_models(self, connection: Connection, offered: Offer) -> None:
+        """Read the upstream's list of models now and then; replace a child that was given another offer. Blocks."""
         models = self.launcher.models
         while models is not None and models.is_read:
             models.refresh()  # at once: the child may have been given the list of long ago
-            if models.offer() != self.launcher.offered:
+            if models.offer() != offered:
                 self._on_unhealthy(connection, HealthProblem.MODELS)
             gevent.sleep(_MODELS_EVERY * self._limits.probe_interval_ms / 1000)
 
@@ -259,7 +260,7 @@ class AppServerBackend:
             connection.spawn_background(
                 partial(connection.threads.keep_warm, connection.models[0].id, self._may_warm)
             )
-        connection.spawn_background(partial(self._watch_models, connection))
+        connection.spawn_background(partial(self._watch_models, connection, self.launcher.offered))
         connection.spawn_background(self._watch_roots)
         connection.spawn_background(self._find_out_websockets)
         if self.login.is_used:
