@@ -13,7 +13,9 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 
+import gevent
 from gevent.pool import Group
+from gevent.util import wrap_errors
 
 from app.backend.account import AccountLimits
 from app.backend.events import Event, MessageBegan, Retrying, TextDelta, TextRun, TurnEnded
@@ -137,11 +139,11 @@ class Connection:
         self._child.notes["codex_version"] = self.codex_version
         self.channel.notify("initialized")
         self.models = tuple(self._list_models())
-        try:
-            silence_log()
-        except sqlite3.Error:
+        # In a thread: another child may have the database's lock. gevent would print what is raised there.
+        guarded: Callable[[], Exception | None] = wrap_errors((sqlite3.Error,), silence_log)
+        if error := gevent.get_hub().threadpool.apply(guarded):
             # The log then grows until the next start; no reason to refuse service.
-            log.warning("codex_log_not_silenced", exc_info=True)
+            log.warning("codex_log_not_silenced", exc_info=error)
 
     def _list_models(self) -> list[Model]:
         models: list[Model] = []

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sqlite3
 from dataclasses import replace
 from typing import Any
 
+import gevent
 import pytest
+from gevent.monkey import get_original
 
 from app.backend.events import (
     Event,
@@ -51,6 +54,9 @@ from tests.integration.backends.app_server.stage import (
     raw_call,
     tool_call,
 )
+
+NATIVE_SELECT = get_original("select", "select")
+
 
 # The handshake
 
@@ -126,6 +132,23 @@ def test_a_log_database_that_cannot_be_silenced_is_no_reason_to_refuse(
 
     assert make().shake_hands(refuse).models
     assert "codex_log_not_silenced" in [record.getMessage() for record in caplog.records]
+
+
+def test_a_lock_on_the_log_database_holds_up_nothing_else(make: Make) -> None:
+    readable, writable = os.pipe()
+    went_on: list[bool] = []
+
+    def wait_for_a_lock() -> None:
+        went_on.append(bool(NATIVE_SELECT([readable], [], [], SHORT_S * 50)[0]))
+
+    stage = make()
+    handshake = in_background(stage.shake_hands, wait_for_a_lock)
+    stage.await_heard("model/list", 2)
+    gevent.spawn_later(SHORT_S, os.write, writable, b"x")
+    assert result(handshake).models
+    assert went_on == [True]
+    os.close(readable)
+    os.close(writable)
 
 
 # A turn
