@@ -40,7 +40,7 @@ from app.errors import GatewayError, UpstreamError, WorkerLost
 from app.process.child import Child
 from app.process.memory import cpu_seconds, waited_seconds
 from app.rpc.channel import Channel
-from app.rpc.errors import CallRefused, RpcError
+from app.rpc.errors import CallRefused, ChannelClosed, RpcError
 from app.rpc.messages import Notification, Oversized, Request
 
 log = logging.getLogger("codex_api.codex")
@@ -144,6 +144,8 @@ class Connection:
         if error := gevent.get_hub().threadpool.apply(guarded):
             # The log then grows until the next start; no reason to refuse service.
             log.warning("codex_log_not_silenced", exc_info=error)
+        if self.channel.is_closed:  # nothing more is asked that would find out
+            raise ChannelClosed("The child hung up in its handshake.")
 
     def _list_models(self) -> list[Model]:
         models: list[Model] = []
@@ -255,6 +257,8 @@ class Connection:
 
     def _on_event_of_no_turn(self, addressed: Addressed) -> None:
         kept = self.threads.kept.get(addressed.thread_id)
+        if isinstance(addressed.event, TurnEnded):
+            self.threads.ends.note_end(addressed.thread_id)
         if kept is not None and isinstance(addressed.event, TurnEnded):
             self.threads.lose_kept(kept)  # its turn was to go on with results
         elif not (

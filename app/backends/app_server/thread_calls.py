@@ -111,11 +111,17 @@ class ThreadCalls:
         )
 
     def interrupt(
-        self, thread_id: ThreadId, turn_id: TurnId, observer: CallObserver = ignore_call
+        self,
+        thread_id: ThreadId,
+        turn_id: TurnId,
+        observer: CallObserver = ignore_call,
+        *,
+        is_patient: bool = True,
     ) -> None:
-        """Ask for the end of a turn. Blocks for at most INTERRUPT_S, until codex has ended it."""
+        """Ask for the end of a turn. Blocks until codex has ended it; without patience for INTERRUPT_S at most."""
+        timeout_s = self.timeout_s if is_patient else min(INTERRUPT_S, self.timeout_s)
         params = protocol.interrupt_params(thread_id, turn_id)
-        self._channel.call("turn/interrupt", params, min(INTERRUPT_S, self.timeout_s), observer)
+        self._channel.call("turn/interrupt", params, timeout_s, observer)
 
     def unload(self, thread_id: ThreadId, observer: CallObserver = ignore_call) -> None:
         """Give up a thread: codex then unloads it."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
 import gevent
-from gevent import Greenlet
+from gevent.event import Event as Flag
 from gevent.pool import Group
 
 from app.backends.app_server.parse_events import ProtocolError, ThreadId, TurnId
@@ -16,6 +16,7 @@ from app.backends.app_server.thread import Thread
 from app.backends.app_server.thread_calls import ThreadCalls
 from app.backends.app_server.turn import Turn
 from app.backends.app_server.warm_threads import WarmThread
+from app.rpc.calls import CallObserver, ignore_call
 from app.rpc.errors import CallRefused, CallTimeout, ChannelClosed, RpcError
 
 log = logging.getLogger("codex_api.codex")
@@ -24,12 +25,13 @@ _PAUSES_S = (0.1,) * 20 + (1.0,) * 10
 """How long to wait for the end of a turn whose interrupt was refused, before each next try."""
 
 _TRIES_UNANSWERED = 3
-_TRIES_UNASKED = 5
-"""How often a turn whose events nobody follows is interrupted before codex is asked whether it runs at all."""
 
 SLOT_GRACE_S = 0.05
 """How long an interrupted turn keeps its slot. codex stops at once, and then sometimes waits 100 ms before it says so;
-a client that comes next should not wait for that. A refused interrupt keeps the slot: then the turn really runs on."""
+a client that comes next should not wait for that."""
+
+_SLOT_GRACE_REFUSED_S = 2.0
+"""The same where codex has refused the interrupt: then the turn really runs on, or its end was lost."""
 
 
 class ThreadEnds:
@@ -39,11 +41,16 @@ class ThreadEnds:
         self._calls = calls
         self._greenlets = greenlets
         self._counters = counters
-        self._unloading: set[ThreadId] = set()
+        self._unloading: dict[ThreadId, Flag] = {}
 
     def is_unloading(self, thread_id: ThreadId) -> bool:
         """Return True for a thread without a turn of ours: what codex still says of it is no news."""
         return thread_id in self._unloading
+
+    def note_end(self, thread_id: ThreadId) -> None:
+        """Note that a turn has ended on a thread that is being unloaded."""
+        if over := self._unloading.get(thread_id):
+            over.set()
 
     def end(self, turn: Turn) -> None:
         """Interrupt a turn that still runs, give its slot back, unload its thread. Blocks, cannot fail."""
@@ -61,38 +68,64 @@ class ThreadEnds:
             turn.lease.turn_finished()
 
     def _interrupt(self, turn: Turn, turn_id: TurnId) -> None:
-        slot_grace = gevent.spawn_later(SLOT_GRACE_S, turn.lease.turn_finished)
+        give_back = turn.lease.turn_finished
+        slot_grace = gevent.spawn_later(SLOT_GRACE_S, give_back)
+        was_refused = False
         try:
-            if self._is_ended(turn, turn_id, slot_grace):
-                return
+            for is_refused in self._tries(
+                turn.thread_id, turn_id, turn.ended, turn.observer.called
+            ):
+                if not is_refused:
+                    give_back()  # to ask again needs no slot
+                    continue
+                self._counters["interrupt_refused"] += 1
+                if turn.is_end_lost:
+                    return
+                if not was_refused:
+                    was_refused = True
+                    slot_grace.kill(block=False)
+                    slot_grace = gevent.spawn_later(_SLOT_GRACE_REFUSED_S, give_back)
         finally:
             slot_grace.kill(block=False)
-        self._counters["interrupt_failed"] += 1
-        log.error("turn_not_interrupted", extra={"thread_id": turn.thread_id})
+        if not turn.ended.is_set() and self._may_run(turn):
+            self._counters["interrupt_failed"] += 1
+            log.error("turn_not_interrupted", extra={"thread_id": turn.thread_id})
 
-    def _is_ended(self, turn: Turn, turn_id: TurnId, slot_grace: Greenlet[..., None]) -> bool:
-        """Ask until the turn is over: an early request is refused while the turn runs on.
+    def _tries(
+        self, thread_id: ThreadId, turn_id: TurnId, over: Flag, observer: CallObserver = ignore_call
+    ) -> Iterator[bool]:
+        """Interrupt a turn until it is over; yields after each try in vain whether it was refused.
 
-        One that was accepted is not repeated: codex accepts it when the turn is over. One that came as the turn ended
-        by itself is never answered.
+        An early interrupt is refused while the turn runs on. One that was accepted is not repeated: codex accepts it
+        when the turn is over. One that came as the turn ended by itself is never answered.
         """
         unanswered = 0
         for pause_s in _PAUSES_S:
+            is_last = unanswered == _TRIES_UNANSWERED - 1
             try:
-                self._calls.interrupt(turn.thread_id, turn_id, turn.observer.called)
+                self._calls.interrupt(thread_id, turn_id, observer, is_patient=is_last)
             except CallRefused:
-                self._counters["interrupt_refused"] += 1
-                slot_grace.kill(block=False)
-                if turn.is_end_lost or turn.ended.wait(pause_s):
-                    return True
+                is_refused = True
             except CallTimeout:
-                turn.lease.turn_finished()  # to ask again needs no slot
+                is_refused = False
                 unanswered += 1
-                if turn.ended.is_set() or unanswered == _TRIES_UNANSWERED:
-                    break
             else:
-                return turn.ended.wait(self._calls.timeout_s)
-        return turn.ended.is_set()
+                over.wait(self._calls.timeout_s)
+                return
+            if over.is_set():
+                return
+            yield is_refused
+            if unanswered == _TRIES_UNANSWERED or (is_refused and over.wait(pause_s)):
+                return
+
+    def _may_run(self, turn: Turn) -> bool:
+        """Ask codex whether a turn goes on. Blocks; True where it gives no answer."""
+        try:
+            return self._calls.is_active(turn.thread_id, turn.observer.called)
+        except ChannelClosed:
+            raise
+        except (RpcError, ProtocolError):
+            return True
 
     def roll_back(self, thread_id: ThreadId, turn_id: TurnId | None = None) -> None:
         """End what began for nobody: after its deadline, or with items that codex has refused. Does not block."""
@@ -100,22 +133,12 @@ class ThreadEnds:
         self._greenlets.spawn(self._roll_back, thread_id, turn_id)
 
     def _roll_back(self, thread_id: ThreadId, turn_id: TurnId | None) -> None:
-        self._unloading.add(thread_id)
+        over = self._unloading[thread_id] = Flag()
         if turn_id is not None:
-            self._interrupt_unseen(thread_id, turn_id)
+            with suppress(RpcError):
+                for _ in self._tries(thread_id, turn_id, over):
+                    pass  # refused: it is about to begin
         self._unload(thread_id, None)
-
-    def _interrupt_unseen(self, thread_id: ThreadId, turn_id: TurnId) -> None:
-        with suppress(RpcError, ProtocolError):
-            for tries, pause_s in enumerate(_PAUSES_S, 1):
-                try:
-                    self._calls.interrupt(thread_id, turn_id)
-                except CallRefused:  # it is over, or too early to be interrupted
-                    if tries >= _TRIES_UNASKED and not self._calls.is_active(thread_id):
-                        return
-                    gevent.sleep(pause_s)
-                else:
-                    return
 
     def unload(self, threads: Iterable[Thread]) -> None:
         """Unload threads that were kept, one after the other. Does not block."""
@@ -134,10 +157,11 @@ class ThreadEnds:
             turn.ended.set()
 
     def _unload(self, thread_id: ThreadId, turn_id: TurnId | None) -> None:
-        self._unloading.add(thread_id)
-        if turn_id is not None:
-            with suppress(RpcError):  # refused: it is over
-                self._calls.interrupt(thread_id, turn_id)
+        over = self._unloading[thread_id] = Flag()
         with suppress(RpcError):
+            if turn_id is not None:
+                for is_refused in self._tries(thread_id, turn_id, over):
+                    if is_refused:
+                        break  # it has waited for results, and is over
             self._calls.unload(thread_id)
-        self._unloading.discard(thread_id)
+        del self._unloading[thread_id]

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sqlite3
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -56,6 +57,7 @@ from tests.integration.backends.app_server.stage import (
 )
 
 NATIVE_SELECT = get_original("select", "select")
+NATIVE_SLEEP = get_original("time", "sleep")
 
 
 # The handshake
@@ -149,6 +151,17 @@ def test_a_lock_on_the_log_database_holds_up_nothing_else(make: Make) -> None:
     assert went_on == [True]
     os.close(readable)
     os.close(writable)
+
+
+def test_a_child_that_hangs_up_meanwhile_fails_the_handshake(make: Make) -> None:
+    stage = make({"model/list": [[STANDARD], [STANDARD, {"close_stdout": True}]]})
+
+    def wait_for_a_lock() -> None:
+        end = time.monotonic() + DEADLINE_S
+        while not stage.generation.channel.is_closed and time.monotonic() < end:
+            NATIVE_SLEEP(0.01)
+
+    assert isinstance(outcome(stage.shake_hands, wait_for_a_lock), ChannelClosed)
 
 
 # A turn
@@ -553,6 +566,10 @@ def test_noise_in_a_turn_is_counted_and_changes_nothing(make: Make) -> None:
 # Ends
 
 
+def state_of_thread(status: str) -> dict[str, Any]:
+    return {"result": {"thread": {"status": {"type": status}}}}
+
+
 def test_closing_a_running_turn_interrupts_it_then_gives_the_thread_back(make: Make) -> None:
     stage = make()
     stage.shake_hands()
@@ -585,15 +602,19 @@ def test_a_turn_that_ends_while_its_interrupt_is_refused_is_over(make: Make) -> 
     assert len(stage.heard("turn/interrupt")) == 1
 
 
+@pytest.mark.parametrize(
+    ("status", "counters"), [("active", {"interrupt_failed": 1}), ("idle", {})]
+)
 def test_an_accepted_interrupt_is_not_repeated_and_the_thread_given_back_all_the_same(
-    make: Make,
+    make: Make, status: str, counters: dict[str, int]
 ) -> None:
-    stage = make({"turn/interrupt": [[{"result": {}}]]}, rpc_timeout_s=1.0)
+    on = {"turn/interrupt": [[{"result": {}}]], "thread/read": [[state_of_thread(status)]]}
+    stage = make(on, rpc_timeout_s=1.0)
     stage.shake_hands()
     stage.begin().close()
     stage.await_unsubscribed()
     assert len(stage.heard("turn/interrupt")) == 1
-    assert stage.generation.counters == {"interrupt_failed": 1}
+    assert stage.generation.counters == counters
     assert stage.given_back == 1
 
 
@@ -662,18 +683,18 @@ def test_a_turn_that_begins_too_late_is_interrupted(make: Make) -> None:
     stage.await_unsubscribed(2)
 
 
-@pytest.mark.parametrize(("status", "tries"), [("active", 8), ("idle", 5)])
+@pytest.mark.parametrize(
+    "last", [[STANDARD], [NOTHING_TO_INTERRUPT, completed()]], ids=["accepted", "over by itself"]
+)
 def test_a_turn_that_begins_too_late_is_interrupted_until_it_is_over(
-    make: Make, status: str, tries: int
+    make: Make, last: list[dict[str, Any]]
 ) -> None:
-    refused = [NOTHING_TO_INTERRUPT]
     answer = late(6, turn={"id": "turn-of-thread-1"})
     stage = make(
         {
             "turn/start": [[]],
             "thread/loaded/list": [answer],
-            "turn/interrupt": [*[refused] * 7, [STANDARD]],
-            "thread/read": [[{"result": {"thread": {"status": {"type": status}}}}]],
+            "turn/interrupt": [*[[NOTHING_TO_INTERRUPT]] * 7, last],
         },
         rpc_timeout_s=1.0,
     )
@@ -682,7 +703,8 @@ def test_a_turn_that_begins_too_late_is_interrupted_until_it_is_over(
     stage.await_unsubscribed()
     generation.channel.call("thread/loaded/list", {}, DEADLINE_S)
     stage.await_unsubscribed(2)
-    assert len(stage.heard("turn/interrupt")) == tries
+    assert len(stage.heard("turn/interrupt")) == 8
+    assert "orphan_event" not in generation.counters
 
 
 def test_a_refused_unsubscription_is_counted_and_gives_back(make: Make) -> None:
