@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,12 @@ from tests.e2e.routes import Route, on_each_route
 
 @pytest.fixture(scope="module")
 def hasty(tmp_path_factory: pytest.TempPathFactory, upstream: Upstream) -> Iterator[Gateway]:
-    """A gateway that waits half a second for the upstream's first event, and two for the whole."""
+    """A gateway that waits two seconds for the upstream's first event, and six for the whole."""
     running = start_gateway(
         tmp_path_factory.mktemp("hasty"),
         upstream,
-        WORKER_REQUEST_TIMEOUT_MS="500",
-        PROXY_TIMEOUT_MS="2000",
+        WORKER_REQUEST_TIMEOUT_MS="2000",
+        PROXY_TIMEOUT_MS="6000",
         PROXY_STREAM_COMMIT_MS="100",
     )
     running.wait_ready()
@@ -86,7 +87,7 @@ def forgetful(make_gateway: Any, tmp_path: Path) -> Callable[[str], Gateway]:
         wrapper = tmp_path / "codex"
         wrapper.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{shim}" "{lost}" "$@"\n')
         wrapper.chmod(0o755)
-        gateway: Gateway = make_gateway(CODEX_BIN=str(wrapper), WORKER_REQUEST_TIMEOUT_MS="300")
+        gateway: Gateway = make_gateway(CODEX_BIN=str(wrapper), WORKER_REQUEST_TIMEOUT_MS="3000")
         return gateway
 
     return make
@@ -108,11 +109,13 @@ def test_an_answer_is_whole_although_codex_lost_its_end(
     body = ask(upstream.say("Hel", "l", "lo"))
     if with_tools:
         body["tools"] = [{"type": "function", "function": {"name": "f"}}]
-    answer = gateway.post(body).json()
+    with ThreadPoolExecutor(2) as pool:  # each waits for the end that is lost
+        asked = pool.submit(gateway.post, body)
+        streamed = pool.submit(stream_frames, gateway, body)
+        answer, (_, frames) = asked.result().json(), streamed.result()
     assert answer["choices"][0]["message"]["content"] == "Helllo"
     assert answer["choices"][0]["finish_reason"] == "stop"
     assert answer["codex_metadata"]["usage_estimated"] is is_estimated
-    _, frames = stream_frames(gateway, body)
     assert frames[-2]["choices"][0]["finish_reason"] == "stop"
     wait_until(lambda: gateway.get("/healthz").json()["child"]["running"] == 0, "no turn runs")
     assert len(gateway.events("turn_end_lost")) == 2
@@ -130,10 +133,10 @@ def test_an_answer_whose_half_was_lost_is_not_waited_for_either(
 def test_a_call_that_the_model_writes_for_long_is_waited_for(
     lend_gateway: Any, upstream: Upstream
 ) -> None:
-    """codex tells nothing of a call before its arguments are whole."""
-    gateway = lend_gateway(WORKER_REQUEST_TIMEOUT_MS="200")
-    call = {"type": "function_call", "name": "f", "argument_chunks": 40}
-    arguments = json.dumps({"text": "x" * 80})
+    """codex tells nothing of a call before its arguments are whole: here for longer than any other silence may last."""
+    gateway = lend_gateway(WORKER_REQUEST_TIMEOUT_MS="2000")  # so that is four seconds
+    arguments = json.dumps({"text": "x" * 116})
+    call = {"type": "function_call", "name": "f", "argument_chunks": len(arguments) // 2}
     items = [{"type": "message", "deltas": ["Look."]}, {**call, "arguments": arguments}]
     marker = upstream.play({"items": items, "interval_ms": 80})
     body = ask(marker, tools=[{"type": "function", "function": {"name": "f"}}])
