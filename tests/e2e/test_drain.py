@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.e2e.harness import DEADLINE_S, Gateway, Upstream, ask, wait_until
+from tests.e2e.harness import DEADLINE_S, IS_SHARED, Gateway, Upstream, ask, wait_until
 from tests.e2e.raw_http import stream_frames
 from tests.e2e.reloading import Site, processes_below
 from tests.e2e.routes import Route, on_each_route
@@ -134,7 +134,10 @@ def test_a_binary_that_hangs_before_it_is_the_child_is_not_left_behind(
         worker.kill()
     else:
         assert gateway.stop() == 0
-        assert time.monotonic() - began < 6, "nobody has a reason to wait for it"
+        took = time.monotonic() - began
+        # Nobody has a reason to wait for it. A supervisor that did would not have stopped when the worker goes without
+        # it, after seven seconds; where the machine stood still, this tells the two apart.
+        assert took < 6 or (IS_SHARED and gateway.events("child_stopped"))
     wait_until(lambda: not process.is_running(), "it has gone, too")
 
 
