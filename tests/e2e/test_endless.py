@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import socket
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-import requests
 
-from tests.e2e.harness import Gateway, Upstream, ask, end, start_gateway, wait_until
+from tests.e2e.harness import DEADLINE_S, Gateway, Upstream, ask, end, start_gateway, wait_until
+from tests.e2e.raw_http import request_bytes
 from tests.e2e.scrape import scrape, total
 
 
@@ -29,30 +31,36 @@ def watched(tmp_path: Path, flooding: Upstream) -> Iterator[Gateway]:
     end(running)
 
 
-def give_up(gateway: Gateway, upstream: Upstream, failure: str, condition: str) -> str:
-    """Ask, wait until the upstream is in full flow, and leave."""
+@contextmanager
+def asking(gateway: Gateway, upstream: Upstream, failure: str, condition: str) -> Iterator[str]:
+    """Ask, and wait until the upstream is so far; at the end of the block the client leaves."""
     marker = upstream.play({"failure": failure})
-    with suppress(requests.exceptions.ReadTimeout):
-        requests.post(
-            f"{gateway.url}/v1/chat/completions",
-            json=ask(marker),
-            headers=gateway.headers,
-            timeout=2,
-        )
-    upstream.control.wait(condition, marker)
-    return marker
+    asked = request_bytes("POST", "/v1/chat/completions", json.dumps(ask(marker)).encode())
+    with socket.create_connection(("127.0.0.1", gateway.port), DEADLINE_S) as client:
+        client.sendall(asked)
+        upstream.control.wait(condition, marker, timeout_ms=30_000)
+        yield marker
+
+
+def worked_s(gateway: Gateway) -> float:
+    """How long its codex processes have kept a processor busy."""
+    times = [process.cpu_times() for process in gateway.codex_processes()]
+    return sum(time.user + time.system for time in times)
 
 
 def test_a_head_without_end_is_left_at_once(watched: Gateway, flooding: Upstream) -> None:
-    marker = give_up(watched, flooding, "endless_before_headers", "arrived")
-    flooding.control.wait("peer_closed", marker, timeout_ms=5_000)
+    with asking(watched, flooding, "endless_before_headers", "arrived") as marker:
+        pass
+    flooding.control.wait("peer_closed", marker, timeout_ms=30_000)
     assert total(scrape(watched), "codex_worker_replacements_total") == 0
 
 
 def test_a_line_without_end_is_left_by_the_child_or_its_successor(
     watched: Gateway, flooding: Upstream
 ) -> None:
-    marker = give_up(watched, flooding, "endless_mid_stream", "headers_sent")
+    with asking(watched, flooding, "endless_mid_stream", "headers_sent") as marker:
+        before = worked_s(watched)
+        wait_until(lambda: worked_s(watched) > before + 1, "the line is in full flow")
     flooding.control.wait("peer_closed", marker, timeout_ms=30_000)
     wait_until(lambda: flooding.control.state()["open_connections"] == 0, "nothing is open")
     # A child that goes on reading is replaced; sometimes codex sees the interrupt in time, and lets go by itself.

@@ -26,7 +26,7 @@ def connections() -> Iterator[ExitStack]:
         yield stack
 
 
-def connect(stack: ExitStack, gateway: Gateway, data: bytes) -> socket.socket:
+def connect(stack: ExitStack, gateway: Gateway, data: bytes = b"") -> socket.socket:
     client = stack.enter_context(socket.create_connection(("127.0.0.1", gateway.port), timeout=30))
     client.sendall(data)
     return client
@@ -43,13 +43,15 @@ def refusals(gateway: Gateway) -> list[str]:
 
 def test_what_strangers_send_ahead_does_not_keep_a_key_waiting(lend_gateway: Any) -> None:
     gateway = lend_gateway()
+    ahead = b"GET /nothing HTTP/1.1\r\nHost: test\r\n\r\n" * AHEAD
     with ExitStack() as stack:
-        for _ in range(CONNECTIONS):
-            stranger = stack.enter_context(
-                socket.create_connection(("127.0.0.1", gateway.port), timeout=30)
-            )
-            stranger.sendall(b"GET /nothing HTTP/1.1\r\nHost: test\r\n\r\n" * AHEAD)
-        assert gateway.get("/v1/models").status_code == 200
+        # All are connected before anybody asks: so hardly any time is between what they send.
+        *strangers, last, known = [connect(stack, gateway) for _ in range(CONNECTIONS + 1)]
+        for stranger in strangers:
+            stranger.sendall(ahead)
+        known.sendall(request_bytes("GET", "/v1/models"))
+        last.sendall(ahead)
+        assert known.recv(12) == b"HTTP/1.1 200"
 
         def answered() -> list[str]:
             return [line["route"] for line in gateway.events("request")]

@@ -61,13 +61,18 @@ def test_a_killed_child_ends_its_streams_and_comes_back(
 
 
 def test_readyz_says_no_while_the_child_is_gone(make_gateway: Any) -> None:
-    gateway: Gateway = make_gateway(WORKER_BACKOFF_INITIAL_MS="1500")
+    gateway: Gateway = make_gateway(WORKER_BACKOFF_INITIAL_MS="4000")
     gateway.child().kill()
-    wait_until(lambda: gateway.get("/readyz").status_code == 503, "not ready")
-    answer = gateway.get("/readyz", key=False)
-    assert answer.json() == {"status": "not_ready", "reason": "backoff"}
-    assert gateway.get("/livez").status_code == 200
-    assert gateway.get("/healthz").json()["status"] == "starting"
+
+    def backs_off() -> Any:
+        answers = [gateway.get(path, key=False) for path in ("/readyz", "/healthz", "/livez")]
+        return answers if answers[0].json().get("reason") == "backoff" else None
+
+    ready, health, live = wait_until(backs_off, "it waits before it starts another child")
+    assert ready.status_code == 503
+    assert ready.json() == {"status": "not_ready", "reason": "backoff"}
+    assert health.json()["status"] == "starting"
+    assert live.status_code == 200
     gateway.wait_ready()
 
 

@@ -51,17 +51,24 @@ def remaining(answer: requests.Response) -> int:
 def test_two_gateways_share_one_budget_exactly(
     make_gateway: MakeGateway, redis: RedisServer, upstream: Upstream
 ) -> None:
-    gateways = [start(make_gateway, redis, "30/hour;1000/day") for _ in range(2)]
-    marker = upstream.say("ok")
-    with ThreadPoolExecutor(50) as crowd:
-        answers = list(crowd.map(lambda n: gateways[n % 2].post(ask(marker)), range(60)))
+    """Exact as long as Redis answers in time, which it may not where the machine stands still: then they ask again."""
+    for _ in range(3):
+        assert redis.ask("FLUSHALL") == "OK"
+        gateways = [start(make_gateway, redis, "30/hour;1000/day") for _ in range(2)]
+        marker = upstream.say("ok")
+        with ThreadPoolExecutor(50) as crowd:
+            asking = [crowd.submit(gateways[n % 2].post, ask(marker)) for n in range(60)]
+        answers = [asked.result() for asked in asking]
+        failures = [total(scrape(gateway), FAILURES) for gateway in gateways]
+        if failures == [0, 0]:
+            break
+    assert failures == [0, 0], "what Redis did not count is no exact budget"
     assert Counter(answer.status_code for answer in answers) == {200: 30, 429: 30}
     left = [remaining(answer) for answer in answers if answer.ok]
     assert min(left) == 0  # asked after the request was counted, and so perhaps after others were
     assert all(0 <= found < 30 for found in left)
     assert len(upstream.control.requests(marker)) == 30
     for gateway in gateways:
-        assert total(scrape(gateway), FAILURES) == 0
         assert PASSWORD not in gateway.log_path.read_text()
     assert sorted(redis.ask("KEYS", "*").split()) == [
         "codex-api:LIMITER/default/requests/1000/86400/second",

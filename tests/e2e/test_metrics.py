@@ -95,10 +95,16 @@ def test_restarts_are_counted_and_survive_a_reload(make_gateway: Any) -> None:
 
 
 def test_a_child_that_is_gone_is_seen(make_gateway: Any) -> None:
-    gateway: Gateway = make_gateway(WORKER_BACKOFF_INITIAL_MS="1500")
+    gateway: Gateway = make_gateway(WORKER_BACKOFF_INITIAL_MS="3000")
     gateway.child().kill()
-    wait_until(lambda: total(scrape(gateway), "codex_worker_ready") == 0, "not ready")
-    assert total(scrape(gateway), "codex_worker_backoff_ms") == 1500
+
+    def backs_off() -> Any:
+        samples = scrape(gateway)
+        return samples if total(samples, "codex_worker_backoff_ms") else None
+
+    samples = wait_until(backs_off, "it waits before it starts another child")
+    assert total(samples, "codex_worker_ready") == 0
+    assert total(samples, "codex_worker_backoff_ms") == 3000
     gateway.wait_ready()
     samples = scrape(gateway)
     assert total(samples, "codex_worker_ready") == 1
