@@ -6,6 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from enum import Enum, auto
 
 import gevent
 from gevent.event import Event as Flag
@@ -32,6 +33,14 @@ a client that comes next should not wait for that."""
 
 _SLOT_GRACE_REFUSED_S = 2.0
 """The same where codex has refused the interrupt: then the turn really runs on, or its end was lost."""
+
+
+class _Reply(Enum):
+    """What codex says to an interrupt."""
+
+    ACCEPTED = auto()
+    REFUSED = auto()
+    NONE = auto()
 
 
 class ThreadEnds:
@@ -72,19 +81,19 @@ class ThreadEnds:
         slot_grace = gevent.spawn_later(SLOT_GRACE_S, give_back)
         was_refused = False
         try:
-            for is_refused in self._tries(
-                turn.thread_id, turn_id, turn.ended, turn.observer.called
-            ):
-                if not is_refused:
+            for reply in self._tries(turn.thread_id, turn_id, turn.ended, turn.observer.called):
+                if reply is _Reply.ACCEPTED:
+                    turn.ended.wait(self._calls.timeout_s)
+                elif reply is _Reply.NONE:
                     give_back()  # to ask again needs no slot
-                    continue
-                self._counters["interrupt_refused"] += 1
-                if turn.is_end_lost:
-                    return
-                if not was_refused:
-                    was_refused = True
-                    slot_grace.kill(block=False)
-                    slot_grace = gevent.spawn_later(_SLOT_GRACE_REFUSED_S, give_back)
+                else:
+                    self._counters["interrupt_refused"] += 1
+                    if turn.is_end_lost:
+                        return
+                    if not was_refused:
+                        was_refused = True
+                        slot_grace.kill(block=False)
+                        slot_grace = gevent.spawn_later(_SLOT_GRACE_REFUSED_S, give_back)
         finally:
             slot_grace.kill(block=False)
         if not turn.ended.is_set() and self._may_run(turn):
@@ -93,8 +102,8 @@ class ThreadEnds:
 
     def _tries(
         self, thread_id: ThreadId, turn_id: TurnId, over: Flag, observer: CallObserver = ignore_call
-    ) -> Iterator[bool]:
-        """Interrupt a turn until it is over; yields after each try in vain whether it was refused.
+    ) -> Iterator[_Reply]:
+        """Interrupt a turn until it is over; yields what codex replied to each try after which it may not be.
 
         An early interrupt is refused while the turn runs on. One that was accepted is not repeated: codex accepts it
         when the turn is over. One that came as the turn ended by itself is never answered.
@@ -104,18 +113,18 @@ class ThreadEnds:
             is_last = unanswered == _TRIES_UNANSWERED - 1
             try:
                 self._calls.interrupt(thread_id, turn_id, observer, is_patient=is_last)
+                reply = _Reply.ACCEPTED
             except CallRefused:
-                is_refused = True
+                reply = _Reply.REFUSED
             except CallTimeout:
-                is_refused = False
+                reply = _Reply.NONE
                 unanswered += 1
-            else:
-                over.wait(self._calls.timeout_s)
-                return
             if over.is_set():
                 return
-            yield is_refused
-            if unanswered == _TRIES_UNANSWERED or (is_refused and over.wait(pause_s)):
+            yield reply
+            if reply is _Reply.ACCEPTED or unanswered == _TRIES_UNANSWERED:
+                return
+            if reply is _Reply.REFUSED and over.wait(pause_s):
                 return
 
     def _may_run(self, turn: Turn) -> bool:
@@ -160,8 +169,9 @@ class ThreadEnds:
         over = self._unloading[thread_id] = Flag()
         with suppress(RpcError):
             if turn_id is not None:
-                for is_refused in self._tries(thread_id, turn_id, over):
-                    if is_refused:
+                for reply in self._tries(thread_id, turn_id, over):
+                    if reply is _Reply.REFUSED:
                         break  # it has waited for results, and is over
             self._calls.unload(thread_id)
-        del self._unloading[thread_id]
+        if self._unloading.get(thread_id) is over:  # it may be unloaded twice at once
+            del self._unloading[thread_id]
