@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from typing import Any
 
 import requests
@@ -25,12 +27,15 @@ def begin(gateway: Gateway, marker: str, **more: Any) -> Json:
     return begun
 
 
-def get(gateway: Gateway, response_id: str, **query: Any) -> requests.Response:
+def get(
+    gateway: Gateway, response_id: str, *, as_it_comes: bool = False, **query: Any
+) -> requests.Response:
     return requests.get(
         f"{gateway.url}/v1/responses/{response_id}",
         params=query,
         headers=gateway.headers,
         timeout=60,
+        stream=as_it_comes,
     )
 
 
@@ -65,6 +70,17 @@ def told(response: requests.Response) -> list[Event]:
     for event in found:
         EVENTS.validate_python(event, strict=True)
     return found
+
+
+def followed(gateway: Gateway, response_id: str) -> Iterator[Event]:
+    """The events of a response as they come, each held against OpenAI's own type."""
+    with get(gateway, response_id, as_it_comes=True, stream="true") as response:
+        assert response.status_code == 200, response.text
+        for line in response.iter_lines():
+            if line.startswith(b"data: "):
+                event: Event = json.loads(line.removeprefix(b"data: "))
+                EVENTS.validate_python(event, strict=True)
+                yield event
 
 
 def held(upstream: Upstream, *deltas: str, after: int = 0) -> str:

@@ -65,6 +65,15 @@ def lines(gateway: Gateway, route: Route = ROUTES[0]) -> list[dict[str, Any]]:
     return [entry for entry in gateway.events("request") if entry["route"] == route.path]
 
 
+def line_of(gateway: Gateway, request_id: str, event: str = "request") -> dict[str, Any]:
+    """Return the line of one request, which is written a moment after its answer."""
+    (line,) = wait_until(
+        lambda: [entry for entry in gateway.events(event) if entry["request_id"] == request_id],
+        "its line is written",
+    )
+    return dict(line)
+
+
 def post(gateway: Gateway, key: str, marker: str, **more: Any) -> requests.Response:
     return requests.post(
         gateway.url + CHAT,

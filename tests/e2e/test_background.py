@@ -11,8 +11,19 @@ import openai
 import pytest
 import requests
 
-from tests.e2e.background import PENDING, begin, cancel, ended, get, held, shown, told
+from tests.e2e.background import (
+    PENDING,
+    begin,
+    cancel,
+    ended,
+    followed,
+    get,
+    held,
+    shown,
+    told,
+)
 from tests.e2e.harness import DEADLINE_S, IS_SHARED, MODEL, Gateway, Upstream, wait_until
+from tests.e2e.in_flight import line_of
 from tests.e2e.responses_api import (
     EVENTS,
     LOOK,
@@ -133,12 +144,13 @@ def test_a_stream_told_again_is_the_one_that_was(
 ) -> None:
     marker = upstream.play({"items": [REASONING, SAID, LOOK]})
     body = {"input": f"hi {marker}", "background": True, "stream": True, "tools": [TOOL]}
-    live = told(post(gateway, body))
+    answered = post(gateway, body)
+    live = told(answered)
     assert [event["sequence_number"] for event in live] == list(range(len(live)))
     deltas = [event["delta"] for event in live if event["type"] == "response.output_text.delta"]
     assert deltas == list(TEXT)
     response_id = live[0]["response"]["id"]
-    wait_until(lambda: gateway.events("background_answer"), "its line is written")
+    line_of(gateway, answered.headers["X-Request-Id"], "background_answer")
     again = told(get(gateway, response_id, stream="true", starting_after=after))
     assert again[:-1] == live[after + 1 : -1]
     assert again[-1]["response"] == live[-1]["response"] == shown(gateway, response_id)
@@ -173,6 +185,7 @@ def test_a_silent_one_shows_signs_of_life(
     with post(gateway, body, stream=True) as streamed:
         lines = (line for line in streamed.iter_lines() if line.startswith(b"data: "))
         events = [EVENTS.validate_json(line.removeprefix(b"data: ")) for line in islice(lines, 12)]
+        upstream.control.wait("held", marker)
         upstream.control.release(marker)
         events += [EVENTS.validate_json(line.removeprefix(b"data: ")) for line in lines]
     numbers = [event.sequence_number for event in events]
@@ -218,11 +231,13 @@ def test_what_is_told_at_the_end_is_held_like_a_body(
         following = pool.submit(post, gateway, body)
         upstream.control.wait("held", marker)
         upstream.control.release(marker)
-        (*_, last) = told(following.result())
+        answered = following.result()
+    (*_, last) = told(answered)
     assert (last["type"], last["code"]) == ("error", "BODIES_FULL")
-    line = gateway.events("request")[-1]
+    request_id = answered.headers["X-Request-Id"]
+    line = line_of(gateway, request_id)
     assert (line["outcome"], line["error_code"]) == ("failed", "BODIES_FULL")
-    assert gateway.events("background_answer")[-1]["outcome"] == "completed"
+    assert line_of(gateway, request_id, "background_answer")["outcome"] == "completed"
 
 
 # Cancelled, removed
@@ -243,12 +258,11 @@ def test_the_sdk_cancels_one(sdk: openai.OpenAI, upstream: Upstream) -> None:
 def test_the_stream_of_one_that_is_cancelled_ends(gateway: Gateway, upstream: Upstream) -> None:
     marker = held(upstream, after=2)
     response_id = begin(gateway, marker)["id"]
-    upstream.control.wait("held", marker)
-    with ThreadPoolExecutor(1) as pool:
-        following = pool.submit(get, gateway, response_id, stream="true")
-        wait_until(lambda: open_streams(gateway) >= 1, "it is followed")
-        assert cancel(gateway, response_id).json()["status"] == "cancelled"
-        live = told(following.result())
+    live = []
+    for event in followed(gateway, response_id):
+        live.append(event)
+        if event.get("delta") == "b":
+            assert cancel(gateway, response_id).json()["status"] == "cancelled"
     assert live[-1]["type"] == "response.incomplete"
     assert live[-1]["response"]["status"] == "cancelled"
     (item,) = live[-1]["response"]["output"]

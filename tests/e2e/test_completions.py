@@ -82,6 +82,7 @@ def test_a_stream_is_there_before_its_text(gateway: Gateway, upstream: Upstream)
     ) as response:
         lines = filter(None, response.iter_lines())
         first = json.loads(next(lines).removeprefix(b"data: "))
+        upstream.control.wait("held", marker)
         upstream.control.release(marker)
         assert list(lines)[-1] == b"data: [DONE]"
     assert first["choices"] == [{"index": 0, "text": "", "logprobs": None, "finish_reason": None}]

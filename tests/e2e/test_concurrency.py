@@ -28,7 +28,7 @@ def test_every_turn_is_given_back(gateway: Gateway, upstream: Upstream) -> None:
         statuses = [answer.status_code for answer in pool.map(gateway.post, bodies)]
     assert statuses == [200] * 20 + [502] * 5
     wait_until(lambda: gateway.get("/healthz").json()["child"]["running"] == 0, "no turn runs")
-    assert upstream.control.state()["in_flight"] == 0
+    wait_until(lambda: not upstream.control.state()["in_flight"], "the upstream is at rest")
 
 
 def test_a_client_that_leaves_ends_its_turn(gateway: Gateway, upstream: Upstream) -> None:

@@ -148,6 +148,7 @@ def test_the_role_frame_goes_out_while_the_upstream_is_still_silent(
         lines = response.iter_lines()
         first = json.loads(next(lines).removeprefix(b"data: "))
         assert choice(first)["delta"] == UNDECIDED
+        upstream.control.wait("held", marker)
         upstream.control.release(marker)
         assert list(lines)[-2:] == [b"data: [DONE]", b""]
 
@@ -166,8 +167,9 @@ def test_a_quiet_stream_is_kept_open_by_frames_that_add_nothing(
             if line == b"data: [DONE]":
                 break
             frames.append(json.loads(line.removeprefix(b"data: ")))
-            signs += frames[-1] == sign_of_life(frames[0])
-            if signs == 3:
+            before, signs = signs, signs + (frames[-1] == sign_of_life(frames[0]))
+            if before < signs == 3:
+                upstream.control.wait("held", marker)
                 upstream.control.release(marker)
     assert signs >= 3
     role, *heard = [delta for delta in deltas(frames) if delta]

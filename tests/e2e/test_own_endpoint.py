@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import requests
 
-from tests.e2e.harness import DEADLINE_S, MODEL, Gateway, Upstream, start_gateway, wait_until
+from tests.e2e.harness import DEADLINE_S, MODEL, Gateway, Upstream, start_gateway
+from tests.e2e.in_flight import line_of
 
 SIGN_OF_LIFE = 'event: summary.piece\ndata: {"piece":""}\n\n'
 """What a slow upstream makes the first event of a stream."""
@@ -41,10 +42,7 @@ def test_a_whole_answer_is_the_endpoint_s_object(gateway: Gateway, upstream: Ups
     summary = answer.json()
     assert summary.pop("id").startswith("sum-")
     assert summary == {"summary": "hello", "end": "done", "model": MODEL}
-    request_id = answer.headers["X-Request-Id"]
-    (line,) = wait_until(
-        lambda: [e for e in gateway.events("request") if e["request_id"] == request_id], "its line"
-    )
+    line = line_of(gateway, answer.headers["X-Request-Id"])
     assert (line["route"], line["finish_reason"]) == ("/v1/summaries", "done")
 
 
@@ -63,6 +61,7 @@ def test_a_stream_that_has_nothing_to_say_yet_says_so(gateway: Gateway, upstream
     answer = post(gateway, text=f"[{marker}]", stream=True, as_it_comes=True)
     lines = answer.iter_lines(decode_unicode=True)
     assert [next(lines), next(lines)] == ["event: summary.piece", 'data: {"piece":""}']
+    upstream.control.wait("held", marker)
     upstream.control.release(marker)
     assert [*lines][1:3] == ["event: summary.piece", 'data: {"piece":"\\u2028"}']
 

@@ -115,6 +115,7 @@ def read(
 ) -> tuple[Stream, int]:
     """Return a stream, and how many signs of life the upstream waited for."""
     text = json.dumps(body)
+    held = count_held(script, body.get("n", 1))
     marker = upstream.play(script)
     raw, signs = b"", 0
     with requests.post(
@@ -128,9 +129,16 @@ def read(
         for piece in response.iter_content(None):
             raw += piece
             before, signs = signs, signs + is_sign_of_life(piece)
-            if before < SIGNS <= signs:
+            if held and before < SIGNS <= signs:
+                upstream.control.wait("held", marker, count=held)
                 upstream.control.release(marker)
     return Stream(raw, dict(response.headers)), signs
+
+
+def count_held(script: Any, choices: int) -> int:
+    """Return how many answers of a request the upstream holds."""
+    scripts = script if isinstance(script, list) else [script] * choices
+    return sum(any(name.startswith("hold") for name in one) for one in scripts)
 
 
 def is_sign_of_life(write: bytes) -> bool:
