@@ -16,6 +16,7 @@ import requests
 
 from scripted_upstream.client import Control, ControlError
 from scripted_upstream.default_answer import NOBODY_READ_IT
+from tests.e2e.harness import Upstream
 
 ROOT = Path(__file__).parents[3]
 MODEL = "gpt-5.5"
@@ -26,6 +27,15 @@ sys.setrecursionlimit(150)
 main(sys.argv[1:])
 """
 HELLO = {"items": [{"type": "message", "deltas": ["Grü", "ße ", "✓"]}]}
+
+
+@pytest.fixture
+def alone() -> Iterator[Upstream]:
+    """An upstream of a test's own: its counters are of nobody else's requests."""
+    upstream = Upstream("--model", MODEL)
+    yield upstream
+    assert upstream.control.state()["last_errors"] == []
+    upstream.close()
 
 
 def body(marker: str, **fields: Any) -> dict[str, Any]:
@@ -119,16 +129,13 @@ def test_a_dropped_script_gives_way_to_the_demo(
         control.drop(marker)
 
 
-def test_connections_are_kept_between_requests(
-    upstream_url: str, control: Control, marker: str
-) -> None:
-    control.script(marker, [HELLO, {"failure": "rate_limited"}, HELLO])
+def test_connections_are_kept_between_requests(alone: Upstream) -> None:
+    marker = alone.play([HELLO, {"failure": "rate_limited"}, HELLO])
     with requests.Session() as session:
         answers = [
-            session.post(f"{upstream_url}/responses", json=body(marker), timeout=10)
-            for _ in range(3)
+            session.post(f"{alone.url}/responses", json=body(marker), timeout=10) for _ in range(3)
         ]
-        assert control.state()["open_connections"] == 1
+        assert alone.control.state()["open_connections"] == 1
     assert [answer.status_code for answer in answers] == [200, 429, 200]
     assert answers[1].headers["retry-after"] == "1"
 
@@ -229,12 +236,11 @@ def test_leaving_in_a_long_pause_is_noticed(
     control.wait("peer_closed", marker)
 
 
-def test_a_held_response_goes_on_when_released(
-    upstream_url: str, control: Control, marker: str
-) -> None:
-    control.script(marker, {**HELLO, "hold_before_headers": True, "hold": True})
+def test_a_held_response_goes_on_when_released(alone: Upstream) -> None:
+    control = alone.control
+    marker = alone.play({**HELLO, "hold_before_headers": True, "hold": True})
     answers: list[requests.Response] = []
-    asking = threading.Thread(target=lambda: answers.append(ask(upstream_url, marker)))
+    asking = threading.Thread(target=lambda: answers.append(ask(alone.url, marker)))
     asking.start()
     control.wait("held", marker)
     assert control.requests(marker)[0]["headers_sent_ms"] is None
