@@ -164,12 +164,16 @@ class Replicas:
 
     def answerers(self, answers: list[requests.Response]) -> list[int]:
         """Return the number of the replica that gave each answer, by their logs."""
-        gave = {
-            line["request_id"]: number
-            for number, gateway in enumerate(self.gateways)
-            for line in gateway.events("request")
-        }
-        return [gave[answer.headers["X-Request-Id"]] for answer in answers]
+        asked = [answer.headers["X-Request-Id"] for answer in answers]
+        gave: dict[str, int] = {}
+
+        def are_known() -> bool:
+            for number, gateway in enumerate(self.gateways):
+                gave.update({line["request_id"]: number for line in gateway.events("request")})
+            return gave.keys() >= set(asked)
+
+        wait_until(are_known, "every line is written")
+        return [gave[request_id] for request_id in asked]
 
     def close(self) -> None:
         self._stack.close()

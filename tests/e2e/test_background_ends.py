@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.background import begin, cancel, ended, get, held, shown, told
+from tests.e2e.background import begin, cancel, ended, followed, get, held, shown, told
 from tests.e2e.harness import DEADLINE_S, Gateway, Upstream, end, start_gateway, wait_until
 from tests.e2e.reloading import Site, events, hup, wait_reloads
 from tests.e2e.responses_api import post
@@ -43,8 +43,8 @@ def running(gateway: Gateway, upstream: Upstream, **more: Any) -> tuple[str, str
     """Begin a response and wait until it has said its first word; return its id and marker."""
     marker = held(upstream, after=1)
     response_id = begin(gateway, marker, **more)["id"]
+    assert "a" in (event.get("delta") for event in followed(gateway, response_id))
     upstream.control.wait("held", marker)
-    wait_until(lambda: shown(gateway, response_id)["status"] == "in_progress", "it runs")
     return response_id, marker
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from codex_cli_bin import bundled_codex_path
 
 from app.answers.tools import alias_of
-from tests.e2e.harness import KEY, MODEL, Gateway, Upstream
+from tests.e2e.harness import KEY, MODEL, Gateway, Upstream, wait_until
 from tests.e2e.websockets import await_nothing_left
 from tests.fakes.accounts import token
 
@@ -78,6 +78,7 @@ def test_codex_runs_its_tools_through_the_gateway(
             {"items": [DONE]},
         ]
     )
+    before = len(lines_of(gateway))
     events = run_codex(gateway, tmp_path, f"Make two files. {marker}")
     items = [event["item"] for event in events if event["type"] == "item.completed"]
     kinds = [item["type"] for item in items]
@@ -92,8 +93,10 @@ def test_codex_runs_its_tools_through_the_gateway(
     assert "made" in json.dumps(result["output"])
     assert json.loads(second["arguments"]) == {"input": PATCH}
     assert "patched.txt" in json.dumps(patched["output"])
-    lines = [line for line in gateway.events("request") if line["route"] == "/v1/responses"]
-    assert [line["kept_thread"] for line in lines[-3:]] == ["first", "kept", "kept"]
+    wait_until(
+        lambda: kept_threads(lines_of(gateway)[before:])[-3:] == ["first", "kept", "kept"],
+        "it was one conversation, and its lines are written",
+    )
 
 
 def test_codex_compresses_its_requests_where_it_takes_the_gateway_for_openai(
@@ -109,11 +112,15 @@ def test_codex_compresses_its_requests_where_it_takes_the_gateway_for_openai(
     (tmp_path / "home" / "auth.json").write_text(json.dumps(login))
     marker = upstream.play([{"items": [DONE]}])
     options = ("--enable", "enable_request_compression", "--disable", "apps")
+    before = len(lines_of(gateway))
     events = run_codex(gateway, tmp_path, f"Say it. {marker}", *options, provider_name="OpenAI")
     items = [event["item"] for event in events if event["type"] == "item.completed"]
     assert items[-1]["text"] == "done"
-    lines = [line for line in gateway.events("request") if line["route"] == "/v1/responses"]
-    assert lines[-1]["compressed_bytes"] < lines[-1]["request_bytes"]
+    (*_, line) = wait_until(
+        lambda: [line for line in lines_of(gateway)[before:] if "compressed_bytes" in line],
+        "its line is written",
+    )
+    assert line["compressed_bytes"] < line["request_bytes"]
 
 
 def test_codex_runs_its_tools_over_one_websocket(
@@ -132,16 +139,25 @@ def test_codex_runs_its_tools_over_one_websocket(
     assert items[-1]["text"] == "done"
     assert (tmp_path / "work" / "patched.txt").read_text() == "hello \u00e9\n"
     await_nothing_left(gateway)
-    lines = lines_of(gateway)[before:]
+    lines = wait_until(lambda: up_to_its_connection(lines_of(gateway)[before:]), "all are written")
     assert [line["status"] for line in lines if "transport" not in line] == [101]
     messages = [line for line in lines if line.get("transport") == "websocket"]
-    assert [line["kept_thread"] for line in messages[-3:]] == ["first", "kept", "kept"]
+    assert kept_threads(messages)[-3:] == ["first", "kept", "kept"]
     assert messages[-1]["request_bytes"] < messages[-3]["request_bytes"], "only what is new"
     *_, last = upstream.control.requests(marker)
     assert [it["type"] for it in last["body"]["input"][-5:]] == [
         *("reasoning", "function_call", "function_call_output"),
         *("function_call", "function_call_output"),
     ]
+
+
+def up_to_its_connection(lines: list[dict[str, Any]]) -> list[dict[str, Any]] | None:
+    """The lines, if that of the WebSocket is there, which is the last one."""
+    return lines if lines and lines[-1]["status"] == 101 else None
+
+
+def kept_threads(lines: list[dict[str, Any]]) -> list[str | None]:
+    return [line.get("kept_thread") for line in lines]
 
 
 def lines_of(gateway: Gateway) -> list[dict[str, Any]]:

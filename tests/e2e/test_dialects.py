@@ -116,7 +116,7 @@ def test_each_turn_has_a_process_of_its_own_and_no_more_than_slots(
     held = upstream.play(HELD)
     with ThreadPoolExecutor(2 * SLOTS) as pool:
         answers = [pool.submit(gateway.post, ask(held)) for _ in range(2 * SLOTS)]
-        upstream.control.wait("headers_sent", held, count=SLOTS)
+        upstream.control.wait("held", held, count=SLOTS)
         state = wait_until(
             lambda: (now := child(gateway))["waiting"] == SLOTS and now, "the others wait"
         )
@@ -136,10 +136,10 @@ def test_who_is_killed_fails_alone(gateway: Gateway, upstream: Upstream, route: 
     begun, other = upstream.play({**HELD, "hold_after": 1}), upstream.play(HELD)
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(route.stream, gateway, route.ask(begun))
-        upstream.control.wait("headers_sent", begun)
+        upstream.control.wait("held", begun)
         (victim,) = codex_of(gateway)
         second = pool.submit(route.post, gateway, route.ask(other))
-        upstream.control.wait("headers_sent", other)
+        upstream.control.wait("held", other)
         wait_until(lambda: child(gateway)["running"] == 2, "both run")
         victim.send_signal(signal.SIGKILL)
         assert first.result().code == "WORKER_UNAVAILABLE"

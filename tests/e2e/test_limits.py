@@ -288,6 +288,7 @@ def test_a_key_has_so_many_requests_at_once_and_no_more(
     assert remaining(refused) == 98  # it was not counted
     assert post(narrow, "b").status_code == 200
     marker, answer = held[0]
+    upstream.control.wait("held", marker)
     upstream.control.release(marker)
     assert answer.text.endswith("data: [DONE]\n\n")
     wait_until(lambda: post(narrow, "a").status_code == 200, "a place is free again")

@@ -132,6 +132,7 @@ def test_open_streams_of_both_workers_of_a_reload_are_added_up(
     assert total(samples, "codex_streams_active") == 2
     assert total(samples, "codex_worker_ready") == 1
     for marker, answer in (first, second):
+        upstream.control.wait("held", marker)
         upstream.control.release(marker)
         assert answer.text.endswith("data: [DONE]\n\n")
     wait_until(lambda: not old.is_running(), "the old worker is gone")

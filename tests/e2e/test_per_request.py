@@ -105,9 +105,10 @@ def test_log_trace_and_metrics_say_which_backend_it_was(
     )
     assert [line["backend"] for line in lines] == ["per_request"] * 2
     await_nobody(gateway)
-    traces = [json.loads(path.read_text()) for path in gateway.home.glob("trace-buffer/*.json")]
-    assert {trace["backend"] for trace in traces} == {"per_request"}
-    assert ids <= {trace["request_id"] for trace in traces}
+    wait_until(
+        lambda: ids <= {trace["request_id"] for trace in traces_of(gateway)}, "both are traced"
+    )
+    assert {trace["backend"] for trace in traces_of(gateway)} == {"per_request"}
     samples = scrape(gateway)
     for name in (
         "codex_turns_total",
@@ -115,6 +116,11 @@ def test_log_trace_and_metrics_say_which_backend_it_was(
         "codex_queue_wait_ms_count",
     ):
         assert total(samples, name, backend="per_request") == total(samples, name) > 0
+
+
+def traces_of(gateway: Gateway) -> list[dict[str, Any]]:
+    """The traces that are written by now."""
+    return [json.loads(path.read_text()) for path in gateway.home.glob("trace-buffer/*.json")]
 
 
 # Processes
@@ -153,10 +159,10 @@ def test_who_hangs_or_grows_is_ended_with_its_own_turn(
     other, begun = upstream.play(HELD), upstream.play({**HELD, "hold_after": 1})
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(ROUTES[0].stream, gateway, ask(begun))
-        upstream.control.wait("headers_sent", begun)
+        upstream.control.wait("held", begun)
         (victim,) = {turn.pid for turn in codex_of(gateway)} & set(child(gateway)["pids"])
         second = pool.submit(gateway.post, ask(other))
-        upstream.control.wait("headers_sent", other)
+        upstream.control.wait("held", other)
         psutil.Process(victim).send_signal(signal.SIGSTOP)
         assert first.result().code == "WORKER_UNAVAILABLE"
         upstream.control.release(other)

@@ -231,6 +231,7 @@ def test_all_bodies_together_are_bounded_until_their_answers_end(
     assert refused.headers["Retry-After"] == "1"
     assert gateway.post(ask(upstream.say("x"))).status_code == 200  # a small one fits
     assert total(scrape(gateway), "codex_overflows_total", queue="bodies") == 1
+    upstream.control.wait("held", marker, count=2)
     upstream.control.release(marker)
     for stream in streams:
         assert stream.content.endswith(b"data: [DONE]\n\n")
@@ -418,6 +419,7 @@ def test_strangers_that_find_no_room_are_told_and_hold_up_nobody(
     assert b"Retry-After: 1\r\n" in refused
     assert error_of(refused)[1]["code"] == "WORKER_BUSY"
     assert gateway.get("/livez").status_code == 200
+    upstream.control.wait("held", marker, count=len(streams), timeout_ms=30_000)
     upstream.control.release(marker)
     assert all(b"[DONE]" in read_to_end(stream) for stream in streams)
 

@@ -151,7 +151,8 @@ def test_a_turn_that_is_tried_again_leaves_two_traces(
         asked = pool.submit(gateway.post, ask(marker))
         upstream.control.wait("arrived", marker)
         gateway.child().kill()
-        upstream.control.wait("arrived", marker, count=2)
+        upstream.control.wait("finished", marker)  # what is held from now on is the second
+        upstream.control.wait("held", marker)
         upstream.control.release(marker)
         answer = asked.result(DEADLINE_S)
     first, second = traces_of(gateway, id_of(answer), 2)
@@ -284,6 +285,8 @@ def test_both_workers_of_a_reload_write_and_each_can_be_read(
     wait_until(lambda: gateway.events("reload_done"), "the reload is done")
     wait_until(lambda: gateway.events("worker_retires"), "the old worker retires")
     second = gateway.post(ask(markers[1], stream=True), stream=True)
+    for marker in markers:
+        upstream.control.wait("held", marker)
     upstream.control.release(markers[0])
     assert first.text.endswith("data: [DONE]\n\n")
     wait_until(lambda: not old.is_running(), "the old worker is gone")

@@ -8,8 +8,10 @@ import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from itertools import dropwhile
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from websockets.exceptions import ConnectionClosed
@@ -302,8 +304,12 @@ def test_a_client_that_does_not_read_is_cut_off(strict: Gateway, upstream: Upstr
         await_nothing_left(strict)
         after = total(scrape(strict), "codex_connections_cut_total", reason="slow_reader")
         assert after == before + 1
-    lines = [line for line in strict.events("request") if line.get("transport") == "websocket"]
-    assert "slow_reader" in {line["outcome"] for line in lines}
+    wait_until(lambda: ("websocket", "slow_reader") in ends(strict), "its line is written")
+
+
+def ends(gateway: Gateway) -> set[tuple[str | None, str]]:
+    """How requests came in, and how they ended."""
+    return {(line.get("transport"), line["outcome"]) for line in gateway.events("request")}
 
 
 def test_connections_that_say_nothing_make_room(make_gateway: Any, upstream: Upstream) -> None:
@@ -321,10 +327,13 @@ def test_connections_that_say_nothing_make_room(make_gateway: Any, upstream: Ups
 def test_handshakes_in_one_packet_with_what_follows(gateway: Gateway) -> None:
     """A request behind the handshake is no request: what follows is frames."""
     hidden = b"GET /internal/maintenance HTTP/1.1\r\nHost: a\r\n\r\n"
-    with RawSocket(gateway, ahead=hidden) as client:
+    request_id = uuid4().hex
+    with RawSocket(gateway, ahead=hidden, headers={"X-Request-Id": request_id}) as client:
         assert client.status == 101
         assert client.closed_with() == 1002
-    assert json.dumps(gateway.events("request")[-1]).count("maintenance") == 0
+    is_before = lambda line: line["request_id"] != request_id  # noqa: E731
+    lines = wait_until(lambda: [*dropwhile(is_before, gateway.events("request"))], "its line")
+    assert json.dumps(lines).count("maintenance") == 0
 
 
 def test_strangers_do_not_displace_one_that_is_idle(make_gateway: Any, upstream: Upstream) -> None:
