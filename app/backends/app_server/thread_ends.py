@@ -172,6 +172,7 @@ class ThreadEnds:
                 for reply in self._tries(thread_id, turn_id, over):
                     if reply is _Reply.REFUSED:
                         break  # it has waited for results, and is over
+        with suppress(RpcError):
             self._calls.unload(thread_id)
         if self._unloading.get(thread_id) is over:  # it may be unloaded twice at once
             del self._unloading[thread_id]
