@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from tests.e2e.harness import Gateway, Upstream, ask, wait_until
+from tests.e2e.in_flight import child
 from tests.e2e.scrape import scrape, total
 from tests.e2e.talk import TOOL, Talk, call, said
 
@@ -155,21 +157,32 @@ def test_one_that_breaks_says_nothing_twice_and_others_do_without(
 def test_those_that_were_started_ahead_do_without_it_then_too(
     make_gateway: Callable[..., Gateway], upstream: Upstream
 ) -> None:
-    gateway = make_gateway(CODEX_UPSTREAM_WEBSOCKETS="auto", WORKER_WARM_THREADS="4")
+    gateway = make_gateway(
+        CODEX_UPSTREAM_WEBSOCKETS="auto",
+        WORKER_WARM_THREADS="4",
+        WORKER_PROBE_TIMEOUT_MS="60000",
+    )
     assert await_probe(gateway)
 
-    def ask_at_once(count: int = 4) -> list[str]:
+    def ask_at_once(count: int = 4, *, before_another_starts: bool = False) -> list[str]:
         markers = [upstream.say("a") for _ in range(count)]
+        codex = gateway.child()
         with ThreadPoolExecutor(count) as pool:
-            answers = list(pool.map(lambda marker: gateway.post(ask(marker)), markers))
-        assert [answer.status_code for answer in answers] == [200] * count
+            if before_another_starts:
+                codex.send_signal(signal.SIGSTOP)
+            asking = [pool.submit(gateway.post, ask(marker)) for marker in markers]
+            if before_another_starts:
+                wait_until(lambda: child(gateway)["running"] == count, "all have asked")
+                codex.send_signal(signal.SIGCONT)
+        assert [asked.result().status_code for asked in asking] == [200] * count
         return [method for marker in markers for method in asked_over(upstream, marker)]
 
     def await_all_warm() -> None:
         wait_until(lambda: total(scrape(gateway), "codex_warm_threads") == 4, "all are warm")
 
-    for _ in range(3):  # some were started before anybody had asked
-        ask_at_once()
+    ask_at_once(before_another_starts=True)  # so many are worth to wait from now on
+    await_all_warm()
+    ask_at_once()  # some may have been started before anybody had asked
     await_all_warm()
     assert "GET" in ask_at_once()
     await_all_warm()
