@@ -257,9 +257,10 @@ class Connection:
 
     def _on_event_of_no_turn(self, addressed: Addressed) -> None:
         kept = self.threads.kept.get(addressed.thread_id)
-        if isinstance(addressed.event, TurnEnded):
+        is_end = isinstance(addressed.event, TurnEnded)
+        if is_end:
             self.threads.ends.note_end(addressed.thread_id)
-        if kept is not None and isinstance(addressed.event, TurnEnded):
+        if kept is not None and is_end:
             self.threads.lose_kept(kept)  # its turn was to go on with results
         elif not (
             kept

@@ -127,7 +127,7 @@ class ThreadCalls:
         """Give up a thread: codex then unloads it."""
         self._call("thread/unsubscribe", protocol.unsubscribe_params(thread_id), observer)
 
-    def is_active(self, thread_id: ThreadId, observer: CallObserver = ignore_call) -> bool:
+    def is_active(self, thread_id: ThreadId, observer: CallObserver) -> bool:
         """Return True if a turn runs on a thread."""
         return protocol.is_active(
             self._call("thread/read", protocol.read_params(thread_id), observer)

@@ -618,21 +618,19 @@ def test_an_accepted_interrupt_is_not_repeated_and_the_thread_given_back_all_the
     assert stage.given_back == 1
 
 
-def test_an_interrupt_without_an_answer_is_repeated(make: Make) -> None:
-    stage = make({"turn/interrupt": [[], [STANDARD]]}, rpc_timeout_s=1.0)
+@pytest.mark.parametrize(
+    ("replies", "tries"),
+    [([[], [STANDARD]], 2), ([[completed()]], 1)],
+    ids=["it is repeated", "the end overtook it"],
+)
+def test_an_interrupt_without_an_answer_has_not_failed(
+    make: Make, replies: list[list[dict[str, Any]]], tries: int
+) -> None:
+    stage = make({"turn/interrupt": replies}, rpc_timeout_s=1.0)
     stage.shake_hands()
     stage.begin().close()
     stage.await_unsubscribed()
-    assert len(stage.heard("turn/interrupt")) == 2
-    assert stage.generation.counters == {}
-
-
-def test_an_interrupt_that_the_end_overtook_has_no_answer_and_has_not_failed(make: Make) -> None:
-    stage = make({"turn/interrupt": [[completed()]]}, rpc_timeout_s=1.0)
-    stage.shake_hands()
-    stage.begin().close()
-    stage.await_unsubscribed()
-    assert len(stage.heard("turn/interrupt")) == 1
+    assert len(stage.heard("turn/interrupt")) == tries
     assert stage.generation.counters == {}
 
 
